@@ -1,0 +1,287 @@
+"""The vocabulary of the zoo: functions from feature map to feature map, for any spatial rank.
+
+A *feature map* is a channels-last Keras tensor: `(batch, length, channels)` for waveforms, embedded
+tokens and time series, `(batch, height, width, channels)` for images and spectrograms. Each function
+reads the rank from its first argument, so an architecture written in this vocabulary is 1-D or 2-D
+by the input it is given. A kernel, stride or dilation is one integer for all spatial axes, or a
+tuple with one per axis.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections import Counter
+
+import lazy_loader
+
+from kzoo.registry import PYTORCH, Dialect, lookup
+
+keras = lazy_loader.load("keras")
+
+Size = int | tuple[int, ...]
+
+_dialect = contextvars.ContextVar("dialect", default=PYTORCH)
+_scopes = contextvars.ContextVar("scopes", default=())  # ((name, counter of the layers named in it), ...)
+
+
+class InputTooSmall(ValueError):
+    """A window does not fit into its feature map."""
+
+
+@contextlib.contextmanager
+def written_in(dialect: Dialect):
+    """Write every layer made inside in this dialect."""
+    token = _dialect.set(dialect)
+    try:
+        yield
+    finally:
+        _dialect.reset(token)
+
+
+@contextlib.contextmanager
+def scope(name: str):
+    """Name every layer made inside `<outer scopes>.<name>.<kind><n>`, so that weights have stable addresses."""
+    token = _scopes.set((*_scopes.get(), (name, Counter())))
+    try:
+        yield
+    finally:
+        _scopes.reset(token)
+
+
+def address(kind: str) -> str | None:
+    """Return the name of the next layer of this kind; None (Keras's own choice) outside any scope."""
+    scopes = _scopes.get()
+    if not scopes:
+        return None
+    scopes[-1][1][kind] += 1
+    return ".".join([*(name for name, _ in scopes if name), f"{kind}{scopes[-1][1][kind]}"])
+
+
+def ranked(layer: str, x) -> type[keras.layers.Layer]:
+    """Return the Keras class of `layer` for the rank of `x`: `ranked("Conv", image)` is `Conv2D`.
+
+    Raises:
+        ValueError: if `x` has neither one nor two spatial axes.
+    """
+    rank = x.ndim - 2
+    if rank not in (1, 2):
+        raise ValueError(
+            "expected a feature map (batch, length, channels) or (batch, height, width, channels), "
+            f"got shape {tuple(x.shape)}"
+        )
+    return getattr(keras.layers, f"{layer}{rank}D")
+
+
+def per_axis(x, size: Size) -> tuple[int, ...]:
+    """Spell out a size with one integer for each spatial axis of `x`."""
+    return (size,) * (x.ndim - 2) if isinstance(size, int) else tuple(size)
+
+
+def check_fits(x, window: Size, dilation: Size = 1) -> None:
+    """Raise `InputTooSmall` where an unpadded window is wider than a spatial axis of `x`."""
+    for have, size, step in zip(x.shape[1:-1], per_axis(x, window), per_axis(x, dilation), strict=True):
+        if have is not None and have < step * (size - 1) + 1:
+            raise InputTooSmall(f"a window of {step * (size - 1) + 1} does not fit into a feature map {x.shape[1:-1]}")
+
+
+def pad(x, kernel: Size, stride: Size, dilation: Size = 1, value: float = 0.0):
+    """Return `x` and the Keras padding that together give the dialect's "same"; they differ only for strides."""
+    if _dialect.get().padding == "same" or set(per_axis(x, stride)) == {1}:
+        return x, "same"
+    sizes = zip(per_axis(x, kernel), per_axis(x, dilation), strict=True)
+    widths = [step * (size - 1) // 2 for size, step in sizes]
+    if any(widths):
+        x = keras.ops.pad(x, ((0, 0), *((width, width) for width in widths), (0, 0)), constant_values=value)
+    return x, "valid"
+
+
+def conv(
+    x,
+    filters: int,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    groups: int = 1,
+    dilation: Size = 1,
+    padding: str = "same",
+    use_bias: bool = True,
+    activation: str | None = None,
+):
+    """Convolve `x` with `filters` kernels, He-initialised.
+
+    `padding` is "same" (in the dialect's sense), "valid", or in one dimension "causal". The initialiser is
+    a string on purpose: a shared initialiser *instance* gives every kernel of the same shape the same
+    values in Keras 3.
+    """
+    x, stride, padding = window(x, kernel, stride, dilation, padding)
+    return ranked("Conv", x)(
+        filters,
+        kernel,
+        strides=stride,
+        groups=groups,
+        dilation_rate=dilation,
+        padding=padding,
+        use_bias=use_bias,
+        activation=activation,
+        kernel_initializer="he_normal",
+        name=address("conv"),
+    )(x)
+
+
+def depthwise_conv(
+    x,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    multiplier: int = 1,
+    dilation: Size = 1,
+    padding: str = "same",
+    use_bias: bool = True,
+):
+    """Convolve each channel of `x` on its own with `multiplier` kernels, He-initialised."""
+    x, stride, padding = window(x, kernel, stride, dilation, padding)
+    return ranked("DepthwiseConv", x)(
+        kernel,
+        strides=stride,
+        depth_multiplier=multiplier,
+        dilation_rate=dilation,
+        padding=padding,
+        use_bias=use_bias,
+        depthwise_initializer="he_normal",
+        name=address("dwconv"),
+    )(x)
+
+
+def window(x, kernel: Size, stride: Size, dilation: Size, padding: str):
+    """Return `x`, the stride and the padding with which Keras computes the convolution that was asked for."""
+    if set(per_axis(x, kernel)) == {1} and set(per_axis(x, stride)) != {1}:
+        # The same function by other means: oneDNN in TensorFlow 2.21 corrupts the heap in the gradient
+        # of a strided 1-wide convolution when a batch is not full.
+        x, stride = subsample(x, stride), 1
+    if padding == "same":
+        x, padding = pad(x, kernel, stride, dilation)
+    if padding == "valid":
+        check_fits(x, kernel, dilation)
+    return x, stride, padding
+
+
+def subsample(x, stride: Size):
+    """Keep every `stride`-th position of each spatial axis, the first included."""
+    return ranked("MaxPooling", x)(1, strides=stride)(x)
+
+
+def dense(x, units: int, activation: str | None = None):
+    """Connect every channel of `x` to `units` outputs, at each position alike; He-initialised."""
+    return keras.layers.Dense(units, activation=activation, kernel_initializer="he_normal", name=address("dense"))(x)
+
+
+def batch_norm(x, *, zero_gamma: bool = False):
+    """Normalise each channel over the batch; `zero_gamma` starts a residual branch as the zero function."""
+    gamma = "zeros" if zero_gamma else "ones"
+    return keras.layers.BatchNormalization(
+        momentum=_dialect.get().bn_momentum,
+        epsilon=_dialect.get().bn_epsilon,
+        gamma_initializer=gamma,
+        name=address("norm"),
+    )(x)
+
+
+def layer_norm(x, epsilon: float = 1e-6):
+    """Normalise over the channels of each position."""
+    return keras.layers.LayerNormalization(epsilon=epsilon, name=address("norm"))(x)
+
+
+def group_norm(x, groups: int = 8, epsilon: float = 1e-5):
+    """Normalise over all positions of each of `groups` groups of channels."""
+    return keras.layers.GroupNormalization(groups, epsilon=epsilon, name=address("norm"))(x)
+
+
+NORMS = {"none": lambda x: x, "batch": batch_norm, "layer": layer_norm, "group": group_norm}
+
+
+def norm(x, kind: str):
+    """Normalise by the name of the method: "none", "batch", "layer" or "group"."""
+    return lookup("norm", kind, NORMS)(x)
+
+
+def act(x, activation: str | None = "relu"):
+    """Apply an activation by its Keras name; `None` is the identity."""
+    return x if activation is None else keras.layers.Activation(activation)(x)
+
+
+def conv_norm_act(
+    x,
+    filters: int,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    groups: int = 1,
+    dilation: Size = 1,
+    use_bias: bool = False,
+    activation: str | None = "relu",
+    zero_gamma: bool = False,
+):
+    """Convolution, batch normalisation, activation: the brick of most architectures."""
+    x = conv(x, filters, kernel, stride=stride, groups=groups, dilation=dilation, use_bias=use_bias)
+    return act(batch_norm(x, zero_gamma=zero_gamma), activation)
+
+
+def max_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"):
+    """Maximum over windows of `size`, every `stride` steps (default: `size`)."""
+    stride = stride or size
+    if padding == "same":
+        x, padding = pad(x, size, stride, value=-float("inf"))
+    if padding == "valid":
+        check_fits(x, size)
+    return ranked("MaxPooling", x)(size, strides=stride, padding=padding)(x)
+
+
+def avg_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"):
+    """Mean over windows of `size`, every `stride` steps (default: `size`); padding is not counted."""
+    if padding == "valid":
+        check_fits(x, size)
+    return ranked("AveragePooling", x)(size, strides=stride, padding=padding)(x)
+
+
+def adaptive_avg_pool(x, size: Size):
+    """Mean over as many even windows as give `size` positions, whatever the size of `x`."""
+    if x.shape[1:-1] == per_axis(x, size):
+        return x
+    return ranked("AdaptiveAveragePooling", x)(size)(x)
+
+
+def global_avg_pool(x, *, keepdims: bool = False):
+    """Mean over all spatial axes."""
+    return ranked("GlobalAveragePooling", x)(keepdims=keepdims)(x)
+
+
+def global_max_pool(x, *, keepdims: bool = False):
+    """Maximum over all spatial axes."""
+    return ranked("GlobalMaxPooling", x)(keepdims=keepdims)(x)
+
+
+def flatten(x):
+    """Lay out all positions and channels of a feature map as one vector.
+
+    Raises:
+        ValueError: if a spatial axis has no fixed size, since a dense layer needs one.
+    """
+    if None in x.shape[1:]:
+        raise ValueError(f"this network ends in dense layers and needs a fixed input size, got {tuple(x.shape[1:])}")
+    return keras.layers.Flatten()(x)
+
+
+def dropout(x, rate: float):
+    """Set a fraction `rate` of the values to zero in training."""
+    return keras.layers.Dropout(rate)(x) if rate else x
+
+
+def drop_path(x, rate: float):
+    """Set the whole feature map of a fraction `rate` of the examples to zero in training (stochastic depth)."""
+    return keras.layers.Dropout(rate, noise_shape=(None, *(1,) * (x.ndim - 1)))(x) if rate else x
+
+
+def tap(x, name: str):
+    """Name a feature map so that `model.get_layer(name).output` and `features=(name,)` find it."""
+    return keras.layers.Identity(name=name)(x)

@@ -1,0 +1,72 @@
+"""The plain convolutional network with every choice open: what to try first, and what to compare with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import act, avg_pool, conv, dense, dropout, flatten, global_avg_pool, max_pool, norm, scope, tap
+from kzoo.registry import MNIST, Paper, lookup, register_model
+
+CHOLLET_2015 = Paper("Chollet", 2015, "Simple MNIST convnet", "https://keras.io/examples/vision/mnist_convnet/")
+
+POOLINGS = {
+    "max": lambda x: max_pool(x, 2, padding="valid"),
+    "avg": lambda x: avg_pool(x, 2, padding="valid"),
+    "stride": lambda x: x,
+}
+
+
+# The variant and its count are those of the Keras example.
+@register_model("convnet", CHOLLET_2015, 34_826, MNIST)
+@dataclass(frozen=True)
+class ConvNet:
+    """Stages of convolutions, each ended by a pooling that halves every spatial axis.
+
+    Maps a feature map to a vector. The output of stage n is named `stage<n>`.
+
+    Args:
+        filters: kernels of each stage; there are as many stages as entries.
+        kernel: size of every convolution.
+        convs_per_stage: convolutions before each pooling.
+        pooling: "max", "avg", or "stride" (the last convolution of the stage takes every second position).
+        padding: "same" keeps the size in a convolution, "valid" computes full windows only.
+        norm: "none", "batch", "layer" or "group", between convolution and activation.
+        activation: Keras name of the function after each convolution.
+        flatten: keep every position for the classifier; otherwise their mean.
+        dense_units: outputs of fully connected layers before the logits.
+        dropout: fraction dropped before each fully connected layer in training, in [0, 1).
+
+    Raises:
+        ValueError: for an unknown pooling or norm, or an input that the windows do not fit into.
+    """
+
+    filters: tuple[int, ...] = (32, 64)
+    kernel: int = 3
+    convs_per_stage: int = 1
+    pooling: str = "max"
+    padding: str = "valid"
+    norm: str = "none"
+    activation: str = "relu"
+    flatten: bool = True
+    dense_units: tuple[int, ...] = ()
+    dropout: float = 0.5
+
+    def __call__(self, x):
+        for stage, filters in enumerate(self.filters, start=1):
+            with scope(f"stage{stage}"):
+                x = self.stage(x, filters)
+            x = tap(x, f"stage{stage}")
+        x = flatten(x) if self.flatten else global_avg_pool(x)
+        x = dropout(x, self.dropout)
+        with scope("head"):
+            for units in self.dense_units:
+                x = dropout(dense(x, units, self.activation), self.dropout)
+        return x
+
+    def stage(self, x, filters: int):
+        pool = lookup("pooling", self.pooling, POOLINGS)
+        for last in [False] * (self.convs_per_stage - 1) + [True]:
+            stride = 2 if last and self.pooling == "stride" else 1
+            x = conv(x, filters, self.kernel, stride=stride, padding=self.padding, use_bias=self.norm == "none")
+            x = act(norm(x, self.norm), self.activation)
+        return pool(x)

@@ -1,0 +1,51 @@
+"""LeNet-5: convolution and subsampling in turn until one position is left, then a classifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import avg_pool, conv, dense, global_avg_pool, scope, tap
+from kzoo.registry import MNIST, Paper, register_model
+
+LECUN_1998 = Paper(
+    "LeCun, Bottou, Bengio, Haffner",
+    1998,
+    "Gradient-Based Learning Applied to Document Recognition",
+    "https://doi.org/10.1109/5.726791",
+)
+
+
+# The count is the arithmetic of the paper's layers with every C3 map connected to all six S2 maps.
+@register_model("lenet5", LECUN_1998, 61_706, MNIST)
+@dataclass(frozen=True)
+class LeNet:
+    """LeNet-5 in its common form: all maps connected, plain averaging, softmax in place of radial units.
+
+    Maps a feature map of at least 28 positions per axis to a vector of `units` values. C5 is a
+    convolution, as in the paper: a larger input gives it several positions, which are averaged.
+    S2 and S4 are named `stage1` and `stage2`.
+
+    Args:
+        filters: kernels of the convolutions C1, C3 and C5.
+        units: outputs of the fully connected layer F6.
+        kernel: size of every convolution.
+        activation: Keras name of the function after each layer.
+    """
+
+    filters: tuple[int, int, int] = (6, 16, 120)
+    units: int = 84
+    kernel: int = 5
+    activation: str = "tanh"
+
+    def __call__(self, x):
+        c1, c3, c5 = self.filters
+        x = self.stage(x, "stage1", c1, padding="same")  # the paper pads 28 to 32 in advance
+        x = self.stage(x, "stage2", c3)
+        with scope("head"):
+            x = global_avg_pool(conv(x, c5, self.kernel, padding="valid", activation=self.activation))
+            return dense(x, self.units, self.activation)
+
+    def stage(self, x, name: str, filters: int, padding: str = "valid"):
+        with scope(name):
+            x = conv(x, filters, self.kernel, padding=padding, activation=self.activation)
+        return tap(avg_pool(x, 2, padding="valid"), name)

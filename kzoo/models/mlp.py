@@ -1,0 +1,42 @@
+"""Multi-layer perceptron: every input connected to every hidden unit, the baseline that convolution replaces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import dense, dropout, flatten, scope, tap
+from kzoo.registry import MNIST, Paper, register_model
+
+XIAO_2017 = Paper(
+    "Xiao, Rasul, Vollgraf",
+    2017,
+    "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
+    "https://arxiv.org/abs/1708.07747",
+)
+
+
+# The count is the arithmetic of the layers 784-256-128-100-10 that the Fashion-MNIST repository lists.
+@register_model("mlp", XIAO_2017, 247_766, MNIST)
+@dataclass(frozen=True)
+class MLP:
+    """Fully connected layers on the flattened input; it knows nothing of neighbourhoods.
+
+    Maps a feature map of fixed size to a vector of `units[-1]` values; layer n is named `stage<n>`.
+
+    Args:
+        units: outputs of each hidden layer.
+        activation: Keras name of the function after each hidden layer.
+        dropout: fraction of each hidden layer dropped in training, in [0, 1).
+    """
+
+    units: tuple[int, ...] = (256, 128, 100)
+    activation: str = "relu"
+    dropout: float = 0.0
+
+    def __call__(self, x):
+        x = flatten(x)
+        for stage, units in enumerate(self.units, start=1):
+            with scope(f"stage{stage}"):
+                x = dropout(dense(x, units, self.activation), self.dropout)
+            x = tap(x, f"stage{stage}")
+        return x

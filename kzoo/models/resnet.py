@@ -1,0 +1,180 @@
+"""ResNet, and the variants that change one thing in it: ResNeXt, Wide ResNet, SE-ResNet, ResNet-D."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import lazy_loader
+
+from kzoo.blocks import squeeze_excite
+from kzoo.layers import act, avg_pool, conv, conv_norm_act, max_pool, scope, subsample, tap
+from kzoo.registry import CIFAR10, TENSORFLOW, Paper, lookup, register_model
+
+keras = lazy_loader.load("keras")
+
+HE_2016 = Paper(
+    "He, Zhang, Ren, Sun",
+    2016,
+    "Deep Residual Learning for Image Recognition",
+    "https://arxiv.org/abs/1512.03385",
+)
+XIE_2017 = Paper(
+    "Xie, Girshick, Dollar, Tu, He",
+    2017,
+    "Aggregated Residual Transformations for Deep Neural Networks",
+    "https://arxiv.org/abs/1611.05431",
+)
+ZAGORUYKO_2016 = Paper("Zagoruyko, Komodakis", 2016, "Wide Residual Networks", "https://arxiv.org/abs/1605.07146")
+HU_2018 = Paper("Hu, Shen, Sun", 2018, "Squeeze-and-Excitation Networks", "https://arxiv.org/abs/1709.01507")
+HE_2019 = Paper(
+    "He, Zhang, Zhang, Zhang, Xie, Li",
+    2019,
+    "Bag of Tricks for Image Classification with Convolutional Neural Networks",
+    "https://arxiv.org/abs/1812.01187",
+)
+BANBURY_2021 = Paper("Banbury et al.", 2021, "MLPerf Tiny Benchmark", "https://arxiv.org/abs/2106.07597")
+
+
+def conv7_stem(x, width: int, use_bias: bool = False):
+    """ImageNet stem: divides each spatial axis by 4."""
+    return max_pool(conv_norm_act(x, width, 7, stride=2, use_bias=use_bias), 3, stride=2)
+
+
+def deep_stem(x, width: int, use_bias: bool = False):
+    """ResNet-C/D stem: three 3-wide convolutions in place of one 7-wide; divides by 4."""
+    x = conv_norm_act(x, width // 2, 3, stride=2, use_bias=use_bias)
+    x = conv_norm_act(x, width // 2, 3, use_bias=use_bias)
+    return max_pool(conv_norm_act(x, width, 3, use_bias=use_bias), 3, stride=2)
+
+
+def conv3_stem(x, width: int, use_bias: bool = False):
+    """CIFAR stem: keeps the resolution."""
+    return conv_norm_act(x, width, 3, use_bias=use_bias)
+
+
+STEMS = {"conv7": conv7_stem, "deep": deep_stem, "conv3": conv3_stem}
+
+
+def projection(x, filters: int, stride: int):
+    """Option B of the paper: a 1-wide convolution and its normalisation."""
+    return conv_norm_act(x, filters, 1, stride=stride, activation=None)
+
+
+def pooled_projection(x, filters: int, stride: int):
+    """ResNet-D: average, then project, so that no position is thrown away."""
+    return projection(avg_pool(x, stride) if stride > 1 else x, filters, 1)
+
+
+def plain_projection(x, filters: int, stride: int):
+    """MLPerf Tiny: a 1-wide convolution with bias, not normalised."""
+    return conv(x, filters, 1, stride=stride)
+
+
+def zero_padding(x, filters: int, stride: int):
+    """Option A of the paper: no parameters; the new channels are zeros, half before and half after the old."""
+    x = subsample(x, stride) if stride > 1 else x
+    before = (filters - x.shape[-1]) // 2
+    after = filters - x.shape[-1] - before
+    return keras.ops.pad(x, (*((0, 0),) * (x.ndim - 1), (before, after)))
+
+
+SHORTCUTS = {"projection": projection, "pooled": pooled_projection, "plain": plain_projection, "zeros": zero_padding}
+
+SMALL = {"block": "basic", "width": 16, "stem": "conv3"}  # the paper's networks for 32 x 32 pixels
+MLPERF_TINY = CIFAR10._replace(dialect=TENSORFLOW)
+
+
+# name, paper, trainable parameters at the reference input, hyperparameters
+@register_model("resnet18", HE_2016, 11_689_512, depths=(2, 2, 2, 2), block="basic")
+@register_model("resnet34", HE_2016, 21_797_672, depths=(3, 4, 6, 3), block="basic")
+@register_model("resnet50", HE_2016, 25_557_032, depths=(3, 4, 6, 3))
+@register_model("resnet101", HE_2016, 44_549_160, depths=(3, 4, 23, 3))
+@register_model("resnet152", HE_2016, 60_192_808, depths=(3, 8, 36, 3))
+@register_model("resnext50_32x4d", XIE_2017, 25_028_904, depths=(3, 4, 6, 3), groups=32, width_per_group=4)
+@register_model("resnext101_32x8d", XIE_2017, 88_791_336, depths=(3, 4, 23, 3), groups=32, width_per_group=8)
+@register_model("wide_resnet50_2", ZAGORUYKO_2016, 68_883_240, depths=(3, 4, 6, 3), width_per_group=128)
+@register_model("wide_resnet101_2", ZAGORUYKO_2016, 126_886_696, depths=(3, 4, 23, 3), width_per_group=128)
+@register_model("seresnet50", HU_2018, 28_088_024, depths=(3, 4, 6, 3), se_ratio=1 / 16)
+@register_model("resnet50d", HE_2019, 25_576_264, depths=(3, 4, 6, 3), stem="deep", shortcut="pooled")
+@register_model("resnet20", HE_2016, 269_722, CIFAR10, depths=(3, 3, 3), shortcut="zeros", **SMALL)
+@register_model("resnet32", HE_2016, 464_154, CIFAR10, depths=(5, 5, 5), shortcut="zeros", **SMALL)
+@register_model("resnet44", HE_2016, 658_586, CIFAR10, depths=(7, 7, 7), shortcut="zeros", **SMALL)
+@register_model("resnet56", HE_2016, 853_018, CIFAR10, depths=(9, 9, 9), shortcut="zeros", **SMALL)
+@register_model("resnet110", HE_2016, 1_727_962, CIFAR10, depths=(18, 18, 18), shortcut="zeros", **SMALL)
+@register_model("resnet20_option_b", HE_2016, 272_474, CIFAR10, depths=(3, 3, 3), **SMALL)
+@register_model("resnet32_option_b", HE_2016, 466_906, CIFAR10, depths=(5, 5, 5), **SMALL)
+@register_model("resnet44_option_b", HE_2016, 661_338, CIFAR10, depths=(7, 7, 7), **SMALL)
+@register_model("resnet56_option_b", HE_2016, 855_770, CIFAR10, depths=(9, 9, 9), **SMALL)
+# Option B of 110 layers has option A's count and the two projections, 2,752 parameters at every depth.
+@register_model("resnet110_option_b", HE_2016, 1_730_714, CIFAR10, depths=(18, 18, 18), **SMALL)
+@register_model(
+    "resnet8", BANBURY_2021, 78_186, MLPERF_TINY, depths=(1, 1, 1), shortcut="plain", use_bias=True, **SMALL
+)
+@dataclass(frozen=True)
+class ResNet:
+    """Residual network in its v1.5 form: a bottleneck strides in its middle convolution.
+
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)` (by
+    `2 ** (len(depths) - 1)` with the "conv3" stem). The output of stage n is named `stage<n>`.
+
+    Args:
+        depths: number of residual blocks in each stage.
+        block: "basic" (two convolutions) or "bottleneck" (1, `kernel`, 1; expands channels by 4).
+        width: filters of the first stage; each later stage doubles them.
+        groups: groups of the middle convolution of a bottleneck (the cardinality of ResNeXt).
+        width_per_group: filters of one such group for every 64 filters of the stage.
+        se_ratio: squeeze-and-excitation ratio, 0 for none.
+        stem: "conv7" (ImageNet), "deep" (ResNet-D) or "conv3" (CIFAR: keeps the resolution).
+        shortcut: where a block changes the shape, "projection" (option B), "pooled" (ResNet-D), "plain"
+            (no normalisation) or "zeros" (option A, without parameters).
+        kernel: size of the spatial convolutions; signals often want more than 3.
+        use_bias: biases in the convolutions, although a normalisation follows.
+
+    Raises:
+        ValueError: for an unknown block, stem or shortcut, or groups in a basic block.
+    """
+
+    depths: tuple[int, ...]
+    block: str = "bottleneck"
+    width: int = 64
+    groups: int = 1
+    width_per_group: int = 64
+    se_ratio: float = 0.0
+    stem: str = "conv7"
+    shortcut: str = "projection"
+    kernel: int = 3
+    use_bias: bool = False
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = lookup("stem", self.stem, STEMS)(x, self.width, self.use_bias)
+        for stage, depth in enumerate(self.depths, start=1):
+            for block in range(depth):
+                with scope(f"stage{stage}.block{block}"):
+                    stride = 2 if stage > 1 and block == 0 else 1
+                    x = self.residual_block(x, self.width * 2 ** (stage - 1), stride)
+            x = tap(x, f"stage{stage}")
+        return x
+
+    def residual_block(self, x, filters: int, stride: int):
+        branches = {"basic": self.basic_branch, "bottleneck": self.bottleneck_branch}
+        y = lookup("block", self.block, branches)(x, filters, stride)
+        if self.se_ratio:
+            y = squeeze_excite(y, self.se_ratio)
+        shortcut = lookup("shortcut", self.shortcut, SHORTCUTS)
+        if stride > 1 or x.shape[-1] != y.shape[-1]:
+            with scope("shortcut"):
+                x = shortcut(x, y.shape[-1], stride)
+        return act(keras.layers.add([y, x]))
+
+    def basic_branch(self, x, filters: int, stride: int):
+        if self.groups != 1:
+            raise ValueError("a basic block has no groups; use block='bottleneck'")
+        x = conv_norm_act(x, filters, self.kernel, stride=stride, use_bias=self.use_bias)
+        return conv_norm_act(x, filters, self.kernel, use_bias=self.use_bias, activation=None, zero_gamma=True)
+
+    def bottleneck_branch(self, x, filters: int, stride: int):
+        inner = filters * self.width_per_group * self.groups // 64
+        x = conv_norm_act(x, inner, 1, use_bias=self.use_bias)
+        x = conv_norm_act(x, inner, self.kernel, stride=stride, groups=self.groups, use_bias=self.use_bias)
+        return conv_norm_act(x, 4 * filters, 1, use_bias=self.use_bias, activation=None, zero_gamma=True)

@@ -1,0 +1,68 @@
+"""VGG: nothing but 3-wide convolutions and halving, deeper than anything before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import act, adaptive_avg_pool, batch_norm, conv, dense, dropout, flatten, max_pool, scope, tap
+from kzoo.registry import Paper, register_model
+
+SIMONYAN_2014 = Paper(
+    "Simonyan, Zisserman",
+    2014,
+    "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+    "https://arxiv.org/abs/1409.1556",
+)
+
+
+@register_model("vgg11", SIMONYAN_2014, 132_863_336, depths=(1, 1, 2, 2, 2))
+@register_model("vgg13", SIMONYAN_2014, 133_047_848, depths=(2, 2, 2, 2, 2))
+@register_model("vgg16", SIMONYAN_2014, 138_357_544, depths=(2, 2, 3, 3, 3))
+@register_model("vgg19", SIMONYAN_2014, 143_667_240, depths=(2, 2, 4, 4, 4))
+@register_model("vgg11_bn", SIMONYAN_2014, 132_868_840, depths=(1, 1, 2, 2, 2), norm=True)
+@register_model("vgg13_bn", SIMONYAN_2014, 133_053_736, depths=(2, 2, 2, 2, 2), norm=True)
+@register_model("vgg16_bn", SIMONYAN_2014, 138_365_992, depths=(2, 2, 3, 3, 3), norm=True)
+@register_model("vgg19_bn", SIMONYAN_2014, 143_678_248, depths=(2, 2, 4, 4, 4), norm=True)
+@dataclass(frozen=True)
+class VGG:
+    """Five stages of convolutions, each ended by a maximum over 2, then fully connected layers.
+
+    Maps a feature map to a vector of `dense_units[-1]` values. The output of stage n is named `stage<n>`.
+
+    Args:
+        depths: number of convolutions in each stage.
+        width: filters of the first stage; each later one doubles them up to `8 * width`.
+        norm: batch normalisation after each convolution.
+        kernel: size of every convolution; signals often want more than 3.
+        positions: positions per axis that the classifier sees; others are averaged to them.
+        dense_units: outputs of the fully connected layers before the logits.
+        dropout: fraction of each fully connected layer dropped in training, in [0, 1).
+
+    Raises:
+        ValueError: for an input that the stages halve to nothing.
+    """
+
+    depths: tuple[int, ...]
+    width: int = 64
+    norm: bool = False
+    kernel: int = 3
+    positions: int = 7
+    dense_units: tuple[int, ...] = (4096, 4096)
+    dropout: float = 0.5
+
+    def __call__(self, x):
+        for stage, depth in enumerate(self.depths, start=1):
+            with scope(f"stage{stage}"):
+                x = self.stage(x, min(2 ** (stage - 1), 8) * self.width, depth)
+            x = tap(x, f"stage{stage}")
+        x = flatten(adaptive_avg_pool(x, self.positions))
+        with scope("head"):
+            for units in self.dense_units:
+                x = dropout(dense(x, units, "relu"), self.dropout)
+        return x
+
+    def stage(self, x, filters: int, depth: int):
+        for _ in range(depth):
+            x = conv(x, filters, self.kernel)
+            x = act(batch_norm(x) if self.norm else x)
+        return max_pool(x, 2, padding="valid")

@@ -1,0 +1,156 @@
+"""Names and what they stand for: the one mechanism behind every `kzoo` lookup by name.
+
+This module imports nothing from `kzoo`, so every other module may import it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import lazy_loader
+
+docstring_parser = lazy_loader.load("docstring_parser")
+
+T = TypeVar("T")
+
+
+def lookup(kind: str, name: str, options: Mapping[str, T]) -> T:
+    """Return `options[name]`; raise a ValueError that names the nearest options otherwise."""
+    if name in options:
+        return options[name]
+    raise ValueError(f"unknown {kind} {name!r}; {did_you_mean(name, options)}")
+
+
+def did_you_mean(name: str, options: Iterable[str]) -> str:
+    """Return a question that offers the options nearest to `name`, or all of them if none is near."""
+    names = [str(option) for option in options]
+    near = difflib.get_close_matches(str(name), names, n=3) or sorted(names)
+    return f"did you mean {' or '.join(near)}?" if near else "there is none to choose from"
+
+
+def check_keywords(kind: str, given: Iterable[str], *functions: Callable) -> None:
+    """Raise a ValueError for a keyword that none of the functions takes, naming the nearest that one does."""
+    parameters = [p for function in functions for p in inspect.signature(function).parameters.values()]
+    known = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    for key in given:
+        lookup(kind, key, known)
+
+
+class Paper(NamedTuple):
+    """Where an architecture was first described."""
+
+    authors: str
+    year: int
+    title: str
+    url: str
+
+    def bibtex(self) -> str:
+        """Return a BibTeX entry."""
+        first, authors = self.authors.split(", ")[0], self.authors.replace(", ", " and ")
+        fields = {"author": authors, "title": self.title, "year": self.year, "url": self.url}
+        body = "".join(f"  {key} = {{{value}}},\n" for key, value in fields.items())
+        return f"@misc{{{first.lower()}{self.year},\n{body}}}"
+
+
+class Dialect(NamedTuple):
+    """What frameworks disagree about; a network's numbers hold in the dialect that it was published in.
+
+    `padding` "same" is TensorFlow's (the extra zero of a strided window goes last), "symmetric" is
+    PyTorch's. `bn_momentum` is the share of the old statistic that a training step keeps.
+    """
+
+    padding: str = "same"
+    bn_epsilon: float = 1e-3
+    bn_momentum: float = 0.99
+
+
+TENSORFLOW = Dialect()
+PYTORCH = Dialect(padding="symmetric", bn_epsilon=1e-5, bn_momentum=0.9)
+DIALECTS = {"tensorflow": TENSORFLOW, "pytorch": PYTORCH}
+
+
+class Reference(NamedTuple):
+    """The setting in which a network's published count and numbers hold."""
+
+    input_shape: tuple[int, ...]
+    num_classes: int
+    dialect: Dialect = PYTORCH
+
+
+IMAGENET = Reference((224, 224, 3), 1000)
+CIFAR10 = Reference((32, 32, 3), 10)
+MNIST = Reference((28, 28, 1), 10, TENSORFLOW)
+
+
+class Hyperparameter(NamedTuple):
+    """One field of an architecture: the variant's value and what the field does."""
+
+    value: Any
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything the zoo knows about one registered model."""
+
+    name: str
+    architecture: Callable[[Any], Any]  # feature map -> feature map or vector
+    paper: Paper
+    params: int  # trainable parameters at `reference`
+    reference: Reference
+    task: str
+    dims: tuple[int, ...]  # numbers of spatial axes that it can be built with
+
+    @property
+    def family(self) -> str:
+        """Name of the file in `kzoo/models/` that defines the architecture."""
+        return type(self.architecture).__module__.rpartition(".")[2]
+
+    @property
+    def hyperparameters(self) -> dict[str, Hyperparameter]:
+        """Each field of the architecture with the variant's value and its meaning."""
+        parsed = docstring_parser.parse(type(self.architecture).__doc__)
+        meanings = {p.arg_name: " ".join(p.description.split()) for p in parsed.params}
+        names = [field.name for field in dataclasses.fields(self.architecture)]
+        return {name: Hyperparameter(getattr(self.architecture, name), meanings[name]) for name in names}
+
+
+MODELS: dict[str, ModelCard] = {}
+
+
+def register_model(
+    name: str,
+    paper: Paper,
+    params: int,
+    reference: Reference = IMAGENET,
+    *,
+    task: str = "classification",
+    dims: tuple[int, ...] = (1, 2),
+    **hyperparameters,
+):
+    """Register one variant of the decorated architecture under `name`.
+
+    The decorated class is returned unchanged, so decorators stack: one line per variant.
+
+    Args:
+        name: the name given to `create_model`, in the spelling of torchvision and timm.
+        paper: where this variant was first described.
+        params: trainable parameters at `reference`, from a source other than this code.
+        reference: the input shape and number of classes that `params` holds for.
+        task: what the published model is for.
+        dims: numbers of spatial axes that the architecture has a meaning for.
+        **hyperparameters: the variant's own, i.e. fields of the decorated dataclass.
+    """
+
+    def decorator(architecture: type[T]) -> type[T]:
+        if name in MODELS:
+            raise ValueError(f"model {name!r} is registered twice")
+        MODELS[name] = ModelCard(name, architecture(**hyperparameters), paper, params, reference, task, dims)
+        return architecture
+
+    return decorator
