@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import lazy_loader
-
 from kzoo.layers import conv, global_avg_pool, scope
+from kzoo.lazy import lazy_import
 
-keras = lazy_loader.load("keras")
+keras = lazy_import("keras")
 
 
 def squeeze_excite(x, ratio: float):

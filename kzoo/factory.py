@@ -7,13 +7,12 @@ import fnmatch
 import inspect
 from collections.abc import Callable, Sequence
 
-import lazy_loader
-
 import kzoo.models
 from kzoo.layers import InputTooSmall, global_avg_pool, tap, written_in
+from kzoo.lazy import lazy_import
 from kzoo.registry import DIALECTS, MODELS, ModelCard, lookup
 
-keras = lazy_loader.load("keras")
+keras = lazy_import("keras")
 
 
 def list_models(

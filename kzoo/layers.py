@@ -13,11 +13,10 @@ import contextlib
 import contextvars
 from collections import Counter
 
-import lazy_loader
-
+from kzoo.lazy import lazy_import
 from kzoo.registry import PYTORCH, Dialect, lookup
 
-keras = lazy_loader.load("keras")
+keras = lazy_import("keras")
 
 Size = int | tuple[int, ...]
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-import lazy_loader
+from kzoo.lazy import lazy_import
 
-docstring_parser = lazy_loader.load("docstring_parser")
+docstring_parser = lazy_import("docstring_parser")
 
 T = TypeVar("T")
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import lazy_loader
-
 from kzoo.blocks import squeeze_excite
 from kzoo.layers import act, avg_pool, conv, conv_norm_act, max_pool, scope, subsample, tap
+from kzoo.lazy import lazy_import
 from kzoo.registry import CIFAR10, TENSORFLOW, Paper, lookup, register_model
 
-keras = lazy_loader.load("keras")
+keras = lazy_import("keras")
 
 HE_2016 = Paper(
     "He, Zhang, Ren, Sun",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import lazy_loader
-
 from kzoo.layers import act, batch_norm, conv, dropout, max_pool, scope, tap
+from kzoo.lazy import lazy_import
 from kzoo.models.resnet import ZAGORUYKO_2016
 from kzoo.registry import CIFAR10, Paper, lookup, register_model
 
-keras = lazy_loader.load("keras")
+keras = lazy_import("keras")
 
 HE_2016B = Paper(
     "He, Zhang, Ren, Sun", 2016, "Identity Mappings in Deep Residual Networks", "https://arxiv.org/abs/1603.05027"

@@ -1,0 +1,85 @@
+"""Datasets by name, each as train, validation and test splits of (input, label) batches."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from kzoo.data import image, tfds  # noqa: F401  (register their datasets)
+from kzoo.data.image import ImagePreprocess
+from kzoo.data.splits import DATASETS, DatasetCard, Preprocess, RawData, Splits, check_examples, complete
+from kzoo.data.transforms import ImageAugment
+from kzoo.registry import check_keywords, did_you_mean, lookup
+
+__all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "list_datasets", "load_dataset"]
+
+
+class Modality(NamedTuple):
+    """What all sets of one kind share."""
+
+    preprocess: type[Preprocess]
+    augment: type
+
+
+MODALITIES = {"image": Modality(ImagePreprocess, ImageAugment)}
+
+
+def list_datasets(pattern: str = "*") -> list[str]:
+    """Return the sorted names that match a shell pattern; one that ends in ":" takes an argument, `folder:PATH`."""
+    return sorted(fnmatch.filter(DATASETS, pattern))
+
+
+def dataset_card(name: str) -> DatasetCard:
+    """Return what the zoo knows about a dataset: modality, description, source.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    prefix, colon, argument = name.partition(":")
+    if colon and not argument:
+        raise ValueError(f"{name!r} needs an argument: {name}NAME" if prefix == "tfds" else f"{name!r} needs a path")
+    if prefix + colon not in DATASETS and colon:
+        raise ValueError(f"unknown kind of dataset {name!r}; {did_you_mean(prefix + colon, DATASETS)}")
+    return lookup("dataset", prefix + colon, DATASETS)
+
+
+def load_dataset(
+    name: str,
+    *,
+    batch_size: int = 128,
+    validation: float = 0.1,
+    augment: Mapping | None = None,
+    seed: int = 0,
+    **options,
+) -> Splits:
+    """Load a dataset as splits that are ready to train on.
+
+    Args:
+        name: one of `list_datasets()`; `tfds:NAME`, `folder:PATH` and `npz:PATH` take any set, folder or file.
+        batch_size: examples per batch.
+        validation: fraction of each class that is held out from the train split, in (0, 1), where the set has no
+            validation split; likewise for a test split. What is held out is always the same.
+        augment: random changes of the training examples, as keyword arguments; for images those of
+            `kzoo.data.transforms.ImageAugment`: `{"flip": True, "shift": 4}`.
+        seed: of the training order and the augmentation, which are a pure function of (seed, epoch).
+        **options: of the dataset's loader: `image_size`, and for tensorflow-datasets `data_dir`, `download`.
+
+    Raises:
+        ValueError: for an unknown name or option, labels out of range, values that are not finite, or files that
+            are missing or broken.
+    """
+    card = dataset_card(name)
+    check_keywords(f"option of dataset {name!r},", options, load_dataset, card.load)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+    modality = MODALITIES[card.modality]
+    check_keywords(f"augmentation of {card.modality} data,", augment or {}, modality.augment)
+    change = modality.augment(**augment) if augment else None
+    raw = card.load(*name.split(":", 1)[1:], **options)
+    for split, examples in zip(RawData._fields, raw[:3], strict=False):
+        if examples is not None:
+            check_examples(split, examples, len(raw.class_names))
+    examples = complete(raw, validation)
+    preprocess = modality.preprocess.fit(examples["train"])
+    return Splits(name, examples, raw.class_names, preprocess, change, batch_size, seed)

@@ -1,0 +1,245 @@
+"""What a loader returns (raw examples), and what a user gets: splits of shuffled, augmented, prepared batches."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from kzoo.lazy import lazy_import
+
+np = lazy_import("numpy")
+tf = lazy_import("tensorflow")
+model_selection = lazy_import("sklearn.model_selection")
+
+SPLIT_SEED = 0  # what is held out never changes with the seed of a training
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Raw examples in a fixed order: `inputs` of shape (n, *raw_shape), `labels` of shape (n,) as class numbers.
+
+    The arrays lie in memory, or are mapped from a temporary file where they are large.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> Examples:
+        """Return the examples at these places."""
+        return Examples(self.inputs[indices], self.labels[indices])
+
+
+class RawData(NamedTuple):
+    """What a loader returns; a split that the set does not define is None and is held out from `train`."""
+
+    train: Examples
+    validation: Examples | None
+    test: Examples | None
+    class_names: tuple[str, ...]
+
+
+class Preprocess(Protocol):
+    """The one function from a raw example to the model's input; frozen, and written as JSON beside the model."""
+
+    input_shape: tuple[int | None, ...]
+
+    def __call__(self, raw):
+        """Prepare a batch, in a data pipeline or as part of a Keras model."""
+
+    def read(self, path: str):
+        """Read one file as a raw example."""
+
+    def draw(self, axes, raw) -> None:
+        """Show one raw example on matplotlib axes."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A dataset that is ready to train on.
+
+    `train`, `validation` and `test` are `tf.data.Dataset`s of (input, label) batches. The order of the
+    training examples and their augmentation are a pure function of (seed, epoch).
+
+    Attributes:
+        name: what `load_dataset` was given.
+        examples: the raw examples of "train", "validation" and "test".
+        class_names: one name per class, in the order of the labels.
+        preprocess: from raw examples to the model's input; also what is exported with a model.
+        augment: random change of a raw batch, `augment(batch, seed)`; None for none.
+        batch_size: examples per batch; the last batch of an epoch may be smaller.
+        seed: of order and augmentation.
+    """
+
+    name: str
+    examples: Mapping[str, Examples]
+    class_names: tuple[str, ...]
+    preprocess: Preprocess
+    augment: Callable | None = None
+    batch_size: int = 128
+    seed: int = 0
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape of one example as the model gets it."""
+        return self.preprocess.input_shape
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in one pass over the train split."""
+        return math.ceil(len(self.examples["train"]) / self.batch_size)
+
+    @functools.cached_property
+    def train(self) -> tf.data.Dataset:
+        """One epoch of shuffled batches; the n-th iteration over it is epoch n, counted from 0."""
+        epoch = tf.Variable(-1, dtype=tf.int64, trainable=False)
+        once = tf.data.Dataset.from_tensors(0).flat_map(lambda _: self.shuffled(epoch.assign_add(1)))
+        return self.training_batches(once).apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
+
+    def stream(self, first_epoch: int = 0) -> tf.data.Dataset:
+        """Return the batches of all epochs from `first_epoch` on, without an end."""
+        epochs = tf.data.Dataset.counter(first_epoch)
+        return self.training_batches(epochs.flat_map(self.shuffled))
+
+    @functools.cached_property
+    def validation(self) -> tf.data.Dataset:
+        """The validation split in a fixed order, never augmented."""
+        return self.in_order("validation")
+
+    @functools.cached_property
+    def test(self) -> tf.data.Dataset:
+        """The test split in a fixed order, never augmented and never trained on."""
+        return self.in_order("test")
+
+    def in_order(self, split: str) -> tf.data.Dataset:
+        """Return the prepared batches of a split in its fixed order."""
+        gather = gatherer(self.examples[split])
+
+        def prepared(indices):
+            inputs, labels = gather(indices)
+            return self.preprocess(inputs), labels
+
+        indices = tf.data.Dataset.range(len(self.examples[split])).batch(self.batch_size)
+        return indices.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def shuffled(self, epoch) -> tf.data.Dataset:
+        """Return (epoch, step, indices) for each batch of one epoch."""
+        places = tf.range(len(self.examples["train"]), dtype=tf.int64)
+        order = tf.random.experimental.stateless_shuffle(places, seed=tf.stack([self.seed, epoch]))
+        batches = tf.data.Dataset.from_tensor_slices(order).batch(self.batch_size)
+        return batches.enumerate().map(lambda step, indices: (epoch, step, indices))
+
+    def training_batches(self, batches: tf.data.Dataset) -> tf.data.Dataset:
+        """Turn (epoch, step, indices) into augmented and prepared batches."""
+        gather = gatherer(self.examples["train"])
+
+        def prepared(epoch, step, indices):
+            inputs, labels = gather(indices)
+            if self.augment is not None:
+                seed = tf.random.experimental.stateless_fold_in(tf.stack([self.seed, epoch]), step)
+                inputs = self.augment(inputs, seed)
+            return self.preprocess(inputs), labels
+
+        return batches.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def gatherer(examples: Examples) -> Callable:
+    """Return a function of a tensor of indices that gives the (inputs, labels) at these places."""
+    labels = tf.constant(examples.labels, tf.int32)
+    if not isinstance(examples.inputs, np.memmap):
+        inputs = tf.constant(examples.inputs)
+        return lambda indices: (tf.gather(inputs, indices), tf.gather(labels, indices))
+
+    def read(indices):
+        batch = tf.numpy_function(examples.inputs.__getitem__, [indices], examples.inputs.dtype)
+        return tf.ensure_shape(batch, (None, *examples.inputs.shape[1:])), tf.gather(labels, indices)
+
+    return read
+
+
+def hold_out(examples: Examples, fraction: float, what: str) -> tuple[Examples, Examples]:
+    """Return `examples` without a fraction of each class, and that fraction; always the same one.
+
+    Raises:
+        ValueError: if the fraction is not in (0, 1), or a class has too few examples to be divided.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"the {what} fraction must lie between 0 and 1, got {fraction}")
+    try:
+        kept, held = model_selection.train_test_split(
+            np.arange(len(examples)), test_size=fraction, stratify=examples.labels, random_state=SPLIT_SEED
+        )
+    except ValueError as error:
+        raise ValueError(f"cannot hold out {fraction} of {len(examples)} examples for {what}: {error}") from error
+    return examples.take(np.sort(kept)), examples.take(np.sort(held))
+
+
+def complete(raw: RawData, validation: float) -> dict[str, Examples]:
+    """Return three splits that share no example; what the set does not define is held out from `train`."""
+    train, test = (raw.train, raw.test) if raw.test is not None else hold_out(raw.train, validation, "test")
+    if raw.validation is not None:
+        return {"train": train, "validation": raw.validation, "test": test}
+    train, held = hold_out(train, validation, "validation")
+    return {"train": train, "validation": held, "test": test}
+
+
+def check_examples(name: str, examples: Examples, num_classes: int) -> None:
+    """Raise a ValueError that names the first example with a label out of range or a value that is not finite."""
+    labels = np.asarray(examples.labels)
+    if len(examples) == 0:
+        raise ValueError(f"the {name} split has no examples")
+    if len(examples.inputs) != len(labels):
+        raise ValueError(f"the {name} split has {len(examples.inputs)} inputs but {len(labels)} labels")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"the labels of the {name} split must be integers, got {labels.dtype}")
+    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+    if wrong.size:
+        raise ValueError(
+            f"example {wrong[0]} of the {name} split has label {labels[wrong[0]]}, expected 0 to {num_classes - 1}"
+        )
+    if np.issubdtype(examples.inputs.dtype, np.floating):
+        finite = np.isfinite(examples.inputs).reshape(len(examples), -1).all(axis=1)
+        if not finite.all():
+            broken = np.flatnonzero(~finite)
+            raise ValueError(
+                f"example {broken[0]} of the {name} split holds NaN or infinity ({broken.size} examples do)"
+            )
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What the zoo knows about a dataset."""
+
+    name: str
+    modality: str
+    description: str
+    source: str
+    load: Callable[..., RawData]
+
+
+DATASETS: dict[str, DatasetCard] = {}
+
+
+def register_dataset(name: str, modality: str, source: str):
+    """Register a loader; the first line of its docstring describes the set.
+
+    A name that ends in ":" stands for all names that begin so; the rest is the loader's first argument.
+    """
+
+    def decorator(load: Callable[..., RawData]) -> Callable[..., RawData]:
+        description = inspect.getdoc(load).splitlines()[0]
+        DATASETS[name] = DatasetCard(name, modality, description, source, load)
+        return load
+
+    return decorator

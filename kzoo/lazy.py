@@ -1,0 +1,20 @@
+"""Import heavy libraries at their first use, so that `import kzoo` and `kzoo list` answer at once."""
+
+from __future__ import annotations
+
+import importlib
+
+
+class lazy_import:
+    """Stand for a module until something of it is used: `keras = lazy_import("keras")`.
+
+    Nothing is left in `sys.modules` before the real import. The lazy modules of importlib (and of the package
+    lazy_loader) are, and any code that walks over `sys.modules` then loads them in the middle of another
+    import: Keras half-loaded from inside TensorFlow, with "module 'keras' has no attribute 'layers'".
+    """
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __getattr__(self, attribute: str):
+        return getattr(importlib.import_module(self._name), attribute)
