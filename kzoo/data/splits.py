@@ -75,6 +75,7 @@ class Splits:
         augment: random change of a raw batch, `augment(batch, seed)`; None for none.
         batch_size: examples per batch; the last batch of an epoch may be smaller.
         seed: of order and augmentation.
+        task: what the labels are for, a name in `kzoo.tasks`.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Splits:
     augment: Callable | None = None
     batch_size: int = 128
     seed: int = 0
+    task: str = "classification"
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

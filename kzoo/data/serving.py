@@ -1,0 +1,52 @@
+"""What a trained model needs to be served, without the dataset it was trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from kzoo.data.image import ImagePreprocess
+from kzoo.data.splits import Preprocess, Splits
+from kzoo.files import write_file, write_json
+from kzoo.lazy import lazy_import
+from kzoo.registry import lookup
+
+np = lazy_import("numpy")
+
+PREPROCESSES = {"ImagePreprocess": ImagePreprocess}
+EXAMPLES = 16  # raw validation examples that travel with a model, to check its exports on
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The step from raw data to the model, the names of its outputs, and a few raw examples."""
+
+    preprocess: Preprocess
+    class_names: tuple[str, ...]
+    examples: np.ndarray
+
+    @classmethod
+    def of(cls, splits: Splits) -> Serving:
+        """Take what is needed from a dataset."""
+        return cls(splits.preprocess, splits.class_names, splits.examples["validation"].inputs[:EXAMPLES])
+
+    def save(self, data: Path, examples: Path) -> None:
+        """Write everything but the examples as JSON, the examples as an .npz file."""
+        write_json(data, self.to_dict())
+        write_file(examples, lambda file: np.savez_compressed(file, examples=self.examples))
+
+    def to_dict(self) -> dict:
+        """Return everything but the examples, as plain numbers and words."""
+        kind = type(self.preprocess).__name__
+        return {"class_names": self.class_names, "preprocess": {"kind": kind} | dataclasses.asdict(self.preprocess)}
+
+    @classmethod
+    def load(cls, data: Path, examples: Path) -> Serving:
+        """Read what `save` wrote."""
+        content = json.loads(data.read_text())
+        fields = {key: tuple(v) if isinstance(v, list) else v for key, v in content["preprocess"].items()}
+        preprocess = lookup("preprocess", fields.pop("kind"), PREPROCESSES)(**fields)
+        with np.load(examples, allow_pickle=False) as file:
+            return cls(preprocess, tuple(content["class_names"]), file["examples"])
