@@ -1,6 +1,38 @@
-"""A zoo of Keras Conv1D and Conv2D architectures, datasets for them, and one way to train."""
+"""A zoo of Keras Conv1D and Conv2D architectures, datasets for them, and one way to train, evaluate and ship."""
+
+from importlib.metadata import PackageNotFoundError, version
 
 from kzoo import models
+from kzoo.data import dataset_card, list_datasets, load_dataset
+from kzoo.evaluate import evaluate
+from kzoo.experiment import evaluate_run, list_configs, load_experiment, run_experiment
+from kzoo.export import export
 from kzoo.factory import create_model, list_models, model_card
+from kzoo.runs import load_run
+from kzoo.serve import load_predictor, predict_files
+from kzoo.train import fit
 
-__all__ = ["create_model", "list_models", "model_card", "models"]
+try:
+    __version__ = version("kzoo")
+except PackageNotFoundError:  # a checkout that is not installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "create_model",
+    "dataset_card",
+    "evaluate",
+    "evaluate_run",
+    "export",
+    "fit",
+    "list_configs",
+    "list_datasets",
+    "list_models",
+    "load_dataset",
+    "load_experiment",
+    "load_predictor",
+    "load_run",
+    "model_card",
+    "models",
+    "predict_files",
+    "run_experiment",
+]

@@ -43,16 +43,11 @@ class KeepBest(keras.callbacks.Callback):
         if math.isfinite(logs["loss"]):
             return
         self.best_weights = self.best_weights or self.first_weights
+        epoch = 1 + len(self.history.get("loss", []))
         raise TrainingDiverged(
-            f"the loss became {logs['loss']} at step {batch + 1} of epoch {len(self.epochs) + 1}; the model keeps the "
-            f"weights of epoch {self.best_epoch}. Try a lower learning_rate, a warmup, or look for extreme values "
-            "in the data"
+            f"the loss became {logs['loss']} at step {batch + 1} of epoch {epoch}; the model keeps the weights of "
+            f"epoch {self.best_epoch}. Try a lower learning_rate, a warmup, or look for extreme values in the data"
         )
-
-    @property
-    def epochs(self) -> list[float]:
-        """One loss for each epoch that is done."""
-        return self.history.get("loss", [])
 
     def on_epoch_end(self, epoch, logs=None):
         for name, value in logs.items():
@@ -73,7 +68,7 @@ class KeepBest(keras.callbacks.Callback):
             self.model.set_weights(self.best_weights)
         if self.run and not (self.run / runs.MODEL).exists():
             runs.save_model(self.model, self.run / runs.MODEL)
-        if self.run and self.epochs:
+        if self.run and self.history:
             runs.draw_curves(self.run, self.history, self.best_epoch)
 
 
@@ -101,7 +96,9 @@ class ProgressBar(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         values = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
         seconds = time.perf_counter() - self.start
-        self.bar.console.print(f"epoch {self.epoch}/{self.epochs}  {values}  {seconds:.1f} s", highlight=False, soft_wrap=True)
+        self.bar.console.print(
+            f"epoch {self.epoch}/{self.epochs}  {values}  {seconds:.1f} s", highlight=False, soft_wrap=True
+        )
 
     def on_train_end(self, logs=None):
         self.stop()

@@ -83,6 +83,8 @@ def fit(
         optimizer=build_optimizer(optimizer, rate, weight_decay, model),
         loss=task.loss(label_smoothing),
         metrics=list(task.metrics),
+        # Measured on 2 cores: XLA makes TensorFlow's training 1.3 (ResNet-8) to 3.7 times (convnet) slower.
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     run = None
     if run_dir is not None:

@@ -85,6 +85,10 @@ class ImagePreprocess:
             )
         return read_image(path, self.channels)
 
+    def sized(self, raw: np.ndarray) -> np.ndarray:
+        """Return one raw image at the training's size."""
+        return resized(raw, self.image_size)
+
     def draw(self, axes, raw: np.ndarray) -> None:
         """Show one raw example on matplotlib axes."""
         axes.imshow(raw.squeeze(), cmap="gray") if raw.ndim == 3 else axes.plot(raw)

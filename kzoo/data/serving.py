@@ -46,7 +46,11 @@ class Serving:
     def load(cls, data: Path, examples: Path) -> Serving:
         """Read what `save` wrote."""
         content = json.loads(data.read_text())
-        fields = {key: tuple(v) if isinstance(v, list) else v for key, v in content["preprocess"].items()}
-        preprocess = lookup("preprocess", fields.pop("kind"), PREPROCESSES)(**fields)
         with np.load(examples, allow_pickle=False) as file:
-            return cls(preprocess, tuple(content["class_names"]), file["examples"])
+            return cls(preprocess_from(content["preprocess"]), tuple(content["class_names"]), file["examples"])
+
+
+def preprocess_from(content: dict) -> Preprocess:
+    """Return the step from raw data to the model that `Serving.to_dict` described."""
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    return lookup("preprocess", fields.pop("kind"), PREPROCESSES)(**fields)

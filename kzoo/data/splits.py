@@ -56,6 +56,9 @@ class Preprocess(Protocol):
     def read(self, path: str):
         """Read one file as a raw example."""
 
+    def sized(self, raw):
+        """Return one raw example in the shape of those trained on."""
+
     def draw(self, axes, raw) -> None:
         """Show one raw example on matplotlib axes."""
 

@@ -1,0 +1,126 @@
+"""Experiments as YAML: each section holds the keyword arguments of one function.
+
+    seed: 0
+    data:  {name: digits, batch_size: 32}         # kzoo.load_dataset
+    model: {name: resnet8, kernel: 5}             # kzoo.create_model
+    train: {epochs: 5, learning_rate: 1e-3}       # kzoo.fit
+
+There is no schema beside the functions' own signatures, so a new argument needs no second entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kzoo import runs
+from kzoo.data import dataset_card, load_dataset
+from kzoo.data.splits import Splits
+from kzoo.evaluate import Report, evaluate
+from kzoo.factory import create_model, customised, model_card
+from kzoo.lazy import lazy_import
+from kzoo.registry import check_keywords, did_you_mean, lookup
+from kzoo.train import fit
+from kzoo.yaml import parse_yaml, write_yaml
+
+keras = lazy_import("keras")
+
+SECTIONS = {"data": load_dataset, "model": create_model, "train": fit}
+PACKAGE = Path(__file__).parent
+CONFIGS = next((f for f in (PACKAGE / "zoo_configs", PACKAGE.parent / "zoo_configs") if f.is_dir()), PACKAGE)
+
+
+def list_configs() -> list[str]:
+    """Return the names of the experiments that come with kzoo, e.g. `image/resnet8_digits`."""
+    return sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.glob("*/*.yaml"))
+
+
+def find_config(name: str | Path) -> Path:
+    """Return the file of an experiment: a path, or the name of one that comes with kzoo.
+
+    Raises:
+        ValueError: if there is neither.
+    """
+    for path in (Path(name).expanduser(), CONFIGS / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    raise ValueError(f"there is no config {str(name)!r}; {did_you_mean(str(name), list_configs())}")
+
+
+def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> dict:
+    """Read an experiment, apply `section.key=value` overrides, and check every key.
+
+    Args:
+        config: a file, or the name of a config that comes with kzoo.
+        overrides: values in YAML: `train.epochs=5`, `data.augment.flip=true`, `seed=1`.
+
+    Raises:
+        ValueError: for a file that is not there or not YAML, an unknown section or key.
+    """
+    content = parse_yaml(find_config(config).read_text())
+    if not isinstance(content, dict):
+        raise ValueError(f"{config} is not an experiment: expected the sections {', '.join(SECTIONS)}")
+    experiment = {"seed": 0, "data": {}, "model": {}, "train": {}} | content
+    for override in overrides:
+        apply_override(experiment, override)
+    check_experiment(experiment)
+    return experiment
+
+
+def apply_override(experiment: dict, override: str) -> None:
+    """Set one value, given as `section.key=value`."""
+    address, equals, value = override.partition("=")
+    *sections, key = address.split(".")
+    if not equals:
+        raise ValueError(f"expected section.key=value, got {override!r}")
+    target = experiment
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ValueError(f"{override!r}: {section} is a value, not a section")
+    target[key] = parse_yaml(value)
+
+
+def check_experiment(experiment: dict) -> None:
+    """Raise a ValueError for an unknown section, key, dataset, model or hyperparameter."""
+    for section in experiment:
+        lookup("section", section, {"seed": None} | SECTIONS)
+    for section in SECTIONS:
+        if not isinstance(experiment[section], dict):
+            raise ValueError(f"section {section!r} must hold keys and values, got {experiment[section]!r}")
+    data, model, train = (experiment[section] for section in SECTIONS)
+    for section in ("data", "model"):
+        if "name" not in experiment[section]:
+            raise ValueError(f"section {section!r} needs a name, e.g. {section}.name=...")
+    card = dataset_card(data["name"])
+    check_keywords("key in 'data'", data.keys(), load_dataset, card.load)
+    general = {key for key in model if key in ("name", "embed_dim", "dialect")}
+    customised(model_card(model["name"]), {key: model[key] for key in model.keys() - general})
+    check_keywords("key in 'train'", train.keys(), fit)
+
+
+def load_data(experiment: dict) -> Splits:
+    """Return the experiment's dataset."""
+    return load_dataset(**{"seed": experiment["seed"]} | experiment["data"])
+
+
+def run_experiment(experiment: dict, out: str | Path, *, overwrite: bool = False, verbose: bool = True) -> Report:
+    """Train and evaluate; leave a run folder (see `kzoo.fit`) with `metrics.json` and pictures in `out`.
+
+    Raises:
+        ValueError: if `out` holds a run already and `overwrite` is False, and as the functions of its sections.
+    """
+    run = runs.open_run(out, overwrite=overwrite)
+    splits = load_data(experiment)
+    keras.utils.set_random_seed(experiment["seed"])
+    model = create_model(input_shape=splits.input_shape, num_classes=splits.num_classes, **experiment["model"])
+    write_yaml(run / runs.CONFIG, experiment)
+    fit(model, splits, **experiment["train"], run_dir=run, verbose=verbose)
+    return evaluate(model, splits, run_dir=run)
+
+
+def evaluate_run(path: str | Path, split: str = "test") -> Report:
+    """Measure the best model of a run again, on the data of its config; pictures and numbers go into the run."""
+    model, _ = runs.load_run(path)
+    experiment = load_experiment(Path(path) / runs.CONFIG)
+    return evaluate(model, load_data(experiment), split=split, run_dir=path)

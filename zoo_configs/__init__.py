@@ -1,0 +1,1 @@
+"""Experiments that come with kzoo; each file's head gives the result that was seen."""
