@@ -21,6 +21,7 @@ from kzoo.lazy import lazy_import
 from kzoo.runs import load_run
 from kzoo.serve import predict_files
 
+keras = lazy_import("keras")
 rich_console = lazy_import("rich.console")
 rich_table = lazy_import("rich.table")
 
@@ -31,6 +32,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, as `kzoo train` leaves it.")]
+
+
+def start_keras() -> None:
+    """Import Keras and touch its device, without the page of log lines that TensorFlow prints and no setting stops."""
+    standard_error = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        keras.ops.zeros(())
+    finally:
+        os.dup2(standard_error, 2)
+        os.close(standard_error)
 
 
 def show_table(*columns: str, rows) -> None:
@@ -120,6 +133,7 @@ def train(
     """Train an experiment, evaluate it on the test split, leave a run folder."""
     experiment = load_experiment(config, overrides or ())
     run = out or Path("runs") / Path(config).stem
+    start_keras()
     try:
         report = run_experiment(experiment, run, overwrite=overwrite)
     except KeyboardInterrupt:
@@ -136,6 +150,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
     """Measure a run's best model again: numbers, confusion.png, mistakes.png."""
+    start_keras()
     report = evaluate_run(run, split)
     rich_console.Console().print(report) if not as_json else typer.echo(json.dumps(report.to_dict(), indent=1))
 
@@ -149,6 +164,7 @@ def export_(
 ) -> None:
     """Write a run's best model for serving, and check it in a new process."""
     names = {"keras": "serving.keras", "onnx": "model.onnx", "litert": "model.tflite"}
+    start_keras()
     model, serving = load_run(run)
     target = out or Path(run) / names.get(format, format)
     typer.echo(export(model, target, data=serving, format=format, overwrite=overwrite))
@@ -161,6 +177,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print all probabilities as JSON.")] = False,
 ) -> None:
     """Classify files."""
+    start_keras()
     predictions = predict_files(model, files)
     if as_json:
         typer.echo(json.dumps([prediction._asdict() for prediction in predictions], indent=1))

@@ -104,7 +104,8 @@ def serving_model(model: keras.Model, serving: Serving, *, any_size: bool) -> ke
     preprocess = serving.preprocess
     shape = preprocess.raw_shape if any_size else preprocess.input_shape
     raw = keras.Input(shape, dtype=preprocess.raw_dtype, name="raw")
-    probabilities = keras.layers.Softmax(dtype="float32", name="probabilities")(model(preprocess(raw)))
+    logits = model(preprocess(raw), training=False)  # else Keras's Resizing layer turns training on for all that follow
+    probabilities = keras.layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
     return keras.Model(raw, probabilities, name=model.name)
 
 
@@ -135,7 +136,9 @@ def write_keras(model: keras.Model, serving: Serving, path: Path) -> None:
 
 def write_by_keras(model: keras.Model, serving: Serving, path: Path, format: str) -> None:
     """Write one of the formats that Keras exports itself."""
-    serving_model(model, serving, any_size=False).export(str(path), format=format, verbose=False)
+    whole = serving_model(model, serving, any_size=False)
+    whole(serving.examples)  # Keras refuses to export a model that was never called
+    whole.export(str(path), format=format, verbose=False)
 
 
 def write_openvino(model: keras.Model, serving: Serving, path: Path) -> None:

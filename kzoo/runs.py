@@ -52,7 +52,7 @@ def open_run(path: str | Path, *, overwrite: bool = False) -> Path:
 def save_model(model: keras.Model, path: Path) -> None:
     """Write a model without its optimizer and loss, so that it loads wherever Keras is."""
     if model.compiled and getattr(model, "inputs", None):
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
+        model = keras.Model(model.input, model.output, name=model.name)
     beside = path.with_name(f".{path.name}")  # Keras wants a path, and one that ends in .keras
     model.save(beside)
     write_file(path, lambda file: file.write(beside.read_bytes()))

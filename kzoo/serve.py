@@ -120,7 +120,8 @@ def from_openvino(path: Path) -> Callable:
     """Return the prediction of an OpenVINO model."""
     import openvino
 
-    compiled = openvino.Core().compile_model(str(path / "model.xml"), "CPU")
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}  # the default is bfloat16 where the processor has it
+    compiled = openvino.Core().compile_model(str(path / "model.xml"), "CPU", exact)
     return lambda raw: compiled(raw)[0]
 
 

@@ -1,0 +1,42 @@
+"""Quiet TensorFlow's start-up log (set before any test module imports it), and say where the shared data lie."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+REPOSITORY = Path(__file__).parents[1]
+SHARED = REPOSITORY.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Return the folder of real data beside the checkout; skip where it is absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("the shared data are not on this machine")
+    return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The digits in batches of 32."""
+    import kzoo
+
+    return kzoo.load_dataset("digits", batch_size=32)
+
+
+@pytest.fixture(scope="session")
+def run(digits, tmp_path_factory) -> Path:
+    """A run folder of a network that was trained on the digits for three epochs."""
+    import keras
+
+    import kzoo
+
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    keras.utils.set_random_seed(0)
+    model = kzoo.create_model("convnet", digits.input_shape, digits.num_classes, padding="same", dropout=0.0)
+    kzoo.fit(model, digits, epochs=3, learning_rate=3e-3, run_dir=folder, verbose=False)
+    kzoo.evaluate(model, digits, run_dir=folder)
+    return folder

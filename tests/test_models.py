@@ -1,0 +1,206 @@
+"""Checks that hold for every registered model; a new model is covered by being registered."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+
+WIDTHS = ("width", "stem_width", "filters", "units", "dense_units")  # fields that count channels
+INPUTS = {1: (64, 3), 2: (32, 32, 3)}
+SMALL = 16
+
+every_model = pytest.mark.parametrize("name", kzoo.list_models())
+every_model_and_dim = pytest.mark.parametrize(
+    "name, dim", [(name, dim) for name in kzoo.list_models() for dim in kzoo.model_card(name).dims]
+)
+
+
+def narrow(name: str) -> dict:
+    """Return hyperparameters that make a network cheap and leave its structure as it is."""
+
+    def small(value):
+        return tuple(map(small, value)) if isinstance(value, tuple) else min(value, SMALL)
+
+    values = kzoo.model_card(name).hyperparameters
+    return {key: small(values[key].value) for key in WIDTHS if key in values}
+
+
+def smallest_working(name: str, dim: int, **options) -> keras.Model:
+    """Build a narrow network for a small input, or the smallest that it says it takes."""
+    shape = INPUTS[dim]
+    while True:
+        try:
+            return kzoo.create_model(name, shape, num_classes=3, **narrow(name), **options)
+        except ValueError as error:
+            if "too small" not in str(error):
+                raise
+            shape = (*(2 * size for size in shape[:-1]), shape[-1])
+
+
+def random_batch(model: keras.Model, batch: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")
+
+
+@every_model
+def test_parameter_count_is_the_published_one(name):
+    card = kzoo.model_card(name)
+    with keras.device("meta" if keras.backend.backend() == "torch" else "cpu:0"):
+        model = kzoo.create_model(name, *card.reference[:2])
+    assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == card.params
+
+
+@every_model_and_dim
+def test_model_is_built_trained_saved_and_loaded(name, dim, tmp_path):
+    import tensorflow as tf
+
+    model = smallest_working(name, dim)
+    x = random_batch(model)
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(model(x, training=True) ** 2)
+        return [gradient is not None for gradient in tape.gradient(loss, model.trainable_variables)]
+
+    reached = gradients()
+    assert [w.path for w, there in zip(model.trainable_variables, reached, strict=True) if not there] == []
+
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(loaded(x, training=False), model(x, training=False), rtol=1e-4, atol=1e-5)
+
+
+@every_model
+def test_weights_have_addresses_of_their_own(name):
+    dim = kzoo.model_card(name).dims[-1]
+    paths = [weight.path for weight in smallest_working(name, dim).weights if "seed_generator" not in weight.path]
+    assert len(set(paths)) == len(paths)
+    automatic = [p for p in paths if p.startswith(("conv1d", "conv2d", "dense_", "batch_normalization", "depthwise"))]
+    assert automatic == []
+
+
+@every_model
+def test_logits_are_float32_under_mixed_precision(name):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = smallest_working(name, kzoo.model_card(name).dims[-1])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.output.dtype == "float32"
+    assert np.isfinite(keras.ops.convert_to_numpy(model(random_batch(model), training=False))).all()
+
+
+@every_model
+def test_card_explains_each_hyperparameter(name):
+    card = kzoo.model_card(name)
+    assert all(h.meaning for h in card.hyperparameters.values())
+    assert card.paper.url.startswith("https://")
+    assert card.paper.bibtex().startswith("@misc{")
+    assert name in kzoo.list_models(family=card.family, task=card.task, dim=card.dims[0])
+
+
+@every_model
+def test_factory_function_is_a_real_function(name):
+    function = getattr(kzoo.models, name)
+    assert function.__name__ == name
+    assert all(h in function.__doc__ for h in kzoo.model_card(name).hyperparameters)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d", "resnet50d", "convnet", "vgg11", "mlp", "wrn_28_10"])
+@pytest.mark.parametrize(
+    "input_shape, options",
+    [
+        ((28, 28, 1), {}),
+        ((1600, 1), {}),
+        ((64,), {"vocab_size": 50, "embed_dim": 8}),
+        ((40, 101, 1), {}),
+        ((150, 3), {}),
+    ],
+    ids=["grey image", "waveform", "tokens", "spectrogram", "series"],
+)
+def test_one_architecture_serves_every_input(name, input_shape, options):
+    if name == "vgg11":  # halves five times
+        input_shape = tuple(max(size, 32) if i < len(input_shape) - 1 else size for i, size in enumerate(input_shape))
+    model = kzoo.create_model(name, input_shape, num_classes=3, **narrow(name), **options)
+    assert model(np.ones((2, *input_shape))).shape == (2, 3)
+
+
+@pytest.mark.parametrize("shape", [(None, 3), (None, None, 3)])
+@pytest.mark.parametrize("name", ["resnet18", "vgg11_bn", "lenet5", "resnetv2_50"])
+def test_input_of_unknown_size(name, shape):
+    model = kzoo.create_model(name, shape, num_classes=3, **narrow(name))
+    for size in (64, 75):
+        x = np.ones((2, *(size,) * (len(shape) - 1), 3))
+        assert model(x).shape == (2, 3)
+
+
+def test_no_classes_give_the_feature_vector():
+    assert kzoo.models.resnet18((64, 64, 3), 0).output.shape == (None, 512)
+
+
+def test_features_give_a_pyramid():
+    model = kzoo.models.resnet18((64, 64, 3), 10, features=("stage2", "stage4"))
+    assert [tuple(x.shape) for x in model.outputs] == [(None, 8, 8, 128), (None, 2, 2, 512)]
+
+
+def test_small_networks_have_the_golden_addresses():
+    model = kzoo.models.resnet18((32, 32, 3), 2, depths=(1, 1), width=8)
+    assert [w.path for w in model.trainable_weights] == [
+        "stem.conv1/kernel",
+        "stem.norm1/gamma",
+        "stem.norm1/beta",
+        *[f"stage1.block0.{w}" for w in ("conv1/kernel", "norm1/gamma", "norm1/beta")],
+        *[f"stage1.block0.{w}" for w in ("conv2/kernel", "norm2/gamma", "norm2/beta")],
+        *[f"stage2.block0.{w}" for w in ("conv1/kernel", "norm1/gamma", "norm1/beta")],
+        "stage2.block0.conv2/kernel",
+        "stage2.block0.shortcut.conv1/kernel",
+        *[f"stage2.block0.{w}" for w in ("norm2/gamma", "norm2/beta")],
+        *[f"stage2.block0.shortcut.{w}" for w in ("norm1/gamma", "norm1/beta")],
+        "logits/kernel",
+        "logits/bias",
+    ]
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"name": "resnet5"}, "unknown model 'resnet5'; did you mean resnet5"),
+        ({"widht": 8}, "unknown hyperparameter of resnet18 'widht'; did you mean width"),
+        ({"stem": "conv8"}, "unknown stem 'conv8'; did you mean conv"),
+        ({"block": "basik"}, "did you mean basic"),
+        ({"shortcut": "zero"}, "did you mean zeros"),
+        ({"dialect": "torch"}, "unknown dialect 'torch'; did you mean pytorch"),
+        ({"features": ("stage9",)}, "unknown stage of resnet18 'stage9'; did you mean stage"),
+        ({"groups": 2}, "no groups"),
+        ({"input_shape": (32,)}, "token ids need vocab_size"),
+        ({"input_shape": (32, 3), "vocab_size": 9}, "with vocab_size the input_shape is"),
+        ({"input_shape": (8, 8, 8, 3)}, "expected input_shape"),
+        ({"input_shape": (0, 3)}, "positive integer"),
+        ({"input_shape": (-4, 3)}, "positive integer"),
+        ({"input_shape": (32, None)}, "channels of input_shape must be known"),
+        ({"num_classes": -1}, "num_classes must be a positive integer"),
+        ({"name": "mlp", "input_shape": (None, 3)}, "fixed input size"),
+        (
+            {"name": "vgg11", "input_shape": (20, 32, 3)},
+            r"too small for vgg11; .* is \(32, 32, 3\)",
+        ),
+        ({"name": "lenet5", "input_shape": (10, 1)}, r"smallest that works is \(28, 1\)"),
+        ({"name": "convnet", "pooling": "mean"}, "unknown pooling 'mean'"),
+        ({"name": "convnet", "norm": "bacth"}, "unknown norm 'bacth'; did you mean batch"),
+    ],
+)
+def test_mistakes_are_explained(options, message):
+    if options.get("name") == "vgg11":
+        options = options | {"width": 4, "dense_units": (8,)}
+    with pytest.raises(ValueError, match=message):
+        kzoo.create_model(**{"name": "resnet18", "input_shape": (32, 3), "num_classes": 2} | options)
+
+
+def test_lists_are_filtered_and_wrong_filters_explained():
+    assert kzoo.list_models("vgg1?") == ["vgg11", "vgg13", "vgg16", "vgg19"]
+    assert "resnet50" in kzoo.list_models("*resnet*", family="resnet", dim=1)
+    with pytest.raises(ValueError, match="unknown family 'vg'; did you mean vgg"):
+        kzoo.list_models(family="vg")
