@@ -1,0 +1,334 @@
+"""Datasets: every registered one that needs no download, and the local readers."""
+
+import gzip
+import shutil
+import zlib
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import kzoo
+from kzoo.data import image
+from kzoo.data.splits import Examples, RawData, Splits, complete
+
+
+def batches(dataset) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(np.asarray(x), np.asarray(y)) for x, y in dataset]
+
+
+def sizes(examples) -> dict[str, int]:
+    return {split: len(part) for split, part in examples.items()}
+
+
+def write_images(folder, classes=("cat", "dog"), count=10, mode="RGB", suffix=".png", size=(12, 10)):
+    """Write noise images into class folders; return the folder."""
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            pixels = rng.integers(0, 256, size=(size[1], size[0], 3), dtype="uint8")
+            Image.fromarray(pixels).convert(mode).save(folder / name / f"{number}{suffix}")
+    return folder
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    return write_images(tmp_path / "pictures")
+
+
+class TestSplits:
+    def test_the_splits_of_digits_share_no_example_and_hold_them_all(self, digits):
+        assert sizes(digits.examples) == {"train": 1293, "validation": 144, "test": 360}
+        pixels = np.concatenate([examples.inputs.reshape(len(examples), -1) for examples in digits.examples.values()])
+        whole = kzoo.dataset_card("digits").load().train
+        assert len(np.unique(pixels, axis=0)) == len({row.tobytes() for row in pixels}) > 1700
+        assert len(pixels) == 1797
+        assert len(whole) == 1437
+
+    def test_a_place_of_the_set_goes_to_one_split_only(self):
+        places = np.arange(100, dtype="float32").reshape(100, 1, 1)
+        raw = RawData(Examples(places, np.arange(100, dtype="int32") % 2), None, None, ("a", "b"))
+        splits = complete(raw, 0.1)
+        assert sorted(np.concatenate([s.inputs.ravel() for s in splits.values()])) == list(range(100))
+        assert {split: len(examples) for split, examples in splits.items()} == {
+            "train": 81,
+            "validation": 9,
+            "test": 10,
+        }
+
+    def test_what_is_held_out_does_not_change_with_the_seed(self, digits):
+        other = kzoo.load_dataset("digits", seed=7)
+        np.testing.assert_array_equal(other.examples["validation"].inputs, digits.examples["validation"].inputs)
+
+    def test_order_is_a_function_of_seed_and_epoch(self):
+        first = batches(kzoo.load_dataset("digits", seed=3).train)
+        again = batches(kzoo.load_dataset("digits", seed=3).stream(0).take(len(first)))
+        for (x, y), (other_x, other_y) in zip(first, again, strict=True):
+            np.testing.assert_array_equal(x, other_x)
+            np.testing.assert_array_equal(y, other_y)
+
+    def test_each_epoch_has_an_order_of_its_own_and_every_example_once(self):
+        splits = kzoo.load_dataset("digits", seed=3)
+        epochs = [np.concatenate([y for _, y in batches(splits.train)]) for _ in range(2)]
+        assert (epochs[0] != epochs[1]).any()
+        labels = splits.examples["train"].labels
+        assert all((np.bincount(epoch) == np.bincount(labels)).all() for epoch in epochs)
+        resumed = splits.stream(1).take(splits.steps_per_epoch)
+        np.testing.assert_array_equal(np.concatenate([y for _, y in batches(resumed)]), epochs[1])
+
+    def test_another_seed_gives_another_order(self):
+        labels = [np.concatenate([y for _, y in batches(kzoo.load_dataset("digits", seed=s).train)]) for s in (0, 1)]
+        assert (labels[0] != labels[1]).any()
+
+    def test_input_is_normalised_by_the_training_split_alone(self, digits):
+        x = np.concatenate([x for x, _ in batches(digits.train)])
+        assert abs(x.mean()) < 1e-5
+        assert abs(x.std() - 1) < 1e-5
+        np.testing.assert_allclose(digits.preprocess.mean, digits.examples["train"].inputs.mean(), rtol=1e-9)
+
+    def test_keras_fits_the_splits_without_kzoo(self, digits):
+        model = kzoo.models.lenet5((28, 28, 1), 10)
+        splits = kzoo.load_dataset("digits", image_size=28)
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        history = model.fit(splits.train, validation_data=splits.validation, epochs=2, verbose=0).history
+        assert history["val_accuracy"][-1] > 0.5
+
+    def test_large_arrays_are_mapped_from_a_file(self, monkeypatch, pictures):
+        in_memory = kzoo.load_dataset(f"folder:{pictures}")
+        monkeypatch.setattr(image, "MEMORY_LIMIT", 1000)
+        raw = kzoo.dataset_card("folder:x").load(str(pictures)).train
+        assert isinstance(raw.inputs, np.memmap)
+        mapped = Splits("mapped", {"test": raw}, in_memory.class_names, in_memory.preprocess)
+        expected = np.asarray(in_memory.preprocess(np.asarray(raw.inputs)))
+        np.testing.assert_array_equal(np.concatenate([x for x, _ in batches(mapped.test)]), expected)
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"name": "digit"}, "unknown dataset 'digit'; did you mean digits"),
+            ({"name": "fodler:x"}, "unknown kind of dataset 'fodler:x'; did you mean folder:"),
+            ({"name": "folder:"}, "needs a path"),
+            ({"name": "tfds:"}, "needs an argument"),
+            ({"name": "tfds:mnits"}, "unknown dataset 'tfds:mnits'; did you mean"),
+            ({"image_siez": 9}, "unknown option of dataset 'digits', 'image_siez'; did you mean image_size"),
+            ({"download": True}, "unknown option"),
+            ({"image_size": 0}, "image_size must be a positive integer"),
+            ({"image_size": (3, 4, 5)}, "image_size must be"),
+            ({"batch_size": 0}, "batch_size must be a positive integer, got 0"),
+            ({"validation": 1.5}, "validation fraction must lie between 0 and 1, got 1.5"),
+            ({"augment": {"flop": True}}, "unknown augmentation of image data, 'flop'; did you mean flip"),
+            ({"augment": {"shift": -1}}, "augment.shift must lie between 0"),
+        ],
+    )
+    def test_mistakes_are_explained(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            kzoo.load_dataset(**{"name": "digits"} | options)
+
+    def test_image_size_resizes_every_split(self):
+        splits = kzoo.load_dataset("digits", image_size=(16, 12))
+        assert splits.input_shape == (16, 12, 1)
+        assert next(iter(splits.test))[0].shape[1:] == (16, 12, 1)
+
+    def test_every_dataset_describes_itself(self):
+        for name in kzoo.list_datasets():
+            card = kzoo.dataset_card(f"{name}x" if name.endswith(":") else name)
+            assert card.description.endswith((".", ","))
+            assert card.source
+            assert card.modality in kzoo.data.MODALITIES
+
+
+class TestFolder:
+    def test_classes_are_the_folders(self, pictures):
+        splits = kzoo.load_dataset(f"folder:{pictures}", validation=0.2)
+        assert splits.class_names == ("cat", "dog")
+        assert splits.input_shape == (10, 12, 3)
+        assert sizes(splits.examples) == {"train": 12, "validation": 4, "test": 4}
+
+    def test_given_splits_are_kept(self, tmp_path):
+        for split, count in (("train", 8), ("val", 3), ("test", 5)):
+            write_images(tmp_path / split, count=count)
+        splits = kzoo.load_dataset(f"folder:{tmp_path}")
+        assert sizes(splits.examples) == {"train": 16, "validation": 6, "test": 10}
+
+    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".gif"])
+    def test_formats(self, tmp_path, suffix):
+        splits = kzoo.load_dataset(f"folder:{write_images(tmp_path, suffix=suffix)}", validation=0.2)
+        assert splits.input_shape[-1] == 3
+
+    def test_grey_images_have_one_channel(self, tmp_path):
+        assert kzoo.load_dataset(f"folder:{write_images(tmp_path, mode='L')}").input_shape == (10, 12, 1)
+
+    def test_images_of_several_sizes_need_image_size(self, pictures):
+        write_images(pictures, classes=("fox",), size=(20, 20))
+        with pytest.raises(ValueError, match="differ in size .* give image_size"):
+            kzoo.load_dataset(f"folder:{pictures}")
+        assert kzoo.load_dataset(f"folder:{pictures}", image_size=8, validation=0.2).input_shape == (8, 8, 3)
+
+    def test_16_bit_cmyk_palette_and_transparent_images_are_converted(self, tmp_path):
+        grey16 = np.full((4, 4), 257 * 100, "uint16")
+        Image.fromarray(grey16).save(tmp_path / "grey16.png")
+        assert image.read_image(tmp_path / "grey16.png", 1).tolist() == np.full((4, 4, 1), 100).tolist()
+        red = Image.new("RGB", (4, 4), (200, 0, 0))
+        red.convert("P").save(tmp_path / "palette.png")
+        red.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=100)
+        red.convert("RGBA").save(tmp_path / "alpha.png")
+        for name in ("palette.png", "cmyk.jpg", "alpha.png"):
+            pixel = image.read_image(tmp_path / name, 3)[0, 0].astype(int)
+            assert np.abs(pixel - [200, 0, 0]).max() < 8, name
+
+    def test_photographs_are_turned_upright(self, tmp_path):
+        exif = Image.Exif()
+        exif[0x0112] = 6  # rotated by a quarter
+        Image.new("RGB", (8, 4)).save(tmp_path / "turned.jpg", exif=exif)
+        assert image.read_image(tmp_path / "turned.jpg", 3).shape == (8, 4, 3)
+
+    def test_broken_files_are_all_named(self, pictures):
+        whole = (pictures / "cat" / "0.png").read_bytes()
+        Image.fromarray(np.zeros((40, 40, 3), "uint8")).save(pictures / "dog" / "cut.jpg")
+        cut = (pictures / "dog" / "cut.jpg").read_bytes()
+        (pictures / "dog" / "cut.jpg").write_bytes(cut[: len(cut) // 2])
+        (pictures / "cat" / "text.png").write_text("not an image")
+        (pictures / "cat" / "short.png").write_bytes(whole[:60])
+        with pytest.raises(ValueError, match="cannot be read as an image") as error:
+            kzoo.load_dataset(f"folder:{pictures}", image_size=10)
+        assert all(name in str(error.value) for name in ("cut.jpg", "text.png", "short.png"))
+
+    def test_other_files_are_passed_over_and_that_is_said(self, pictures):
+        (pictures / "cat" / "notes.txt").write_text("x")
+        with pytest.warns(UserWarning, match=r"passed over 1 files that are no images, e.g. .*notes.txt"):
+            kzoo.load_dataset(f"folder:{pictures}", validation=0.2)
+
+    def test_missing_empty_and_single_class_folders(self, tmp_path):
+        with pytest.raises(ValueError, match="there is no folder"):
+            kzoo.load_dataset(f"folder:{tmp_path / 'nowhere'}")
+        (tmp_path / "empty" / "cat").mkdir(parents=True)
+        with pytest.raises(ValueError, match="no images"):
+            kzoo.load_dataset(f"folder:{tmp_path / 'empty'}")
+        write_images(tmp_path / "one", classes=("cat",))
+        with pytest.raises(ValueError, match="1 class folders with images; expected at least 2"):
+            kzoo.load_dataset(f"folder:{tmp_path / 'one'}")
+
+    def test_a_class_too_small_to_divide_is_explained(self, tmp_path):
+        with pytest.raises(ValueError, match="cannot hold out"):
+            kzoo.load_dataset(f"folder:{write_images(tmp_path, count=1)}")
+
+
+class TestNpz:
+    def arrays(self, **changes):
+        rng = np.random.default_rng(0)
+        x = rng.integers(0, 256, size=(40, 6, 6), dtype="uint8")
+        return {"x_train": x, "y_train": np.arange(40) % 2, "x_test": x[:10], "y_test": np.arange(10) % 2} | changes
+
+    def save(self, tmp_path, **arrays):
+        np.savez(tmp_path / "set.npz", **arrays)
+        return f"npz:{tmp_path / 'set.npz'}"
+
+    def test_images_and_splits(self, tmp_path):
+        splits = kzoo.load_dataset(self.save(tmp_path, **self.arrays()))
+        assert splits.input_shape == (6, 6, 1)
+        assert len(splits.examples["test"]) == 10
+
+    def test_float_arrays_are_series_with_channels(self, tmp_path):
+        x = np.random.default_rng(0).normal(size=(40, 50, 3))
+        splits = kzoo.load_dataset(self.save(tmp_path, x=x, y=np.arange(40) % 4), validation=0.2)
+        assert splits.input_shape == (50, 3)
+        assert splits.num_classes == 4
+
+    @pytest.mark.parametrize(
+        "changes, message",
+        [
+            ({"y_train": np.full(40, -1)}, "example 0 of the train split has label -1, expected 0 to"),
+            ({"class_names": np.array(["a"])}, "has label 1, expected 0 to 0"),
+            ({"y_train": np.linspace(0, 1, 40)}, "labels of the train split must be integers"),
+            ({"y_train": np.arange(39) % 2}, "40 inputs but 39 labels"),
+            ({"x_train": np.where(np.arange(40) == 7, np.nan, 1.0)[:, None, None]}, "example 7 .* holds NaN"),
+            ({"x_train": np.zeros((0, 6, 6), "uint8"), "y_train": np.zeros(0, int)}, "train split has no examples"),
+            ({"x_train": np.zeros((40, 6))}, "expected \\(n, height, width, channels\\)"),
+        ],
+    )
+    def test_wrong_content_is_named(self, tmp_path, changes, message):
+        with pytest.raises(ValueError, match=message):
+            kzoo.load_dataset(self.save(tmp_path, **self.arrays(**changes)))
+
+    def test_missing_arrays_are_named(self, tmp_path):
+        with pytest.raises(ValueError, match="holds pictures; expected x_train and y_train"):
+            kzoo.load_dataset(self.save(tmp_path, pictures=np.zeros(3)))
+        with pytest.raises(ValueError, match="holds x_train but not y_train"):
+            kzoo.load_dataset(self.save(tmp_path, x_train=np.zeros((3, 2, 1))))
+
+    def test_pickled_objects_are_refused(self, tmp_path):
+        with pytest.raises(ValueError, match="pickled objects, which are never loaded"):
+            kzoo.load_dataset(self.save(tmp_path, x_train=np.array([{}], dtype=object), y_train=np.zeros(1, int)))
+
+    def test_broken_and_missing_files(self, tmp_path):
+        with pytest.raises(ValueError, match="there is no file"):
+            kzoo.load_dataset("npz:nowhere.npz")
+        (tmp_path / "text.npz").write_text("text")
+        with pytest.raises(ValueError, match="cannot be read as an .npz file|pickled objects"):
+            kzoo.load_dataset(f"npz:{tmp_path / 'text.npz'}")
+        path = self.save(tmp_path, **self.arrays()).removeprefix("npz:")
+        data = Path(path).read_bytes()
+        Path(path).write_bytes(data[: len(data) // 2])
+        with pytest.raises(ValueError, match="cannot be read as an .npz file"):
+            kzoo.load_dataset(f"npz:{path}")
+
+
+def put_originals(shared, data_dir, name):
+    """Put the canonical files of a set where the loader looks for them."""
+    (data_dir / name).mkdir(parents=True)
+    for file in (shared / name).glob("*.gz"):
+        (data_dir / name / file.name).symlink_to(file)
+
+
+class TestTensorflowDatasets:
+    def test_mnist_and_fashion_mnist_do_not_mix_up_their_files(self, shared_data, tmp_path):
+        sets = {}
+        for name in ("mnist", "fashion_mnist"):
+            put_originals(shared_data, tmp_path, name)
+            sets[name] = kzoo.load_dataset(name, data_dir=str(tmp_path), download=False)
+        for name, splits in sets.items():
+            assert {k: len(v) for k, v in splits.examples.items()} == {
+                "train": 54000,
+                "validation": 6000,
+                "test": 10000,
+            }
+            with gzip.open(shared_data / name / "t10k-images-idx3-ubyte.gz") as file:
+                original = np.frombuffer(file.read(), "uint8", offset=16).reshape(-1, 28, 28, 1)
+            assert checksums(splits.examples["test"].inputs) == checksums(original)
+        assert sets["mnist"].class_names == tuple("0123456789")
+        assert sets["fashion_mnist"].class_names[0] == "T-shirt/top"
+
+    def test_another_sets_files_are_refused(self, shared_data, tmp_path):
+        put_originals(shared_data, tmp_path, "mnist")
+        shutil.move(tmp_path / "mnist", tmp_path / "fashion_mnist")
+        with pytest.raises(ValueError, match="damaged or another set's"):
+            kzoo.load_dataset("fashion_mnist", data_dir=str(tmp_path), download=False)
+
+    def test_without_download_the_wanted_files_are_named(self, tmp_path):
+        with pytest.raises(ValueError, match="download=False; put cifar-10-binary.tar.gz into .*cifar10") as error:
+            kzoo.load_dataset("cifar10", data_dir=str(tmp_path), download=False)
+        assert "\n" not in str(error.value)
+
+    def test_without_a_network_the_wanted_files_are_named(self, tmp_path, monkeypatch):
+        import requests
+
+        def no_network(*arguments, **options):
+            raise requests.ConnectionError("Name or service not known")
+
+        monkeypatch.setattr(requests, "head", no_network)
+        with pytest.raises(ValueError, match="cannot be downloaded .*put cifar-100-binary.tar.gz into") as error:
+            kzoo.load_dataset("cifar100", data_dir=str(tmp_path))
+        assert "\n" not in str(error.value)
+
+    def test_a_set_without_images_is_refused(self):
+        with pytest.raises(ValueError, match="has no image with a class label; its features are"):
+            kzoo.load_dataset("tfds:ag_news_subset", download=False)
+
+
+def checksums(images) -> list[int]:
+    return sorted(zlib.crc32(picture.tobytes()) for picture in images)

@@ -1,0 +1,79 @@
+"""The report: each number against a value worked out by hand."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import kzoo
+from kzoo.evaluate import calibration_error, classification_report
+
+LABELS = np.array([0, 0, 1, 1])
+PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
+
+
+@pytest.fixture
+def report():
+    return classification_report("test", LABELS, PROBABILITIES, ("cat", "dog"), 10.0)
+
+
+def test_numbers(report):
+    assert report.accuracy == 0.75
+    assert report.accuracy_interval == pytest.approx((0.3006, 0.9544), abs=1e-4)  # Wilson, 3 of 4
+    assert report.loss == pytest.approx(-np.log([0.9, 0.4, 0.8, 0.7]).mean())
+    assert report.per_class["cat"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "examples": 2}
+    assert report.confusion == [[1, 1], [0, 2]]
+    assert report.top5_accuracy is None
+
+
+def test_the_most_confident_mistake_comes_first(report):
+    (mistake,) = report.mistakes
+    assert mistake.example == 1
+    assert (mistake.label, mistake.predicted, mistake.probability) == ("cat", "dog", 0.6)
+
+
+def test_top_5_from_ten_classes_on():
+    probabilities = np.tile(np.linspace(0.01, 0.19, 10), (2, 1))
+    report = classification_report("test", np.array([5, 4]), probabilities, tuple("abcdefghij"), 1.0)
+    assert report.top5_accuracy == 0.5
+
+
+@pytest.mark.parametrize(
+    "confidence, right, expected",
+    [([1.0, 1.0], [1, 1], 0.0), ([1.0, 1.0], [0, 0], 1.0), ([0.75] * 4, [1, 1, 1, 0], 0.0), ([0.9, 0.5], [1, 0], 0.3)],
+)
+def test_calibration_error(confidence, right, expected):
+    assert calibration_error(np.array(confidence), np.array(right)) == pytest.approx(expected)
+
+
+def test_a_run_has_numbers_and_pictures(run):
+    numbers = json.loads((run / "metrics.json").read_text())
+    assert numbers["accuracy"] > 0.8
+    assert numbers["accuracy_interval"][0] < numbers["accuracy"] < numbers["accuracy_interval"][1]
+    assert np.sum(numbers["confusion"]) == numbers["examples"] == 360
+    for picture in ("curves.png", "confusion.png", "mistakes.png"):
+        assert (run / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_report_equals_keras_on_the_same_split(run, digits):
+    model, _ = kzoo.load_run(run)
+    model.compile(metrics=["accuracy"], loss="sparse_categorical_crossentropy")
+    keras_accuracy = model.evaluate(digits.test, verbose=0, return_dict=True)["accuracy"]
+    assert kzoo.evaluate(model, digits).accuracy == pytest.approx(keras_accuracy)
+
+
+def test_it_prints_a_line_and_a_table(report):
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(report)
+    text = console.export_text()
+    assert "test accuracy 75.00%" in text
+    assert "precision" in text
+    assert str(report).startswith("test accuracy 75.00% (95 % interval 30.06% to 95.44%")
+
+
+def test_mistakes_are_explained(digits, run):
+    model, _ = kzoo.load_run(run)
+    with pytest.raises(ValueError, match="split must be 'validation' or 'test', got 'train'"):
+        kzoo.evaluate(model, digits, split="train")

@@ -1,0 +1,212 @@
+"""Fit: what is trained, what is kept, what is written, and what goes wrong in words."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo import runs
+from kzoo.callbacks import TrainingDiverged
+from kzoo.train import build_optimizer, learning_rate_schedule
+
+
+def small_model(splits, num_classes=None, **options):
+    keras.utils.set_random_seed(0)
+    return kzoo.create_model(
+        "convnet", splits.input_shape, num_classes or splits.num_classes, filters=(8,), padding="same", **options
+    )
+
+
+def test_a_run_folder_holds_what_is_promised(run):
+    names = {path.name for path in run.iterdir()}
+    expected = {"config.yaml", "model.keras", "history.csv", "metrics.json", "curves.png", "environment.json"}
+    assert expected <= names
+    assert {"confusion.png", "mistakes.png", "tensorboard", "data.json", "examples.npz"} <= names
+    assert not [name for name in names if name.startswith(".")]
+    rows = list(csv.DictReader((run / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} < set(rows[0])
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["seed"] == 0
+    assert environment["packages"]["keras"] == keras.__version__
+    assert environment["cores"] >= 1
+
+
+def test_the_best_epoch_is_kept(digits, tmp_path):
+    model = small_model(digits)
+
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                self.model.set_weights([np.zeros_like(w) for w in self.model.get_weights()])
+
+    history = kzoo.fit(
+        model, digits, epochs=3, learning_rate=1e-2, callbacks=[Spoil()], run_dir=tmp_path, verbose=False
+    )
+    assert history["val_accuracy"][1] > history["val_accuracy"][2]
+    report = kzoo.evaluate(model, digits, split="validation")
+    assert report.accuracy == pytest.approx(max(history["val_accuracy"]), abs=1e-6)
+    loaded, _ = kzoo.load_run(tmp_path)
+    for ours, theirs in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_two_fits_with_one_seed_are_equal(digits):
+    histories = [kzoo.fit(small_model(digits), digits, epochs=2, verbose=False) for _ in range(2)]
+    assert histories[0]["val_loss"] == pytest.approx(histories[1]["val_loss"], rel=1e-4)
+
+
+def test_early_stopping_ends_the_training(digits):
+    history = kzoo.fit(small_model(digits), digits, epochs=30, learning_rate=1e-9, early_stopping=2, verbose=False)
+    assert len(history["loss"]) < 30
+
+
+def test_label_smoothing_raises_the_least_loss(digits):
+    from kzoo.tasks import classification_loss
+
+    logits, labels = np.array([[20.0, 0.0]]), np.array([0])
+    assert float(classification_loss()(labels, logits)) < 1e-6
+    assert float(classification_loss(0.1)(labels, logits)) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_weight_decay_leaves_biases_and_norms_alone(digits):
+    model = kzoo.models.resnet8(digits.input_shape, 10)
+    optimizer = build_optimizer("sgd", 0.1, 0.5, model)
+    before = {w.path: np.asarray(w) for w in model.trainable_variables}
+    optimizer.apply([keras.ops.zeros_like(w) for w in model.trainable_variables], model.trainable_variables)
+    for weight in model.trainable_variables:
+        factor = 0.95 if weight.path.endswith("kernel") else 1.0
+        np.testing.assert_allclose(weight, factor * before[weight.path], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name, end", [("cosine", 0.0), ("constant", 1.0)])
+def test_the_schedule_warms_up_and_comes_down(name, end):
+    rate = learning_rate_schedule(name, 1.0, steps=100, warmup_steps=10)
+    assert float(rate(0)) == 0
+    assert float(rate(5)) == pytest.approx(0.5)
+    assert float(rate(10)) == pytest.approx(1.0)
+    assert float(rate(100)) == pytest.approx(end, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"epochs": 0}, "epochs must be a positive integer, got 0"),
+        ({"epochs": "5"}, "epochs must be a positive integer, got '5'"),
+        ({"learning_rate": -1}, "learning_rate must be a positive number"),
+        ({"warmup": 1}, "warmup must be a fraction in"),
+        ({"label_smoothing": 1.5}, "label_smoothing must be"),
+        ({"weight_decay": -1e-3}, "weight_decay must be"),
+        ({"early_stopping": 0}, "early_stopping must be"),
+        ({"optimizer": "adamv"}, "unknown optimizer 'adamv'; did you mean adam"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean cosine"),
+    ],
+)
+def test_mistakes_are_explained(digits, options, message):
+    with pytest.raises(ValueError, match=message):
+        kzoo.fit(small_model(digits), digits, **options)
+
+
+def test_a_model_that_does_not_fit_the_data_is_refused(digits):
+    with pytest.raises(ValueError, match="7 outputs but digits has 10 classes; build it with num_classes=10"):
+        kzoo.fit(small_model(digits, num_classes=7), digits)
+    other = kzoo.models.lenet5((28, 28, 1), 10)
+    with pytest.raises(ValueError, match=r"takes input \(28, 28, 1\) but digits gives \(8, 8, 1\)"):
+        kzoo.fit(other, digits)
+
+
+def test_a_run_is_never_overwritten_unasked(run, digits):
+    before = (run / "model.keras").read_bytes()
+    with pytest.raises(ValueError, match="already holds a run"):
+        kzoo.fit(small_model(digits), digits, run_dir=run)
+    assert (run / "model.keras").read_bytes() == before
+
+
+def test_a_run_is_overwritten_when_asked(digits, tmp_path):
+    for _ in range(2):
+        kzoo.fit(small_model(digits), digits, epochs=1, run_dir=tmp_path, overwrite=True, verbose=False)
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_named(digits, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written"):
+        kzoo.fit(small_model(digits), digits, run_dir=tmp_path / "file" / "run")
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path):
+    from kzoo.files import write_file, write_text
+
+    write_text(tmp_path / "a.txt", "old")
+
+    def fail(file):
+        file.write(b"new")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_file(tmp_path / "a.txt", fail)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_loss_that_is_not_a_number_stops_and_keeps_good_weights(digits, tmp_path):
+    model = small_model(digits)
+    first = model.get_weights()
+    with pytest.raises(TrainingDiverged, match="became (nan|inf) at step .* Try a lower learning_rate"):
+        kzoo.fit(model, digits, epochs=3, optimizer="sgd", learning_rate=1e20, run_dir=tmp_path, verbose=False)
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+    for ours, theirs in zip(model.get_weights(), first, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert all(np.isfinite(w).all() for w in kzoo.load_run(tmp_path)[0].get_weights())
+
+
+def test_ctrl_c_saves_the_best_weights_so_far(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "kzoo", "train", "image/resnet8_digits", "train.epochs=500", "--out", str(run)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    deadline = time.time() + 300
+    while time.time() < deadline and not (run / runs.HISTORY).exists():
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    assert f"interrupted; what was reached is in {run}" in error
+    assert "Traceback" not in error
+    assert (run / runs.CURVES).exists()
+    model, _ = kzoo.load_run(run)
+    assert model.output_shape == (None, 10)
+
+
+def test_damaged_and_foreign_folders_are_no_runs(tmp_path):
+    with pytest.raises(ValueError, match="is not a run folder of kzoo: it has no model.keras"):
+        kzoo.load_run(tmp_path)
+    for name in (runs.MODEL, runs.DATA, runs.EXAMPLES):
+        (tmp_path / name).write_text("x")
+    with pytest.raises(ValueError, match="cannot be read"):
+        kzoo.load_run(tmp_path)
+
+
+@pytest.mark.slow
+def test_lenet_on_mnist_stays_below_two_gigabytes(shared_data, tmp_path):
+    (tmp_path / "mnist").mkdir()
+    for file in (shared_data / "mnist").glob("*.gz"):
+        (tmp_path / "mnist" / file.name).symlink_to(file)
+    program = f"""
+        import resource, kzoo
+        splits = kzoo.load_dataset("mnist", data_dir={str(tmp_path)!r}, download=False)
+        kzoo.fit(kzoo.models.lenet5(splits.input_shape, 10), splits, epochs=2, verbose=False)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+    assert int(result.stdout) * 1024 < 2e9
