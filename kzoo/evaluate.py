@@ -215,7 +215,7 @@ def draw_mistakes(report: Report, splits: Splits) -> matplotlib_figure.Figure:
     """Draw the most confident mistakes, each with its true and its predicted class."""
     figure = matplotlib_figure.Figure(figsize=(10, 10.5), layout="constrained")
     figure.suptitle(f"the most confident mistakes on the {report.split} split" if report.mistakes else "no mistakes")
-    grid = figure.subplots(5, 5).flat
+    grid = list(figure.subplots(5, 5).flat)
     for axes in grid:
         axes.set_axis_off()
     for axes, mistake in zip(grid, report.mistakes, strict=False):

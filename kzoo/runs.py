@@ -71,7 +71,7 @@ def load_run(path: str | Path) -> tuple[keras.Model, Serving]:
         raise ValueError(f"{run} is not a run folder of kzoo: it has no {missing[0]}")
     try:
         return keras.models.load_model(run / MODEL), Serving.load(run / DATA, run / EXAMPLES)
-    except (OSError, KeyError, TypeError) as error:
+    except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the run in {run} cannot be read: {error}") from error
 
 
@@ -96,6 +96,7 @@ def draw_curves(run: Path, history: Mapping[str, list[float]], best_epoch: int) 
         axes.plot(epochs, history[f"val_{name}"], label="validation")
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best, epoch {best_epoch}")
         axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
     write_file(run / CURVES, lambda file: picture.savefig(file, format="png", dpi=100))
 

@@ -72,7 +72,7 @@ def load_predictor(path: str | Path) -> Predictor:
         ) from error
     except (OSError, RuntimeError) as error:
         raise ValueError(f"the export {path} cannot be loaded: {' '.join(str(error).split())[:200]}") from error
-    return Predictor(predict, preprocess_from(content["preprocess"]), tuple(content["class_names"]), any_size)
+    return Predictor(predict, preprocess_from(content), tuple(content["class_names"]), any_size)
 
 
 def from_run(model: keras.Model, preprocess: Preprocess) -> Callable:

@@ -12,7 +12,7 @@ from PIL import Image
 
 import kzoo
 from kzoo.data import image
-from kzoo.data.splits import Examples, RawData, Splits, complete
+from kzoo.data.splits import MODALITIES, Examples, RawData, Splits, complete
 
 
 def batches(dataset) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -101,7 +101,7 @@ class TestSplits:
         monkeypatch.setattr(image, "MEMORY_LIMIT", 1000)
         raw = kzoo.dataset_card("folder:x").load(str(pictures)).train
         assert isinstance(raw.inputs, np.memmap)
-        mapped = Splits("mapped", {"test": raw}, in_memory.class_names, in_memory.preprocess)
+        mapped = Splits("mapped", "image", {"test": raw}, in_memory.class_names, in_memory.preprocess)
         expected = np.asarray(in_memory.preprocess(np.asarray(raw.inputs)))
         np.testing.assert_array_equal(np.concatenate([x for x, _ in batches(mapped.test)]), expected)
 
@@ -139,7 +139,7 @@ class TestOptions:
             card = kzoo.dataset_card(f"{name}x" if name.endswith(":") else name)
             assert card.description.endswith((".", ","))
             assert card.source
-            assert card.modality in kzoo.data.MODALITIES
+            assert card.modality in MODALITIES
 
 
 class TestFolder:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 import kzoo
-from kzoo.evaluate import calibration_error, classification_report
+from kzoo.evaluate import calibration_error, classification_report, draw_mistakes
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
@@ -55,6 +55,14 @@ def test_a_run_has_numbers_and_pictures(run):
     assert np.sum(numbers["confusion"]) == numbers["examples"] == 360
     for picture in ("curves.png", "confusion.png", "mistakes.png"):
         assert (run / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_mistakes_are_drawn(run, digits):
+    model, _ = kzoo.load_run(run)
+    report = kzoo.evaluate(model, digits)
+    figure = draw_mistakes(report, digits)
+    drawn = [axes for axes in figure.axes if axes.images]
+    assert len(drawn) == min(len(report.mistakes), 25) > 0
 
 
 def test_the_report_equals_keras_on_the_same_split(run, digits):

@@ -85,3 +85,17 @@ def test_dropout_is_that_of_the_paper(name, rates):
     units = {"dense_units": (8, 8)} if "dense_units" in narrow else {}
     model = kzoo.create_model(name, (140, 5), 3, **narrow | units)
     assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == rates
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("textcnn", {"kernels": ()}, "at least one size of n-grams"),
+        ("vdcnn9", {"k": 0}, "keeps at least 1 position, got k=0"),
+        ("gcnn", {"stages": ((3, 5),)}, "a stage is .blocks, kernel, inner width, expansion., got .3, 5."),
+        ("charcnn_small", {"stages": (7, 7)}, "a stage is .kernel, convolutions., got 7"),
+    ],
+)
+def test_mistakes_are_explained(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        kzoo.create_model(name, (140, 5), 3, **ONE_OF_EACH[name] | options)

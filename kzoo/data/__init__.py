@@ -4,25 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from kzoo.data import image, tfds  # noqa: F401  (register their datasets)
-from kzoo.data.image import ImagePreprocess
-from kzoo.data.splits import DATASETS, DatasetCard, Preprocess, RawData, Splits, check_examples, complete
-from kzoo.data.transforms import ImageAugment
+from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits, check_examples, complete
 from kzoo.registry import check_keywords, did_you_mean, lookup
 
 __all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "list_datasets", "load_dataset"]
-
-
-class Modality(NamedTuple):
-    """What all sets of one kind share."""
-
-    preprocess: type[Preprocess]
-    augment: type
-
-
-MODALITIES = {"image": Modality(ImagePreprocess, ImageAugment)}
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
@@ -82,4 +69,4 @@ def load_dataset(
             check_examples(split, examples, len(raw.class_names))
     examples = complete(raw, validation)
     preprocess = modality.preprocess.fit(examples["train"])
-    return Splits(name, examples, raw.class_names, preprocess, change, batch_size, seed)
+    return Splits(name, card.modality, examples, raw.class_names, preprocess, change, batch_size, seed)

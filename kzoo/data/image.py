@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from kzoo.data.splits import Examples, RawData, register_dataset
+from kzoo.data.splits import MODALITIES, Examples, Modality, RawData, register_dataset
+from kzoo.data.transforms import ImageAugment
 from kzoo.lazy import lazy_import
 from kzoo.registry import did_you_mean
 
@@ -93,6 +94,9 @@ class ImagePreprocess:
         """Show one raw example on matplotlib axes."""
         axes.imshow(raw.squeeze(), cmap="gray") if raw.ndim == 3 else axes.plot(raw)
         axes.set_axis_off()
+
+
+MODALITIES["image"] = Modality(ImagePreprocess, ImageAugment)
 
 
 def statistics(inputs: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

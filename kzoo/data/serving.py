@@ -7,15 +7,13 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.data.image import ImagePreprocess
-from kzoo.data.splits import Preprocess, Splits
+from kzoo.data.splits import MODALITIES, Preprocess, Splits
 from kzoo.files import write_file, write_json
 from kzoo.lazy import lazy_import
 from kzoo.registry import lookup
 
 np = lazy_import("numpy")
 
-PREPROCESSES = {"ImagePreprocess": ImagePreprocess}
 EXAMPLES = 16  # raw validation examples that travel with a model, to check its exports on
 
 
@@ -23,6 +21,7 @@ EXAMPLES = 16  # raw validation examples that travel with a model, to check its 
 class Serving:
     """The step from raw data to the model, the names of its outputs, and a few raw examples."""
 
+    modality: str
     preprocess: Preprocess
     class_names: tuple[str, ...]
     examples: np.ndarray
@@ -30,7 +29,8 @@ class Serving:
     @classmethod
     def of(cls, splits: Splits) -> Serving:
         """Take what is needed from a dataset."""
-        return cls(splits.preprocess, splits.class_names, splits.examples["validation"].inputs[:EXAMPLES])
+        examples = splits.examples["validation"].inputs[:EXAMPLES]
+        return cls(splits.modality, splits.preprocess, splits.class_names, examples)
 
     def save(self, data: Path, examples: Path) -> None:
         """Write everything but the examples as JSON, the examples as an .npz file."""
@@ -39,18 +39,18 @@ class Serving:
 
     def to_dict(self) -> dict:
         """Return everything but the examples, as plain numbers and words."""
-        kind = type(self.preprocess).__name__
-        return {"class_names": self.class_names, "preprocess": {"kind": kind} | dataclasses.asdict(self.preprocess)}
+        step = dataclasses.asdict(self.preprocess)
+        return {"modality": self.modality, "class_names": self.class_names, "preprocess": step}
 
     @classmethod
     def load(cls, data: Path, examples: Path) -> Serving:
         """Read what `save` wrote."""
         content = json.loads(data.read_text())
         with np.load(examples, allow_pickle=False) as file:
-            return cls(preprocess_from(content["preprocess"]), tuple(content["class_names"]), file["examples"])
+            return cls(content["modality"], preprocess_from(content), tuple(content["class_names"]), file["examples"])
 
 
 def preprocess_from(content: dict) -> Preprocess:
     """Return the step from raw data to the model that `Serving.to_dict` described."""
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    return lookup("preprocess", fields.pop("kind"), PREPROCESSES)(**fields)
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content["preprocess"].items()}
+    return lookup("modality", content["modality"], MODALITIES).preprocess(**fields)

@@ -46,9 +46,21 @@ class RawData(NamedTuple):
 
 
 class Preprocess(Protocol):
-    """The one function from a raw example to the model's input; frozen, and written as JSON beside the model."""
+    """The one function from a raw example to the model's input; a frozen dataclass, written as JSON beside the model.
+
+    Attributes:
+        input_shape: shape of one example as the model gets it.
+        raw_shape: shape of one raw example; None where any size is accepted.
+        raw_dtype: name of the raw examples' type.
+    """
 
     input_shape: tuple[int | None, ...]
+    raw_shape: tuple[int | None, ...]
+    raw_dtype: str
+
+    @classmethod
+    def fit(cls, train: Examples) -> Preprocess:
+        """Take sizes and statistics from the raw training examples."""
 
     def __call__(self, raw):
         """Prepare a batch, in a data pipeline or as part of a Keras model."""
@@ -72,6 +84,7 @@ class Splits:
 
     Attributes:
         name: what `load_dataset` was given.
+        modality: the kind of data, a name in `MODALITIES`.
         examples: the raw examples of "train", "validation" and "test".
         class_names: one name per class, in the order of the labels.
         preprocess: from raw examples to the model's input; also what is exported with a model.
@@ -82,6 +95,7 @@ class Splits:
     """
 
     name: str
+    modality: str
     examples: Mapping[str, Examples]
     class_names: tuple[str, ...]
     preprocess: Preprocess
@@ -220,6 +234,16 @@ def check_examples(name: str, examples: Examples, num_classes: int) -> None:
             raise ValueError(
                 f"example {broken[0]} of the {name} split holds NaN or infinity ({broken.size} examples do)"
             )
+
+
+class Modality(NamedTuple):
+    """What all sets of one kind share: `preprocess.fit(train)` and the dataclass of their augmentations."""
+
+    preprocess: type[Preprocess]
+    augment: type
+
+
+MODALITIES: dict[str, Modality] = {}
 
 
 @dataclass(frozen=True)
