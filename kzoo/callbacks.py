@@ -64,6 +64,8 @@ class KeepBest(keras.callbacks.Callback):
 
     def finish(self):
         """Give the model its best weights, or leave those of an interrupted first epoch; draw the curves."""
+        if self.model is None:  # training never began
+            return
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
         if self.run and not (self.run / runs.MODEL).exists():
@@ -77,13 +79,13 @@ class ProgressBar(keras.callbacks.Callback):
 
     def __init__(self, epochs: int, steps_per_epoch: int):
         super().__init__()
-        self.epochs, self.steps = epochs, epochs * steps_per_epoch
-
-    def on_train_begin(self, logs=None):
+        self.epochs = epochs
         console = Console()
         columns = ("{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), "left")
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.bar.add_task("", total=self.steps)
+        self.task = self.bar.add_task("", total=epochs * steps_per_epoch)
+
+    def on_train_begin(self, logs=None):
         self.bar.start()
 
     def on_epoch_begin(self, epoch, logs=None):

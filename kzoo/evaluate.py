@@ -121,7 +121,7 @@ def evaluate(model: keras.Model, splits: Splits, *, split: str = "test", run_dir
 def predict(model: keras.Model, batches) -> tuple[np.ndarray, float]:
     """Return the logits of all batches and the seconds they took, the first batch's compilation left out."""
     for inputs, _ in batches.take(1):
-        model.predict_on_batch(inputs)
+        model.predict_on_batch(np.asarray(inputs))
     start = time.perf_counter()
     logits = model.predict(batches, verbose=0)
     return logits, time.perf_counter() - start

@@ -18,7 +18,7 @@ from kzoo.data.splits import Splits
 from kzoo.files import write_json
 from kzoo.lazy import lazy_import
 from kzoo.registry import lookup
-from kzoo.serve import sidecar
+from kzoo.serve import from_run, sidecar
 
 keras = lazy_import("keras")
 np = lazy_import("numpy")
@@ -111,11 +111,12 @@ def serving_model(model: keras.Model, serving: Serving, *, any_size: bool) -> ke
 
 def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
     """Write a TensorFlow SavedModel with the signature `serve`."""
-    whole = serving_model(model, serving, any_size=True)
     names = tf.constant(serving.class_names)
 
     def serve(raw):
-        probabilities = whole(raw, training=False)
+        # Not training: Keras's Resizing layer would turn it on for all that follow.
+        logits = model(serving.preprocess(raw), training=False)
+        probabilities = keras.ops.softmax(keras.ops.cast(logits, "float32"))
         return {
             "probabilities": probabilities,
             "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
@@ -123,7 +124,7 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
         }
 
     archive = keras.export.ExportArchive()
-    archive.track(whole)
+    archive.track(model)
     spec = tf.TensorSpec((None, *serving.preprocess.raw_shape), serving.preprocess.raw_dtype, name="raw")
     archive.add_endpoint("serve", serve, input_signature=[spec])
     archive.write_out(str(path), verbose=False)
@@ -164,7 +165,7 @@ def compare(model: keras.Model, serving: Serving, path: Path) -> float:
     Raises:
         ValueError: if it cannot be loaded there, or the difference is above 1e-3.
     """
-    expected = keras.ops.convert_to_numpy(serving_model(model, serving, any_size=True)(serving.examples))
+    expected = from_run(model, serving.preprocess)(serving.examples)
     with tempfile.TemporaryDirectory() as folder:
         raw, out = Path(folder) / "raw.npy", Path(folder) / "probabilities.npy"
         np.save(raw, serving.examples)

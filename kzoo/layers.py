@@ -54,7 +54,9 @@ def address(kind: str) -> str | None:
     if not scopes:
         return None
     scopes[-1][1][kind] += 1
-    return ".".join([*(name for name, _ in scopes if name), f"{kind}{scopes[-1][1][kind]}"])
+    name = ".".join([*(name for name, _ in scopes if name), f"{kind}{scopes[-1][1][kind]}"])
+    # PyTorch allows no dots in the names of parameters.
+    return name.replace(".", "_") if keras.backend.backend() == "torch" else name
 
 
 def ranked(layer: str, x) -> type[keras.layers.Layer]:

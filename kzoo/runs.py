@@ -18,6 +18,7 @@ from kzoo.lazy import lazy_import
 keras = lazy_import("keras")
 psutil = lazy_import("psutil")
 figure = lazy_import("matplotlib.figure")
+torch = lazy_import("torch")
 
 CONFIG, MODEL, HISTORY, METRICS = "config.yaml", "model.keras", "history.csv", "metrics.json"
 CURVES, ENVIRONMENT, DATA, EXAMPLES = "curves.png", "environment.json", "data.json", "examples.npz"
@@ -113,9 +114,16 @@ def environment(seed: int) -> dict:
         "processor": processor(),
         "cores": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "accelerators": [d for d in keras.distribution.list_devices() if not d.startswith("cpu")],
+        "accelerators": accelerators(),
         "git_commit": git_commit(),
     }
+
+
+def accelerators() -> list[str]:
+    """Return the names of the devices beside the processor that the backend sees."""
+    if keras.backend.backend() == "torch":
+        return [f"gpu:{number}" for number in range(torch.cuda.device_count())]
+    return [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
 
 
 def installed(package: str) -> str | None:

@@ -79,7 +79,7 @@ def from_run(model: keras.Model, preprocess: Preprocess) -> Callable:
     """Return the prediction of a run's model."""
 
     def predict(raw):
-        logits = model(preprocess(keras.ops.convert_to_tensor(raw)), training=False)
+        logits = model(preprocess(raw), training=False)
         return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 
     return predict

@@ -114,5 +114,5 @@ def test_files_and_models_that_are_not_there_or_broken(run, tmp_path):
             kzoo.predict_files(run, [tmp_path / file])
     with pytest.raises(ValueError, match="there is no run or export at"):
         kzoo.predict_files(tmp_path / "nowhere", ["x.png"])
-    with pytest.raises(ValueError, match="neither a run of kzoo"):
+    with pytest.raises(ValueError, match="is neither a run folder nor an export of kzoo"):
         kzoo.predict_files(tmp_path, ["x.png"])

@@ -35,7 +35,8 @@ class Serving:
     def save(self, data: Path, examples: Path) -> None:
         """Write everything but the examples as JSON, the examples as an .npz file."""
         write_json(data, self.to_dict())
-        write_file(examples, lambda file: np.savez_compressed(file, examples=self.examples))
+        array = self.examples.astype("U") if self.examples.dtype == object else self.examples  # never pickled
+        write_file(examples, lambda file: np.savez_compressed(file, examples=array))
 
     def to_dict(self) -> dict:
         """Return everything but the examples, as plain numbers and words."""

@@ -167,7 +167,7 @@ class Splits:
             inputs, labels = gather(indices)
             if self.augment is not None:
                 seed = tf.random.experimental.stateless_fold_in(tf.stack([self.seed, epoch]), step)
-                inputs = self.augment(inputs, seed)
+                inputs = tf.ensure_shape(self.augment(inputs, seed), inputs.shape)
             return self.preprocess(inputs), labels
 
         return batches.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
