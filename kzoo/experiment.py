@@ -15,7 +15,7 @@ from pathlib import Path
 
 from kzoo import runs
 from kzoo.data import dataset_card, load_dataset
-from kzoo.data.splits import Splits
+from kzoo.data.splits import MODALITIES, Splits
 from kzoo.evaluate import Report, evaluate
 from kzoo.factory import create_model, customised, model_card
 from kzoo.lazy import lazy_import
@@ -93,7 +93,8 @@ def check_experiment(experiment: dict) -> None:
         if "name" not in experiment[section]:
             raise ValueError(f"section {section!r} needs a name, e.g. {section}.name=...")
     card = dataset_card(data["name"])
-    check_keywords("key in 'data'", data.keys(), load_dataset, card.load)
+    options = data.keys() - {"name"}
+    check_keywords("key in 'data'", options, load_dataset, card.load, MODALITIES[card.modality].preprocess.fit)
     general = {key for key in model if key in ("name", "embed_dim", "dialect")}
     customised(model_card(model["name"]), {key: model[key] for key in model.keys() - general})
     check_keywords("key in 'train'", train.keys(), fit)
@@ -113,7 +114,12 @@ def run_experiment(experiment: dict, out: str | Path, *, overwrite: bool = False
     run = runs.open_run(out, overwrite=overwrite)
     splits = load_data(experiment)
     keras.utils.set_random_seed(experiment["seed"])
-    model = create_model(input_shape=splits.input_shape, num_classes=splits.num_classes, **experiment["model"])
+    model = create_model(
+        input_shape=splits.input_shape,
+        num_classes=splits.num_classes,
+        vocab_size=splits.vocab_size,
+        **experiment["model"],
+    )
     write_yaml(run / runs.CONFIG, experiment)
     fit(model, splits, **experiment["train"], run_dir=run, verbose=verbose)
     return evaluate(model, splits, run_dir=run)

@@ -35,10 +35,16 @@ def did_you_mean(name: str, options: Iterable[str]) -> str:
 
 def check_keywords(kind: str, given: Iterable[str], *functions: Callable) -> None:
     """Raise a ValueError for a keyword that none of the functions takes, naming the nearest that one does."""
-    parameters = [p for function in functions for p in inspect.signature(function).parameters.values()]
-    known = {p.name: p for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+    known = {name: function for function in functions for name in keywords(function)}
     for key in given:
         lookup(kind, key, known)
+
+
+def keywords(function: Callable) -> list[str]:
+    """Return the names of a function's keyword-only parameters; of a class, all its parameters."""
+    parameters = inspect.signature(function).parameters.values()
+    kinds = (inspect.Parameter.KEYWORD_ONLY, *[inspect.Parameter.POSITIONAL_OR_KEYWORD] * inspect.isclass(function))
+    return [parameter.name for parameter in parameters if parameter.kind in kinds]
 
 
 class Paper(NamedTuple):

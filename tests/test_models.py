@@ -1,5 +1,6 @@
 """Checks that hold for every registered model; a new model is covered by being registered."""
 
+import gc
 import math
 
 import keras
@@ -16,6 +17,14 @@ every_model = pytest.mark.parametrize("name", kzoo.list_models())
 every_model_and_dim = pytest.mark.parametrize(
     "name, dim", [(name, dim) for name in kzoo.list_models() for dim in kzoo.model_card(name).dims]
 )
+
+
+@pytest.fixture(autouse=True)
+def forget_models():
+    """Free each test's networks, some of which have over 100 million parameters."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
 
 
 def narrow(name: str) -> dict:

@@ -93,7 +93,7 @@ def test_dropout_is_that_of_the_paper(name, rates):
         ("textcnn", {"kernels": ()}, "at least one size of n-grams"),
         ("vdcnn9", {"k": 0}, "keeps at least 1 position, got k=0"),
         ("gcnn", {"stages": ((3, 5),)}, "a stage is .blocks, kernel, inner width, expansion., got .3, 5."),
-        ("charcnn_small", {"stages": (7, 7)}, "a stage is .kernel, convolutions., got 7"),
+        ("charcnn_small", {"stages": ((7,),)}, "a stage is .kernel, convolutions., got .7,."),
     ],
 )
 def test_mistakes_are_explained(name, options, message):

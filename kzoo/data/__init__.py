@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kzoo.data import image, tfds  # noqa: F401  (register their datasets)
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits, check_examples, complete
-from kzoo.registry import check_keywords, did_you_mean, lookup
+from kzoo.registry import check_keywords, did_you_mean, keywords, lookup
 
 __all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "list_datasets", "load_dataset"]
 
@@ -31,6 +31,11 @@ def dataset_card(name: str) -> DatasetCard:
     return lookup("dataset", prefix + colon, DATASETS)
 
 
+def taken_by(function: Callable, options: Mapping) -> dict:
+    """Return the options that a function takes."""
+    return {key: options[key] for key in options if key in keywords(function)}
+
+
 def load_dataset(
     name: str,
     *,
@@ -50,23 +55,24 @@ def load_dataset(
         augment: random changes of the training examples, as keyword arguments; for images those of
             `kzoo.data.transforms.ImageAugment`: `{"flip": True, "shift": 4}`.
         seed: of the training order and the augmentation, which are a pure function of (seed, epoch).
-        **options: of the dataset's loader: `image_size`, and for tensorflow-datasets `data_dir`, `download`.
+        **options: of the dataset's loader and of its preprocessing: `image_size` for images, `data_dir` and
+            `download` for tensorflow-datasets.
 
     Raises:
         ValueError: for an unknown name or option, labels out of range, values that are not finite, or files that
             are missing or broken.
     """
     card = dataset_card(name)
-    check_keywords(f"option of dataset {name!r},", options, load_dataset, card.load)
+    modality = MODALITIES[card.modality]
+    check_keywords(f"option of dataset {name!r},", options, load_dataset, card.load, modality.preprocess.fit)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
-    modality = MODALITIES[card.modality]
     check_keywords(f"augmentation of {card.modality} data,", augment or {}, modality.augment)
     change = modality.augment(**augment) if augment else None
-    raw = card.load(*name.split(":", 1)[1:], **options)
+    raw = card.load(*name.split(":", 1)[1:], **taken_by(card.load, options))
     for split, examples in zip(RawData._fields, raw[:3], strict=False):
         if examples is not None:
             check_examples(split, examples, len(raw.class_names))
     examples = complete(raw, validation)
-    preprocess = modality.preprocess.fit(examples["train"])
+    preprocess = modality.preprocess.fit(examples["train"], **taken_by(modality.preprocess.fit, options))
     return Splits(name, card.modality, examples, raw.class_names, preprocess, change, batch_size, seed)

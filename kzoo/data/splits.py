@@ -115,6 +115,11 @@ class Splits:
         return len(self.class_names)
 
     @property
+    def vocab_size(self) -> int | None:
+        """Number of token ids, where the model's input is token ids."""
+        return getattr(self.preprocess, "vocab_size", None)
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches in one pass over the train split."""
         return math.ceil(len(self.examples["train"]) / self.batch_size)

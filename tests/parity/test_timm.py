@@ -1,0 +1,82 @@
+"""Equal to timm and torchvision in every logit: random weights and statistics carried over, outputs compared.
+
+The twins are found by name, so registering a variant that timm has tests it.
+"""
+
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo.weights import RULES, load_torch_weights
+
+torch = pytest.importorskip("torch")
+timm = pytest.importorskip("timm")
+torchvision = pytest.importorskip("torchvision")
+
+pytestmark = pytest.mark.parity
+
+# Of the logits' standard deviation. Rounding gives up to 3e-5, another framework's padding or epsilon 1e-2 or more.
+TOLERANCE = 1e-4
+
+
+def twins(theirs, *families: str) -> list[str]:
+    """Return our names in these families that the other library has too."""
+    return [name for family in families for name in kzoo.list_models(family=family) if name in theirs]
+
+
+def tinted_noise(size: int):
+    """Return two images of random colours, so unlike that a good part of a logit is due to the image."""
+    generator = torch.Generator().manual_seed(0)
+    tints = torch.randn(2, 3, 1, 1, generator=generator)
+    return tints + torch.randn(2, 3, size, size, generator=generator)
+
+
+def randomised(create, name: str):
+    """Return a network in inference mode with no weight or statistic at a default that would hide a mistake.
+
+    Not calibrated to data on purpose: statistics that undo the network's own scale at each of 150 layers turn
+    float32's rounding into a thousandth of the logits, in PyTorch as here.
+    """
+    torch.manual_seed(0)
+    network = create(name)
+    for key, tensor in network.state_dict().items():
+        if key.endswith("running_var") or (tensor.ndim == 1 and key.endswith("weight")):
+            tensor.uniform_(0.5, 1.5)
+        elif tensor.ndim == 1:
+            tensor.normal_(0, 0.1)
+    return network.eval()
+
+
+def carried_over(network, name: str):
+    """Return our network of this name, for images of any size, with the other's weights."""
+    model = kzoo.create_model(name, (None, None, 3), 1000)
+    tensors = {key: tensor.numpy() for key, tensor in network.state_dict().items()}
+    load_torch_weights(model, tensors, RULES[kzoo.model_card(name).family])
+    return model
+
+
+def relative_difference(network, model, size: int) -> float:
+    """Return the largest difference between two logits, in standard deviations of the logits."""
+    images = tinted_noise(size)
+    with torch.inference_mode():
+        expected = network(images).numpy()
+    logits = np.asarray(model(images.permute(0, 2, 3, 1).numpy(), training=False))
+    return np.abs(logits - expected).max() / expected.std()
+
+
+@pytest.fixture(scope="module")
+def timm_pair(request):
+    network = randomised(timm.create_model, request.param)
+    return network, carried_over(network, request.param)
+
+
+@pytest.mark.parametrize("timm_pair", twins(timm.list_models(), *RULES), indirect=True)
+@pytest.mark.parametrize("size", [224, 160, 255])
+def test_logits_equal_those_of_timm(timm_pair, size):
+    assert relative_difference(*timm_pair, size) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", twins(torchvision.models.list_models(), *RULES))
+def test_logits_equal_those_of_torchvision(name):
+    network = randomised(torchvision.models.get_model, name)
+    assert relative_difference(network, carried_over(network, name), 288) < TOLERANCE
