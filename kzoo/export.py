@@ -102,7 +102,7 @@ def check_packages(format: str) -> None:
 def serving_model(model: keras.Model, serving: Serving, *, any_size: bool) -> keras.Model:
     """Return a Keras model from raw data to probabilities; without `any_size`, of the training's size only."""
     preprocess = serving.preprocess
-    shape = preprocess.raw_shape if any_size else preprocess.input_shape
+    shape = preprocess.raw_shape if any_size else serving.examples.shape[1:]
     raw = keras.Input(shape, dtype=preprocess.raw_dtype, name="raw")
     logits = model(preprocess(raw), training=False)  # else Keras's Resizing layer turns training on for all that follow
     probabilities = keras.layers.Activation("softmax", dtype="float32", name="probabilities")(logits)

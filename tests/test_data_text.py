@@ -69,7 +69,7 @@ class TestWords:
         splits = kzoo.load_dataset(f"labelled:{train}", test=test, length=6)
         assert splits.preprocess.vocabulary == ("seen0", "seen1")
         assert splits.vocab_size == 4
-        assert [ids.tolist() for ids, _ in splits.test] == [[[1, 0, 0, 0, 0, 0]] * 2]
+        assert [np.asarray(ids).tolist() for ids, _ in splits.test] == [[[1, 0, 0, 0, 0, 0]] * 2]
 
     @pytest.mark.parametrize(
         "options, message",
@@ -176,7 +176,7 @@ class TestFiles:
         [
             (b"", "review.txt holds no text"),
             (b" \n\t\n", "review.txt holds no text"),
-            (b"good\ncaf\xe9", r"review.txt is not utf-8: byte 8 \(0xe9, line 2\); give the encoding"),
+            (b"good\ncaf\xe9", r"review.txt is not utf-8: byte 8 \(0xe9, line 2\); convert the file"),
         ],
     )
     def test_files_without_text_are_refused(self, tmp_path, content, message):
@@ -397,6 +397,15 @@ class TestTensorflowDatasets:
             kzoo.load_dataset(name, data_dir=str(tmp_path), download=False)
         assert "\n" not in str(error.value)
 
+    def test_files_that_the_user_put_in_place_are_found_by_the_names_in_their_addresses(self, tmp_path):
+        with pytest.raises(ValueError, match=r"put TREC_10.label, train_5500.label into .*trec"):
+            kzoo.load_dataset("trec", data_dir=str(tmp_path), download=False)
+        (tmp_path / "trec").mkdir(exist_ok=True)
+        for name in ("TREC_10.label", "train_5500.label"):
+            (tmp_path / "trec" / name).write_text("DESC:manner What ?\n")
+        with pytest.raises(ValueError, match="a file of trec in .* is damaged or another set's"):
+            kzoo.load_dataset("trec", data_dir=str(tmp_path), download=False)
+
     @pytest.mark.parametrize(
         "name, keys",
         zip(
@@ -443,9 +452,8 @@ def tiny_builder(data_dir: str, hidden: bool):
 
         def _info(self):
             label = tfds.features.ClassLabel(names=["bad", "good"])
-            return self.dataset_info_from_configs(
-                features=tfds.features.FeaturesDict({"sentence": tfds.features.Text(), "label": label})
-            )
+            features = tfds.features.FeaturesDict({"sentence": tfds.features.Text(), "label": label})
+            return tfds.core.DatasetInfo(builder=self, features=features)
 
         def _split_generators(self, manager):
             return {split: self._generate_examples(split) for split in ("train", "validation", "test")}

@@ -150,6 +150,14 @@ class TestTsFiles:
             assert splits.preprocess.raw_shape == (None, 1)
         assert kzoo.load_dataset(name, length=20).examples["test"].inputs.shape == (20, 20, 1)
 
+    def test_options_of_the_preprocessing_are_options_of_the_set(self, tmp_path):
+        name = write_ts(tmp_path, lengths=(7, 12))
+        splits = kzoo.load_dataset(name, unequal="pad", normalise="example", mask=True)
+        assert splits.input_shape == (12, 2)
+        x = np.concatenate([x for x, _ in splits.test])
+        assert set(x[..., 1].sum(axis=1).tolist()) == {7, 12}
+        np.testing.assert_allclose(x[..., 0].sum(axis=1), 0, atol=1e-4)
+
     def test_padding_to_less_than_the_longest_says_what_is_cut(self, tmp_path):
         name = write_ts(tmp_path, lengths=(7, 12))
         with pytest.warns(UserWarning, match="10 series of .*Waves_TRAIN.ts are cut to 9 steps, e.g. line 9"):
@@ -185,7 +193,7 @@ class TestTsFiles:
         assert "Waves_TRAIN.ts" in str(error.value)
 
     def test_series_without_labels_are_refused(self, tmp_path):
-        (tmp_path / "bare.ts").write_text("@classLabel false\n@data\n1,2,3\n")
+        (tmp_path / "bare.ts").write_text("% a comment\n@classLabel false\n@data\n1,2,3\n")
         with pytest.raises(ValueError, match="bare.ts has no labels; expected a line '@classLabel true NAME"):
             kzoo.load_dataset(f"series:{tmp_path / 'bare.ts'}")
 

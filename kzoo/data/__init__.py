@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Mapping
 
-from kzoo.data import image, tfds  # noqa: F401  (register their datasets)
+from kzoo.data import audio, image, text, tfds, timeseries  # noqa: F401  (register their datasets)
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits, check_examples, complete
 from kzoo.registry import check_keywords, did_you_mean, keywords, lookup
 

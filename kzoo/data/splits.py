@@ -88,7 +88,8 @@ class Splits:
         examples: the raw examples of "train", "validation" and "test".
         class_names: one name per class, in the order of the labels.
         preprocess: from raw examples to the model's input; also what is exported with a model.
-        augment: random change of a raw batch, `augment(batch, seed)`; None for none.
+        augment: random change of a raw batch, `augment(batch, seed)`, and, if it has the method, of what the
+            preprocessing made of it, `augment.features(batch, seed, preprocess)`; None for none.
         batch_size: examples per batch; the last batch of an epoch may be smaller.
         seed: of order and augmentation.
         task: what the labels are for, a name in `kzoo.tasks`.
@@ -170,10 +171,14 @@ class Splits:
 
         def prepared(epoch, step, indices):
             inputs, labels = gather(indices)
-            if self.augment is not None:
-                seed = tf.random.experimental.stateless_fold_in(tf.stack([self.seed, epoch]), step)
-                inputs = tf.ensure_shape(self.augment(inputs, seed), inputs.shape)
-            return self.preprocess(inputs), labels
+            if self.augment is None:
+                return self.preprocess(inputs), labels
+            seed = tf.random.experimental.stateless_fold_in(tf.stack([self.seed, epoch]), step)
+            features = self.preprocess(tf.ensure_shape(self.augment(inputs, seed), inputs.shape))
+            if hasattr(self.augment, "features"):  # what is masked in a spectrogram, not in its waveform
+                seed = tf.random.experimental.stateless_fold_in(seed, 1)
+                features = self.augment.features(features, seed, self.preprocess)
+            return features, labels
 
         return batches.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,7 @@ def prepare(builder: Builder, download: bool) -> None:
     from tensorflow_datasets.core.download.util import DownloadError
 
     own = Path(builder.data_dir).parents[len(Path(builder.info.full_name).parts) - 2]
+    name_files(builder)
     missing = {url: info.filename for url, info in builder.url_infos.items() if not (own / info.filename).exists()}
     what_to_do = f"put {', '.join(sorted(missing.values())) or 'the original files'} into {own}"
     if missing and not download:
@@ -108,6 +110,13 @@ def prepare(builder: Builder, download: bool) -> None:
         raise ValueError(f"a file of {builder.name} in {own} is damaged or another set's; {gist(error)}") from error
     except (OSError, RequestException, DownloadError) as error:
         raise ValueError(f"{builder.name} cannot be downloaded ({gist(error)}); {what_to_do}") from error
+
+
+def name_files(builder: Builder) -> None:
+    """Name original files as in their addresses where tensorflow-datasets has no name for them, as those of TREC."""
+    for url, info in builder.url_infos.items():
+        name = info.filename or url.rpartition("/")[2]
+        builder.url_infos[url] = dataclasses.replace(info, filename=name)
 
 
 def gist(error: Exception) -> str:

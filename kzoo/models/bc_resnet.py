@@ -1,0 +1,131 @@
+"""BC-ResNet: convolve the mean over frequency, and broadcast the result back onto the spectrogram."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import (
+    InputTooSmall,
+    act,
+    batch_norm,
+    check_fits,
+    conv,
+    conv_norm_act,
+    depthwise_conv,
+    ranked,
+    scope,
+    tap,
+)
+from kzoo.lazy import lazy_import
+from kzoo.registry import Paper, Reference, register_model
+
+keras = lazy_import("keras")
+
+KIM_2021 = Paper(
+    "Kim, Chang, Lee, Sung",
+    2021,
+    "Broadcasted Residual Learning for Efficient Keyword Spotting",
+    "https://arxiv.org/abs/2106.04140",
+)
+
+# 40 log-mel bands of 1 second, in windows of 30 milliseconds every 10; ten words, silence and unknown
+SPEECH_COMMANDS = Reference((40, 101, 1), 12)
+
+
+def sub_band_norm(x, bands: int):
+    """Normalise `bands` ranges of rows, as equal as possible, each on its own over the batch.
+
+    Chang, Park, Park, Kim, Hwang, 2021, SubSpectral Normalization for Neural Audio Data Processing,
+    https://arxiv.org/abs/2103.13620.
+
+    Raises:
+        ValueError: if the number of rows is unknown.
+        InputTooSmall: if there are fewer rows than bands.
+    """
+    rows = x.shape[1]
+    if rows is None:
+        raise ValueError("BC-ResNet normalises ranges of frequency and needs a fixed number of rows, got None")
+    if rows < bands:
+        raise InputTooSmall(f"{rows} rows cannot be normalised in {bands} bands")
+    edges = [band * rows // bands for band in range(1, bands)]
+    parts = keras.ops.split(x, edges, axis=1)
+    return keras.ops.concatenate([batch_norm(part) for part in parts], axis=1)
+
+
+# The counts are those of the authors' implementation (Qualcomm-AI-research/bcresnet).
+@register_model("bc_resnet_1", KIM_2021, 9_232, SPEECH_COMMANDS, dims=(2,))
+@register_model("bc_resnet_1_5", KIM_2021, 17_154, SPEECH_COMMANDS, dims=(2,), width=12)
+@register_model("bc_resnet_2", KIM_2021, 27_284, SPEECH_COMMANDS, dims=(2,), width=16)
+@register_model("bc_resnet_3", KIM_2021, 54_168, SPEECH_COMMANDS, dims=(2,), width=24)
+@register_model("bc_resnet_6", KIM_2021, 187_812, SPEECH_COMMANDS, dims=(2,), width=48)
+@register_model("bc_resnet_8", KIM_2021, 321_068, SPEECH_COMMANDS, dims=(2,), width=64)
+@dataclass(frozen=True)
+class BCResNet:
+    """Residual blocks with a branch in frequency and, on the mean over frequency, a branch in time.
+
+    Maps a spectrogram `(batch, frequency, time, 1)` to a feature map whose frequency axis is divided by 8 less
+    `tail_kernel - 1` rows, and whose time axis keeps its length. The output of stage n is named `stage<n>`.
+
+    Args:
+        width: filters of the first stage; the others are set in proportion by `stage_widths`, the first convolution
+            has twice and the last four times as many.
+        depths: number of blocks in each stage; the time branch of stage n takes every `2 ** (n - 1)`-th frame.
+        stage_widths: filters of each stage in units of `width`.
+        strides: step in frequency of the first block of each stage.
+        bands: ranges of frequency that are normalised each on its own.
+        kernel: size of the depthwise convolutions of the blocks, in frequency or in time.
+        tail_kernel: size of the depthwise convolution after the stages, unpadded in frequency.
+        dropout: fraction of the channels of the time branch dropped in training, in [0, 1).
+
+    Raises:
+        ValueError: for an input with too few rows, or an unknown number of them.
+    """
+
+    width: int = 8
+    depths: tuple[int, ...] = (2, 2, 4, 4)
+    stage_widths: tuple[float, ...] = (1, 1.5, 2, 2.5)
+    strides: tuple[int, ...] = (1, 2, 2, 1)
+    bands: int = 5
+    kernel: int = 3
+    tail_kernel: int = 5
+    dropout: float = 0.1
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = conv_norm_act(x, 2 * self.width, 5, stride=(2, 1))
+        stages = zip(self.depths, self.stage_widths, self.strides, strict=True)
+        for stage, (depth, share, stride) in enumerate(stages, start=1):
+            for block in range(depth):
+                with scope(f"stage{stage}.block{block}"):
+                    filters = int(self.width * share)
+                    x = self.block(x, filters, stride, 2 ** (stage - 1), first=block == 0)
+            x = tap(x, f"stage{stage}")
+        with scope("tail"):
+            return self.tail(x)
+
+    def block(self, x, filters: int, stride: int, dilation: int, *, first: bool):
+        if first:  # of its stage: changes the shape, so that there is no shortcut
+            spectrum = self.frequency_branch(conv_norm_act(x, filters, 1), stride)
+            return act(keras.ops.add(spectrum, self.time_branch(spectrum, dilation)))
+        spectrum = self.frequency_branch(x, 1)
+        broadcast = keras.ops.add(spectrum, self.time_branch(spectrum, dilation))
+        return act(keras.layers.add([broadcast, x]))
+
+    def frequency_branch(self, x, stride: int):
+        with scope("frequency"):
+            x = depthwise_conv(x, (self.kernel, 1), stride=(stride, 1), use_bias=False)
+            return sub_band_norm(x, self.bands)
+
+    def time_branch(self, x, dilation: int):
+        with scope("time"):
+            x = keras.ops.mean(x, axis=1, keepdims=True)
+            x = depthwise_conv(x, (1, self.kernel), dilation=(1, dilation), use_bias=False)
+            x = conv(act(batch_norm(x), "silu"), x.shape[-1], 1, use_bias=False)
+            return ranked("SpatialDropout", x)(self.dropout)(x) if self.dropout else x
+
+    def tail(self, x):
+        size, margin = self.tail_kernel, self.tail_kernel // 2
+        check_fits(x, (size, 1))
+        x = keras.ops.pad(x, ((0, 0), (0, 0), (margin, margin), (0, 0)))
+        x = depthwise_conv(x, size, padding="valid", use_bias=False)
+        return conv_norm_act(x, 4 * self.width, 1)

@@ -1,0 +1,65 @@
+"""Character-level CNN: a text is a signal of one-hot characters, classified without any notion of a word."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import conv, dense, dropout, flatten, max_pool, scope, tap
+from kzoo.registry import Paper, Reference, register_model
+
+ZHANG_2015 = Paper(
+    "Zhang, Zhao, LeCun",
+    2015,
+    "Character-level Convolutional Networks for Text Classification",
+    "https://arxiv.org/abs/1509.01626",
+)
+
+AG_NEWS = Reference((1014, 70), 4)  # characters, letters of the alphabet; topics
+
+
+# The counts are the arithmetic of the paper's tables 1 and 2. With f filters and u units, the 1014 characters
+# leave 34 positions: 7*70*f + 7*f*f + 4*3*f*f + 6*f, then 34*f*u + u*u + 2*u, and 4*u + 4 for the logits.
+@register_model("charcnn_small", ZHANG_2015, 11_339_780, AG_NEWS, dims=(1,))
+@register_model("charcnn_large", ZHANG_2015, 95_940_612, AG_NEWS, dims=(1,), filters=1024, dense_units=(2048, 2048))
+@dataclass(frozen=True)
+class CharCNN:
+    """Six unpadded convolutions in three stages, each ended by a maximum over 3, then fully connected layers.
+
+    Maps a feature map of fixed length, `(batch, length, letters)`, to a vector of `dense_units[-1]` values; the
+    output of stage n is named `stage<n>`. The paper draws its first weights from a narrow normal distribution;
+    here they are He-initialised as everywhere in the zoo.
+
+    Args:
+        filters: kernels of every convolution.
+        stages: kernel size and number of convolutions of each stage.
+        pool: positions that the maximum at the end of a stage is taken over.
+        dense_units: outputs of the fully connected layers before the logits.
+        dropout: fraction of each fully connected layer dropped in training, in [0, 1).
+
+    Raises:
+        ValueError: for a length that is unknown, or too short for the windows; for a stage that is not two numbers.
+    """
+
+    filters: int = 256
+    stages: tuple[tuple[int, int], ...] = ((7, 1), (7, 1), (3, 4))
+    pool: int = 3
+    dense_units: tuple[int, ...] = (1024, 1024)
+    dropout: float = 0.5
+
+    def __call__(self, x):
+        for stage, row in enumerate(self.stages, start=1):
+            if len(row) != 2:
+                raise ValueError(f"a stage is (kernel, convolutions), got {row}")
+            with scope(f"stage{stage}"):
+                x = self.stage(x, *row)
+            x = tap(x, f"stage{stage}")
+        x = flatten(x)
+        with scope("head"):
+            for units in self.dense_units:
+                x = dropout(dense(x, units, "relu"), self.dropout)
+        return x
+
+    def stage(self, x, kernel: int, depth: int):
+        for _ in range(depth):
+            x = conv(x, self.filters, kernel, padding="valid", activation="relu")
+        return max_pool(x, self.pool, padding="valid")

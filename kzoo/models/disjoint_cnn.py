@@ -1,0 +1,72 @@
+"""Disjoint-CNN: each convolution is one over time, alike for every channel, and one over all channels at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import act, batch_norm, conv, dense, global_avg_pool, max_pool, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.models.fcn_tsc import GUNPOINT
+from kzoo.registry import Paper, register_model
+
+keras = lazy_import("keras")
+
+FOUMANI_2021 = Paper(
+    "Foumani, Tan, Salehi",
+    2021,
+    "Disjoint-CNN for Multivariate Time Series Classification",
+    "https://doi.org/10.1109/ICDMW53433.2021.00099",
+)
+
+
+# The count is aeon's: 794,946 with the 1,024 statistics of the normalisations. With one mean per filter, as in the
+# authors' code, the hidden layer has 64 inputs in place of 1: 793,922 + 63 * 128 = 801,986.
+@register_model("disjoint_cnn", FOUMANI_2021, 793_922, GUNPOINT, dims=(1,))
+@dataclass(frozen=True)
+class DisjointCNN:
+    """Layers of a temporal and a spatial convolution, where space is the channels of the series.
+
+    Maps a feature map (batch, length, channels) to a vector of `units` values. Layer n is named `stage<n>`. It takes
+    series only: the channels are the second axis of its two-dimensional convolutions.
+
+    Args:
+        filters: kernels of each temporal and each spatial convolution; there are as many layers as entries.
+        kernels: length of the temporal convolution of each layer.
+        pool: size and stride of the pooling after the last layer.
+        units: outputs of the fully connected layer.
+        pool_filters: average over the filters as well, as aeon does, so that a single number reaches the fully
+            connected layer; otherwise one mean per filter, as in the authors' code.
+
+    Raises:
+        ValueError: if `filters` and `kernels` differ in length, or for an input shorter than `pool`.
+    """
+
+    filters: tuple[int, ...] = (64, 64, 64, 64)
+    kernels: tuple[int, ...] = (8, 5, 5, 3)
+    pool: int = 5
+    units: int = 128
+    pool_filters: bool = True
+
+    def __post_init__(self):
+        if len(self.filters) != len(self.kernels):
+            raise ValueError(
+                f"each layer needs filters and a kernel, got filters {self.filters}, kernels {self.kernels}"
+            )
+
+    def __call__(self, x):
+        for stage, (filters, kernel) in enumerate(zip(self.filters, self.kernels, strict=True), start=1):
+            with scope(f"stage{stage}"):
+                x = self.disjoint_conv(x, filters, kernel)
+            x = tap(x, f"stage{stage}")
+        x = global_avg_pool(max_pool(x, self.pool, padding="valid"))
+        if self.pool_filters:
+            x = keras.ops.mean(x, axis=-1, keepdims=True)
+        with scope("head"):
+            return dense(x, self.units, "relu")
+
+    def disjoint_conv(self, x, filters: int, kernel: int):
+        channels = x.shape[-1]
+        x = keras.ops.expand_dims(x, axis=-1)
+        x = act(batch_norm(conv(x, filters, (kernel, 1))), "elu")
+        x = act(batch_norm(conv(x, filters, (1, channels), padding="valid")), "elu")
+        return keras.ops.squeeze(x, axis=2)

@@ -1,0 +1,58 @@
+"""DPCNN: a pyramid of residual blocks with the same width at every level, so that depth costs almost nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import act, conv, dropout, global_max_pool, max_pool, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.registry import Paper, Reference, register_model
+
+keras = lazy_import("keras")
+
+JOHNSON_2017 = Paper(
+    "Johnson, Zhang",
+    2017,
+    "Deep Pyramid Convolutional Neural Networks for Text Categorization",
+    "https://aclanthology.org/P17-1052/",
+)
+
+
+# The count is the arithmetic of the paper's 15 weight layers of 250 filters on word vectors of 300 channels:
+# 3*300*250 + 250 for the regions, 14 * (3*250*250 + 250) in the blocks, 250*2 + 2 for the logits.
+@register_model("dpcnn", JOHNSON_2017, 2_854_252, Reference((256, 300), 2))
+@dataclass(frozen=True)
+class DPCNN:
+    """Region embedding, then pre-activated residual blocks with a halving before each but the first.
+
+    Maps a feature map to a vector of `width` values, the maximum over the places that are left; the output of
+    block n is named `stage<n>`. The paper's regions are one-hot words, or bags of them, plus embeddings
+    learned without labels; here they are `kernel` successive word vectors.
+
+    Args:
+        depth: number of blocks of two convolutions.
+        width: filters of every convolution.
+        kernel: size of the regions and of every convolution.
+        dropout: fraction of the vector dropped in training, in [0, 1).
+    """
+
+    depth: int = 7
+    width: int = 250
+    kernel: int = 3
+    dropout: float = 0.5
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = conv(x, self.width, self.kernel)
+        for stage in range(1, self.depth + 1):
+            x = max_pool(x, 3, stride=2) if stage > 1 else x
+            with scope(f"stage{stage}"):
+                # The authors' code leaves the region embedding linear: it activates from the second layer on.
+                x = self.residual_block(x, "relu" if stage > 1 else None)
+            x = tap(x, f"stage{stage}")
+        return dropout(global_max_pool(x), self.dropout)
+
+    def residual_block(self, x, activation: str | None):
+        y = conv(act(x, activation), self.width, self.kernel)
+        y = conv(act(y), self.width, self.kernel)
+        return keras.layers.add([y, x])

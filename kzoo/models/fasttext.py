@@ -1,0 +1,30 @@
+"""fastText: the mean of the embedded tokens and a linear classifier; the baseline that a text CNN has to beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import global_avg_pool
+from kzoo.registry import Paper, Reference, register_model
+
+JOULIN_2016 = Paper(
+    "Joulin, Grave, Bojanowski, Mikolov",
+    2016,
+    "Bag of Tricks for Efficient Text Classification",
+    "https://arxiv.org/abs/1607.01759",
+)
+
+
+# The paper embeds in 10 channels; 10*4 + 4 for the logits of four topics (its code has no biases, ours has).
+@register_model("fasttext", JOULIN_2016, 44, Reference((64, 10), 4), dims=(1,))
+@dataclass(frozen=True)
+class FastText:
+    """Bag of embedded tokens, in any order.
+
+    Maps `(batch, length, channels)` to the mean over the length; it has no weights and no hyperparameters of its
+    own: the embedding and the logits are the model's. The paper's word n-grams are further tokens of the input,
+    hashed into the vocabulary by whoever splits the text.
+    """
+
+    def __call__(self, x):
+        return global_avg_pool(x)

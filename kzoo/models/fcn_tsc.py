@@ -1,0 +1,51 @@
+"""Fully convolutional network for time series: three convolutions at full length, then the mean over time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import conv_norm_act, scope, tap
+from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
+
+WANG_2017 = Paper(
+    "Wang, Yan, Oates",
+    2017,
+    "Time Series Classification from Scratch with Deep Neural Networks: A Strong Baseline",
+    "https://arxiv.org/abs/1611.06455",
+)
+
+# The shape of the UCR set GunPoint, for which the counts of time-series networks are given.
+GUNPOINT = Reference((150, 1), 2, TENSORFLOW)
+
+
+# The count is that of dl-4-tsc and aeon: 265,986 with the 1,024 statistics of the normalisations.
+@register_model("fcn", WANG_2017, 264_962, GUNPOINT)
+@dataclass(frozen=True)
+class FCN:
+    """Convolution, normalisation and activation in turn, without any pooling.
+
+    Maps a feature map to one of the same size. The output of layer n is named `stage<n>`.
+
+    Args:
+        filters: kernels of each layer; there are as many layers as entries.
+        kernels: size of the kernels of each layer.
+
+    Raises:
+        ValueError: if `filters` and `kernels` differ in length.
+    """
+
+    filters: tuple[int, ...] = (128, 256, 128)
+    kernels: tuple[int, ...] = (8, 5, 3)
+
+    def __post_init__(self):
+        if len(self.filters) != len(self.kernels):
+            raise ValueError(
+                f"each layer needs filters and a kernel, got filters {self.filters}, kernels {self.kernels}"
+            )
+
+    def __call__(self, x):
+        for stage, (filters, kernel) in enumerate(zip(self.filters, self.kernels, strict=True), start=1):
+            with scope(f"stage{stage}"):
+                x = conv_norm_act(x, filters, kernel, use_bias=True)
+            x = tap(x, f"stage{stage}")
+        return x

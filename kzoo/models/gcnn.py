@@ -1,0 +1,73 @@
+"""Gated convolutional network: half of every convolution's channels decide what passes of the other half."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import conv, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.registry import Paper, Reference, register_model
+
+keras = lazy_import("keras")
+
+DAUPHIN_2016 = Paper(
+    "Dauphin, Fan, Auli, Grangier",
+    2016,
+    "Language Modeling with Gated Convolutional Networks",
+    "https://arxiv.org/abs/1612.08083",
+)
+
+
+def gated_conv(x, filters: int, kernel: int):
+    """Convolve to `filters` channels and scale each by a sigmoid gate that a second convolution computes."""
+    return keras.ops.glu(conv(x, 2 * filters, kernel), axis=-1)
+
+
+# The count is the arithmetic of GCNN-8B in the paper's table 1, on an embedding of 128 channels. A gated layer of
+# kernel k from i to f channels has 2*f*(k*i + 1): 132,096 in the stem, 3 * 427,520, 3 * 1,181,696 and 7,348,224 in
+# the blocks, 1,050,624 in the one shortcut that changes its channels, and 2048*2 + 2 for the logits.
+@register_model("gcnn", DAUPHIN_2016, 13_362_690, Reference((64, 128), 2))
+@dataclass(frozen=True)
+class GCNN:
+    """GCNN-8B without its language model: residual bottlenecks of three gated convolutions each.
+
+    Maps a feature map to one of the same size with `width` times the last stage's expansion channels; the output of
+    stage n is named `stage<n>`. The paper predicts the next word from those before; a classifier has the whole
+    text, so that the convolutions here look both ways. The paper's weight normalisation is left out.
+
+    Args:
+        width: channels of the stem, which the stages are multiples of.
+        stages: for each stage the number of blocks, the kernel of their middle convolution, their inner width and
+            their expansion: the channels inside and at the end of a block, as multiples of `width`.
+
+    Raises:
+        ValueError: for a stage that is not these four numbers.
+    """
+
+    width: int = 512
+    stages: tuple[tuple[int, int, float, float], ...] = ((3, 5, 1 / 4, 1), (3, 5, 1 / 2, 1), (1, 1, 2, 4))
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = gated_conv(x, self.width, 1)
+        for stage, row in enumerate(self.stages, start=1):
+            if len(row) != 4:
+                raise ValueError(f"a stage is (blocks, kernel, inner width, expansion), got {row}")
+            depth, kernel, inner, expansion = row
+            for block in range(depth):
+                with scope(f"stage{stage}.block{block}"):
+                    x = self.residual_block(x, kernel, self.channels(inner), self.channels(expansion))
+            x = tap(x, f"stage{stage}")
+        return x
+
+    def residual_block(self, x, kernel: int, inner: int, filters: int):
+        y = gated_conv(x, inner, 1)
+        y = gated_conv(y, inner, kernel)
+        y = gated_conv(y, filters, 1)
+        if x.shape[-1] != filters:
+            with scope("shortcut"):
+                x = conv(x, filters, 1)
+        return keras.layers.add([y, x])
+
+    def channels(self, multiple: float) -> int:
+        return max(1, round(multiple * self.width))

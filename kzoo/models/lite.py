@@ -1,0 +1,136 @@
+"""LITE: one inception module with hand-made filters beside the learned ones, then two separable convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kzoo.layers import act, address, batch_norm, conv, depthwise_conv, ranked, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.models.fcn_tsc import GUNPOINT
+from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
+
+keras = lazy_import("keras")
+
+FAWAZ_2023 = Paper(
+    "Ismail-Fawaz, Devanne, Berretti, Weber, Forestier",
+    2023,
+    "LITE: Light Inception with boosTing tEchniques for Time Series Classification",
+    "https://doi.org/10.1109/DSAA60987.2023.10302569",
+)
+FAWAZ_2024 = Paper(
+    "Ismail-Fawaz, Devanne, Berretti, Weber, Forestier",
+    2024,
+    "Look Into the LITE in Deep Learning for Time Series Classification",
+    "https://arxiv.org/abs/2409.02869",
+)
+
+BASIC_MOTIONS = Reference((100, 6), 4, TENSORFLOW)  # a UEA set of six channels
+
+
+def falling(length: int) -> list[float]:
+    """A pattern that answers to a fall in the series: +1, -1, +1, ..."""
+    return [(-1.0) ** place for place in range(length)]
+
+
+def rising(length: int) -> list[float]:
+    """A pattern that answers to a rise in the series: -1, +1, -1, ..."""
+    return [-value for value in falling(length)]
+
+
+def peak(length: int) -> list[float]:
+    """A pattern of one and a half `length`, a multiple of 4: a hump between two hollows of half its height."""
+    quarter = length // 4
+    slope = [((place + 1) / quarter) ** 2 for place in range(quarter)]
+    hump = [*slope, *reversed(slope)]
+    hollow = [-value for value in hump]
+    return [*hollow, *(2 * value for value in hump), *hollow]
+
+
+def pattern_conv(x, pattern: Sequence[float], axis: int, depthwise: bool):
+    """Convolve `x` along one spatial axis with a fixed pattern, never trained.
+
+    Args:
+        x: feature map.
+        pattern: the kernel's values, the same for every channel.
+        axis: the spatial axis that the pattern lies along, counted from 0.
+        depthwise: one answer for each channel; otherwise their sum.
+    """
+    kernel = [1] * (x.ndim - 2)
+    kernel[axis] = len(pattern)
+    values = keras.ops.convert_to_numpy(pattern).reshape(*kernel, 1, 1).tolist()
+    options = {"padding": "same", "use_bias": False, "trainable": False, "name": address("pattern")}
+    initializer = keras.initializers.Constant(values)
+    if depthwise:
+        return ranked("DepthwiseConv", x)(kernel, depthwise_initializer=initializer, **options)(x)
+    return ranked("Conv", x)(1, kernel, kernel_initializer=initializer, **options)(x)
+
+
+def separable_conv(x, filters: int, kernel: int, dilation: int = 1):
+    """Convolve each channel on its own, then mix the channels; no bias."""
+    return conv(depthwise_conv(x, kernel, dilation=dilation, use_bias=False), filters, 1, use_bias=False)
+
+
+# The counts are aeon's: 10,672 and 16,444 with the statistics of the normalisations (354 and 524) and with the
+# fixed patterns (438 for every channel).
+@register_model("lite", FAWAZ_2023, 9_880, GUNPOINT)
+@register_model("litemv", FAWAZ_2024, 13_292, BASIC_MOTIONS, separable=True)
+@dataclass(frozen=True)
+class LITE:
+    """One network of LITETime, or of LITEMVTime for several channels: ensembles of five trained alike.
+
+    Maps a feature map to one of the same size. The module and the two separable convolutions are named
+    `stage1` to `stage3`. In two dimensions the hand-made patterns look along each axis in turn.
+
+    Args:
+        filters: kernels of each learned convolution.
+        kernel: size of the module's longest convolution; the others have a half and a quarter of it, and so
+            have the separable convolutions, which are dilated by 2 and 4.
+        patterns: lengths of the hand-made patterns, all even: a rise and a fall of each length, and a peak of one
+            and a half times each length that 4 divides.
+        separable: treat the channels of the input apart in the first module (LITEMV).
+
+    Raises:
+        ValueError: for a pattern of odd length, or a kernel below 4.
+    """
+
+    filters: int = 32
+    kernel: int = 40
+    patterns: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
+    separable: bool = False
+
+    def __post_init__(self):
+        if self.kernel < 4:
+            raise ValueError(f"kernel must be 4 or more, since a quarter of it is used too; got {self.kernel}")
+        for length in self.patterns:
+            if length < 2 or length % 2:
+                raise ValueError(f"every length in patterns must be even and positive, got {self.patterns}")
+
+    def __call__(self, x):
+        with scope("stage1"):
+            x = self.inception_module(x)
+        x = tap(x, "stage1")
+        for stage, kernel, dilation in ((2, self.kernel // 2, 2), (3, self.kernel // 4, 4)):
+            with scope(f"stage{stage}"):
+                x = act(batch_norm(separable_conv(x, self.filters, kernel, dilation)))
+            x = tap(x, f"stage{stage}")
+        return x
+
+    def inception_module(self, x):
+        kernels = [self.kernel, self.kernel // 2, self.kernel // 4]
+        learned = [self.learned_branch(x, kernel) for kernel in kernels]
+        return act(batch_norm(keras.layers.concatenate([*learned, *self.pattern_branches(x)])))
+
+    def learned_branch(self, x, kernel: int):
+        if self.separable:
+            return separable_conv(x, self.filters, kernel)
+        return conv(x, self.filters, kernel, use_bias=False)
+
+    def pattern_branches(self, x):
+        rises = [rising(length) for length in self.patterns]
+        falls = [falling(length) for length in self.patterns]
+        peaks = [peak(length) for length in self.patterns if length % 4 == 0]
+        axes = range(x.ndim - 2)
+        return [
+            act(pattern_conv(x, pattern, axis, self.separable)) for axis in axes for pattern in (*rises, *falls, *peaks)
+        ]

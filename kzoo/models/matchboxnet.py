@@ -1,0 +1,83 @@
+"""MatchboxNet: separable convolutions over time with ever longer kernels, in residual blocks of repeated layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import act, batch_norm, conv, conv_norm_act, depthwise_conv, dropout, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.registry import PYTORCH, Paper, Reference, register_model
+
+keras = lazy_import("keras")
+
+MAJUMDAR_2020 = Paper(
+    "Majumdar, Ginsburg",
+    2020,
+    "MatchboxNet: 1D Time-Channel Separable Convolutional Neural Network Architecture for Speech Commands Recognition",
+    "https://arxiv.org/abs/2004.08531",
+)
+
+# 64 MFCCs of 1.28 seconds, in windows of 25 milliseconds every 10; the 30 words of Speech Commands v1
+SPEECH_COMMANDS = Reference((128, 64), 30, PYTORCH._replace(bn_epsilon=1e-3))
+
+
+# A separable layer of kernel k from i to f channels has k*i + i*f + 2*f, a shortcut i*f + 2*f. By NVIDIA NeMo's
+# matchboxnet_3x1x64_v1.yaml: 9,152 for the first layer, 18,304 + 9,408 + 9,536 for the blocks, 10,304 and 16,640 for
+# the last two, 3,870 for the logits; each further repeat adds 5,056 + 5,184 + 5,312. The paper: 77 and 93 thousand.
+@register_model("matchboxnet_3x1x64", MAJUMDAR_2020, 77_214, SPEECH_COMMANDS)
+@register_model("matchboxnet_3x2x64", MAJUMDAR_2020, 92_766, SPEECH_COMMANDS, repeats=2)
+@dataclass(frozen=True)
+class MatchboxNet:
+    """Blocks of separable layers between a wide first layer and two wide last ones.
+
+    Maps a spectrogram as a signal `(batch, time, bands)`, or any feature map, to one of the same size. The output of
+    block n is named `stage<n>`. NeMo also blanks what lies behind the end of a padded clip; here a clip fills its
+    tensor.
+
+    Args:
+        kernels: size of the layers of each block; there are as many blocks as entries.
+        repeats: layers in each block.
+        width: filters of the blocks.
+        stem_width: filters of the first layer and of the last two.
+        stem_kernel: size of the first layer.
+        tail_kernel: size of the last but one layer; the last one has size 1.
+        tail_dilation: distance of the positions that the last but one layer sees.
+        dropout: fraction dropped after each layer in training, in [0, 1).
+    """
+
+    kernels: tuple[int, ...] = (13, 15, 17)
+    repeats: int = 1
+    width: int = 64
+    stem_width: int = 128
+    stem_kernel: int = 11
+    tail_kernel: int = 29
+    tail_dilation: int = 2
+    dropout: float = 0.0
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = self.finish(separable(x, self.stem_width, self.stem_kernel))
+        for stage, kernel in enumerate(self.kernels, start=1):
+            with scope(f"stage{stage}"):
+                x = self.residual_block(x, kernel)
+            x = tap(x, f"stage{stage}")
+        with scope("tail"):
+            x = self.finish(separable(x, self.stem_width, self.tail_kernel, self.tail_dilation))
+            return dropout(conv_norm_act(x, self.stem_width, 1), self.dropout)
+
+    def residual_block(self, x, kernel: int):
+        y = separable(x, self.width, kernel)
+        for _ in range(self.repeats - 1):
+            y = separable(self.finish(y), self.width, kernel)
+        with scope("shortcut"):
+            x = conv_norm_act(x, self.width, 1, activation=None)
+        return self.finish(keras.layers.add([y, x]))
+
+    def finish(self, x):
+        return dropout(act(x), self.dropout)
+
+
+def separable(x, filters: int, kernel: int, dilation: int = 1):
+    """Convolve each channel on its own, mix the channels at each position, normalise."""
+    x = depthwise_conv(x, kernel, dilation=dilation, use_bias=False)
+    return batch_norm(conv(x, filters, 1, use_bias=False))

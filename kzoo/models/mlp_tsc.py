@@ -1,0 +1,46 @@
+"""Multi-layer perceptron for time series: dropout before every fully connected layer, the input included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import dense, dropout, flatten, scope, tap
+from kzoo.models.fcn_tsc import GUNPOINT, WANG_2017
+from kzoo.registry import register_model
+
+
+# The count is that of dl-4-tsc and aeon.
+@register_model("mlp_tsc", WANG_2017, 577_502, GUNPOINT)
+@dataclass(frozen=True)
+class MLPTSC:
+    """Fully connected layers on the flattened input.
+
+    Maps a feature map of fixed size to a vector of `units[-1]` values; layer n is named `stage<n>`.
+
+    Args:
+        units: outputs of each hidden layer.
+        dropouts: fraction dropped in training before each hidden layer and before the logits, in [0, 1).
+        activation: Keras name of the function after each hidden layer.
+
+    Raises:
+        ValueError: unless there is one more dropout than hidden layers, or for an input of unknown size.
+    """
+
+    units: tuple[int, ...] = (500, 500, 500)
+    dropouts: tuple[float, ...] = (0.1, 0.2, 0.2, 0.3)
+    activation: str = "relu"
+
+    def __post_init__(self):
+        if len(self.dropouts) != len(self.units) + 1:
+            raise ValueError(
+                "dropouts has one entry for each hidden layer and one for the logits, "
+                f"got {len(self.dropouts)} for {len(self.units)} hidden layers"
+            )
+
+    def __call__(self, x):
+        x = flatten(x)
+        for stage, (units, rate) in enumerate(zip(self.units, self.dropouts, strict=False), start=1):
+            with scope(f"stage{stage}"):
+                x = dense(dropout(x, rate), units, self.activation)
+            x = tap(x, f"stage{stage}")
+        return dropout(x, self.dropouts[-1])

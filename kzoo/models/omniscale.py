@@ -1,0 +1,63 @@
+"""Omni-Scale CNN: kernels of every prime size, so that two layers see every even length and a third all lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kzoo.layers import act, batch_norm, conv, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.models.fcn_tsc import GUNPOINT
+from kzoo.registry import PYTORCH, Paper, register_model
+
+keras = lazy_import("keras")
+
+TANG_2022 = Paper(
+    "Tang, Long, Liu, Zhou, Blumenstein, Jiang",
+    2022,
+    "Omni-Scale CNNs: a simple and effective kernel size configuration for time series classification",
+    "https://arxiv.org/abs/2002.10061",
+)
+
+
+def one_and_primes(largest: int) -> list[int]:
+    """Return 1 and the prime numbers up to `largest`."""
+    return [number for number in range(1, largest + 1) if all(number % divisor for divisor in range(2, number))]
+
+
+# The count is tsai's.
+@register_model("omniscale_cnn", TANG_2022, 264_385, GUNPOINT._replace(dialect=PYTORCH))
+@dataclass(frozen=True)
+class OmniScaleCNN:
+    """Layers of parallel convolutions whose sizes follow from the input and whose number follows from a budget.
+
+    Maps a feature map to one of the same size. The output of layer n is named `stage<n>`.
+
+    Args:
+        budgets: weights that each layer of prime sizes may spend; all its sizes get equally many kernels, one at
+            least.
+        max_kernel: the largest size, where a quarter of the input's shortest axis is not smaller.
+    """
+
+    budgets: tuple[int, ...] = (1_024, 229_376)
+    max_kernel: int = 89
+
+    def __call__(self, x):
+        kernels = one_and_primes(self.largest_kernel(x))
+        last = len(kernels) * self.affordable_filters(x.ndim - 2, 1, kernels, self.budgets[0])
+        for stage, budget in enumerate(self.budgets, start=1):
+            filters = self.affordable_filters(x.ndim - 2, x.shape[-1], kernels, budget)
+            x = self.layer(x, f"stage{stage}", filters, kernels)
+        return self.layer(x, f"stage{len(self.budgets) + 1}", last, [1, 2])
+
+    def largest_kernel(self, x) -> int:
+        quarters = [size // 4 for size in x.shape[1:-1] if size is not None]
+        return max(1, min([self.max_kernel, *quarters]))
+
+    def affordable_filters(self, rank: int, channels: int, kernels: Sequence[int], budget: int) -> int:
+        return max(1, budget // (channels * sum(kernel**rank for kernel in kernels)))
+
+    def layer(self, x, name: str, filters: int, kernels: Sequence[int]):
+        with scope(name):
+            x = keras.layers.concatenate([conv(x, filters, kernel) for kernel in kernels])
+            return tap(act(batch_norm(x)), name)

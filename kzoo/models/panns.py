@@ -1,0 +1,104 @@
+"""PANNs: VGG on a log-mel spectrogram, summed up over time by its mean and its maximum at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import (
+    avg_pool,
+    batch_norm,
+    conv_norm_act,
+    dense,
+    dropout,
+    global_avg_pool,
+    global_max_pool,
+    scope,
+    tap,
+)
+from kzoo.lazy import lazy_import
+from kzoo.registry import Paper, Reference, register_model
+
+keras = lazy_import("keras")
+
+KONG_2020 = Paper(
+    "Kong, Cao, Iqbal, Wang, Wang, Plumbley",
+    2020,
+    "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition",
+    "https://arxiv.org/abs/1912.10211",
+)
+
+# 64 log-mel bands of 10 seconds at 32 kHz, every 10 milliseconds; the classes of AudioSet
+AUDIO_SET = Reference((1001, 64, 1), 527)
+
+
+def band_norm(x):
+    """Normalise each band, the last spatial axis of a spectrogram or the channels of a signal, over batch and time.
+
+    Raises:
+        ValueError: if the number of bands is unknown.
+    """
+    if x.ndim == 3:
+        return batch_norm(x)
+    if x.shape[2] is None:
+        raise ValueError(f"each frequency band is normalised on its own: their number must be known, got {x.shape[1:]}")
+    return keras.ops.swapaxes(batch_norm(keras.ops.swapaxes(x, 2, 3)), 2, 3)
+
+
+# The counts are those of the authors' implementation (qiuqiangkong/audioset_tagging_cnn) less the frozen weights that
+# compute the spectrogram, 1,083,456.
+@register_model("cnn6", KONG_2020, 4_837_455, AUDIO_SET, task="tagging", depths=(1, 1, 1, 1), kernel=5, units=512)
+@register_model("cnn10", KONG_2020, 5_219_279, AUDIO_SET, task="tagging", depths=(2, 2, 2, 2), units=512)
+@register_model(
+    "cnn14", KONG_2020, 80_753_615, AUDIO_SET, task="tagging", depths=(2, 2, 2, 2, 2, 2), units=2048, last_pool=False
+)
+@dataclass(frozen=True)
+class PANN:
+    """Stages of convolutions that double in width, each averaged over 2, then one fully connected layer.
+
+    Maps a spectrogram `(batch, time, frequency, 1)`, or as a signal `(batch, time, bands)`, to a vector of `units`
+    values. The output of stage n is named `stage<n>`. The reference also masks stripes of the spectrogram and mixes
+    clips in training; that is left to the data.
+
+    Args:
+        depths: number of convolutions in each stage.
+        units: outputs of the fully connected layer before the logits.
+        width: filters of the first stage; each later one doubles them.
+        kernel: size of every convolution.
+        last_pool: average over 2 after the last stage too.
+        stage_dropout: fraction dropped after each stage in training, in [0, 1).
+        dropout: fraction dropped before and after the fully connected layer in training, in [0, 1).
+
+    Raises:
+        ValueError: for an input that the stages halve to nothing, or an unknown number of bands.
+    """
+
+    depths: tuple[int, ...]
+    units: int
+    width: int = 64
+    kernel: int = 3
+    last_pool: bool = True
+    stage_dropout: float = 0.2
+    dropout: float = 0.5
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = band_norm(x)
+        for stage, depth in enumerate(self.depths, start=1):
+            with scope(f"stage{stage}"):
+                x = self.stage(x, self.width * 2 ** (stage - 1), depth)
+            if stage < len(self.depths) or self.last_pool:
+                x = avg_pool(x, 2, padding="valid")
+            x = dropout(tap(x, f"stage{stage}"), self.stage_dropout)
+        with scope("head"):
+            return self.head(x)
+
+    def stage(self, x, filters: int, depth: int):
+        for _ in range(depth):
+            x = conv_norm_act(x, filters, self.kernel)
+        return x
+
+    def head(self, x):
+        x = keras.ops.mean(x, axis=2) if x.ndim == 4 else x
+        x = keras.layers.add([global_max_pool(x), global_avg_pool(x)])
+        x = dense(dropout(x, self.dropout), self.units, "relu")
+        return dropout(x, self.dropout)

@@ -1,0 +1,56 @@
+"""Residual network for time series: three blocks of three convolutions with shrinking kernels, at full length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import act, batch_norm, conv, conv_norm_act, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.models.fcn_tsc import GUNPOINT, WANG_2017
+from kzoo.registry import register_model
+
+keras = lazy_import("keras")
+
+
+# The count is that of dl-4-tsc: 506,818 with the 2,560 statistics of the normalisations.
+@register_model("resnet_tsc", WANG_2017, 504_258, GUNPOINT)
+@dataclass(frozen=True)
+class ResNetTSC:
+    """Residual blocks without any pooling; the shortcut is normalised too.
+
+    Maps a feature map to one of the same size. The output of block n is named `stage<n>`.
+
+    Args:
+        filters: kernels of every convolution of each block; there are as many blocks as entries.
+        kernels: size of each convolution in a block.
+
+    Raises:
+        ValueError: if `kernels` is empty.
+    """
+
+    filters: tuple[int, ...] = (64, 128, 128)
+    kernels: tuple[int, ...] = (8, 5, 3)
+
+    def __post_init__(self):
+        if not self.kernels:
+            raise ValueError("a residual block needs at least one convolution, got kernels ()")
+
+    def __call__(self, x):
+        for stage, filters in enumerate(self.filters, start=1):
+            with scope(f"stage{stage}"):
+                x = self.residual_block(x, filters)
+            x = tap(x, f"stage{stage}")
+        return x
+
+    def residual_block(self, x, filters: int):
+        y = x
+        for kernel in self.kernels[:-1]:
+            y = conv_norm_act(y, filters, kernel, use_bias=True)
+        y = conv_norm_act(y, filters, self.kernels[-1], use_bias=True, activation=None)
+        return act(keras.layers.add([y, self.shortcut(x, filters)]))
+
+    def shortcut(self, x, filters: int):
+        with scope("shortcut"):
+            if x.shape[-1] != filters:
+                x = conv(x, filters, 1)
+            return batch_norm(x)

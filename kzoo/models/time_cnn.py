@@ -1,0 +1,55 @@
+"""Time-CNN: two small convolutions with sigmoids and average pooling, and a linear layer on every position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import avg_pool, conv, flatten, scope, tap
+from kzoo.models.fcn_tsc import GUNPOINT
+from kzoo.registry import Paper, register_model
+
+ZHAO_2017 = Paper(
+    "Zhao, Lu, Chen, Liu, Wu",
+    2017,
+    "Convolutional Neural Networks for Time Series Classification",
+    "https://doi.org/10.21629/JSEE.2017.01.18",
+)
+
+
+# The count is that of dl-4-tsc and aeon.
+@register_model("time_cnn", ZHAO_2017, 902, GUNPOINT)
+@dataclass(frozen=True)
+class TimeCNN:
+    """Convolution, sigmoid and average pooling in turn.
+
+    Maps a feature map of fixed size to a vector. The output of layer n is named `stage<n>`. The authors end in
+    sigmoids and the squared error; here, as everywhere in the zoo, in logits.
+
+    Args:
+        filters: kernels of each layer; there are as many layers as entries.
+        kernel: size of every convolution.
+        pool: size and stride of every pooling.
+        activation: Keras name of the function after each convolution.
+        padded_below: inputs with an axis shorter than this are padded at each convolution; longer ones never.
+
+    Raises:
+        ValueError: for an input that the windows do not fit into, or of unknown size.
+    """
+
+    filters: tuple[int, ...] = (6, 12)
+    kernel: int = 7
+    pool: int = 3
+    activation: str = "sigmoid"
+    padded_below: int = 60
+
+    def __call__(self, x):
+        padding = self.padding(x)
+        for stage, filters in enumerate(self.filters, start=1):
+            with scope(f"stage{stage}"):
+                x = conv(x, filters, self.kernel, padding=padding, activation=self.activation)
+            x = tap(avg_pool(x, self.pool, padding="valid"), f"stage{stage}")
+        return flatten(x)
+
+    def padding(self, x) -> str:
+        short = any(size is not None and size < self.padded_below for size in x.shape[1:-1])
+        return "same" if short else "valid"

@@ -1,0 +1,61 @@
+"""VGGish: VGG-11 with its fifth stage left out, turning each second of sound into 128 numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import act, conv, dense, flatten, max_pool, scope, tap
+from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
+
+HERSHEY_2017 = Paper(
+    "Hershey, Chaudhuri, Ellis, Gemmeke, Jansen, Moore, Plakal, Platt, Saurous, Seybold, Slaney, Weiss, Wilson",
+    2017,
+    "CNN Architectures for Large-Scale Audio Classification",
+    "https://arxiv.org/abs/1609.09430",
+)
+
+EMBEDDING = Reference((96, 64, 1), 0, TENSORFLOW)  # 64 log-mel bands of 0.96 seconds; no classes: the embedding
+
+
+# The published network (tensorflow/models, research/audioset/vggish) is said to have 72.1 million weights. They are
+# 9*i*f + f a convolution from i to f channels, 4,499,712 in all, and i*u + u a fully connected layer, the first with
+# 6*4*512 inputs: 50,335,744 + 16,781,312 + 524,416.
+@register_model("vggish", HERSHEY_2017, 72_141_184, EMBEDDING, task="tagging")
+@dataclass(frozen=True)
+class VGGish:
+    """Four stages of convolutions, each ended by a maximum over 2, then fully connected layers.
+
+    Maps a spectrogram of fixed size `(batch, time, frequency, 1)`, or any such feature map, to an embedding of
+    `units` values. The output of stage n is named `stage<n>`.
+
+    Args:
+        depths: number of convolutions in each stage.
+        width: filters of the first stage; each later one doubles them.
+        kernel: size of every convolution.
+        dense_units: outputs of the fully connected layers before the embedding.
+        units: values of the embedding.
+        activation: Keras name of a function on the embedding; None as published, "relu" before logits.
+    """
+
+    depths: tuple[int, ...] = (1, 1, 2, 2)
+    width: int = 64
+    kernel: int = 3
+    dense_units: tuple[int, ...] = (4096, 4096)
+    units: int = 128
+    activation: str | None = None
+
+    def __call__(self, x):
+        for stage, depth in enumerate(self.depths, start=1):
+            with scope(f"stage{stage}"):
+                x = self.stage(x, self.width * 2 ** (stage - 1), depth)
+            x = tap(x, f"stage{stage}")
+        x = flatten(x)
+        with scope("head"):
+            for units in self.dense_units:
+                x = dense(x, units, "relu")
+            return act(dense(x, self.units), self.activation)
+
+    def stage(self, x, filters: int, depth: int):
+        for _ in range(depth):
+            x = act(conv(x, filters, self.kernel))
+        return max_pool(x, 2)

@@ -1,0 +1,76 @@
+"""XceptionTime: modules of parallel depthwise separable convolutions, then a summary of fixed length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import act, adaptive_avg_pool, conv, conv_norm_act, depthwise_conv, max_pool, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.models.fcn_tsc import GUNPOINT
+from kzoo.registry import PYTORCH, Paper, register_model
+
+keras = lazy_import("keras")
+
+RAHIMIAN_2019 = Paper(
+    "Rahimian, Zabihi, Atashzar, Asif, Mohammadi",
+    2019,
+    "XceptionTime: A Novel Deep Architecture based on Depthwise Separable Convolutions for Hand Gesture Classification",
+    "https://arxiv.org/abs/1911.03803",
+)
+
+
+# tsai counts 399,220. Its last layer gives the logits by a convolution without bias, a normalisation and a ReLU,
+# 128 * 2 + 2 * 2 = 260 parameters; the zoo's linear layer has 128 * 2 + 2 = 258.
+@register_model("xceptiontime", RAHIMIAN_2019, 399_218, GUNPOINT._replace(dialect=PYTORCH))
+@dataclass(frozen=True)
+class XceptionTime:
+    """Residual stages of Xception modules, whose filters double from one module to the next.
+
+    Maps a feature map to one of `positions` positions along each axis. The output of residual stage n is named
+    `stage<n>`. A module has neither normalisation nor activation; they come with the shortcuts.
+
+    Args:
+        depths: number of modules under each shortcut.
+        filters: kernels of each branch of the first module; there is one branch more than `kernels`.
+        kernels: sizes of a module's parallel convolutions; the last branch is a pooling.
+        positions: length that the last feature map is averaged to, whatever the length of the input.
+    """
+
+    depths: tuple[int, ...] = (2, 2)
+    filters: int = 16
+    kernels: tuple[int, ...] = (39, 19, 9)
+    positions: int = 50
+
+    def __call__(self, x):
+        filters = self.filters
+        for stage, depth in enumerate(self.depths, start=1):
+            with scope(f"stage{stage}"):
+                x = self.residual_stage(x, depth, filters)
+            x = tap(x, f"stage{stage}")
+            filters *= 2**depth
+        with scope("head"):
+            return self.summary(x)
+
+    def residual_stage(self, x, depth: int, filters: int):
+        y = x
+        for block in range(depth):
+            with scope(f"block{block}"):
+                y = self.xception_module(y, filters * 2**block)
+        with scope("shortcut"):
+            x = conv_norm_act(x, y.shape[-1], 1, activation=None)
+        return act(keras.layers.add([x, y]))
+
+    def xception_module(self, x, filters: int):
+        bottleneck = conv(x, filters, 1, use_bias=False)
+        branches = [
+            conv(depthwise_conv(bottleneck, kernel, use_bias=False), filters, 1, use_bias=False)
+            for kernel in self.kernels
+        ]
+        pooled = conv(max_pool(x, 3, stride=1), filters, 1, use_bias=False)
+        return keras.layers.concatenate([*branches, pooled])
+
+    def summary(self, x):
+        width = x.shape[-1]
+        x = adaptive_avg_pool(x, self.positions)
+        x = conv_norm_act(x, width // 2, 1)
+        return conv_norm_act(x, width // 4, 1)

@@ -1,0 +1,662 @@
+"""Audio: reading files of every kind, front-ends, augmentation, preprocessing, and the sets that need no network."""
+
+import importlib.util
+import io
+import tarfile
+import warnings
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import scipy.signal
+import tensorflow as tf
+
+import kzoo
+from kzoo.data import audio, frontends, synthetic_speech
+from kzoo.data.audio import AudioAugment, AudioPreprocess, Recordings
+from kzoo.data.frontends import FrontEnd
+from kzoo.data.serving import Serving, preprocess_from
+
+soundfile = pytest.importorskip("soundfile")
+
+RATE = 8000
+
+
+def tone(hertz=440.0, seconds=0.5, rate=RATE, loudness=0.5) -> np.ndarray:
+    """A sine wave, float32."""
+    return (loudness * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype("float32")
+
+
+def write_folder(folder, classes=("high", "low"), count=10, rate=RATE, suffix=".wav"):
+    """Write tones into class folders; return the folder."""
+    for place, name in enumerate(classes):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            wave = tone(300 * (place + 1) + 10 * number, seconds=0.3 + 0.05 * number, rate=rate)
+            soundfile.write(folder / name / f"{number}{suffix}", wave, rate)
+    return folder
+
+
+def write_takes(folder):
+    """Write tones called {digit}_{speaker}_{index}.wav; return the folder."""
+    folder.mkdir()
+    for digit in range(2):
+        for person, speaker in enumerate(("ann", "bob", "cleo")):
+            for index in range(5):
+                wave = tone(300 * (digit + 1) + 20 * person + index, seconds=0.3)
+                soundfile.write(folder / f"{digit}_{speaker}_{index}.wav", wave, RATE)
+    return folder
+
+
+def recordings(count=6, samples=RATE) -> Recordings:
+    """Noise of several loudnesses."""
+    rng = np.random.default_rng(0)
+    waves = rng.normal(size=(count, samples)) * np.linspace(300, 6000, count)[:, None]
+    return Recordings(np.clip(waves, -32768, 32767).astype("int16"), np.arange(count, dtype="int32") % 2, RATE)
+
+
+class TestReading:
+    @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
+    def test_every_sample_format_gives_the_same_wave(self, tmp_path, subtype):
+        soundfile.write(tmp_path / "a.wav", tone(), RATE, subtype=subtype)
+        sound = audio.read_audio(tmp_path / "a.wav")
+        assert sound.sample_rate == RATE
+        np.testing.assert_allclose(sound.wave, tone(), atol=2 / 256 if subtype == "PCM_U8" else 2 / 32768)
+
+    @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
+    def test_every_file_format(self, tmp_path, suffix):
+        soundfile.write(tmp_path / f"a{suffix}", tone(seconds=1.0), RATE)
+        wave = audio.read_audio(tmp_path / f"a{suffix}").wave
+        assert abs(np.sqrt(np.mean(wave**2)) - 0.5 / np.sqrt(2)) < 0.05
+
+    def test_stereo_is_mixed_down_and_that_is_said(self, tmp_path):
+        preprocess = AudioPreprocess.fit(recordings())
+        soundfile.write(tmp_path / "a.wav", np.stack([tone(), np.zeros_like(tone())], 1), RATE)
+        with pytest.warns(UserWarning, match="1 file with 2 channels, mixed down to one, e.g. .*a.wav"):
+            wave = preprocess.read(tmp_path / "a.wav")
+        np.testing.assert_allclose(wave / 32768, tone() / 2, atol=2 / 32768)
+
+    def test_another_rate_is_resampled_and_that_is_said(self, tmp_path):
+        preprocess = AudioPreprocess.fit(recordings())
+        soundfile.write(tmp_path / "a.wav", tone(rate=44100), 44100)
+        with pytest.warns(UserWarning, match="1 file at 44100 Hz, resampled to 8000 Hz, e.g. .*a.wav"):
+            wave = preprocess.read(tmp_path / "a.wav")
+        assert len(wave) == 4000
+        np.testing.assert_allclose(wave[100:-100] / 32768, tone()[100:-100], atol=2e-3)
+
+    def test_an_mp3_named_wav_is_read_and_that_is_said(self, tmp_path):
+        soundfile.write(tmp_path / "a.mp3", tone(), RATE)
+        (tmp_path / "a.mp3").rename(tmp_path / "a.wav")
+        with pytest.warns(UserWarning, match="1 file of another format than the name says, MP3, e.g. .*a.wav"):
+            wave = AudioPreprocess.fit(recordings()).read(tmp_path / "a.wav")
+        assert len(wave) >= 4000
+
+    def test_silence_and_clipping_are_said(self, tmp_path):
+        preprocess = AudioPreprocess.fit(recordings())
+        soundfile.write(tmp_path / "quiet.wav", np.zeros(4000), RATE)
+        soundfile.write(tmp_path / "loud.wav", tone(loudness=3), RATE, subtype="FLOAT")
+        with pytest.warns(UserWarning, match="1 file of nothing but silence, e.g. .*quiet.wav"):
+            assert preprocess.read(tmp_path / "quiet.wav").max() == 0
+        with pytest.warns(UserWarning, match="1 file louder than full scale, clipped, e.g. .*loud.wav"):
+            assert preprocess.read(tmp_path / "loud.wav").max() == 32767
+
+    def test_a_good_file_is_read_in_silence(self, tmp_path):
+        soundfile.write(tmp_path / "a.wav", tone(), RATE)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            wave = AudioPreprocess.fit(recordings()).read(tmp_path / "a.wav")
+        assert wave.dtype == "int16"
+
+    def test_broken_files_are_explained(self, tmp_path):
+        soundfile.write(tmp_path / "a.wav", tone(), RATE)
+        soundfile.write(tmp_path / "none.wav", np.zeros(0), RATE)
+        soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), RATE, subtype="FLOAT")
+        whole = (tmp_path / "a.wav").read_bytes()
+        contents = {"empty.wav": b"", "cut.wav": whole[:3000], "head.wav": whole[:30], "text.wav": b"not audio" * 9}
+        for name, content in contents.items():
+            (tmp_path / name).write_bytes(content)
+        messages = {
+            "empty.wav": "is empty, 0 bytes",
+            "cut.wav": "is cut short: 2956 of 8000 bytes of samples are there",
+            "head.wav": "is cut short: it ends before its samples",
+            "text.wav": "cannot be read as audio",
+            "none.wav": "holds no samples",
+            "nan.wav": "holds NaN or infinity",
+            "nowhere.wav": "cannot be read",
+        }
+        for name, message in messages.items():
+            with pytest.raises(ValueError, match=f"{name} {message}") as error:
+                audio.read_audio(tmp_path / name)
+            assert "\n" not in str(error.value)
+
+    def test_a_wav_written_to_a_pipe_is_whole(self, tmp_path):
+        soundfile.write(tmp_path / "a.wav", tone(), RATE)
+        data = bytearray((tmp_path / "a.wav").read_bytes())
+        data[40:44] = b"\xff" * 4
+        (tmp_path / "a.wav").write_bytes(data)
+        assert len(audio.read_audio(tmp_path / "a.wav").wave) == 4000
+
+    def test_without_soundfile_it_is_said_what_to_install(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        with pytest.raises(ValueError, match=r"needs the package soundfile; pip install 'kzoo\[audio\]'"):
+            kzoo.load_dataset(f"audio_folder:{tmp_path}")
+
+
+class TestFrontEnds:
+    def test_mfcc_and_spectrogram_are_those_of_tensorflows_speech_commands_kernels(self):
+        wave = tone(seconds=1.0, rate=16000) + 0.01 * np.random.default_rng(0).normal(size=16000).astype("float32")
+        ours = FrontEnd(16000, 480, 320, 512, 40, 20.0, 4000.0, 10, "speech_commands")
+        spectrogram = tf.raw_ops.AudioSpectrogram(
+            input=wave[:, None], window_size=480, stride=320, magnitude_squared=True
+        )
+        expected = tf.raw_ops.Mfcc(
+            spectrogram=spectrogram,
+            sample_rate=16000,
+            upper_frequency_limit=4000,
+            lower_frequency_limit=20,
+            filterbank_channel_count=40,
+            dct_coefficient_count=10,
+        )
+        power, mfcc = np.asarray(ours.power(wave[None])), np.asarray(ours.mfcc(wave[None]))
+        np.testing.assert_allclose(power, spectrogram, atol=1e-4 * np.max(spectrogram), rtol=1e-4)
+        np.testing.assert_allclose(mfcc, expected, atol=1e-4 * np.abs(expected).max())
+
+    @pytest.mark.parametrize("recipe, frames", [("librosa", 101), ("kaldi", 98), ("speech_commands", 98)])
+    def test_number_of_frames(self, recipe, frames):
+        ours = FrontEnd(16000, 400, 160, 512, 40, 20.0, 8000.0, 13, recipe)
+        assert ours.frames(16000) == frames
+        assert ours.mfcc(np.zeros((2, 16000), "float32")).shape == (2, frames, 13)
+
+    def test_a_tone_lies_in_its_band(self):
+        ours = FrontEnd(RATE, 200, 80, 256, 40, 20.0, 4000.0, 13)
+        centres = frontends.mel_to_hertz(np.linspace(*frontends.hertz_to_mel([20, 4000], "slaney"), 42), "slaney")[1:-1]
+        loudest = np.asarray(ours.log_mel(tone(1000.0)[None]))[0].mean(0).argmax()
+        assert abs(centres[loudest] - 1000) < 60
+
+    @pytest.mark.parametrize("scale", ["htk", "slaney"])
+    def test_mel_scale_is_inverted(self, scale):
+        hertz = np.linspace(0, 8000, 50)
+        np.testing.assert_allclose(frontends.mel_to_hertz(frontends.hertz_to_mel(hertz, scale), scale), hertz)
+        np.testing.assert_allclose(frontends.hertz_to_mel(1000, scale), {"htk": 1000, "slaney": 15}[scale], rtol=1e-4)
+
+    @pytest.mark.parametrize("old, new", [(22050, 16000), (8000, 16000), (44100, 8000), (16000, 8000), (8000, 8000)])
+    def test_resampling_is_scipys(self, old, new):
+        waves = np.random.default_rng(0).normal(size=(2, 1501)).astype("float32")
+        common = np.gcd(old, new)
+        expected = scipy.signal.resample_poly(waves, new // common, old // common, axis=1)
+        np.testing.assert_allclose(frontends.resample(waves, old, new), expected, atol=1e-4)
+        np.testing.assert_allclose(frontends.resampled(waves[0], old, new), expected[0], atol=1e-5)
+
+    def test_length(self):
+        waves = np.arange(6, dtype="float32").reshape(1, 6)
+        assert np.asarray(frontends.fit_length(waves, 4)).tolist() == [[0, 1, 2, 3]]
+        assert np.asarray(frontends.fit_length(waves, 8)).tolist() == [[0, 1, 2, 3, 4, 5, 0, 0]]
+
+    def test_each_is_normalised_and_silence_stays_finite(self):
+        features = np.random.default_rng(0).normal(3, 2, size=(4, 50, 3)).astype("float32")
+        features[0] = 7
+        result = np.asarray(frontends.normalise_each(features, (1,)))
+        np.testing.assert_allclose(result[1:].std(1), 1, rtol=1e-3)
+        assert result[0].tolist() == np.zeros((50, 3)).tolist()
+
+    def test_faster_speech_is_higher(self):
+        waves = np.repeat(tone(400.0, seconds=1.0)[None], 2, 0)
+        moved = np.asarray(frontends.move_in_time(waves, np.zeros(2, "float32"), np.array([1.0, 1.25], "float32")))
+        np.testing.assert_allclose(moved[0], waves[0], atol=1e-4)
+        assert np.abs(np.fft.rfft(moved[1])).argmax() == pytest.approx(500, abs=2)
+
+    def test_shift_is_in_samples(self):
+        waves = tone()[None]
+        moved = np.asarray(frontends.move_in_time(waves, np.array([100.0], "float32"), np.ones(1, "float32")))
+        np.testing.assert_allclose(moved[0, 100:], waves[0, :-100], atol=1e-4)
+        assert np.abs(moved[0, :99]).max() == 0
+
+    def test_noise_has_the_ratio_asked_for(self):
+        noise = np.random.default_rng(0).normal(size=(1, 4000)).astype("float32")
+        added = np.asarray(frontends.add_noise(tone()[None], noise, np.array([0.1], "float32"))) - tone()
+        assert added.std() / tone().std() == pytest.approx(0.1, rel=0.01)
+
+    @pytest.mark.parametrize(
+        "changes, message",
+        [
+            ({"recipe": "libroza"}, "unknown recipe 'libroza'; did you mean librosa"),
+            ({"fft": 128}, "fft must be even and at least the window, 200 samples; got 128"),
+            ({"high": 5000.0}, "half the sample rate, 4000 Hz; got 20 to 5000"),
+            ({"coefficients": 50}, "50 cepstra need as many mel bands, got 40"),
+            ({"hop": 0}, "hop must be at least 1, got 0"),
+        ],
+    )
+    def test_mistakes_are_explained(self, changes, message):
+        values = {"sample_rate": RATE, "window": 200, "hop": 80, "fft": 256, "bands": 40, "low": 20.0, "high": 4000.0}
+        with pytest.raises(ValueError, match=message):
+            FrontEnd(**values | {"coefficients": 13} | changes)
+
+
+class TestPreprocess:
+    @pytest.mark.parametrize(
+        "options, shape",
+        [
+            ({}, (101, 40, 1)),
+            ({"layout": "frequency_time"}, (40, 101, 1)),
+            ({"layout": "time", "bands": 20}, (101, 20)),
+            ({"feature": "mfcc", "recipe": "kaldi"}, (98, 13, 1)),
+            ({"feature": "mfcc", "recipe": "speech_commands", "window_ms": 40, "hop_ms": 20}, (49, 13, 1)),
+            ({"feature": "waveform"}, (RATE, 1)),
+        ],
+    )
+    @pytest.mark.parametrize("normalise", ["set", "example", "none"])
+    def test_shape_and_statistics(self, options, shape, normalise):
+        train = recordings()
+        preprocess = AudioPreprocess.fit(train, normalise=normalise, **options)
+        assert preprocess.input_shape == shape
+        prepared = np.asarray(preprocess(train.inputs))
+        assert prepared.shape == (6, *shape)
+        assert prepared.dtype == "float32"
+        if normalise != "none":
+            assert abs(prepared.mean()) < 1e-3
+            assert abs(prepared.std() - 1) < 1e-2
+
+    @pytest.mark.parametrize("normalise", ["set", "example"])
+    @pytest.mark.parametrize("feature", ["waveform", "log_mel", "mfcc"])
+    def test_silence_gives_numbers(self, feature, normalise):
+        silent = Recordings(np.zeros((4, 4000), "int16"), np.zeros(4, "int32"), RATE)
+        preprocess = AudioPreprocess.fit(silent, feature=feature, normalise=normalise)
+        assert np.isfinite(preprocess(silent.inputs)).all()
+
+    def test_arrays_tensors_graphs_and_keras_models_give_the_same(self):
+        train = recordings()
+        preprocess = AudioPreprocess.fit(train, feature="mfcc")
+        expected = np.asarray(preprocess(train.inputs))
+        graph = tf.function(preprocess, input_signature=[tf.TensorSpec((None, None), "int16")])
+        raw = keras.Input(preprocess.raw_shape, dtype=preprocess.raw_dtype)
+        for function in (graph, keras.Model(raw, preprocess(raw))):
+            np.testing.assert_allclose(function(tf.constant(train.inputs)), expected, atol=1e-3)
+
+    def test_any_length_is_accepted_and_the_training_s_is_used(self):
+        train = recordings()
+        preprocess = AudioPreprocess.fit(train)
+        graph = tf.function(preprocess, input_signature=[tf.TensorSpec((None, None), "int16")])
+        for samples in (1000, 20000):
+            raw = np.random.default_rng(1).integers(-9999, 9999, (2, samples)).astype("int16")
+            sized = np.stack([preprocess.sized(wave) for wave in raw])
+            assert sized.shape == (2, RATE)
+            np.testing.assert_allclose(graph(raw), preprocess(sized), atol=1e-4)
+
+    def test_it_is_saved_as_json(self, tmp_path):
+        train = recordings()
+        preprocess = AudioPreprocess.fit(train, feature="mfcc", layout="time")
+        serving = Serving("audio", preprocess, ("a", "b"), train.inputs)
+        serving.save(tmp_path / "a.json", tmp_path / "a.npz")
+        assert Serving.load(tmp_path / "a.json", tmp_path / "a.npz").preprocess == preprocess
+        assert preprocess_from(serving.to_dict()) == preprocess
+
+    def test_the_sample_rate_of_serving_is_that_of_training(self, tmp_path):
+        """A file at any rate comes to the model at the training's: there is no way to give another one."""
+        preprocess = AudioPreprocess.fit(recordings())
+        features = {}
+        for rate in (RATE, 16000, 44100):
+            soundfile.write(tmp_path / "a.wav", tone(500.0, seconds=1.0, rate=rate), rate)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                features[rate] = np.asarray(preprocess(preprocess.read(tmp_path / "a.wav")[None]))
+        loud = features[RATE] > features[RATE].max() - 1
+        for rate in (16000, 44100):
+            np.testing.assert_allclose(features[rate][loud], features[RATE][loud], atol=0.05)
+
+    def test_pictures(self):
+        from matplotlib.figure import Figure
+
+        train = recordings()
+        for feature in ("waveform", "log_mel"):
+            axes = Figure().subplots()
+            AudioPreprocess.fit(train, feature=feature).draw(axes, train.inputs[0])
+            assert axes.lines or axes.images
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"feature": "mel"}, "unknown feature 'mel'; did you mean"),
+            ({"layout": "times"}, "unknown layout 'times'; did you mean time"),
+            ({"normalise": "sets"}, "unknown normalise 'sets'; did you mean set"),
+            ({"window_ms": 2000, "recipe": "kaldi"}, "a frame has 16000 samples, but the recordings only 8000"),
+            ({"high_hz": 9000}, "half the sample rate"),
+        ],
+    )
+    def test_mistakes_are_explained(self, options, message):
+        with pytest.raises(ValueError, match=message):
+            AudioPreprocess.fit(recordings(), **options)
+
+
+CHANGES = {"shift": 0.1, "speed": 0.1, "gain": 0.5, "noise": 0.2}
+
+
+class TestAugment:
+    def test_it_is_a_function_of_the_seed(self):
+        train, augment = recordings(), AudioAugment(**CHANGES)
+        once, again, other = (np.asarray(augment(train.inputs, tf.constant([0, seed]))) for seed in (1, 1, 2))
+        np.testing.assert_array_equal(once, again)
+        assert np.abs(once - other).max() > 100
+        assert once.shape == train.inputs.shape
+
+    @pytest.mark.parametrize("name, value", CHANGES.items())
+    def test_each_change_does_something_to_each_example_of_its_own(self, name, value):
+        inputs = np.repeat(recordings(1).inputs, 4, 0)
+        changed = np.asarray(AudioAugment(**{name: value})(inputs, tf.constant([0, 0])))
+        assert len(np.unique(changed.round(), axis=0)) == 4
+        assert np.isfinite(changed).all()
+
+    @pytest.mark.parametrize("layout, time, band", [("time_frequency", 1, 2), ("frequency_time", 2, 1), ("time", 1, 2)])
+    def test_masks_hide_whole_frames_and_bands(self, layout, time, band):
+        train = recordings()
+        preprocess = AudioPreprocess.fit(train, layout=layout)
+        features = preprocess(train.inputs)
+        for axis, other, changes in ((time, band, {"time_mask": 30}), (band, time, {"band_mask": 15})):
+            augment = AudioAugment(**changes)
+            masked = np.asarray(augment.features(features, tf.constant([0, 3]), preprocess))
+            in_graph = tf.function(augment.features)(features, tf.constant([0, 3]), preprocess)
+            np.testing.assert_array_equal(in_graph, masked)
+            hidden = (masked.reshape(masked.shape[:3]) == 0).all(axis=other)
+            assert 0 < hidden.sum(axis=1).max() <= next(iter(changes.values()))
+            assert hidden.shape[1] == features.shape[axis]
+
+    def test_masks_of_a_waveform_are_refused(self):
+        preprocess = AudioPreprocess.fit(recordings(), feature="waveform")
+        with pytest.raises(ValueError, match="time_mask and band_mask are for spectrograms"):
+            AudioAugment(time_mask=3).features(np.zeros((1, RATE, 1)), tf.constant([0, 0]), preprocess)
+
+    def test_ranges(self):
+        with pytest.raises(ValueError, match="augment.speed must lie between 0 and 0.5, got 2"):
+            AudioAugment(speed=2)
+
+
+class TestFolder:
+    def test_classes_are_the_folders(self, tmp_path):
+        splits = kzoo.load_dataset(f"audio_folder:{write_folder(tmp_path)}", validation=0.2)
+        assert splits.class_names == ("high", "low")
+        assert splits.preprocess.sample_rate == RATE
+        assert {name: len(part) for name, part in splits.examples.items()} == {"train": 12, "validation": 4, "test": 4}
+        assert next(iter(splits.train))[0].shape == (12, 101, 40, 1)
+
+    def test_given_splits_and_a_zip_file(self, tmp_path):
+        for split, count in (("train", 8), ("val", 3), ("test", 5)):
+            write_folder(tmp_path / "set" / split, count=count)
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for file in (tmp_path / "set").rglob("*.wav"):
+                archive.write(file, file.relative_to(tmp_path / "set"))
+        folder, zipped = (kzoo.load_dataset(f"audio_folder:{tmp_path / name}") for name in ("set", "set.zip"))
+        for splits in (folder, zipped):
+            sizes = {name: len(part) for name, part in splits.examples.items()}
+            assert sizes == {"train": 16, "validation": 6, "test": 10}
+        np.testing.assert_array_equal(folder.examples["test"].inputs, zipped.examples["test"].inputs)
+
+    def test_most_files_give_the_rate_and_the_others_are_said(self, tmp_path):
+        write_folder(tmp_path)
+        soundfile.write(tmp_path / "low" / "other.wav", tone(rate=11025), 11025)
+        soundfile.write(tmp_path / "low" / "stereo.wav", np.stack([tone()] * 2, 1), RATE)
+        soundfile.write(tmp_path / "low" / "long.wav", tone(seconds=1.5), RATE)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            splits = kzoo.load_dataset(f"audio_folder:{tmp_path}", validation=0.2)
+        messages = " | ".join(str(warning.message) for warning in said)
+        assert splits.preprocess.sample_rate == RATE
+        assert "1 file at 11025 Hz, resampled to 8000 Hz, e.g." in messages
+        assert "1 file with 2 channels, mixed down to one" in messages
+        assert "1 of 23 files lose what comes after 1 s, e.g." in messages
+
+    def test_length_and_rate_are_options(self, tmp_path):
+        with pytest.warns(UserWarning, match="20 files at 8000 Hz, resampled to 4000 Hz"):
+            splits = kzoo.load_dataset(
+                f"audio_folder:{write_folder(tmp_path)}", seconds=0.8, sample_rate=4000, validation=0.2
+            )
+        assert splits.examples["train"].inputs.shape[1] == 3200
+
+    def test_broken_files_are_all_named(self, tmp_path):
+        write_folder(tmp_path)
+        (tmp_path / "low" / "text.wav").write_text("text")
+        (tmp_path / "high" / "cut.wav").write_bytes((tmp_path / "high" / "0.wav").read_bytes()[:1000])
+        with pytest.raises(ValueError) as error:
+            kzoo.load_dataset(f"audio_folder:{tmp_path}")
+        assert "text.wav cannot be read as audio" in str(error.value)
+        assert "cut.wav is cut short" in str(error.value)
+
+    def test_other_files_are_passed_over_and_that_is_said(self, tmp_path):
+        (write_folder(tmp_path) / "low" / "notes.txt").write_text("x")
+        with pytest.warns(UserWarning, match="passed over 1 files that are no audio, e.g. low/notes.txt"):
+            kzoo.load_dataset(f"audio_folder:{tmp_path}", validation=0.2)
+
+    def test_missing_empty_and_single_class_folders(self, tmp_path):
+        (tmp_path / "empty").mkdir()
+        write_folder(tmp_path / "one", classes=("a",))
+        messages = {
+            "nowhere": "there is no folder",
+            "empty": "no audio files",
+            "one": "of 1 class, a; expected at least",
+        }
+        for name, message in messages.items():
+            with pytest.raises(ValueError, match=message):
+                kzoo.load_dataset(f"audio_folder:{tmp_path / name}")
+
+
+class TestPattern:
+    PATTERN = "{digit}_{speaker}_{index}.wav"
+
+    def test_a_rule_makes_the_test_split(self, tmp_path):
+        splits = kzoo.load_dataset(
+            f"audio_folder:{write_takes(tmp_path / 'a')}", pattern=self.PATTERN, test_rule="index<2", validation=0.2
+        )
+        assert splits.class_names == ("0", "1")
+        assert len(splits.examples["test"]) == 12
+        assert set(splits.examples["test"].groups) == {"ann", "bob", "cleo"}
+
+    def test_a_speaker_is_left_out(self, tmp_path):
+        splits = kzoo.load_dataset(
+            f"audio_folder:{write_takes(tmp_path / 'a')}",
+            pattern=self.PATTERN,
+            test_rule="speaker=bob",
+            validation_rule="speaker=ann",
+        )
+        assert {name: set(part.groups) for name, part in splits.examples.items()} == {
+            "train": {"cleo"},
+            "validation": {"ann"},
+            "test": {"bob"},
+        }
+
+    def test_another_part_is_the_label(self, tmp_path):
+        splits = kzoo.load_dataset(
+            f"audio_folder:{write_takes(tmp_path / 'a')}",
+            pattern=self.PATTERN,
+            label="speaker",
+            test_rule="index>=3",
+            validation=0.2,
+        )
+        assert splits.class_names == ("ann", "bob", "cleo")
+
+    def test_folders_in_a_pattern(self, tmp_path):
+        splits = kzoo.load_dataset(
+            f"audio_folder:{write_folder(tmp_path)}", pattern="{word}/{index}.wav", test_rule="index<2"
+        )
+        assert splits.class_names == ("high", "low")
+        assert len(splits.examples["test"]) == 4
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"pattern": "digit.wav"}, "a pattern names the parts"),
+            ({"pattern": "{a}-{b}.wav"}, "no file in .* has a name like {a}-{b}.wav; the first is 0_ann_0.wav"),
+            ({"label": "didgit"}, "has no part 'didgit'; did you mean digit"),
+            ({"test_rule": "index"}, "cannot understand the rule 'index'; expected e.g. index<5"),
+            ({"test_rule": "indx<5"}, "asks for 'indx'; did you mean index"),
+            ({"test_rule": "index<five"}, "compares numbers, but it says 'five'"),
+            ({"test_rule": "speaker<5"}, "compares numbers, but 0_ann_0.wav says 'ann'"),
+            ({"test_rule": "speaker=dora"}, "no file fits the test_rule 'speaker=dora'"),
+            ({"test_rule": "index>=0"}, "no recordings are left for training"),
+            ({"pattern": None, "test_rule": "index<5"}, "give the pattern, too"),
+            ({"seconds": 0}, "seconds must be a positive number, got 0"),
+            ({"sample_rate": -1}, "sample_rate must be a positive number, got -1"),
+        ],
+    )
+    def test_mistakes_are_explained(self, tmp_path, options, message):
+        path = write_takes(tmp_path / "a")
+        with pytest.raises(ValueError, match=message):
+            kzoo.load_dataset(f"audio_folder:{path}", **{"pattern": self.PATTERN} | options)
+
+    def test_free_spoken_digits_official_split(self, shared_data):
+        files = audio.audio_files(str(shared_data / "free_spoken_digits.zip"))
+        rows = audio.rows_by_pattern("zip", files, self.PATTERN, None, "speaker", {"test": "index<5"})
+        assert [sum(row.split == split for row in rows) for split in ("train", "test")] == [2700, 300]
+        assert len({row.group for row in rows}) == 6
+        few = audio.recorded([row for row in rows if row.file.name.endswith("_9.wav")], RATE, RATE)
+        assert len(few.train) == 60
+
+
+class TestSyntheticSpeech:
+    @pytest.fixture(scope="class")
+    def digits(self):
+        pytest.importorskip("espeakng_loader")
+        return kzoo.load_dataset("spoken_digits_synthetic", per_class=10, batch_size=32)
+
+    def test_test_voices_are_never_heard_in_training(self, digits):
+        voices = [set(digits.examples[split].groups) for split in ("train", "validation", "test")]
+        assert not (voices[0] | voices[1]) & voices[2]
+        assert not voices[0] & voices[1]
+        assert [len(digits.examples[split]) for split in ("train", "validation", "test")] == [100, 20, 40]
+        assert len(voices[0]) > 30
+
+    def test_every_sample_is_the_same_each_time(self, digits):
+        again = kzoo.load_dataset("spoken_digits_synthetic", per_class=10)
+        other = kzoo.load_dataset("spoken_digits_synthetic", per_class=10, voice_seed=1)
+        for split in ("train", "test"):
+            np.testing.assert_array_equal(digits.examples[split].inputs, again.examples[split].inputs)
+            assert (digits.examples[split].inputs != other.examples[split].inputs).any(axis=1).all()
+
+    def test_every_recording_is_heard(self, digits):
+        waves = digits.examples["train"].inputs.astype("float64")
+        assert (np.abs(waves).max(axis=1) > 3000).all()
+        assert waves.shape[1] == 8000
+
+    def test_commands_have_silence_and_unknown_words(self):
+        pytest.importorskip("espeakng_loader")
+        raw = kzoo.dataset_card("spoken_commands_synthetic").load(per_class=5, sample_rate=8000)
+        assert raw.class_names == (*audio.COMMANDS, "_silence_", "_unknown_")
+        loudness = np.abs(raw.train.inputs.astype("int32")).max(axis=1)
+        assert loudness[raw.train.labels == 10].max() < loudness[raw.train.labels != 10].min()
+
+    def test_mistakes_are_explained(self):
+        with pytest.raises(ValueError, match="classes must be one of 10, 12, 35, got 11"):
+            kzoo.load_dataset("spoken_commands_synthetic", classes=11)
+        with pytest.raises(ValueError, match="per_class must be at least 5"):
+            kzoo.load_dataset("spoken_digits_synthetic", per_class=1)
+
+    def test_without_the_package_it_is_said_what_to_install(self, monkeypatch):
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+        synthetic_speech.voices.cache_clear()
+        with pytest.raises(ValueError, match=r"needs the package espeakng-loader; pip install 'kzoo\[audio\]'"):
+            kzoo.load_dataset("spoken_digits_synthetic")
+
+    def test_espeaks_own_mistakes_are_told(self):
+        pytest.importorskip("espeakng_loader")
+        with pytest.raises(ValueError, match="eSpeak NG has no voice 'xx\\+f1'"):
+            synthetic_speech.speak([synthetic_speech.Utterance("one", "xx+f1", 160, 50)], RATE)
+
+
+class TestTensorflowDatasets:
+    @pytest.mark.parametrize("name", ["speech_commands", "spoken_digit"])
+    def test_without_download_the_wanted_files_are_named(self, name, tmp_path, monkeypatch):
+        found = importlib.util.find_spec
+        monkeypatch.setattr(importlib.util, "find_spec", lambda package: package == "pydub" or found(package))
+        with pytest.raises(ValueError, match=f"{name} is not prepared in .* and download=False; put .*tar.gz") as error:
+            kzoo.load_dataset(name, data_dir=str(tmp_path), download=False)
+        assert "\n" not in str(error.value)
+
+    def test_a_set_without_listed_files(self, tmp_path, monkeypatch):
+        import requests
+
+        def no_network(*arguments, **options):
+            raise requests.ConnectionError("Name or service not known")
+
+        found = importlib.util.find_spec
+        monkeypatch.setattr(importlib.util, "find_spec", lambda package: package == "pydub" or found(package))
+        monkeypatch.setattr(requests, "head", no_network)
+        with pytest.raises(ValueError, match="gtzan is not prepared in .* and download=False; unpack its files"):
+            kzoo.load_dataset("gtzan", data_dir=str(tmp_path), download=False)
+        with pytest.raises(ValueError, match=r"gtzan cannot be downloaded \(ConnectionError.*; unpack its files"):
+            kzoo.load_dataset("gtzan", data_dir=str(tmp_path))
+
+    def test_without_pydub_it_is_said_what_to_install(self, tmp_path, monkeypatch):
+        found = importlib.util.find_spec
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pydub" else found(name))
+        with pytest.raises(ValueError, match=r"needs the package pydub to prepare gtzan; pip install 'kzoo\[audio\]'"):
+            kzoo.load_dataset("gtzan", data_dir=str(tmp_path))
+
+    def test_spoken_digit_has_the_official_split(self, monkeypatch):
+        """The set itself is replaced by ten tones, as tensorflow-datasets would give them."""
+        from types import SimpleNamespace
+
+        names = [f"{index % 2}_jackson_{index}.wav" for index in range(10)]
+        content = {
+            "audio": np.stack([np.round(tone(300 + 10 * index) * 32768) for index in range(10)]).astype("int64"),
+            "label": np.arange(10) % 2,
+            "audio/filename": names,
+        }
+        builder = SimpleNamespace(
+            name="spoken_digit",
+            is_prepared=lambda: True,
+            as_dataset=lambda **options: tf.data.Dataset.from_tensor_slices(content),
+            info=SimpleNamespace(
+                splits={"train": SimpleNamespace(num_examples=10)},
+                features={"label": SimpleNamespace(names=["0", "1"])},
+            ),
+        )
+        monkeypatch.setattr(audio.tfds_sets, "find_builder", lambda name, data_dir: builder)
+        raw = kzoo.dataset_card("spoken_digit").load()
+        assert (len(raw.train), len(raw.test)) == (5, 5)
+        assert raw.test.labels.tolist() == [0, 1, 0, 1, 0]
+        assert set(raw.train.groups) == {"jackson"}
+        np.testing.assert_array_equal(raw.test.inputs[0, :4000], np.round(tone(300) * 32768))
+
+    def test_all_words_without_a_network(self, tmp_path, monkeypatch):
+        import requests
+
+        def no_network(*arguments, **options):
+            raise requests.ConnectionError("Name or service not known")
+
+        monkeypatch.setattr(requests, "head", no_network)
+        wanted = "put speech_commands_v0.02.tar.gz into .*speech_commands"
+        with pytest.raises(ValueError, match=f"download=False; {wanted}"):
+            kzoo.load_dataset("speech_commands", classes=35, data_dir=str(tmp_path), download=False)
+        with pytest.raises(ValueError, match=f"cannot be downloaded .*{wanted}"):
+            kzoo.load_dataset("speech_commands", classes=35, data_dir=str(tmp_path))
+
+    def test_all_words_from_an_archive_with_the_official_splits(self, tmp_path):
+        (tmp_path / "speech_commands").mkdir()
+        words = audio.class_names_of(35, (35,))
+        people = {"train": "aa", "validation": "bb", "test": "cc"}
+        contents = {
+            "./validation_list.txt": "\n".join(f"{word}/bb_nohash_0.wav" for word in words).encode(),
+            "./testing_list.txt": "\n".join(f"{word}/cc_nohash_0.wav" for word in words).encode(),
+            "./_background_noise_/tap.wav": b"noise",
+        }
+        for place, word in enumerate(words):
+            for person in people.values():
+                file = io.BytesIO()
+                soundfile.write(file, tone(200 + 50 * place, seconds=0.9, rate=16000), 16000, format="WAV")
+                contents[f"./{word}/{person}_nohash_0.wav"] = file.getvalue()
+        with tarfile.open(tmp_path / "speech_commands" / "speech_commands_v0.02.tar.gz", "w:gz") as tar:
+            for name, content in contents.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+        raw = kzoo.dataset_card("speech_commands").load(classes=35, data_dir=str(tmp_path), download=False)
+        assert len(raw.class_names) == 35
+        for split, person in people.items():
+            examples = getattr(raw, split)
+            assert sorted(examples.labels) == list(range(35))
+            assert set(examples.groups) == {person}
+            assert examples.inputs.shape == (35, 16000)
+
+    def test_a_broken_archive(self, tmp_path):
+        (tmp_path / "speech_commands").mkdir()
+        (tmp_path / "speech_commands" / "speech_commands_v0.02.tar.gz").write_text("text")
+        with pytest.raises(ValueError, match="cannot be read as an archive"):
+            kzoo.load_dataset("speech_commands", classes=35, data_dir=str(tmp_path), download=False)
