@@ -78,7 +78,7 @@ class BCResNet:
         dropout: fraction of the channels of the time branch dropped in training, in [0, 1).
 
     Raises:
-        ValueError: for an input with too few rows, or an unknown number of them.
+        ValueError: for an input with too few rows, or an unknown number of them; for tuples of different lengths.
     """
 
     width: int = 8
@@ -91,6 +91,11 @@ class BCResNet:
     dropout: float = 0.1
 
     def __call__(self, x):
+        if not len(self.depths) == len(self.stage_widths) == len(self.strides):
+            raise ValueError(
+                "depths, stage_widths and strides have one entry for each stage, "
+                f"got {self.depths}, {self.stage_widths} and {self.strides}"
+            )
         with scope("stem"):
             x = conv_norm_act(x, 2 * self.width, 5, stride=(2, 1))
         stages = zip(self.depths, self.stage_widths, self.strides, strict=True)

@@ -66,8 +66,8 @@ class DSCNN:
     """One convolution over time and frequency, then depthwise-separable ones, all of the same width.
 
     Maps a spectrogram `(batch, time, frequency, 1)`, or any feature map, to one of `width` channels. The output of
-    the first convolution is named `stem`, that of block n `stage<n>`. MLPerf Tiny averages `time // 2` of the last
-    frames, and so leaves out one of 25; here the head averages all, as in the paper.
+    the first convolution is named `stem`, that of block n `stage<n>`. MLPerf Tiny's script averages 24 of the 25 frames
+    that are left; here the head averages all, as the paper and the network that MLPerf Tiny released do.
 
     Args:
         width: filters of every layer.

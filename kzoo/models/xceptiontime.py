@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, adaptive_avg_pool, conv, conv_norm_act, depthwise_conv, max_pool, scope, tap
+from kzoo.layers import act, adaptive_avg_pool, conv, conv_norm_act, max_pool, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.models.fcn_tsc import GUNPOINT
+from kzoo.models.lite import separable_conv
 from kzoo.registry import PYTORCH, Paper, register_model
 
 keras = lazy_import("keras")
@@ -62,10 +63,7 @@ class XceptionTime:
 
     def xception_module(self, x, filters: int):
         bottleneck = conv(x, filters, 1, use_bias=False)
-        branches = [
-            conv(depthwise_conv(bottleneck, kernel, use_bias=False), filters, 1, use_bias=False)
-            for kernel in self.kernels
-        ]
+        branches = [separable_conv(bottleneck, filters, kernel) for kernel in self.kernels]
         pooled = conv(max_pool(x, 3, stride=1), filters, 1, use_bias=False)
         return keras.layers.concatenate([*branches, pooled])
 
