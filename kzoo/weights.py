@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import lazy_loader
 import numpy as np
 
+from kzoo.lazy import lazy_import
 from kzoo.registry import lookup
 
-keras = lazy_loader.load("keras")
+keras = lazy_import("keras")
 
 # Our last word about a tensor, and PyTorch's.
 TENSORS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
@@ -103,16 +103,15 @@ def load_torch_weights(model: keras.Model, tensors: Mapping[str, np.ndarray], ru
             for a model whose layers hold layers. Nothing has been assigned then.
     """
     given = {name: np.asarray(tensor) for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
-    address = {weight.path: weight.path.rpartition("/")[0] for weight in model.weights}
-    names = reference_names(list(dict.fromkeys(address.values())), rules, given)
     layers, maps = {layer.name: layer for layer in model.layers}, flattened_maps(model)
+    owners = [weight.path.rpartition("/")[0] for weight in model.weights]
+    names = reference_names(list(dict.fromkeys(owners)), rules, given)
     wanted, values = {}, {}
-    for weight in model.weights:
-        layer = lookup("layer", address[weight.path], layers)
-        name = f"{names[layer.name]}.{TENSORS.get(weight.name, weight.name)}"
+    for owner, weight in zip(owners, model.weights, strict=True):
+        name = f"{names[owner]}.{TENSORS.get(weight.name, weight.name)}"
         wanted[name] = weight
         if name in given:
-            values[name] = keras_layout(given[name], layer, maps.get(layer.name))
+            values[name] = keras_layout(given[name], lookup("layer", owner, layers), maps.get(owner))
     misfits = describe_misfits(wanted, given, values)
     if misfits:
         raise ValueError(f"the tensors do not fit {model.name}: {misfits}")
@@ -128,7 +127,9 @@ def reference_names(layers: Sequence[str], rules: Iterable[Rule], tensors: Itera
     """
     tensors = list(tensors)
     rules = [rule for rule in rules if not rule.where or any(re.search(rule.where, name) for name in tensors)]
-    names = {layer: reference_name(layer, rules, layers) for layer in layers}
+    # On Keras's PyTorch backend our names have "_" for ".".
+    dotted = [layer.replace("_", ".") if keras.backend.backend() == "torch" else layer for layer in layers]
+    names = {layer: reference_name(name, rules, dotted) for layer, name in zip(layers, dotted, strict=True)}
     for name, count in Counter(names.values()).items():
         if count > 1:
             shared = " and ".join(layer for layer in layers if names[layer] == name)
@@ -189,7 +190,7 @@ def describe_misfits(
         "missing": [f"{name} (our {wanted[name].path})" for name in wanted if name not in given],
         "unexpected": [name for name in given if name not in wanted],
         "mis-shaped": [
-            f"{name} {given[name].shape} (our {wanted[name].path} {shapes[name]})"
+            f"{name} (our {wanted[name].path} is {shapes[name]}, this would be {value.shape})"
             for name, value in values.items()
             if value.shape != shapes[name]
         ],
