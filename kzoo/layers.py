@@ -150,8 +150,18 @@ def depthwise_conv(
         padding=padding,
         use_bias=use_bias,
         depthwise_initializer="he_normal",
+        dtype=depthwise_precision(x, kernel),
         name=address("dwconv"),
     )(x)
+
+
+def depthwise_precision(x, kernel: Size) -> str | None:
+    """Return the precision of a depthwise convolution; None is that of the policy.
+
+    Where the processor computes in bfloat16, TensorFlow 2.21 with oneDNN never returns from one that is 15 or more wide
+    (seen on 16 channels or fewer).
+    """
+    return "float32" if max(per_axis(x, kernel)) > 14 else None
 
 
 def window(x, kernel: Size, stride: Size, dilation: Size, padding: str):

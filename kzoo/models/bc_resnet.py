@@ -4,18 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import (
-    InputTooSmall,
-    act,
-    batch_norm,
-    check_fits,
-    conv,
-    conv_norm_act,
-    depthwise_conv,
-    ranked,
-    scope,
-    tap,
-)
+from kzoo.layers import act, batch_norm, check_fits, conv, conv_norm_act, depthwise_conv, ranked, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.registry import Paper, Reference, register_model
 
@@ -32,24 +21,23 @@ KIM_2021 = Paper(
 SPEECH_COMMANDS = Reference((40, 101, 1), 12)
 
 
-def sub_band_norm(x, bands: int):
-    """Normalise `bands` ranges of rows, as equal as possible, each on its own over the batch.
+def sub_band_norm(x, most: int):
+    """Normalise ranges of rows, `most` or as many as the rows divide into evenly, each on its own over the batch.
+
+    The ranges lie side by side as channels while they are normalised: all channels of the first, then of the second.
 
     Chang, Park, Park, Kim, Hwang, 2021, SubSpectral Normalization for Neural Audio Data Processing,
     https://arxiv.org/abs/2103.13620.
 
     Raises:
         ValueError: if the number of rows is unknown.
-        InputTooSmall: if there are fewer rows than bands.
     """
     rows = x.shape[1]
     if rows is None:
         raise ValueError("BC-ResNet normalises ranges of frequency and needs a fixed number of rows, got None")
-    if rows < bands:
-        raise InputTooSmall(f"{rows} rows cannot be normalised in {bands} bands")
-    edges = [band * rows // bands for band in range(1, bands)]
-    parts = keras.ops.split(x, edges, axis=1)
-    return keras.ops.concatenate([batch_norm(part) for part in parts], axis=1)
+    bands = max(number for number in range(1, most + 1) if rows % number == 0)
+    x = keras.ops.concatenate(keras.ops.split(x, bands, axis=1), axis=-1)
+    return keras.ops.concatenate(keras.ops.split(batch_norm(x), bands, axis=-1), axis=1)
 
 
 # The counts are those of the authors' implementation (Qualcomm-AI-research/bcresnet).
@@ -72,7 +60,7 @@ class BCResNet:
         depths: number of blocks in each stage; the time branch of stage n takes every `2 ** (n - 1)`-th frame.
         stage_widths: filters of each stage in units of `width`.
         strides: step in frequency of the first block of each stage.
-        bands: ranges of frequency that are normalised each on its own.
+        bands: equal ranges of frequency that are normalised each on its own; fewer where the rows cannot be cut so.
         kernel: size of the depthwise convolutions of the blocks, in frequency or in time.
         tail_kernel: size of the depthwise convolution after the stages, unpadded in frequency.
         dropout: fraction of the channels of the time branch dropped in training, in [0, 1).
@@ -109,12 +97,11 @@ class BCResNet:
             return self.tail(x)
 
     def block(self, x, filters: int, stride: int, dilation: int, *, first: bool):
-        if first:  # of its stage: changes the shape, so that there is no shortcut
-            spectrum = self.frequency_branch(conv_norm_act(x, filters, 1), stride)
-            return act(keras.ops.add(spectrum, self.time_branch(spectrum, dilation)))
-        spectrum = self.frequency_branch(x, 1)
-        broadcast = keras.ops.add(spectrum, self.time_branch(spectrum, dilation))
-        return act(keras.layers.add([broadcast, x]))
+        """The first block of a stage changes the shape and has no shortcut."""
+        y = conv_norm_act(x, filters, 1) if first else x
+        y = self.frequency_branch(y, stride if first else 1)
+        y = keras.ops.add(y, self.time_branch(y, dilation))  # to each row
+        return act(y if first else keras.layers.add([y, x]))
 
     def frequency_branch(self, x, stride: int):
         with scope("frequency"):

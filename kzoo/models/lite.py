@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.layers import act, address, batch_norm, conv, ranked, scope, tap
+from kzoo.layers import act, address, batch_norm, conv, depthwise_conv, depthwise_precision, ranked, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
@@ -69,25 +69,8 @@ def pattern_conv(x, pattern: Sequence[float], axis: int, depthwise: bool):
 
 def separable_conv(x, filters: int, kernel: int, dilation: int = 1):
     """Convolve each channel on its own, then mix the channels; no bias."""
-    x = ranked("DepthwiseConv", x)(
-        kernel,
-        dilation_rate=dilation,
-        padding="same",
-        use_bias=False,
-        depthwise_initializer="he_normal",
-        dtype=depthwise_precision(x, kernel),
-        name=address("dwconv"),
-    )(x)
+    x = depthwise_conv(x, kernel, dilation=dilation, use_bias=False)
     return conv(x, filters, 1, use_bias=False)
-
-
-def depthwise_precision(x, kernel: int) -> str | None:
-    """Return the precision of a depthwise convolution; None is that of the policy.
-
-    Where the processor computes in bfloat16, TensorFlow 2.21 with oneDNN never returns from one that is 15 or more wide
-    on 16 channels or fewer (seen by running it; 14 wide or 17 channels return).
-    """
-    return "float32" if kernel > 14 and x.shape[-1] <= 16 else None
 
 
 # The counts are aeon's: 10,672 and 16,444 with the statistics of the normalisations (354 and 524) and with the

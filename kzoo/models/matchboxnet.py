@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, address, batch_norm, conv, conv_norm_act, dropout, ranked, scope, tap
+from kzoo.layers import act, batch_norm, conv, conv_norm_act, depthwise_conv, dropout, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.registry import PYTORCH, Paper, Reference, register_model
 
@@ -79,21 +79,5 @@ class MatchboxNet:
 
 def separable(x, filters: int, kernel: int, dilation: int = 1):
     """Convolve each channel on its own, mix the channels at each position, normalise."""
-    x = long_depthwise_conv(x, kernel, dilation)
+    x = depthwise_conv(x, kernel, dilation=dilation, use_bias=False)
     return batch_norm(conv(x, filters, 1, use_bias=False))
-
-
-def long_depthwise_conv(x, kernel: int, dilation: int):
-    """Convolve each channel of `x` on its own, without bias, He-initialised, in float32 under every precision policy.
-
-    In bfloat16 the oneDNN of TensorFlow 2.21 never returns from a depthwise convolution of 15 or more taps.
-    """
-    return ranked("DepthwiseConv", x)(
-        kernel,
-        dilation_rate=dilation,
-        padding="same",
-        use_bias=False,
-        depthwise_initializer="he_normal",
-        dtype="float32",
-        name=address("dwconv"),
-    )(x)
