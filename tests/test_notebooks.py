@@ -2,11 +2,13 @@
 
 import importlib.util
 import os
+from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import REPOSITORY
 from nbclient import NotebookClient
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)

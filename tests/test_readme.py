@@ -1,9 +1,11 @@
 """The README's Python snippets, run one after the other as a reader would."""
 
 import re
+from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY
+
+REPOSITORY = Path(__file__).parents[1]
 
 SNIPPETS = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
 
