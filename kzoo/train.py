@@ -105,7 +105,7 @@ def fit(
 def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, task: str, label_smoothing: float) -> None:
     """Give a model its optimizer and the loss and metrics of its task."""
     loss, metrics = TASKS[task]
-    # Measured on 2 cores: XLA makes TensorFlow's training 1.3 (ResNet-8) to 3.7 times (convnet) slower.
+    # XLA makes TensorFlow's training on 2 cores up to 2.2 times slower (tests/benchmarks/jit.py).
     jit_compile = False if keras.backend.backend() == "tensorflow" else "auto"
     model.compile(optimizer=optimizer, loss=loss(label_smoothing), metrics=list(metrics), jit_compile=jit_compile)
 
