@@ -48,6 +48,15 @@ class TestSplits:
         assert len(pixels) == 1797
         assert len(whole) == 1437
 
+    def test_nothing_held_out_validates_on_the_train_split(self, tmp_path):
+        rng = np.random.default_rng(0)
+        images, labels = rng.integers(0, 256, (20, 8, 8, 1), dtype="uint8"), np.arange(20, dtype="int32") % 2
+        np.savez(tmp_path / "a.npz", x_train=images, y_train=labels, x_test=images[:4], y_test=labels[:4])
+        splits = kzoo.load_dataset(f"npz:{tmp_path / 'a.npz'}", validation=0)
+        assert len(splits.examples["train"]) == len(splits.examples["validation"]) == 20
+        with pytest.raises(ValueError, match="test fraction must lie between 0 and 1, got 0"):
+            kzoo.load_dataset(f"folder:{write_images(tmp_path / 'pictures')}", validation=0)
+
     def test_a_place_of_the_set_goes_to_one_split_only(self):
         places = np.arange(100, dtype="float32").reshape(100, 1, 1)
         raw = RawData(Examples(places, np.arange(100, dtype="int32") % 2), None, None, ("a", "b"))

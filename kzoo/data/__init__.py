@@ -51,7 +51,9 @@ def load_dataset(
         name: one of `list_datasets()`; `tfds:NAME`, `folder:PATH` and `npz:PATH` take any set, folder or file.
         batch_size: examples per batch.
         validation: fraction of each class that is held out from the train split, in (0, 1), where the set has no
-            validation split; likewise for a test split. What is held out is always the same.
+            validation split; likewise for a test split. What is held out is always the same. 0 holds nothing out
+            and validates on the train split itself, as is the custom for the UCR archive's tiny sets: the best
+            epoch is then that of the highest training accuracy, and validation says nothing of new examples.
         augment: random changes of the training examples, as keyword arguments; for images those of
             `kzoo.data.transforms.ImageAugment`: `{"flip": True, "shift": 4}`.
         seed: of the training order and the augmentation, which are a pure function of (seed, epoch).

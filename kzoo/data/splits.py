@@ -215,11 +215,11 @@ def hold_out(examples: Examples, fraction: float, what: str) -> tuple[Examples, 
 
 
 def complete(raw: RawData, validation: float) -> dict[str, Examples]:
-    """Return three splits that share no example; what the set does not define is held out from `train`."""
+    """Return three splits; what the set does not define is held out from `train`, or validation is `train` if 0."""
     train, test = (raw.train, raw.test) if raw.test is not None else hold_out(raw.train, validation, "test")
-    if raw.validation is not None:
-        return {"train": train, "validation": raw.validation, "test": test}
-    train, held = hold_out(train, validation, "validation")
+    held = raw.validation
+    if held is None:
+        train, held = hold_out(train, validation, "validation") if validation else (train, train)
     return {"train": train, "validation": held, "test": test}
 
 
