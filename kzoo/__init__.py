@@ -5,9 +5,9 @@ from importlib.metadata import PackageNotFoundError, version
 from kzoo import models
 from kzoo.data import dataset_card, list_datasets, load_dataset
 from kzoo.evaluate import evaluate
-from kzoo.experiment import evaluate_run, list_configs, load_experiment, run_experiment
+from kzoo.experiment import evaluate_run, list_configs, load_experiment, run_each, run_experiment
 from kzoo.export import export
-from kzoo.factory import create_model, list_models, model_card
+from kzoo.factory import create_model, ensemble, list_models, model_card
 from kzoo.runs import load_run
 from kzoo.serve import load_predictor, predict_files
 from kzoo.train import fit
@@ -20,6 +20,7 @@ except PackageNotFoundError:  # a checkout that is not installed
 __all__ = [
     "create_model",
     "dataset_card",
+    "ensemble",
     "evaluate",
     "evaluate_run",
     "export",
@@ -34,5 +35,6 @@ __all__ = [
     "model_card",
     "models",
     "predict_files",
+    "run_each",
     "run_experiment",
 ]

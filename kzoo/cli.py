@@ -14,7 +14,16 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is impor
 
 from kzoo import __version__
 from kzoo.data import dataset_card, list_datasets
-from kzoo.experiment import evaluate_run, find_config, list_configs, load_experiment, run_experiment
+from kzoo.evaluate import Report
+from kzoo.experiment import (
+    evaluate_run,
+    find_config,
+    list_configs,
+    load_experiment,
+    run_each,
+    run_experiment,
+    summary,
+)
 from kzoo.export import FORMATS, export
 from kzoo.factory import list_models, model_card
 from kzoo.lazy import lazy_import
@@ -128,6 +137,10 @@ def train(
         list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="E.g. train.epochs=5 seed=1.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder to write; runs/NAME if not given.")] = None,
+    each: Annotated[
+        str | None,
+        typer.Option(metavar="SECTION.KEY=[VALUE,...]", help="One run for each value, e.g. 'seed=[0, 1, 2]'."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in that folder.")] = False,
 ) -> None:
     """Train an experiment, evaluate it on the test split, leave a run folder."""
@@ -135,12 +148,25 @@ def train(
     run = out or Path("runs") / Path(config).stem
     start_keras()
     try:
+        if each is not None:
+            return show_summary(run_each(config, overrides or (), each, run, overwrite=overwrite), run)
         report = run_experiment(experiment, run, overwrite=overwrite)
     except KeyboardInterrupt:
         typer.echo(f"interrupted; what was reached is in {run}", err=True)
         raise typer.Exit(130) from None
     rich_console.Console().print(report)
     typer.echo(f"\nwrote {run}: pictures, numbers and model.keras. Next: kzoo export {run}")
+
+
+def show_summary(reports: dict[str, Report], folder: Path) -> None:
+    """Print the accuracy of each of several runs, and what they have in common."""
+    rows = [(name, f"{r.accuracy:.2%}", f"{r.macro_f1:.4f}", f"{r.loss:.4f}") for name, r in reports.items()]
+    show_table("run", "accuracy", "macro-F1", "loss", rows=rows)
+    numbers = summary(reports)
+    typer.echo(
+        f"\nmean accuracy {numbers['mean']:.2%}, standard deviation {numbers['deviation']:.2%}, "
+        f"{len(reports)} runs; wrote {folder}"
+    )
 
 
 @app.command()

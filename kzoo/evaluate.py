@@ -42,11 +42,13 @@ class Report:
         examples: how many were measured.
         accuracy: share of examples whose most probable class is right, in [0, 1].
         accuracy_interval: its 95 % interval (Wilson), which tells what another test set of this size could give.
+        macro_f1: mean of the classes' F1 scores, each class counting the same, in [0, 1].
         top5_accuracy: share whose class is among the five most probable; None below 10 classes.
         loss: mean cross-entropy, in nats.
         calibration_error: expected difference between confidence and accuracy over 15 equal bins of confidence
             (Guo et al., 2017, https://arxiv.org/abs/1706.04599), in [0, 1].
         per_class: precision, recall, F1 and number of examples of each class.
+        per_group: accuracy and number of examples of each group, such as a speaker; None where the set has no groups.
         confusion: examples by true class (row) and predicted class (column).
         mistakes: the most confident ones first.
         examples_per_second: speed of prediction, of this machine, the data pipeline included.
@@ -56,10 +58,12 @@ class Report:
     examples: int
     accuracy: float
     accuracy_interval: tuple[float, float]
+    macro_f1: float
     top5_accuracy: float | None
     loss: float
     calibration_error: float
     per_class: dict[str, dict[str, float]]
+    per_group: dict[str, dict[str, float]] | None
     confusion: list[list[int]]
     mistakes: list[Mistake]
     examples_per_second: float
@@ -71,6 +75,8 @@ class Report:
     def __rich_console__(self, console, options):
         yield self.headline()
         yield self.class_table()
+        if self.per_group:
+            yield self.group_table()
 
     def __str__(self) -> str:
         return self.headline()
@@ -81,8 +87,8 @@ class Report:
         top5 = "" if self.top5_accuracy is None else f"top-5 {self.top5_accuracy:.2%}  "
         return (
             f"{self.split} accuracy {self.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, {self.examples:,} "
-            f"examples)  {top5}loss {self.loss:.4f}  calibration error {self.calibration_error:.4f}  "
-            f"{self.examples_per_second:,.0f} examples/s"
+            f"examples)  macro-F1 {self.macro_f1:.4f}  {top5}loss {self.loss:.4f}  "
+            f"calibration error {self.calibration_error:.4f}  {self.examples_per_second:,.0f} examples/s"
         )
 
     def class_table(self) -> rich_table.Table:
@@ -91,6 +97,13 @@ class Report:
         for name, row in self.per_class.items():
             shares = [f"{row[key]:.4f}" for key in ("precision", "recall", "f1")]
             table.add_row(name, *shares, f"{row['examples']:,}")
+        return table
+
+    def group_table(self) -> rich_table.Table:
+        """Return the accuracy of each group as a table, the lowest first."""
+        table = rich_table.Table("group", "accuracy", "examples")
+        for name, row in sorted(self.per_group.items(), key=lambda item: item[1]["accuracy"]):
+            table.add_row(name, f"{row['accuracy']:.4f}", f"{row['examples']:,}")
         return table
 
 
@@ -109,10 +122,10 @@ def evaluate(model: keras.Model, splits: Splits, *, split: str = "test", run_dir
     if split not in ("validation", "test"):
         raise ValueError(f"split must be 'validation' or 'test', got {split!r}")
     check_model(model, splits)
-    labels = np.asarray(splits.examples[split].labels)
+    labels, groups = np.asarray(splits.examples[split].labels), getattr(splits.examples[split], "groups", None)
     logits, seconds = predict(model, splits.in_order(split))
     probabilities = softmax(logits)
-    report = classification_report(split, labels, probabilities, splits.class_names, len(labels) / seconds)
+    report = classification_report(split, labels, probabilities, splits.class_names, len(labels) / seconds, groups)
     if run_dir is not None:
         write_report(Path(run_dir), report, splits)
     return report
@@ -134,9 +147,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def classification_report(
-    split: str, labels: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...], speed: float
+    split: str,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: tuple[str, ...],
+    speed: float,
+    groups: np.ndarray | None = None,
 ) -> Report:
-    """Return the report for true class numbers (n,) and predicted probabilities (n, classes)."""
+    """Return the report for true class numbers (n,), predicted probabilities (n, classes) and names of groups (n,)."""
     classes = list(range(len(class_names)))
     predicted = probabilities.argmax(axis=-1)
     right = int((predicted == labels).sum())
@@ -155,14 +173,24 @@ def classification_report(
         examples=len(labels),
         accuracy=right / len(labels),
         accuracy_interval=(float(interval.low), float(interval.high)),
+        macro_f1=float(scores[2].mean()),
         top5_accuracy=top5,
         loss=float(metrics.log_loss(labels, probabilities, labels=classes)),
         calibration_error=calibration_error(probabilities.max(axis=-1), predicted == labels),
         per_class=per_class,
+        per_group=None if groups is None else group_accuracy(groups, predicted == labels),
         confusion=metrics.confusion_matrix(labels, predicted, labels=classes).tolist(),
         mistakes=confident_mistakes(labels, predicted, probabilities, class_names),
         examples_per_second=speed,
     )
+
+
+def group_accuracy(groups: np.ndarray, right: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return the accuracy and the size of each group."""
+    return {
+        str(name): {"accuracy": float(right[groups == name].mean()), "examples": int((groups == name).sum())}
+        for name in np.unique(groups)
+    }
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

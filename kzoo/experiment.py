@@ -10,7 +10,10 @@ There is no schema beside the functions' own signatures, so a new argument needs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kzoo import runs
@@ -18,6 +21,7 @@ from kzoo.data import dataset_card, load_dataset
 from kzoo.data.splits import MODALITIES, Splits
 from kzoo.evaluate import Report, evaluate
 from kzoo.factory import create_model, customised, model_card
+from kzoo.files import write_json
 from kzoo.lazy import lazy_import
 from kzoo.registry import check_keywords, did_you_mean, lookup
 from kzoo.train import fit
@@ -123,6 +127,49 @@ def run_experiment(experiment: dict, out: str | Path, *, overwrite: bool = False
     write_yaml(run / runs.CONFIG, experiment)
     fit(model, splits, **experiment["train"], run_dir=run, verbose=verbose)
     return evaluate(model, splits, run_dir=run)
+
+
+def run_each(config: str | Path, overrides: Sequence[str], each: str, out: str | Path, **options) -> dict[str, Report]:
+    """Run an experiment once for each value of one key: seeds, folds, speakers left out; a run folder for each.
+
+    Args:
+        config: as for `load_experiment`; so are `overrides`.
+        overrides: see `config`.
+        each: `section.key=[VALUE, VALUE, ...]`, e.g. `seed=[0, 1, 2]` or `data.fold=[[0, 10], [1, 10]]`.
+        out: folder of the run folders, and of `summary.json`: the accuracy of each, their mean and deviation.
+        **options: as for `run_experiment`.
+
+    Returns:
+        The report of each value, by `key=value`.
+
+    Raises:
+        ValueError: if `each` is not a list of values, and as `load_experiment` and `run_experiment`.
+    """
+    address, _, values = each.partition("=")
+    values = parse_yaml(values)
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"expected section.key=[VALUE, VALUE, ...], got {each!r}")
+    key = address.split(".")[-1]
+    experiments = {
+        f"{key}={value}": load_experiment(config, [*overrides, f"{address}={json.dumps(value)}"]) for value in values
+    }
+    reports = {}
+    for name, experiment in experiments.items():
+        folder = re.sub(r"[^\w=.-]+", "_", name).strip("_")
+        reports[name] = run_experiment(experiment, Path(out) / folder, **options)
+        write_json(Path(out) / "summary.json", summary(reports))
+        keras.backend.clear_session()
+    return reports
+
+
+def summary(reports: Mapping[str, Report]) -> dict:
+    """Return the accuracies of several runs, their mean and their standard deviation (0 for one run)."""
+    accuracies = [report.accuracy for report in reports.values()]
+    return {
+        "accuracy": {name: report.accuracy for name, report in reports.items()},
+        "mean": statistics.mean(accuracies),
+        "deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+    }
 
 
 def evaluate_run(path: str | Path, split: str = "test") -> Report:

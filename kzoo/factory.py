@@ -97,6 +97,28 @@ def create_model(
         ) from error
 
 
+def ensemble(models: Sequence[keras.Model]) -> keras.Model:
+    """Return one classifier that averages the probabilities of several, such as the five networks of InceptionTime.
+
+    Args:
+        models: classifiers of the same input and classes that return logits; fit each of them first.
+
+    Returns:
+        A model of the same input. Its outputs are the logarithms of the mean probabilities: logits, like theirs.
+
+    Raises:
+        ValueError: for no model, or models that differ in input or output shape.
+    """
+    shapes = {(model.input_shape, model.output_shape) for model in models}
+    if len(shapes) != 1:
+        raise ValueError(f"an ensemble needs models of one input and one output shape, got {sorted(map(str, shapes))}")
+    inputs = keras.Input(models[0].input_shape[1:], dtype=models[0].input.dtype)
+    parts = [keras.Model(m.input, m.output, name=f"{m.name}_{n}")(inputs) for n, m in enumerate(models)]
+    probabilities = [keras.ops.softmax(logits) for logits in parts]
+    mean = keras.ops.mean(keras.ops.stack(probabilities), axis=0)
+    return keras.Model(inputs, keras.ops.log(keras.ops.maximum(mean, 1e-30)), name=f"{models[0].name}_ensemble")
+
+
 def customised(card: ModelCard, hyperparameters: dict) -> Callable:
     """Return the variant's architecture with some of its fields replaced; lists become tuples.
 

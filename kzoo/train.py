@@ -16,12 +16,15 @@ from kzoo.tasks import TASKS
 from kzoo.yaml import write_yaml
 
 keras = lazy_import("keras")
+np = lazy_import("numpy")
 own_callbacks = lazy_import("kzoo.callbacks")
+ridge = lazy_import("kzoo.ridge")
 
 OPTIMIZERS = {
     "adamw": lambda **arguments: keras.optimizers.AdamW(**arguments),
     "adam": lambda **arguments: keras.optimizers.Adam(**arguments),
     "sgd": lambda **arguments: keras.optimizers.SGD(momentum=0.9, nesterov=True, **arguments),
+    "ridge": lambda **arguments: keras.optimizers.SGD(**arguments),  # takes no step
 }
 SCHEDULES = {"cosine": 0.0, "constant": 1.0}  # the share of the learning rate that is left at the end
 RECIPE = ("epochs", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay", "label_smoothing")
@@ -55,7 +58,8 @@ def fit(
         model: a classifier that returns logits.
         splits: batches to train on and to validate with after each epoch.
         epochs: passes over the train split.
-        optimizer: "adamw", "adam" or "sgd" (Nesterov momentum 0.9).
+        optimizer: "adamw", "adam" or "sgd" (Nesterov momentum 0.9); or "ridge", which leaves all layers but the last
+            as they are and solves that in one pass (see `kzoo.ridge`): the arguments of the steps have no part in it.
         learning_rate: the peak, reached at the end of the warm-up.
         schedule: "cosine" (to zero) or "constant".
         warmup: fraction of all steps with a linearly rising learning rate, in [0, 1).
@@ -83,6 +87,9 @@ def fit(
     if run_dir is not None:
         run = start_run(run_dir, overwrite, splits, model.name, {name: arguments[name] for name in RECIPE})
     keeper = own_callbacks.KeepBest(run, early_stopping)
+    adapt(model, splits)
+    if optimizer == "ridge":
+        return solve(model, splits, keeper)
     shown = [own_callbacks.ProgressBar(epochs, splits.steps_per_epoch)] if verbose else []
     logs = [keras.callbacks.TensorBoard(run / runs.TENSORBOARD, write_graph=False)] if run else []
     try:
@@ -99,6 +106,33 @@ def fit(
         for bar in shown:
             bar.stop()
         keeper.finish()
+    return keeper.history
+
+
+def whole(batches) -> tuple[np.ndarray, np.ndarray]:
+    """Return the inputs and the labels of all batches, each as one array."""
+    return tuple(np.concatenate(part) for part in zip(*batches.as_numpy_iterator(), strict=True))
+
+
+def adapt(model: keras.Model, splits: Splits) -> None:
+    """Show the training inputs to the layers of the zoo that take values from them without a gradient."""
+    for layer in model.layers:
+        if type(layer).__module__ == "kzoo.untrained":
+            inputs, _ = whole(splits.in_order("train"))
+            layer.adapt(keras.Model(model.input, layer.input).predict(inputs, verbose=0), splits.seed)
+
+
+def solve(model: keras.Model, splits: Splits, keeper: own_callbacks.KeepBest) -> dict[str, list[float]]:
+    """Solve the last layer in closed form; return the metrics of this one epoch."""
+    ridge.solve_head(model, *whole(splits.in_order("train")))
+    measured = {
+        prefix + name: value
+        for prefix, split in (("", "train"), ("val_", "validation"))
+        for name, value in model.evaluate(splits.in_order(split), return_dict=True, verbose=0).items()
+    }
+    keeper.set_model(model)
+    keeper.on_epoch_end(0, measured)
+    keeper.finish()
     return keeper.history
 
 

@@ -26,6 +26,19 @@ def test_numbers(report):
     assert report.per_class["cat"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "examples": 2}
     assert report.confusion == [[1, 1], [0, 2]]
     assert report.top5_accuracy is None
+    assert report.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert report.per_group is None
+
+
+def test_accuracy_of_each_group():
+    speakers = np.array(["ann", "bob", "bob", "ann"])
+    report = classification_report("test", LABELS, PROBABILITIES, ("cat", "dog"), 10.0, speakers)
+    expected = {"ann": {"accuracy": 1.0, "examples": 2}, "bob": {"accuracy": 0.5, "examples": 2}}
+    assert report.per_group == expected
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(report)
+    text = console.export_text()
+    assert text.index("bob") < text.index("ann")  # the lowest first
 
 
 def test_the_most_confident_mistake_comes_first(report):

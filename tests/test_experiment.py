@@ -1,6 +1,9 @@
 """Configs: every one that comes with kzoo is valid, says what was seen, and runs."""
 
+import json
+
 import keras
+import numpy as np
 import pytest
 
 import kzoo
@@ -62,3 +65,15 @@ def test_files_that_are_no_experiment(text, message, tmp_path):
     (tmp_path / "x.yaml").write_text(text)
     with pytest.raises(ValueError, match=message):
         kzoo.load_experiment(tmp_path / "x.yaml")
+
+
+def test_one_run_for_each_value(tmp_path):
+    overrides = ["train.epochs=1", "model.width=8"]
+    reports = kzoo.run_each("image/resnet8_digits", overrides, "seed=[0, 1]", tmp_path, verbose=False)
+    assert list(reports) == ["seed=0", "seed=1"]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["mean"] == pytest.approx(np.mean([r.accuracy for r in reports.values()]))
+    assert summary["accuracy"] == {name: report.accuracy for name, report in reports.items()}
+    assert json.loads((tmp_path / "seed=1" / "environment.json").read_text())["seed"] == 1
+    with pytest.raises(ValueError, match=r"expected section.key=\[VALUE, VALUE, ...\], got 'seed=3'"):
+        kzoo.run_each("image/resnet8_digits", [], "seed=3", tmp_path)

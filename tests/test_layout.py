@@ -11,12 +11,12 @@ import kzoo
 from kzoo import stubs
 
 LAYERS = [
-    ["kzoo.lazy", "kzoo.files"],
+    ["kzoo.lazy", "kzoo.files", "kzoo.untrained"],
     ["kzoo.registry", "kzoo.yaml"],
     ["kzoo.layers", "kzoo.data"],
     ["kzoo.blocks", "kzoo.tasks"],
     ["kzoo.models", "kzoo.runs"],
-    ["kzoo.factory", "kzoo.weights", "kzoo.callbacks", "kzoo.serve"],
+    ["kzoo.factory", "kzoo.weights", "kzoo.callbacks", "kzoo.ridge", "kzoo.serve"],
     ["kzoo.stubs", "kzoo.train", "kzoo.export"],
     ["kzoo.evaluate"],
     ["kzoo.experiment"],

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo import runs
+from kzoo import ridge, runs
 from kzoo.callbacks import TrainingDiverged
-from kzoo.train import build_optimizer, learning_rate_schedule
+from kzoo.train import build_optimizer, learning_rate_schedule, whole
 
 
 def small_model(splits, num_classes=None, **options):
@@ -210,3 +210,59 @@ def test_lenet_on_mnist_stays_below_two_gigabytes(shared_data, tmp_path):
         [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
     )
     assert int(result.stdout) * 1024 < 2e9
+
+
+class TestRidge:
+    """A linear layer solved in closed form, on features as they are."""
+
+    def test_it_equals_the_classifier_of_scikit_learn(self, digits):
+        linear_model = pytest.importorskip("sklearn.linear_model")
+        keras.utils.set_random_seed(0)
+        model = small_model(digits)
+        history = kzoo.fit(model, digits, optimizer="ridge", verbose=False)
+        assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(history)
+        assert len(history["loss"]) == 1
+        body = keras.Model(model.input, model.layers[-1].input)
+        inputs, labels = whole(digits.in_order("train"))
+        features = body.predict(inputs, verbose=0).astype("float64")
+        features, scale = features / features.std(0), features.std(0)
+        theirs = linear_model.RidgeClassifierCV(alphas=ridge.PENALTIES).fit(features, labels)
+        tested, labels = whole(digits.test)
+        predicted = theirs.predict(body.predict(tested, verbose=0) / scale)
+        ours = model.predict(tested, verbose=0).argmax(-1)
+        assert (ours == predicted).mean() > 0.995
+        assert (ours == labels).mean() > 0.7
+
+    def test_two_classes_get_opposite_scores(self, rng_features):
+        model, inputs, labels = rng_features
+        ridge.solve_head(model, inputs, labels)
+        logits = model.predict(inputs, verbose=0)
+        np.testing.assert_allclose(logits[:, 0], -logits[:, 1], atol=1e-4)
+        assert (logits.argmax(-1) == labels).all()
+
+    @pytest.fixture
+    def rng_features(self):
+        rng = np.random.default_rng(0)
+        labels = np.arange(40) % 2
+        inputs = (rng.normal(size=(40, 5)) + 8 * labels[:, None]).astype("float32")
+        x = keras.Input((5,))
+        return keras.Model(x, keras.layers.Dense(2)(x)), inputs, labels
+
+    def test_a_model_that_ends_otherwise_is_refused(self, rng_features):
+        model, inputs, labels = rng_features
+        other = keras.Model(model.input, keras.layers.Softmax()(model.output))
+        with pytest.raises(ValueError, match="ends in softmax"):
+            ridge.solve_head(other, inputs, labels)
+
+
+def test_an_ensemble_averages_probabilities(digits):
+    models = [small_model(digits) for _ in range(2)]
+    for model in models:
+        model.set_weights([w + np.random.default_rng(id(model)).normal(0, 0.1, w.shape) for w in model.get_weights()])
+    x = next(iter(digits.test))[0]
+    mean = np.mean([keras.ops.softmax(m.predict(x, verbose=0)) for m in models], axis=0)
+    both = kzoo.ensemble(models)
+    np.testing.assert_allclose(keras.ops.softmax(both.predict(x, verbose=0)), mean, rtol=1e-4, atol=1e-6)
+    assert kzoo.evaluate(both, digits).examples == 360
+    with pytest.raises(ValueError, match="one input and one output shape"):
+        kzoo.ensemble([models[0], small_model(digits, num_classes=3)])

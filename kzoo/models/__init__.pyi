@@ -503,6 +503,18 @@ def matchboxnet_3x2x64(
     tail_dilation: int = 2,
     dropout: float = 0.0,
 ) -> keras.Model: ...
+def minirocket(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: int | None = None,
+    embed_dim: int = 128,
+    features: Sequence[str] = (),
+    dialect: str | None = None,
+    num_features: int = 10000,
+    max_dilations: int = 32,
+    kernel_seed: int = 0,
+) -> keras.Model: ...
 def mlp(
     input_shape: Sequence[int | None],
     num_classes: int,

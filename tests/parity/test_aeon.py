@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.untrained import MiniRocketFeatures
 
 pytest.importorskip("aeon")
 networks = pytest.importorskip("aeon.networks")
@@ -103,3 +104,24 @@ def test_features_equal_those_of_aeon(name, shape):
     spread = expected.std(axis=0).mean()
     assert spread > 1e-3
     assert np.abs(features - expected).max() < TOLERANCE * spread
+
+
+@pytest.mark.parametrize("shape", [(150, 1), (97, 3), (24, 1)])
+def test_features_of_minirocket(shape):
+    convolution_based = pytest.importorskip("aeon.transformations.collection.convolution_based")
+    series = tinted_noise(shape)
+    theirs = convolution_based.MiniRocket(random_state=0)
+    expected = theirs.fit_transform(series.transpose(0, 2, 1))
+    numbers, seen, steps, counts, thresholds = theirs.parameters
+    layer = MiniRocketFeatures()
+    layer.build(series.shape)
+    assert layer.dilations == list(zip(steps.tolist(), counts.tolist(), strict=True))
+    layer.thresholds.assign(thresholds)
+    if shape[1] > 1:
+        kernels = np.split(seen, np.cumsum(numbers)[:-1])
+        chosen = np.array([[channel in kernel for channel in range(shape[1])] for kernel in kernels])
+        layer.channels.assign(chosen.reshape(len(steps), 84, shape[1]).transpose(0, 2, 1))
+    difference = np.abs(keras.ops.convert_to_numpy(layer(series)) - expected)
+    # A threshold is a quantile of answers. Where it is one of them, or between two equal ones, the order of the
+    # additions decides whether an answer is above it, in aeon as here.
+    assert (difference > 1e-5).mean() < 1e-3

@@ -1,0 +1,53 @@
+"""MiniRocket: shares of time that fixed, dilated kernels answer above thresholds; only a linear layer is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import InputTooSmall, address, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.models.fcn_tsc import GUNPOINT
+from kzoo.registry import Paper, register_model
+
+untrained = lazy_import("kzoo.untrained")
+
+DEMPSTER_2021 = Paper(
+    "Dempster, Schmidt, Webb",
+    2021,
+    "MINIROCKET: A Very Fast (Almost) Deterministic Transform for Time Series Classification",
+    "https://arxiv.org/abs/2012.08791",
+)
+
+
+# The paper has 9,996 features, the multiple of 84 kernels below 10,000; the linear layer has 9,996 * c + c parameters.
+@register_model("minirocket", DEMPSTER_2021, 19_994, GUNPOINT, dims=(1,))
+@dataclass(frozen=True)
+class MiniRocket:
+    """One layer of untrained convolutions, each summed up by how much of the time it is above a threshold.
+
+    Maps series of fixed length, 9 steps or more, to a vector of features; the layer is named `stage1`. Train with
+    `kzoo.fit(..., optimizer="ridge")`, which sets the thresholds and solves the linear layer as the paper does.
+
+    Args:
+        num_features: rounded down to a multiple of the 84 kernels; at least 84.
+        max_dilations: dilations of each kernel at most.
+        kernel_seed: of the channels that a kernel sees, where there are several.
+
+    Raises:
+        ValueError: for fewer than 84 features, or an input of unknown length.
+    """
+
+    num_features: int = 10_000
+    max_dilations: int = 32
+    kernel_seed: int = 0
+
+    def __call__(self, x):
+        if x.shape[1] is None:
+            raise ValueError("minirocket needs a fixed input size, got a length of None")
+        if x.shape[1] < untrained.TAPS:
+            raise InputTooSmall(f"a kernel of {untrained.TAPS} does not fit into a series of {x.shape[1]}")
+        with scope("stage1"):
+            layer = untrained.MiniRocketFeatures(
+                self.num_features, self.max_dilations, self.kernel_seed, name=address("features")
+            )
+            return tap(layer(x), "stage1")
