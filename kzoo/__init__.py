@@ -11,6 +11,7 @@ from kzoo.factory import create_model, ensemble, list_models, model_card
 from kzoo.runs import load_run
 from kzoo.serve import load_predictor, predict_files
 from kzoo.train import fit
+from kzoo.weights import WeightReport, load_weights, save_weights
 
 try:
     __version__ = version("kzoo")
@@ -18,6 +19,7 @@ except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "WeightReport",
     "create_model",
     "dataset_card",
     "ensemble",
@@ -32,9 +34,11 @@ __all__ = [
     "load_experiment",
     "load_predictor",
     "load_run",
+    "load_weights",
     "model_card",
     "models",
     "predict_files",
     "run_each",
     "run_experiment",
+    "save_weights",
 ]

@@ -4,7 +4,7 @@ A *feature map* is a channels-last Keras tensor: `(batch, length, channels)` for
 tokens and time series, `(batch, height, width, channels)` for images and spectrograms. Each function
 reads the rank from its first argument, so an architecture written in this vocabulary is 1-D or 2-D
 by the input it is given. A kernel, stride or dilation is one integer for all spatial axes, or a
-tuple with one per axis.
+tuple with one per axis, of which a signal takes the first.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ keras = lazy_import("keras")
 Size = int | tuple[int, ...]
 
 _dialect = contextvars.ContextVar("dialect", default=PYTORCH)
+_first_axis = contextvars.ContextVar("first_axis", default=False)
 _scopes = contextvars.ContextVar("scopes", default=())  # ((name, counter of the layers named in it), ...)
 
 
@@ -36,6 +37,20 @@ def written_in(dialect: Dialect):
         yield
     finally:
         _dialect.reset(token)
+
+
+@contextlib.contextmanager
+def along_first_axis():
+    """Let the windows of every layer made inside extend along the first spatial axis alone.
+
+    A network on images that is made inside looks at each column on its own; on images of one column it is the
+    network on signals, weight for weight.
+    """
+    token = _first_axis.set(True)
+    try:
+        yield
+    finally:
+        _first_axis.reset(token)
 
 
 @contextlib.contextmanager
@@ -74,9 +89,16 @@ def ranked(layer: str, x) -> type[keras.layers.Layer]:
     return getattr(keras.layers, f"{layer}{rank}D")
 
 
+def extents(x) -> tuple[int | None, ...]:
+    """Return the sizes of the spatial axes of `x` that windows extend along: all, or the `along_first_axis`."""
+    return tuple(x.shape[1:2] if _first_axis.get() else x.shape[1:-1])
+
+
 def per_axis(x, size: Size) -> tuple[int, ...]:
-    """Spell out a size with one integer for each spatial axis of `x`."""
-    return (size,) * (x.ndim - 2) if isinstance(size, int) else tuple(size)
+    """Spell out a size with one integer for each spatial axis of `x`, which is 1 where windows do not extend."""
+    rank, used = x.ndim - 2, len(extents(x))
+    sizes = (size,) * rank if isinstance(size, int) else tuple(size)
+    return (*sizes[:used], *(1,) * (rank - used))
 
 
 def check_fits(x, window: Size, dilation: Size = 1) -> None:
@@ -118,10 +140,10 @@ def conv(
     x, stride, padding = window(x, kernel, stride, dilation, padding)
     return ranked("Conv", x)(
         filters,
-        kernel,
-        strides=stride,
+        per_axis(x, kernel),
+        strides=per_axis(x, stride),
         groups=groups,
-        dilation_rate=dilation,
+        dilation_rate=per_axis(x, dilation),
         padding=padding,
         use_bias=use_bias,
         activation=activation,
@@ -143,10 +165,10 @@ def depthwise_conv(
     """Convolve each channel of `x` on its own with `multiplier` kernels, He-initialised."""
     x, stride, padding = window(x, kernel, stride, dilation, padding)
     return ranked("DepthwiseConv", x)(
-        kernel,
-        strides=stride,
+        per_axis(x, kernel),
+        strides=per_axis(x, stride),
         depth_multiplier=multiplier,
-        dilation_rate=dilation,
+        dilation_rate=per_axis(x, dilation),
         padding=padding,
         use_bias=use_bias,
         depthwise_initializer="he_normal",
@@ -179,7 +201,7 @@ def window(x, kernel: Size, stride: Size, dilation: Size, padding: str):
 
 def subsample(x, stride: Size):
     """Keep every `stride`-th position of each spatial axis, the first included."""
-    return ranked("MaxPooling", x)(1, strides=stride)(x)
+    return ranked("MaxPooling", x)(1, strides=per_axis(x, stride))(x)
 
 
 def dense(x, units: int, activation: str | None = None):
@@ -187,13 +209,17 @@ def dense(x, units: int, activation: str | None = None):
     return keras.layers.Dense(units, activation=activation, kernel_initializer="he_normal", name=address("dense"))(x)
 
 
-def batch_norm(x, *, zero_gamma: bool = False):
-    """Normalise each channel over the batch; `zero_gamma` starts a residual branch as the zero function."""
-    gamma = "zeros" if zero_gamma else "ones"
+def batch_norm(x, *, scale: bool = True, center: bool = True, zero_gamma: bool = False):
+    """Normalise each channel over the batch, then learn its `scale` and its `center`, the offset.
+
+    `zero_gamma` starts a residual branch as the zero function.
+    """
     return keras.layers.BatchNormalization(
         momentum=_dialect.get().bn_momentum,
         epsilon=_dialect.get().bn_epsilon,
-        gamma_initializer=gamma,
+        scale=scale,
+        center=center,
+        gamma_initializer="zeros" if zero_gamma else "ones",
         name=address("norm"),
     )(x)
 
@@ -231,11 +257,12 @@ def conv_norm_act(
     dilation: Size = 1,
     use_bias: bool = False,
     activation: str | None = "relu",
+    scale: bool = True,
     zero_gamma: bool = False,
 ):
     """Convolution, batch normalisation, activation: the brick of most architectures."""
     x = conv(x, filters, kernel, stride=stride, groups=groups, dilation=dilation, use_bias=use_bias)
-    return act(batch_norm(x, zero_gamma=zero_gamma), activation)
+    return act(batch_norm(x, scale=scale, zero_gamma=zero_gamma), activation)
 
 
 def max_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"):
@@ -245,21 +272,20 @@ def max_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"
         x, padding = pad(x, size, stride, value=-float("inf"))
     if padding == "valid":
         check_fits(x, size)
-    return ranked("MaxPooling", x)(size, strides=stride, padding=padding)(x)
+    return ranked("MaxPooling", x)(per_axis(x, size), strides=per_axis(x, stride), padding=padding)(x)
 
 
 def avg_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"):
     """Mean over windows of `size`, every `stride` steps (default: `size`); padding is not counted."""
     if padding == "valid":
         check_fits(x, size)
-    return ranked("AveragePooling", x)(size, strides=stride, padding=padding)(x)
+    return ranked("AveragePooling", x)(per_axis(x, size), strides=per_axis(x, stride or size), padding=padding)(x)
 
 
 def adaptive_avg_pool(x, size: Size):
     """Mean over as many even windows as give `size` positions, whatever the size of `x`."""
-    if x.shape[1:-1] == per_axis(x, size):
-        return x
-    return ranked("AdaptiveAveragePooling", x)(size)(x)
+    sizes = per_axis(x, size)
+    return x if x.shape[1:-1] == sizes else ranked("AdaptiveAveragePooling", x)(sizes)(x)
 
 
 def global_avg_pool(x, *, keepdims: bool = False):

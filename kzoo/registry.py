@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
@@ -116,6 +117,11 @@ class ModelCard:
     def family(self) -> str:
         """Name of the file in `kzoo/models/` that defines the architecture."""
         return type(self.architecture).__module__.rpartition(".")[2]
+
+    @property
+    def reference_names(self) -> tuple:
+        """The rules of `kzoo.naming` by which PyTorch's names of the family's layers are made from ours."""
+        return getattr(sys.modules[type(self.architecture).__module__], "REFERENCE_NAMES", ())
 
     @property
     def hyperparameters(self) -> dict[str, Hyperparameter]:

@@ -2,6 +2,8 @@
 
 import gzip
 import shutil
+import warnings
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import pytest
 from PIL import Image
 
 import kzoo
-from kzoo.data import image
+from kzoo.data import arrays
+from kzoo.data.image.files import read_image
 from kzoo.data.splits import MODALITIES, Examples, RawData, Splits, complete
 
 
@@ -107,8 +110,8 @@ class TestSplits:
 
     def test_large_arrays_are_mapped_from_a_file(self, monkeypatch, pictures):
         in_memory = kzoo.load_dataset(f"folder:{pictures}")
-        monkeypatch.setattr(image, "MEMORY_LIMIT", 1000)
-        raw = kzoo.dataset_card("folder:x").load(str(pictures)).train
+        monkeypatch.setattr(arrays, "MEMORY_LIMIT", 1000)
+        raw = kzoo.dataset_card("image_folder:x").load(str(pictures)).train
         assert isinstance(raw.inputs, np.memmap)
         mapped = Splits("mapped", "image", {"test": raw}, in_memory.class_names, in_memory.preprocess)
         expected = np.asarray(in_memory.preprocess(np.asarray(raw.inputs)))
@@ -145,10 +148,10 @@ class TestOptions:
 
     def test_every_dataset_describes_itself(self):
         for name in kzoo.list_datasets():
-            card = kzoo.dataset_card(f"{name}x" if name.endswith(":") else name)
+            card = kzoo.dataset_card(f"{name}..." if name.endswith(":") else name)
             assert card.description.endswith((".", ","))
             assert card.source
-            assert card.modality in MODALITIES
+            assert set(card.modality.split(", ")) <= MODALITIES.keys()
 
 
 class TestFolder:
@@ -181,20 +184,20 @@ class TestFolder:
     def test_16_bit_cmyk_palette_and_transparent_images_are_converted(self, tmp_path):
         grey16 = np.full((4, 4), 257 * 100, "uint16")
         Image.fromarray(grey16).save(tmp_path / "grey16.png")
-        assert image.read_image(tmp_path / "grey16.png", 1).tolist() == np.full((4, 4, 1), 100).tolist()
+        assert read_image(tmp_path / "grey16.png", 1).tolist() == np.full((4, 4, 1), 100).tolist()
         red = Image.new("RGB", (4, 4), (200, 0, 0))
         red.convert("P").save(tmp_path / "palette.png")
         red.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=100)
         red.convert("RGBA").save(tmp_path / "alpha.png")
         for name in ("palette.png", "cmyk.jpg", "alpha.png"):
-            pixel = image.read_image(tmp_path / name, 3)[0, 0].astype(int)
+            pixel = read_image(tmp_path / name, 3)[0, 0].astype(int)
             assert np.abs(pixel - [200, 0, 0]).max() < 8, name
 
     def test_photographs_are_turned_upright(self, tmp_path):
         exif = Image.Exif()
         exif[0x0112] = 6  # rotated by a quarter
         Image.new("RGB", (8, 4)).save(tmp_path / "turned.jpg", exif=exif)
-        assert image.read_image(tmp_path / "turned.jpg", 3).shape == (8, 4, 3)
+        assert read_image(tmp_path / "turned.jpg", 3).shape == (8, 4, 3)
 
     def test_broken_files_are_all_named(self, pictures):
         whole = (pictures / "cat" / "0.png").read_bytes()
@@ -219,12 +222,138 @@ class TestFolder:
         with pytest.raises(ValueError, match="no images"):
             kzoo.load_dataset(f"folder:{tmp_path / 'empty'}")
         write_images(tmp_path / "one", classes=("cat",))
-        with pytest.raises(ValueError, match="1 class folders with images; expected at least 2"):
+        with pytest.raises(
+            ValueError, match="expected at least 2 class folders below .*, found cat; the first file is cat/0.png"
+        ):
             kzoo.load_dataset(f"folder:{tmp_path / 'one'}")
 
     def test_a_class_too_small_to_divide_is_explained(self, tmp_path):
         with pytest.raises(ValueError, match="cannot hold out"):
             kzoo.load_dataset(f"folder:{write_images(tmp_path, count=1)}")
+
+
+def zipped(folder, *, top=""):
+    """Write a .zip file of a folder's content, below a folder `top`; return its path."""
+    path = folder.with_suffix(".zip")
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in folder.rglob("*"):
+            archive.write(file, top + str(file.relative_to(folder)))
+    return path
+
+
+def write_tones(folder, classes=("high", "low"), count=10):
+    """Write class folders of WAV files."""
+    soundfile = pytest.importorskip("soundfile")
+    for place, name in enumerate(classes):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            wave = 0.5 * np.sin(np.arange(4000) * (0.2 + 0.3 * place + 0.01 * number))
+            soundfile.write(folder / name / f"{number}_ann.wav", wave, 8000)
+    return folder
+
+
+def write_texts(folder, classes=("bad", "good"), count=10):
+    """Write class folders of .txt files."""
+    for name in classes:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            (folder / name / f"{number}.txt").write_text(f"a {name} film, number {number}", encoding="utf-8")
+    return folder
+
+
+class TestKinds:
+    """One name for images, audio and text: which it is, is found by looking."""
+
+    def test_a_folder_is_loaded_as_what_it_holds(self, pictures, tmp_path):
+        sets = {"image": pictures, "audio": write_tones(tmp_path / "a"), "text": write_texts(tmp_path / "t")}
+        for modality, path in sets.items():
+            (path / "README.txt").write_text("notes are no examples") if modality != "text" else None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                splits = kzoo.load_dataset(f"folder:{path}", validation=0.2)
+                named = kzoo.load_dataset(f"{modality}_folder:{path}", validation=0.2)
+            assert kzoo.dataset_card(f"folder:{path}").modality == splits.modality == named.modality == modality
+            np.testing.assert_array_equal(splits.examples["test"].inputs, named.examples["test"].inputs)
+            assert sizes(splits.examples) == {"train": 12, "validation": 4, "test": 4}
+        assert sorted(named.examples["test"].inputs)[0].startswith("a bad film")
+
+    @pytest.mark.parametrize("top", ["", "set/"])
+    @pytest.mark.parametrize("write", [write_images, write_tones, write_texts])
+    def test_a_zip_file_is_the_same_as_its_folder(self, write, top, tmp_path):
+        folder = write(tmp_path / "set")
+        plain = kzoo.load_dataset(f"folder:{folder}", validation=0.2)
+        packed = kzoo.load_dataset(f"folder:{zipped(folder, top=top)}", validation=0.2)
+        assert packed.class_names == plain.class_names
+        for split in plain.examples:
+            np.testing.assert_array_equal(packed.examples[split].inputs, plain.examples[split].inputs)
+
+    def test_splits_within_a_zip_file(self, tmp_path):
+        for split, count in (("train", 8), ("val", 3), ("test", 5)):
+            write_images(tmp_path / "set" / split, count=count)
+        splits = kzoo.load_dataset(f"folder:{zipped(tmp_path / 'set', top='set/')}")
+        assert sizes(splits.examples) == {"train": 16, "validation": 6, "test": 10}
+
+    def test_options_are_those_of_what_is_there(self, pictures, tmp_path):
+        path = write_tones(tmp_path / "tones")
+        options = {"pattern": "{word}/{index}_{speaker}.wav", "test_rule": "index<2", "seconds": 0.5, "validation": 0.2}
+        splits = kzoo.load_dataset(f"folder:{path}", feature="waveform", **options)
+        assert splits.input_shape == (4000, 1)
+        assert all(set(part.groups) == {"ann"} for part in splits.examples.values())
+        with pytest.raises(ValueError, match="unknown option of dataset .* 'pattern'"):
+            kzoo.load_dataset(f"folder:{pictures}", pattern="{a}")
+        with pytest.raises(ValueError, match="unknown option of dataset .* 'image_size'"):
+            kzoo.load_dataset(f"folder:{path}", image_size=8)
+
+    def test_an_experiment_is_checked_against_what_is_there(self, tmp_path):
+        path = write_tones(tmp_path / "tones")
+        config = tmp_path / "x.yaml"
+        config.write_text(f"data: {{name: 'folder:{path}', seconds: 0.5, bands: 20}}\nmodel: {{name: mlp}}\n")
+        assert kzoo.load_experiment(config)["data"]["bands"] == 20
+        with pytest.raises(ValueError, match="unknown key in 'data' 'image_size'"):
+            kzoo.load_experiment(config, ["data.image_size=8"])
+        with pytest.raises(ValueError, match="there is no folder nowhere, and no .zip file"):
+            kzoo.load_experiment(config, ["data.name=folder:nowhere"])
+
+    def test_images_and_recordings_in_one_folder(self, pictures):
+        write_tones(pictures, classes=("cat",))
+        message = r"holds images \(e.g. cat/0.png\) and recordings \(e.g. cat/0_ann.wav\); say which, with image_folder"
+        with pytest.raises(ValueError, match=message):
+            kzoo.load_dataset(f"folder:{pictures}")
+        with pytest.warns(UserWarning, match="passed over 10 files that are no images, e.g. cat/0_ann.wav"):
+            assert kzoo.load_dataset(f"image_folder:{pictures}").modality == "image"
+
+    def test_folders_of_nothing_and_files(self, tmp_path):
+        (tmp_path / "notes.md").write_text("x")
+        with pytest.raises(ValueError, match=r"no images, recordings or texts \(.bmp, .*.wav\) in"):
+            kzoo.load_dataset(f"folder:{tmp_path}")
+        with pytest.raises(ValueError, match="there is no folder .*notes.md, and no .zip file"):
+            kzoo.load_dataset(f"folder:{tmp_path / 'notes.md'}")
+        write_images(tmp_path, classes=(".",))
+        with pytest.raises(
+            ValueError, match="expected at least 2 class folders below .*, found none; the first file is 0.png"
+        ):
+            kzoo.load_dataset(f"image_folder:{tmp_path}")
+
+    def test_what_lies_in_no_class_folder_is_said(self, pictures):
+        shutil.copy(pictures / "cat" / "0.png", pictures / "cover.png")
+        with pytest.warns(UserWarning, match="passed over 1 files that lie in no class folder, e.g. cover.png"):
+            kzoo.load_dataset(f"folder:{pictures}", validation=0.2)
+
+    @pytest.mark.parametrize(
+        "name, modality",
+        [("mnist", "image"), ("crema_d", "audio"), ("imdb_reviews", "text"), ("glue/sst2", "text"), ("trec", "text")],
+    )
+    def test_a_set_of_tensorflow_datasets_is_what_its_features_say(self, name, modality):
+        card = kzoo.dataset_card(f"tfds:{name}")
+        assert card.modality == modality
+        assert f"Any {modality} classification set" in card.description
+
+    def test_options_of_such_a_set_are_those_of_its_kind(self, tmp_path):
+        options = {"data_dir": str(tmp_path), "download": False}
+        with pytest.raises(ValueError, match="imdb_reviews is not prepared in .* and download=False; put"):
+            kzoo.load_dataset("tfds:imdb_reviews", level="bytes", **options)
+        with pytest.raises(ValueError, match="unknown option of dataset 'tfds:imdb_reviews', 'image_size'"):
+            kzoo.load_dataset("tfds:imdb_reviews", image_size=8, **options)
 
 
 class TestNpz:
@@ -334,9 +463,10 @@ class TestTensorflowDatasets:
             kzoo.load_dataset("cifar100", data_dir=str(tmp_path))
         assert "\n" not in str(error.value)
 
-    def test_a_set_without_images_is_refused(self):
-        with pytest.raises(ValueError, match="has no image with a class label; its features are"):
-            kzoo.load_dataset("tfds:ag_news_subset", download=False)
+    def test_a_set_of_something_else_is_refused(self):
+        message = "tfds:iris has no image or audio or text with a class label; its features are features, label"
+        with pytest.raises(ValueError, match=message):
+            kzoo.load_dataset("tfds:iris", download=False)
 
 
 def checksums(images) -> list[int]:

@@ -13,9 +13,20 @@ import scipy.signal
 import tensorflow as tf
 
 import kzoo
-from kzoo.data import audio, frontends, synthetic_speech
-from kzoo.data.audio import AudioAugment, AudioPreprocess, Recordings
-from kzoo.data.frontends import FrontEnd
+from kzoo.data.audio import (
+    AudioAugment,
+    AudioPreprocess,
+    Recordings,
+    files,
+    folder,
+    frontends,
+    sets,
+    speech_commands,
+    synthetic_speech,
+)
+from kzoo.data.audio.augment import Background
+from kzoo.data.audio.frontends import FrontEnd
+from kzoo.data.folders import files_of_kind
 from kzoo.data.serving import Serving, preprocess_from
 
 soundfile = pytest.importorskip("soundfile")
@@ -60,14 +71,14 @@ class TestReading:
     @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
     def test_every_sample_format_gives_the_same_wave(self, tmp_path, subtype):
         soundfile.write(tmp_path / "a.wav", tone(), RATE, subtype=subtype)
-        sound = audio.read_audio(tmp_path / "a.wav")
+        sound = files.read_audio(tmp_path / "a.wav")
         assert sound.sample_rate == RATE
         np.testing.assert_allclose(sound.wave, tone(), atol=2 / 256 if subtype == "PCM_U8" else 2 / 32768)
 
     @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
     def test_every_file_format(self, tmp_path, suffix):
         soundfile.write(tmp_path / f"a{suffix}", tone(seconds=1.0), RATE)
-        wave = audio.read_audio(tmp_path / f"a{suffix}").wave
+        wave = files.read_audio(tmp_path / f"a{suffix}").wave
         assert abs(np.sqrt(np.mean(wave**2)) - 0.5 / np.sqrt(2)) < 0.05
 
     def test_stereo_is_mixed_down_and_that_is_said(self, tmp_path):
@@ -127,7 +138,7 @@ class TestReading:
         }
         for name, message in messages.items():
             with pytest.raises(ValueError, match=f"{name} {message}") as error:
-                audio.read_audio(tmp_path / name)
+                files.read_audio(tmp_path / name)
             assert "\n" not in str(error.value)
 
     def test_a_wav_written_to_a_pipe_is_whole(self, tmp_path):
@@ -135,7 +146,7 @@ class TestReading:
         data = bytearray((tmp_path / "a.wav").read_bytes())
         data[40:44] = b"\xff" * 4
         (tmp_path / "a.wav").write_bytes(data)
-        assert len(audio.read_audio(tmp_path / "a.wav").wave) == 4000
+        assert len(files.read_audio(tmp_path / "a.wav").wave) == 4000
 
     def test_without_soundfile_it_is_said_what_to_install(self, tmp_path, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -370,6 +381,76 @@ class TestAugment:
             AudioAugment(speed=2)
 
 
+class TestBackground:
+    """Recorded noise that is mixed in."""
+
+    @pytest.fixture
+    def noise(self, tmp_path):
+        (tmp_path / "noise").mkdir()
+        rng = np.random.default_rng(0)
+        for name, rate, seconds in (("long.wav", RATE, 3.0), ("short.wav", RATE, 0.25)):
+            soundfile.write(tmp_path / "noise" / name, 0.1 * rng.normal(size=round(rate * seconds)), rate)
+        return tmp_path / "noise"
+
+    def test_pieces_begin_anywhere_and_lie_within_one_recording(self):
+        samples = np.concatenate([np.arange(100), 1000 + np.arange(50)]).astype("int16")
+        pieces = np.asarray(Background(samples, (100, 50)).pieces(5000, 30, tf.constant([0, 1])))
+        assert (np.diff(pieces, axis=1) == 1).all()
+        assert set(pieces[:, 0]) == {*range(71), *range(1000, 1021)}
+
+    def test_the_ratio_is_drawn_for_each_recording(self, noise):
+        train = recordings(200)
+        augment = AudioAugment(background=str(noise), background_snr=(5, 15)).prepared(AudioPreprocess.fit(train))
+        added = np.asarray(augment(train.inputs, tf.constant([0, 0]))) - train.inputs
+        snr = 20 * np.log10(train.inputs.astype("float64").std(axis=1) / added.std(axis=1))
+        assert 4.9 < snr.min() < 5.5
+        assert 14.5 < snr.max() < 15.1
+
+    def test_a_file_alone_at_another_rate_is_resampled_and_that_is_said(self, noise, tmp_path):
+        soundfile.write(tmp_path / "tone.wav", tone(500.0, seconds=2.0, rate=16000), 16000)
+        augment = AudioAugment(background=str(tmp_path / "tone.wav"))
+        with pytest.warns(UserWarning, match="1 file at 16000 Hz, resampled to 8000 Hz"):
+            background = augment.prepared(AudioPreprocess.fit(recordings())).background
+        assert background.lengths == (16000,)
+        assert np.abs(np.fft.rfft(background.samples)).argmax() == 1000
+
+    def test_what_is_shorter_than_a_clip_is_repeated(self, noise):
+        background = AudioAugment(background=str(noise)).prepared(AudioPreprocess.fit(recordings())).background
+        assert background.lengths == (24000, 8000)
+        np.testing.assert_array_equal(background.samples[24000:26000], background.samples[26000:28000])
+
+    def test_load_dataset_reads_it_and_the_batches_are_a_function_of_the_seed(self, noise, tmp_path):
+        path = write_folder(tmp_path / "words")
+
+        def features(seed, **augment):
+            splits = kzoo.load_dataset(
+                f"audio_folder:{path}", validation=0.2, seed=seed, augment=augment, feature="mfcc"
+            )
+            return np.concatenate([x for x, _ in splits.train]), np.concatenate([x for x, _ in splits.test])
+
+        (first, test), (again, _), (other, _) = (features(seed, background=str(noise)) for seed in (0, 0, 1))
+        np.testing.assert_array_equal(first, again)
+        assert np.abs(np.sort(first.ravel()) - np.sort(other.ravel())).max() > 0.01
+        plain, clean = features(0)
+        assert np.abs(first - plain).max() > 0.1
+        np.testing.assert_array_equal(test, clean)
+
+    def test_mistakes_are_explained(self, tmp_path):
+        (tmp_path / "notes.txt").write_text("x")
+        preprocess = AudioPreprocess.fit(recordings())
+        with pytest.raises(ValueError, match="augment.background: there is no file or folder nowhere"):
+            AudioAugment(background="nowhere")
+        with pytest.raises(ValueError, match="no audio files .* in"):
+            AudioAugment(background=str(tmp_path)).prepared(preprocess)
+        with pytest.raises(ValueError, match="notes.txt cannot be read as audio"):
+            AudioAugment(background=str(tmp_path / "notes.txt")).prepared(preprocess)
+        for snr in ((20, 0), 10, (0, 10, 20)):
+            with pytest.raises(ValueError, match="background_snr must be .least, greatest. in decibels, got"):
+                AudioAugment(background_snr=snr)
+        with pytest.raises(ValueError, match="not read yet"):
+            AudioAugment(background=str(tmp_path))(recordings().inputs, tf.constant([0, 0]))
+
+
 class TestFolder:
     def test_classes_are_the_folders(self, tmp_path):
         splits = kzoo.load_dataset(f"audio_folder:{write_folder(tmp_path)}", validation=0.2)
@@ -422,7 +503,7 @@ class TestFolder:
 
     def test_other_files_are_passed_over_and_that_is_said(self, tmp_path):
         (write_folder(tmp_path) / "low" / "notes.txt").write_text("x")
-        with pytest.warns(UserWarning, match="passed over 1 files that are no audio, e.g. low/notes.txt"):
+        with pytest.warns(UserWarning, match="passed over 1 files that are no audio files, e.g. low/notes.txt"):
             kzoo.load_dataset(f"audio_folder:{tmp_path}", validation=0.2)
 
     def test_missing_empty_and_single_class_folders(self, tmp_path):
@@ -431,7 +512,7 @@ class TestFolder:
         messages = {
             "nowhere": "there is no folder",
             "empty": "no audio files",
-            "one": "of 1 class, a; expected at least",
+            "one": "found a; the first file is a/0.wav; where names carry the class, give a pattern",
         }
         for name, message in messages.items():
             with pytest.raises(ValueError, match=message):
@@ -462,6 +543,13 @@ class TestPattern:
             "test": {"bob"},
         }
 
+    def test_every_split_knows_its_speakers(self, tmp_path):
+        path = write_takes(tmp_path / "a")
+        splits = kzoo.load_dataset(f"audio_folder:{path}", pattern=self.PATTERN, validation=0.2)
+        for part in splits.examples.values():
+            assert set(part.groups) <= {"ann", "bob", "cleo"}
+            assert len(part.groups) == len(part) > 0
+
     def test_another_part_is_the_label(self, tmp_path):
         splits = kzoo.load_dataset(
             f"audio_folder:{write_takes(tmp_path / 'a')}",
@@ -490,7 +578,7 @@ class TestPattern:
             ({"test_rule": "index<five"}, "compares numbers, but it says 'five'"),
             ({"test_rule": "speaker<5"}, "compares numbers, but 0_ann_0.wav says 'ann'"),
             ({"test_rule": "speaker=dora"}, "no file fits the test_rule 'speaker=dora'"),
-            ({"test_rule": "index>=0"}, "no recordings are left for training"),
+            ({"test_rule": "index>=0"}, "no files are left for training"),
             ({"pattern": None, "test_rule": "index<5"}, "give the pattern, too"),
             ({"seconds": 0}, "seconds must be a positive number, got 0"),
             ({"sample_rate": -1}, "sample_rate must be a positive number, got -1"),
@@ -502,11 +590,11 @@ class TestPattern:
             kzoo.load_dataset(f"audio_folder:{path}", **{"pattern": self.PATTERN} | options)
 
     def test_free_spoken_digits_official_split(self, shared_data):
-        files = audio.audio_files(str(shared_data / "free_spoken_digits.zip"))
-        rows = audio.rows_by_pattern("zip", files, self.PATTERN, None, "speaker", {"test": "index<5"})
+        found = files_of_kind(str(shared_data / "free_spoken_digits.zip"), files.SUFFIXES, "audio files")
+        rows = folder.rows_by_pattern("zip", found, self.PATTERN, None, "speaker", {"test": "index<5"})
         assert [sum(row.split == split for row in rows) for split in ("train", "test")] == [2700, 300]
         assert len({row.group for row in rows}) == 6
-        few = audio.recorded([row for row in rows if row.file.name.endswith("_9.wav")], RATE, RATE)
+        few = folder.recorded([row for row in rows if row.file.name.endswith("_9.wav")], RATE, RATE)
         assert len(few.train) == 60
 
 
@@ -538,7 +626,7 @@ class TestSyntheticSpeech:
     def test_commands_have_silence_and_unknown_words(self):
         pytest.importorskip("espeakng_loader")
         raw = kzoo.dataset_card("spoken_commands_synthetic").load(per_class=5, sample_rate=8000)
-        assert raw.class_names == (*audio.COMMANDS, "_silence_", "_unknown_")
+        assert raw.class_names == (*speech_commands.COMMANDS, "_silence_", "_unknown_")
         loudness = np.abs(raw.train.inputs.astype("int32")).max(axis=1)
         assert loudness[raw.train.labels == 10].max() < loudness[raw.train.labels != 10].min()
 
@@ -593,27 +681,51 @@ class TestTensorflowDatasets:
         """The set itself is replaced by ten tones, as tensorflow-datasets would give them."""
         from types import SimpleNamespace
 
+        import tensorflow_datasets as tfds
+
         names = [f"{index % 2}_jackson_{index}.wav" for index in range(10)]
         content = {
             "audio": np.stack([np.round(tone(300 + 10 * index) * 32768) for index in range(10)]).astype("int64"),
             "label": np.arange(10) % 2,
             "audio/filename": names,
         }
+        features = {"audio": tfds.features.Audio(sample_rate=8000), "label": tfds.features.ClassLabel(names=["0", "1"])}
         builder = SimpleNamespace(
             name="spoken_digit",
             is_prepared=lambda: True,
             as_dataset=lambda **options: tf.data.Dataset.from_tensor_slices(content),
             info=SimpleNamespace(
                 splits={"train": SimpleNamespace(num_examples=10)},
-                features={"label": SimpleNamespace(names=["0", "1"])},
+                features=features,
+                supervised_keys=None,
             ),
         )
-        monkeypatch.setattr(audio.tfds_sets, "find_builder", lambda name, data_dir: builder)
+        monkeypatch.setattr(sets, "find_builder", lambda name, data_dir: builder)
         raw = kzoo.dataset_card("spoken_digit").load()
         assert (len(raw.train), len(raw.test)) == (5, 5)
         assert raw.test.labels.tolist() == [0, 1, 0, 1, 0]
         assert set(raw.train.groups) == {"jackson"}
         np.testing.assert_array_equal(raw.test.inputs[0, :4000], np.round(tone(300) * 32768))
+
+    def test_any_set_says_its_speakers_and_its_rate(self, monkeypatch):
+        """As crema_d, of six recordings in two channels of floats."""
+        builder = fake_builder({"speaker_id": [b"ann", b"bob"] * 3}, stereo=True)
+        monkeypatch.setattr(sets, "find_builder", lambda name, data_dir: builder)
+        raw = sets.audio_from_tfds("crema_d", seconds=0.25)
+        assert raw.train.groups.tolist() == ["ann", "bob"] * 3
+        assert raw.train.inputs.shape == (6, 2000)
+        np.testing.assert_allclose(raw.train.inputs[1] / 32768, tone(310)[:2000] / 2, atol=2 / 32768)
+        assert sets.audio_from_tfds("crema_d", speaker="who").train.groups is None
+
+    def test_a_sample_rate_that_is_not_known_or_wrong(self, monkeypatch):
+        monkeypatch.setattr(sets, "find_builder", lambda name, data_dir: fake_builder({}, rate=rate))
+        rate = None
+        with pytest.raises(ValueError, match="does not know the sample rate of crema_d; give sample_rate"):
+            sets.audio_from_tfds("crema_d")
+        assert sets.audio_from_tfds("crema_d", sample_rate=4000).train.sample_rate == 4000
+        rate = 16000
+        with pytest.raises(ValueError, match="of crema_d have 16000 samples a second, not 8000"):
+            sets.audio_from_tfds("crema_d", sample_rate=8000)
 
     def test_all_words_without_a_network(self, tmp_path, monkeypatch):
         import requests
@@ -630,7 +742,7 @@ class TestTensorflowDatasets:
 
     def test_all_words_from_an_archive_with_the_official_splits(self, tmp_path):
         (tmp_path / "speech_commands").mkdir()
-        words = audio.class_names_of(35, (35,))
+        words = speech_commands.class_names_of(35, (35,))
         people = {"train": "aa", "validation": "bb", "test": "cc"}
         contents = {
             "./validation_list.txt": "\n".join(f"{word}/bb_nohash_0.wav" for word in words).encode(),
@@ -660,3 +772,22 @@ class TestTensorflowDatasets:
         (tmp_path / "speech_commands" / "speech_commands_v0.02.tar.gz").write_text("text")
         with pytest.raises(ValueError, match="cannot be read as an archive"):
             kzoo.load_dataset("speech_commands", classes=35, data_dir=str(tmp_path), download=False)
+
+
+def fake_builder(more, stereo=False, rate=RATE):
+    """Return what stands for the builder of a prepared set of six tones, with more features."""
+    from types import SimpleNamespace
+
+    import tensorflow_datasets as tfds
+
+    waves = np.stack([tone(300 + 10 * index) for index in range(6)])
+    waves = np.stack([waves, 0 * waves], -1) if stereo else (waves * 32767).astype("int64")
+    content = {"audio": waves, "label": np.arange(6) % 2} | more
+    features = {"audio": tfds.features.Audio(sample_rate=rate), "label": tfds.features.ClassLabel(names=["0", "1"])}
+    splits = {"train": SimpleNamespace(num_examples=6)}
+    return SimpleNamespace(
+        name="crema_d",
+        is_prepared=lambda: True,
+        as_dataset=lambda **options: tf.data.Dataset.from_tensor_slices(content),
+        info=SimpleNamespace(splits=splits, features=features, supervised_keys=None),
+    )

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.data import text
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Examples
-from kzoo.data.text import ALPHABET, TextAugment, TextPreprocess
+from kzoo.data.text import ALPHABET, TextAugment, TextPreprocess, files, sets
+from kzoo.data.tfds import find_builder, input_and_label
 
 TRAIN = ("It's GOOD, isn\u2019t it?", "good good film", "bad film")
 HUGE = "Hello, world's " * 700_000  # 10 MB in one line
@@ -234,14 +234,14 @@ class TestLabelled:
 
     def test_numbers_are_sorted_as_numbers_and_windows_line_ends_are_dropped(self, tmp_path):
         path = write(tmp_path / "set", "10 ten\r\n9 nine\r\n\r\n9 also\u2028nine \x0b\r\n")
-        raw = text.labelled(path)
+        raw = files.labelled(path)
         assert raw.class_names == ("9", "10")
         assert raw.train.inputs.tolist() == ["ten", "nine", "also\u2028nine \x0b"]
         assert raw.train.labels.tolist() == [1, 0, 0]
 
     def test_the_folds_are_a_partition(self, tmp_path):
         path = write(tmp_path / "set", self.LINES)
-        parts = [text.labelled(path, fold=[number, 5]).test for number in range(5)]
+        parts = [files.labelled(path, fold=[number, 5]).test for number in range(5)]
         assert sorted(np.concatenate([part.inputs for part in parts])) == sorted(f"text number {i}" for i in range(60))
         assert all(np.bincount(part.labels).tolist() == [4, 4, 4] for part in parts)
 
@@ -263,20 +263,20 @@ class TestLabelled:
         path = write(tmp_path / "set", content)
         options = {key: path if value == "SELF" else value for key, value in options.items()}
         with pytest.raises(ValueError, match=message):
-            text.labelled(path, **options)
+            files.labelled(path, **options)
 
     def test_another_encoding(self, tmp_path):
-        raw = text.labelled(write(tmp_path / "set", b"0 a\n1 caf\xe9\x85x\n"), encoding="latin-1")
+        raw = files.labelled(write(tmp_path / "set", b"0 a\n1 caf\xe9\x85x\n"), encoding="latin-1")
         assert raw.train.inputs.tolist() == ["a", "caf\xe9\x85x"]
 
     def test_a_label_of_the_test_file_alone_is_named(self, tmp_path):
         train, test = write(tmp_path / "train", "0 a\n1 b\n"), write(tmp_path / "test", "0 a\n\n2 b\n")
         with pytest.raises(ValueError, match="line 3 of .*test has label '2', which no training example has: 0, 1"):
-            text.labelled(train, test=test)
+            files.labelled(train, test=test)
 
     def test_empty_texts_are_kept_and_that_is_said(self, tmp_path):
         with pytest.warns(UserWarning, match="2 of 4 texts of .* are empty, e.g. in line 2"):
-            raw = text.labelled(write(tmp_path / "set", "0 a\n1\n1 b\n0 \n"))
+            raw = files.labelled(write(tmp_path / "set", "0 a\n1\n1 b\n0 \n"))
         assert raw.train.inputs.tolist() == ["a", "", "b", ""]
 
     def test_10_mb_in_one_line(self, tmp_path):
@@ -288,12 +288,27 @@ class TestLabelled:
 
     def test_trec_and_mr(self, shared_data):
         trec = shared_data / "text" / "TREC.train.all", shared_data / "text" / "TREC.test.all"
-        raw = text.labelled(str(trec[0]), test=str(trec[1]), encoding="latin-1")
+        raw = files.labelled(str(trec[0]), test=str(trec[1]), encoding="latin-1")
         assert (len(raw.train), len(raw.test), len(raw.class_names)) == (5452, 500, 6)
         assert raw.train.inputs[0] == "How did serfdom develop in and then leave Russia ?"
-        reviews = text.labelled(str(shared_data / "text" / "mr.all"), encoding="latin-1", fold=(0, 10))
+        reviews = files.labelled(str(shared_data / "text" / "mr.all"), encoding="latin-1", fold=(0, 10))
         assert len(reviews.train) + len(reviews.test) == 10662
         assert np.bincount(reviews.test.labels).tolist() in ([533, 534], [534, 533], [533, 533], [534, 534])
+
+
+class TestFolder:
+    def test_an_empty_text_and_another_encoding(self, tmp_path):
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            for number in range(4):
+                write(tmp_path / name / f"{number}.txt", f"caf\xe9 {name} {number}".encode("latin-1"))
+        write(tmp_path / "b" / "3.txt", "")
+        with pytest.warns(UserWarning, match="1 of 8 files hold no text, e.g. .*3.txt"):
+            raw = files.text_folder(str(tmp_path), encoding="latin-1")
+        assert raw.train.inputs.tolist()[:2] == ["caf\xe9 a 0", "caf\xe9 a 1"]
+        assert raw.train.labels.tolist() == [0] * 4 + [1] * 4
+        with pytest.raises(ValueError, match=r"0.txt is not utf-8: byte 3 .*latin-1.*and 2 more files"):
+            files.text_folder(str(tmp_path))
 
 
 class TestCsv:
@@ -301,19 +316,19 @@ class TestCsv:
 
     def test_quoted_texts_may_hold_separators_and_line_ends(self, tmp_path):
         path = write(tmp_path / "set.csv", '\ufeffid,label,text\r\n1,pos,"a, ""b""\r\nc"\r\n\r\n2,neg,d\r\n')
-        raw = text.csv_file(path)
+        raw = files.csv_file(path)
         assert raw.train.inputs.tolist() == ['a, "b"\r\nc', "d"]
         assert raw.class_names == ("neg", "pos")
         assert raw.train.labels.tolist() == [1, 0]
 
     def test_tabs_other_columns_and_plain_quotation_marks(self, tmp_path):
         path = write(tmp_path / "set.tsv", 'sentence\tclass\n"a, b\t1\nc"\t0\n')
-        raw = text.csv_file(path, text_column="sentence", label_column="class", quoting=False)
+        raw = files.csv_file(path, text_column="sentence", label_column="class", quoting=False)
         assert raw.train.inputs.tolist() == ['"a, b', 'c"']
 
     def test_a_text_of_10_mb_leaves_the_limit_of_other_readers_alone(self, tmp_path):
         limit = csv.field_size_limit()
-        raw = text.csv_file(write(tmp_path / "set.csv", f'{self.HEADER}0,"{HUGE}"\n1,b\n'))
+        raw = files.csv_file(write(tmp_path / "set.csv", f'{self.HEADER}0,"{HUGE}"\n1,b\n'))
         assert raw.train.inputs[0] == HUGE
         assert csv.field_size_limit() == limit
 
@@ -332,7 +347,7 @@ class TestCsv:
     )
     def test_mistakes_are_explained(self, tmp_path, content, options, message):
         with pytest.raises(ValueError, match=message):
-            text.csv_file(write(tmp_path / "set.csv", content), **options)
+            files.csv_file(write(tmp_path / "set.csv", content), **options)
 
     def test_a_label_of_the_test_file_alone_is_named(self, tmp_path):
         train = write(tmp_path / "train.csv", self.HEADER + "pos,a\nneg,b\n")
@@ -350,7 +365,7 @@ class TestCsv:
 class TestLanguageNames:
     def test_each_name_has_one_language(self):
         pytest.importorskip("babel")
-        raw = text.language_names()
+        raw = sets.language_names()
         assert len(raw.class_names) == 20
         names = [name.casefold() for examples in (raw.train, raw.test) for name in examples.inputs]
         assert len(set(names)) == len(names) > 10_000
@@ -363,20 +378,20 @@ class TestLanguageNames:
 
     def test_it_is_always_the_same(self):
         pytest.importorskip("babel")
-        first, again = text.language_names(), text.language_names()
+        first, again = sets.language_names(), sets.language_names()
         assert first.train.inputs.tolist() == again.train.inputs.tolist()
         assert first.test.inputs.tolist() == again.test.inputs.tolist()
 
     def test_languages_of_one_script(self):
         pytest.importorskip("babel")
-        assert text.language_names(scripts="Cyrillic").class_names == ("Bulgarian", "Russian", "Serbian", "Ukrainian")
+        assert sets.language_names(scripts="Cyrillic").class_names == ("Bulgarian", "Russian", "Serbian", "Ukrainian")
         with pytest.raises(ValueError, match="unknown script 'latin'; did you mean Latin"):
-            text.language_names(scripts=["latin"])
+            sets.language_names(scripts=["latin"])
 
     def test_without_babel_it_says_what_to_install(self, monkeypatch):
         monkeypatch.setitem(__import__("sys").modules, "babel", None)
         with pytest.raises(ValueError, match=r"needs the package babel; pip install 'kzoo\[text\]'"):
-            text.language_names()
+            sets.language_names()
 
     def test_a_network_learns_it_and_its_mistakes_are_drawn(self, tmp_path):
         pytest.importorskip("babel")
@@ -396,6 +411,21 @@ class TestTensorflowDatasets:
         with pytest.raises(ValueError, match="is not prepared in .* and download=False; put .* into") as error:
             kzoo.load_dataset(name, data_dir=str(tmp_path), download=False)
         assert "\n" not in str(error.value)
+
+    def test_of_a_set_in_variants_only_the_variants_own_file_is_wanted(self, tmp_path):
+        with pytest.raises(ValueError, match=r"download=False; put SST-2.zip into .*glue$"):
+            kzoo.load_dataset("glue/sst2", data_dir=str(tmp_path), download=False)
+        (tmp_path / "glue").mkdir(exist_ok=True)
+        (tmp_path / "glue" / "SST-2.zip").write_text("text")
+        with pytest.raises(ValueError, match="a file of glue in .* is damaged or another set's"):
+            kzoo.load_dataset("glue/sst2", data_dir=str(tmp_path), download=False)
+
+    def test_a_set_of_several_texts_says_which_is_read(self, tmp_path):
+        with (
+            pytest.warns(UserWarning, match="of each example of glue only sentence1 is read, not sentence2"),
+            pytest.raises(ValueError, match="put MRPC|is not prepared"),
+        ):
+            kzoo.load_dataset("tfds:glue/mrpc", data_dir=str(tmp_path), download=False)
 
     def test_files_that_the_user_put_in_place_are_found_by_the_names_in_their_addresses(self, tmp_path):
         with pytest.raises(ValueError, match=r"put TREC_10.label, train_5500.label into .*trec"):
@@ -421,20 +451,20 @@ class TestTensorflowDatasets:
         ),
     )
     def test_text_and_label_are_found(self, name, keys, tmp_path):
-        assert text.text_keys(text.find_builder(name, str(tmp_path))) == keys
+        assert input_and_label(find_builder(name, str(tmp_path)), "text") == ("text", *keys)
 
     def test_a_set_without_text_is_refused(self, tmp_path):
         with pytest.raises(
             ValueError, match="tfds:mnist has no text with a class label; its features are image, label"
         ):
-            text.load_texts("mnist", data_dir=str(tmp_path), download=False)
+            sets.texts_from_tfds("mnist", data_dir=str(tmp_path), download=False)
 
     @pytest.mark.parametrize("hidden", [False, True])
     def test_a_prepared_set_is_read(self, hidden, tmp_path, monkeypatch):
         builder = tiny_builder(str(tmp_path), hidden)
-        monkeypatch.setattr(text, "find_builder", lambda name, data_dir: builder)
-        monkeypatch.setattr(text, "prepare", lambda builder, download: builder.download_and_prepare())
-        raw = text.load_texts("tiny")
+        monkeypatch.setattr(sets, "find_builder", lambda name, data_dir: builder)
+        monkeypatch.setattr(sets, "prepare", lambda builder, download: builder.download_and_prepare())
+        raw = sets.texts_from_tfds("tiny")
         assert raw.class_names == ("bad", "good")
         assert sorted(raw.train.inputs) == [f"train \u00e9 {number}" for number in range(4)]
         assert [int(name[-1]) % 2 for name in raw.train.inputs] == raw.train.labels.tolist()

@@ -11,14 +11,16 @@ import pytest
 import tensorflow as tf
 
 import kzoo
-from kzoo.data import timeseries
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Examples
-from kzoo.data.timeseries import SeriesAugment, SeriesExamples, SeriesPreprocess, at_length, pad, resample
+from kzoo.data.timeseries import SeriesAugment, SeriesExamples, SeriesPreprocess
+from kzoo.data.timeseries.files import UNEQUAL, at_length
+from kzoo.data.timeseries.preprocess import NORMALISE, pad, resample
+from kzoo.data.timeseries.sets import PACKAGES
 from kzoo.export import serving_model, write_saved_model
 
 packaged = pytest.mark.skipif(
-    not any(importlib.util.find_spec(package) for package in timeseries.PACKAGES),
+    not any(importlib.util.find_spec(package) for package in PACKAGES),
     reason="neither sktime nor aeon is here",
 )
 SEED = (3, 4)
@@ -143,7 +145,7 @@ class TestTsFiles:
         name = write_ts(tmp_path, lengths=(7, 12, 9))
         with pytest.raises(ValueError, match="Waves_TRAIN.ts have 7 to 12 steps.*unequal='resample' or unequal='pad'"):
             kzoo.load_dataset(name)
-        for how in timeseries.UNEQUAL:
+        for how in UNEQUAL:
             splits = kzoo.load_dataset(name, unequal=how)
             assert splits.input_shape == (12, 1)
             assert splits.preprocess.unequal == how
@@ -366,7 +368,7 @@ class TestPreprocess:
             assert free.sized(raw).shape == (12, 1)
             np.testing.assert_allclose(free(raw[None])[0], free(free.sized(raw)[None])[0], atol=1e-5)
 
-    @pytest.mark.parametrize("normalise", timeseries.NORMALISE)
+    @pytest.mark.parametrize("normalise", NORMALISE)
     @pytest.mark.parametrize("unequal", [None, "resample", "pad"])
     def test_array_pipeline_keras_model_and_saved_model_agree(self, unequal, normalise, tmp_path):
         raw = batch((9, 9, 9), length=9 if unequal else 12)

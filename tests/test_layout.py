@@ -12,7 +12,7 @@ from kzoo import stubs
 
 LAYERS = [
     ["kzoo.lazy", "kzoo.files", "kzoo.untrained"],
-    ["kzoo.registry", "kzoo.yaml"],
+    ["kzoo.registry", "kzoo.naming", "kzoo.yaml"],
     ["kzoo.layers", "kzoo.data"],
     ["kzoo.blocks", "kzoo.tasks"],
     ["kzoo.models", "kzoo.runs"],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kzoo.data.transforms import OPERATIONS, ImageAugment, operate
+from kzoo.data.image.augment import OPERATIONS, ImageAugment, operate
 
 SEED = tf.constant([1, 2])
 

@@ -8,7 +8,8 @@ import pytest
 
 import kzoo
 from kzoo.layers import batch_norm, conv, dense, depthwise_conv, dropout, flatten, global_avg_pool, scope
-from kzoo.weights import RULES, Rule, load_torch_weights, reference_names
+from kzoo.naming import Rule, reference_names
+from kzoo.weights import load_weights
 
 CONV = "kernel"
 BIASED = "kernel bias"
@@ -160,7 +161,7 @@ REFERENCES = [
 
 @pytest.mark.parametrize("name, reference", REFERENCES)
 def test_rules_give_the_names_of_the_reference(name, reference):
-    rules, expected = RULES[kzoo.model_card(name).family], reference.split()
+    rules, expected = kzoo.model_card(name).reference_names, reference.split()
     names = reference_names(list(GOLDEN[name]), rules, [f"{layer}.weight" for layer in expected])
     assert list(names.values()) == expected
 
@@ -168,7 +169,9 @@ def test_rules_give_the_names_of_the_reference(name, reference):
 def test_vgg_without_normalisation_counts_fewer_modules():
     layers = [layer for layer in GOLDEN["vgg11_bn"] if ".conv" in layer]
     places = [0, 3, 6, 8, 11, 13, 16, 18]  # torchvision's vgg11
-    assert list(reference_names(layers, RULES["vgg"], []).values()) == [f"features.{place}" for place in places]
+    assert list(reference_names(layers, kzoo.model_card("vgg11").reference_names, []).values()) == [
+        f"features.{place}" for place in places
+    ]
 
 
 def test_rules_that_merge_two_layers_are_refused():
@@ -189,7 +192,7 @@ def loaded(model: keras.Model, tensor: np.ndarray) -> np.ndarray:
     """Return the only kernel of `model` after loading a tensor into it."""
     (kernel,) = [weight for weight in model.weights if weight.name == "kernel"]
     layer = kernel.path.removesuffix("/kernel")
-    load_torch_weights(model, {f"{layer}.weight": tensor, f"{layer}.bias": np.zeros(len(tensor))})
+    load_weights(model, {f"{layer}.weight": tensor, f"{layer}.bias": np.zeros(len(tensor))})
     return keras.ops.convert_to_numpy(kernel)
 
 
@@ -254,7 +257,7 @@ def fitting_tensors() -> dict[str, np.ndarray]:
 
 def test_every_tensor_finds_its_weight():
     model, tensors = small_network(), fitting_tensors()
-    load_torch_weights(model, tensors)
+    load_weights(model, tensors)
     weights = {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
     for ours, theirs in {
         "norm1/gamma": "norm1.weight",
@@ -294,7 +297,7 @@ def test_tensors_that_do_not_fit_are_named_and_nothing_is_assigned(change, messa
     before = [keras.ops.convert_to_numpy(weight).copy() for weight in model.weights]
     tensors = {name: tensor for name, tensor in (fitting_tensors() | change).items() if tensor is not None}
     with pytest.raises(ValueError, match=re.escape(message)):
-        load_torch_weights(model, tensors)
+        load_weights(model, tensors)
     for weight, old in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(weight), old)
 
@@ -302,4 +305,4 @@ def test_tensors_that_do_not_fit_are_named_and_nothing_is_assigned(change, messa
 def test_network_inside_another_is_refused():
     outer = keras.Sequential([keras.Input((4, 4, 3)), small_network()])
     with pytest.raises(ValueError, match=r"unknown layer"):
-        load_torch_weights(outer, fitting_tensors())
+        load_weights(outer, fitting_tensors())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Mapping
 
-from kzoo.data import audio, image, text, tfds, timeseries  # noqa: F401  (register their datasets)
+from kzoo.data import audio, image, kinds, text, timeseries  # noqa: F401  (register their datasets)
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits, check_examples, complete
 from kzoo.registry import check_keywords, did_you_mean, keywords, lookup
 
@@ -20,15 +20,18 @@ def list_datasets(pattern: str = "*") -> list[str]:
 def dataset_card(name: str) -> DatasetCard:
     """Return what the zoo knows about a dataset: modality, description, source.
 
+    Of `folder:PATH` and `tfds:NAME` that is found by looking; `folder:...` and `tfds:...` stand for any argument.
+
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, or an argument that stands for nothing.
     """
     prefix, colon, argument = name.partition(":")
     if colon and not argument:
         raise ValueError(f"{name!r} needs an argument: {name}NAME" if prefix == "tfds" else f"{name!r} needs a path")
     if prefix + colon not in DATASETS and colon:
         raise ValueError(f"unknown kind of dataset {name!r}; {did_you_mean(prefix + colon, DATASETS)}")
-    return lookup("dataset", prefix + colon, DATASETS)
+    card = lookup("dataset", prefix + colon, DATASETS)
+    return card if card.kind is None or argument == "..." else card.kind(argument)
 
 
 def taken_by(function: Callable, options: Mapping) -> dict:
@@ -54,8 +57,8 @@ def load_dataset(
             validation split; likewise for a test split. What is held out is always the same. 0 holds nothing out
             and validates on the train split itself, as is the custom for the UCR archive's tiny sets: the best
             epoch is then that of the highest training accuracy, and validation says nothing of new examples.
-        augment: random changes of the training examples, as keyword arguments; for images those of
-            `kzoo.data.transforms.ImageAugment`: `{"flip": True, "shift": 4}`.
+        augment: random changes of the training examples, as keyword arguments of `kzoo.data.image.ImageAugment`,
+            `audio.AudioAugment`, `text.TextAugment` or `timeseries.SeriesAugment`: `{"flip": True, "shift": 4}`.
         seed: of the training order and the augmentation, which are a pure function of (seed, epoch).
         **options: of the dataset's loader and of its preprocessing: `image_size` for images, `data_dir` and
             `download` for tensorflow-datasets.
@@ -65,7 +68,7 @@ def load_dataset(
             are missing or broken.
     """
     card = dataset_card(name)
-    modality = MODALITIES[card.modality]
+    modality = lookup("kind of data", card.modality, MODALITIES)
     check_keywords(f"option of dataset {name!r},", options, load_dataset, card.load, modality.preprocess.fit)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
@@ -77,4 +80,6 @@ def load_dataset(
             check_examples(split, examples, len(raw.class_names))
     examples = complete(raw, validation)
     preprocess = modality.preprocess.fit(examples["train"], **taken_by(modality.preprocess.fit, options))
+    if hasattr(change, "prepared"):
+        change = change.prepared(preprocess)
     return Splits(name, card.modality, examples, raw.class_names, preprocess, change, batch_size, seed)

@@ -89,7 +89,8 @@ class Splits:
         class_names: one name per class, in the order of the labels.
         preprocess: from raw examples to the model's input; also what is exported with a model.
         augment: random change of a raw batch, `augment(batch, seed)`, and, if it has the method, of what the
-            preprocessing made of it, `augment.features(batch, seed, preprocess)`; None for none.
+            preprocessing made of it, `augment.features(batch, seed, preprocess)`; None for none. `load_dataset`
+            uses what its method `prepared(preprocess)` returns, if it has one.
         batch_size: examples per batch; the last batch of an epoch may be smaller.
         seed: of order and augmentation.
         task: what the labels are for, a name in `kzoo.tasks`.
@@ -258,13 +259,23 @@ MODALITIES: dict[str, Modality] = {}
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What the zoo knows about a dataset."""
+    """What the zoo knows about a dataset.
+
+    Attributes:
+        name: as listed; one that ends in ":" takes an argument.
+        modality: of its examples; several, as "image, audio", where that depends on the argument.
+        description: one line.
+        source: whose data they are.
+        load: the function that reads them.
+        kind: from the argument to the card of just this dataset, where the modality depends on it.
+    """
 
     name: str
     modality: str
     description: str
     source: str
     load: Callable[..., RawData]
+    kind: Callable[[str], DatasetCard] | None = None
 
 
 DATASETS: dict[str, DatasetCard] = {}
@@ -277,8 +288,31 @@ def register_dataset(name: str, modality: str, source: str):
     """
 
     def decorator(load: Callable[..., RawData]) -> Callable[..., RawData]:
-        description = inspect.getdoc(load).splitlines()[0]
-        DATASETS[name] = DatasetCard(name, modality, description, source, load)
+        DATASETS[name] = card_of(name, modality, source, load)
         return load
 
     return decorator
+
+
+def register_kinds(name: str, modalities: tuple[str, ...], source: str):
+    """Register a function that finds out what a name's argument stands for, and returns the card to load it by."""
+
+    def decorator(kind: Callable[[str], DatasetCard]) -> Callable[[str], DatasetCard]:
+        def load(argument: str, **options) -> RawData:
+            return kind(argument).load(argument, **options)
+
+        description = first_line(kind)
+        DATASETS[name] = DatasetCard(name, ", ".join(modalities), description, source, load, kind)
+        return kind
+
+    return decorator
+
+
+def card_of(name: str, modality: str, source: str, load: Callable[..., RawData]) -> DatasetCard:
+    """Return the card of a loader; the first line of its docstring describes the set."""
+    return DatasetCard(name, modality, first_line(load), source, load)
+
+
+def first_line(function: Callable) -> str:
+    """Return the first line of a function's docstring."""
+    return inspect.getdoc(function).splitlines()[0]

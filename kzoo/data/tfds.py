@@ -1,75 +1,19 @@
-"""Image sets of tensorflow-datasets, prepared from the network or from files that the user put in place."""
+"""What the sets of tensorflow-datasets share: prepared from the network or from files that the user put in place."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from kzoo.data.image import Size, collect, height_and_width, resized
-from kzoo.data.splits import Examples, RawData, register_dataset
+from kzoo.data.splits import Examples, RawData
 from kzoo.lazy import lazy_import
 from kzoo.registry import did_you_mean
 
-np = lazy_import("numpy")
 tfds = lazy_import("tensorflow_datasets")
 
 Builder = "tfds.core.DatasetBuilder"
-
-
-@register_dataset("mnist", "image", "Y. LeCun, C. Cortes, C. Burges; public")
-def mnist(*, image_size: Size | None = None, data_dir: str | None = None, download: bool = True) -> RawData:
-    """70,000 handwritten digits, 28 x 28 grey, 10 classes."""
-    return load("mnist", image_size=image_size, data_dir=data_dir, download=download)
-
-
-@register_dataset("fashion_mnist", "image", "H. Xiao, K. Rasul, R. Vollgraf, Zalando; MIT licence")
-def fashion_mnist(*, image_size: Size | None = None, data_dir: str | None = None, download: bool = True) -> RawData:
-    """70,000 pieces of clothing, 28 x 28 grey, 10 classes."""
-    return load("fashion_mnist", image_size=image_size, data_dir=data_dir, download=download)
-
-
-@register_dataset("cifar10", "image", "A. Krizhevsky, V. Nair, G. Hinton")
-def cifar10(*, image_size: Size | None = None, data_dir: str | None = None, download: bool = True) -> RawData:
-    """60,000 photographs, 32 x 32 colour, 10 classes."""
-    return load("cifar10", image_size=image_size, data_dir=data_dir, download=download)
-
-
-@register_dataset("cifar100", "image", "A. Krizhevsky, V. Nair, G. Hinton")
-def cifar100(*, image_size: Size | None = None, data_dir: str | None = None, download: bool = True) -> RawData:
-    """60,000 photographs, 32 x 32 colour, 100 classes."""
-    return load("cifar100", image_size=image_size, data_dir=data_dir, download=download)
-
-
-@register_dataset("tfds:", "image", "tensorflow-datasets; each set has its own licence")
-def load(name: str, *, image_size: Size | None = None, data_dir: str | None = None, download: bool = True) -> RawData:
-    """Any image classification set of tensorflow-datasets, by its name there.
-
-    Args:
-        name: e.g. "horses_or_humans" or "imagenet_v2".
-        image_size: (height, width) or one number; needed where the images differ in size.
-        data_dir: folder of prepared sets; tensorflow-datasets's own (~/tensorflow_datasets) if not given. Original
-            files that were put into `data_dir/name/` are used in place of a download, after their checksums.
-        download: False never touches the network.
-
-    Raises:
-        ValueError: for an unknown name, a set without images and labels, or files that are neither here nor
-            to be had (naming them, and where to put them).
-    """
-    builder = find_builder(name, data_dir)
-    image_key, label_key = feature_keys(builder)
-    if not builder.is_prepared():
-        prepare(builder, download)
-    splits = {
-        split: read_split(builder, split, image_key, label_key, height_and_width(image_size))
-        for split in ("train", "validation", "test")
-        if split in builder.info.splits
-    }
-    if "train" not in splits:
-        raise ValueError(f"tfds:{name} has no train split, only {', '.join(builder.info.splits)}")
-    class_names = tuple(builder.info.features[label_key].names)
-    return RawData(splits["train"], splits.get("validation"), splits.get("test"), class_names)
 
 
 def find_builder(name: str, data_dir: str | None) -> Builder:
@@ -80,8 +24,48 @@ def find_builder(name: str, data_dir: str | None) -> Builder:
     return tfds.builder(name, data_dir=None if data_dir is None else str(Path(data_dir).expanduser()))
 
 
+def input_and_label(builder: Builder, *kinds: str) -> tuple[str, str, str]:
+    """Return which of the kinds the set is of, and the names of the input and of the label in its features.
+
+    They are what the set itself calls its input and label, or else its first of the first kind.
+
+    Args:
+        builder: of the set.
+        kinds: of "image", "audio", "text".
+
+    Raises:
+        ValueError: if it has none of them or no class label, naming its features.
+    """
+    features = builder.info.features
+    types = {kind: getattr(tfds.features, kind.capitalize()) for kind in kinds}
+    kind_of = {key: kind for kind in kinds for key in features if isinstance(features[key], types[kind])}
+    labels = [key for key in features if isinstance(features[key], tfds.features.ClassLabel)]
+    key, *_, label = builder.info.supervised_keys or (next(iter(kind_of), None), next(iter(labels), None))
+    if key not in list(kind_of) or label not in labels:
+        what = " or ".join(kinds)
+        raise ValueError(
+            f"tfds:{builder.name} has no {what} with a class label; its features are {', '.join(features)}"
+        )
+    return kind_of[key], key, label
+
+
+def official_splits(builder: Builder, label_key: str, read: Callable[[str], Examples]) -> RawData:
+    """Read the train, validation and test split of a prepared set.
+
+    Where the labels of the test split are hidden (-1, as in GLUE), the validation split is the test split.
+    """
+    names = [split for split in ("train", "validation", "test") if split in builder.info.splits]
+    if "train" not in names:
+        raise ValueError(f"tfds:{builder.name} has no train split, only {', '.join(builder.info.splits)}")
+    parts = {split: read(split) for split in names}
+    train, validation, test = (parts.get(split) for split in ("train", "validation", "test"))
+    if test is not None and (test.labels < 0).all():
+        validation, test = None, validation
+    return RawData(train, validation, test, tuple(builder.info.features[label_key].names))
+
+
 def prepare(builder: Builder, download: bool) -> None:
-    """Write the set into its data_dir, from the original files in `data_dir/name/` where they are.
+    """Write the set into its data_dir if it is not there, from the original files in `data_dir/name/` if these are.
 
     Each set has its own folders for original and for extracted files: MNIST and Fashion-MNIST use the same
     file names, and with a shared folder one would silently get the pixels of the other.
@@ -89,62 +73,59 @@ def prepare(builder: Builder, download: bool) -> None:
     Raises:
         ValueError: if files are missing and `download` is False or fails.
     """
+    if builder.is_prepared():
+        return
+    own = original_files(builder)
+    if builder.url_infos is None:  # no list of files and checksums, as of gtzan
+        missing, instead = [builder.info.homepage], "unpack its files yourself and read them as folder:PATH"
+    else:
+        missing = {url: name for url, name in wanted_files(builder).items() if not (own / name).exists()}
+        instead = f"put {', '.join(sorted(missing.values())) or 'the original files'} into {own}"
+    if missing and not download:
+        raise ValueError(f"{builder.name} is not prepared in {builder.data_dir} and download=False; {instead}")
+    download_and_prepare(builder, own, next(iter(missing), None), instead)
+
+
+def original_files(builder: Builder) -> Path:
+    """Return the folder `data_dir/name`, for files that the user has."""
+    return Path(builder.data_dir).parents[len(Path(builder.info.full_name).parts) - 2]
+
+
+def wanted_files(builder: Builder) -> dict[str, str]:
+    """Return the address and name of each original file; of a set in variants, as GLUE, only the variant's own.
+
+    Where tensorflow-datasets has no name for a file, as for those of TREC, it is given that in its address.
+    """
+    for url, info in builder.url_infos.items():
+        builder.url_infos[url] = dataclasses.replace(info, filename=info.filename or url.rpartition("/")[2])
+    names = {url: info.filename for url, info in builder.url_infos.items()}
+    variant = [value for value in vars(builder.builder_config or object).values() if isinstance(value, str)]
+    return {url: name for url, name in names.items() if url in variant} or names
+
+
+def download_and_prepare(builder: Builder, own: Path, address: str | None, instead: str) -> None:
+    """Let tensorflow-datasets do it, after a look whether `address` can be reached.
+
+    Raises:
+        ValueError: if that fails, in one line that ends in what to do instead.
+    """
     from requests import RequestException, head
     from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
     from tensorflow_datasets.core.download.util import DownloadError
 
-    own = Path(builder.data_dir).parents[len(Path(builder.info.full_name).parts) - 2]
-    name_files(builder)
-    missing = {url: info.filename for url, info in builder.url_infos.items() if not (own / info.filename).exists()}
-    what_to_do = f"put {', '.join(sorted(missing.values())) or 'the original files'} into {own}"
-    if missing and not download:
-        raise ValueError(f"{builder.name} is not prepared in {builder.data_dir} and download=False; {what_to_do}")
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     config = tfds.download.DownloadConfig(manual_dir=own, extract_dir=own / "extracted")
     try:
-        if missing:
-            head(next(iter(missing)), timeout=20)  # tensorflow-datasets itself tries for minutes
+        if address is not None:
+            head(address, timeout=20)  # tensorflow-datasets itself tries for minutes
         builder.download_and_prepare(download_config=config)
     except NonMatchingChecksumError as error:
         raise ValueError(f"a file of {builder.name} in {own} is damaged or another set's; {gist(error)}") from error
     except (OSError, RequestException, DownloadError) as error:
-        raise ValueError(f"{builder.name} cannot be downloaded ({gist(error)}); {what_to_do}") from error
-
-
-def name_files(builder: Builder) -> None:
-    """Name original files as in their addresses where tensorflow-datasets has no name for them, as those of TREC."""
-    for url, info in builder.url_infos.items():
-        name = info.filename or url.rpartition("/")[2]
-        builder.url_infos[url] = dataclasses.replace(info, filename=name)
+        raise ValueError(f"{builder.name} cannot be downloaded ({gist(error)}); {instead}") from error
 
 
 def gist(error: Exception) -> str:
     """Return the kind and the first 100 characters of an error."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
-
-
-def feature_keys(builder: Builder) -> tuple[str, str]:
-    """Return the names of the image and of the label in the set's features."""
-    features = builder.info.features
-    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
-    labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
-    chosen = builder.info.supervised_keys or (next(iter(images), None), next(iter(labels), None))
-    if chosen[0] not in images or chosen[1] not in labels:
-        raise ValueError(f"tfds:{builder.name} has no image with a class label; its features are {', '.join(features)}")
-    return chosen[0], chosen[1]
-
-
-def read_split(
-    builder: Builder, split: str, image_key: str, label_key: str, image_size: tuple[int, int] | None
-) -> Examples:
-    """Decode one split into arrays, in the set's own order."""
-    count = builder.info.splits[split].num_examples
-    labels = np.empty(count, "int32")
-
-    def images() -> Iterator[np.ndarray]:
-        for place, example in enumerate(tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))):
-            labels[place] = example[label_key]
-            yield resized(example[image_key], image_size)
-
-    return Examples(collect(images(), count, f"reading {builder.name} {split}"), labels)

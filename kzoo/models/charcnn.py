@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import conv, dense, dropout, flatten, max_pool, scope, tap
+from kzoo.blocks import dense_layers
+from kzoo.layers import conv, flatten, max_pool, scope, tap
 from kzoo.registry import Paper, Reference, register_model
 
 ZHANG_2015 = Paper(
@@ -55,9 +56,7 @@ class CharCNN:
             x = tap(x, f"stage{stage}")
         x = flatten(x)
         with scope("head"):
-            for units in self.dense_units:
-                x = dropout(dense(x, units, "relu"), self.dropout)
-        return x
+            return dense_layers(x, self.dense_units, self.dropout)
 
     def stage(self, x, kernel: int, depth: int):
         for _ in range(depth):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, avg_pool, conv, dense, dropout, flatten, global_avg_pool, max_pool, norm, scope, tap
+from kzoo.blocks import dense_layers
+from kzoo.layers import act, avg_pool, conv, dropout, flatten, global_avg_pool, max_pool, norm, scope, tap
 from kzoo.registry import MNIST, Paper, lookup, register_model
 
 CHOLLET_2015 = Paper("Chollet", 2015, "Simple MNIST convnet", "https://keras.io/examples/vision/mnist_convnet/")
@@ -59,9 +60,7 @@ class ConvNet:
         x = flatten(x) if self.flatten else global_avg_pool(x)
         x = dropout(x, self.dropout)
         with scope("head"):
-            for units in self.dense_units:
-                x = dropout(dense(x, units, self.activation), self.dropout)
-        return x
+            return dense_layers(x, self.dense_units, self.dropout, self.activation)
 
     def stage(self, x, filters: int):
         pool = lookup("pooling", self.pooling, POOLINGS)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import _dialect, act, address, batch_norm, conv, depthwise_conv, dropout, scope, tap
-from kzoo.lazy import lazy_import
+from kzoo.blocks import separable_norm_act
+from kzoo.layers import conv_norm_act, dropout, scope, tap
 from kzoo.models.resnet import BANBURY_2021
 from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
-
-keras = lazy_import("keras")
 
 ZHANG_2017 = Paper(
     "Zhang, Suda, Lai, Chandra",
@@ -21,17 +19,6 @@ ZHANG_2017 = Paper(
 # 10 MFCCs of 1 second, in windows of 40 milliseconds every 20; ten words, silence and unknown
 HELLO_EDGE = Reference((49, 10, 1), 12, TENSORFLOW._replace(bn_momentum=0.96))
 MLPERF_TINY = Reference((49, 10, 1), 12, TENSORFLOW)
-
-
-def unscaled_norm(x, *, center: bool = True):
-    """Normalise each channel over the batch without a learnt scale, and without a learnt offset unless `center`."""
-    return keras.layers.BatchNormalization(
-        momentum=_dialect.get().bn_momentum,
-        epsilon=_dialect.get().bn_epsilon,
-        scale=False,
-        center=center,
-        name=address("norm"),
-    )(x)
 
 
 # With f filters and n separable blocks, all convolutions with biases: 40*f + f, n*(9*f + f + f*f + f), 12*f + 12. The
@@ -90,19 +77,12 @@ class DSCNN:
     dropout: float = 0.0
 
     def __call__(self, x):
-        rank = x.ndim - 2
+        options = {"use_bias": True, "scale": self.norm_scale}
         with scope("stem"):
-            x = self.norm_act(conv(x, self.width, self.stem_kernel[:rank], stride=self.stem_stride[:rank]))
+            x = conv_norm_act(x, self.width, self.stem_kernel, stride=self.stem_stride, **options)
         x = tap(dropout(x, self.stem_dropout), "stem")
         for stage, stride in enumerate(self.strides, start=1):
             with scope(f"stage{stage}"):
-                x = self.separable(x, stride)
+                x = separable_norm_act(x, self.width, self.kernel, stride=stride, **options)
             x = tap(x, f"stage{stage}")
         return dropout(x, self.dropout)
-
-    def separable(self, x, stride: int):
-        x = self.norm_act(depthwise_conv(x, self.kernel, stride=stride))
-        return self.norm_act(conv(x, self.width, 1))
-
-    def norm_act(self, x):
-        return act(batch_norm(x) if self.norm_scale else unscaled_norm(x))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.layers import act, address, batch_norm, conv, depthwise_conv, depthwise_precision, ranked, scope, tap
+from kzoo.blocks import separable_conv
+from kzoo.layers import act, address, batch_norm, conv, depthwise_precision, extents, ranked, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
@@ -67,12 +68,6 @@ def pattern_conv(x, pattern: Sequence[float], axis: int, depthwise: bool):
     return ranked("DepthwiseConv", x)(kernel, depthwise_initializer=initializer, **options)(x)
 
 
-def separable_conv(x, filters: int, kernel: int, dilation: int = 1):
-    """Convolve each channel on its own, then mix the channels; no bias."""
-    x = depthwise_conv(x, kernel, dilation=dilation, use_bias=False)
-    return conv(x, filters, 1, use_bias=False)
-
-
 # The counts are aeon's: 10,672 and 16,444 with the statistics of the normalisations (354 and 524) and with the
 # fixed patterns (438 for every channel).
 @register_model("lite", FAWAZ_2023, 9_880, GUNPOINT)
@@ -114,7 +109,7 @@ class LITE:
         x = tap(x, "stage1")
         for stage, kernel, dilation in ((2, self.kernel // 2, 2), (3, self.kernel // 4, 4)):
             with scope(f"stage{stage}"):
-                x = act(batch_norm(separable_conv(x, self.filters, kernel, dilation)))
+                x = act(batch_norm(separable_conv(x, self.filters, kernel, dilation=dilation)))
             x = tap(x, f"stage{stage}")
         return x
 
@@ -132,7 +127,7 @@ class LITE:
         rises = [rising(length) for length in self.patterns]
         falls = [falling(length) for length in self.patterns]
         peaks = [peak(length) for length in self.patterns if length % 4 == 0]
-        axes = range(x.ndim - 2)
+        axes = range(len(extents(x)))
         return [
             act(pattern_conv(x, pattern, axis, self.separable)) for axis in axes for pattern in (*rises, *falls, *peaks)
         ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, batch_norm, conv, conv_norm_act, depthwise_conv, dropout, scope, tap
+from kzoo.blocks import separable_conv
+from kzoo.layers import act, batch_norm, conv_norm_act, dropout, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.registry import PYTORCH, Paper, Reference, register_model
 
@@ -79,5 +80,4 @@ class MatchboxNet:
 
 def separable(x, filters: int, kernel: int, dilation: int = 1):
     """Convolve each channel on its own, mix the channels at each position, normalise."""
-    x = depthwise_conv(x, kernel, dilation=dilation, use_bias=False)
-    return batch_norm(conv(x, filters, 1, use_bias=False))
+    return batch_norm(separable_conv(x, filters, kernel, dilation=dilation))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.layers import act, batch_norm, conv, scope, tap
+from kzoo.layers import act, batch_norm, conv, extents, per_axis, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.registry import PYTORCH, Paper, register_model
@@ -44,18 +45,16 @@ class OmniScaleCNN:
 
     def __call__(self, x):
         kernels = one_and_primes(self.largest_kernel(x))
-        last = len(kernels) * self.affordable_filters(x.ndim - 2, 1, kernels, self.budgets[0])
+        weights = sum(math.prod(per_axis(x, kernel)) for kernel in kernels)  # of one filter per size, on one channel
+        last = len(kernels) * max(1, self.budgets[0] // weights)
         for stage, budget in enumerate(self.budgets, start=1):
-            filters = self.affordable_filters(x.ndim - 2, x.shape[-1], kernels, budget)
+            filters = max(1, budget // (x.shape[-1] * weights))
             x = self.layer(x, f"stage{stage}", filters, kernels)
         return self.layer(x, f"stage{len(self.budgets) + 1}", last, [1, 2])
 
     def largest_kernel(self, x) -> int:
-        quarters = [size // 4 for size in x.shape[1:-1] if size is not None]
+        quarters = [size // 4 for size in extents(x) if size is not None]
         return max(1, min([self.max_kernel, *quarters]))
-
-    def affordable_filters(self, rank: int, channels: int, kernels: Sequence[int], budget: int) -> int:
-        return max(1, budget // (channels * sum(kernel**rank for kernel in kernels)))
 
     def layer(self, x, name: str, filters: int, kernels: Sequence[int]):
         with scope(name):

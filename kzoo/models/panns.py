@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from kzoo.layers import (
@@ -32,32 +33,30 @@ AUDIO_SET = Reference((1001, 64, 1), 527)
 
 
 def band_norm(x):
-    """Normalise each band, the last spatial axis of a spectrogram or the channels of a signal, over batch and time.
+    """Normalise each channel of each band over batch and time; bands are the columns of a spectrogram.
 
     Raises:
         ValueError: if the number of bands is unknown.
     """
-    if x.ndim == 3:
-        return batch_norm(x)
-    if x.shape[2] is None:
+    if None in x.shape[2:]:
         raise ValueError(f"each frequency band is normalised on its own: their number must be known, got {x.shape[1:]}")
-    return keras.ops.swapaxes(batch_norm(keras.ops.swapaxes(x, 2, 3)), 2, 3)
+    merged = keras.layers.Reshape((-1, math.prod(x.shape[2:])))(x)
+    return keras.layers.Reshape((-1, *x.shape[2:]))(batch_norm(merged))
 
 
 # The counts are those of the authors' implementation (qiuqiangkong/audioset_tagging_cnn) less the frozen weights that
 # compute the spectrogram, 1,083,456.
-@register_model("cnn6", KONG_2020, 4_837_455, AUDIO_SET, task="tagging", depths=(1, 1, 1, 1), kernel=5, units=512)
-@register_model("cnn10", KONG_2020, 5_219_279, AUDIO_SET, task="tagging", depths=(2, 2, 2, 2), units=512)
-@register_model(
-    "cnn14", KONG_2020, 80_753_615, AUDIO_SET, task="tagging", depths=(2, 2, 2, 2, 2, 2), units=2048, last_pool=False
-)
+@register_model("cnn6", KONG_2020, 4_837_455, AUDIO_SET, depths=(1, 1, 1, 1), kernel=5, units=512)
+@register_model("cnn10", KONG_2020, 5_219_279, AUDIO_SET, depths=(2, 2, 2, 2), units=512)
+@register_model("cnn14", KONG_2020, 80_753_615, AUDIO_SET, depths=(2, 2, 2, 2, 2, 2), units=2048, last_pool=False)
 @dataclass(frozen=True)
 class PANN:
     """Stages of convolutions that double in width, each averaged over 2, then one fully connected layer.
 
     Maps a spectrogram `(batch, time, frequency, 1)`, or as a signal `(batch, time, bands)`, to a vector of `units`
-    values. The output of stage n is named `stage<n>`. The reference also masks stripes of the spectrogram and mixes
-    clips in training; that is left to the data.
+    values. The output of stage n is named `stage<n>`. The published networks were trained for tagging: each of their
+    logits says by a sigmoid of its own whether a sound occurs. The reference also masks stripes of the spectrogram and
+    mixes clips in training; that is left to the data.
 
     Args:
         depths: number of convolutions in each stage.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, avg_pool, conv, scope, tap
+from kzoo.layers import act, avg_pool, batch_norm, conv, scope, tap
 from kzoo.lazy import lazy_import
-from kzoo.models.ds_cnn import unscaled_norm
 from kzoo.registry import Paper, Reference, register_model
 
 keras = lazy_import("keras")
@@ -53,7 +52,7 @@ class ResKWS:
         with scope("stem"):
             x = self.conv_act(x, 1)
             if self.pool:
-                x = avg_pool(x, self.pool[: x.ndim - 2], padding="valid")
+                x = avg_pool(x, self.pool, padding="valid")
         total = x
         for layer in range(self.depth):
             stage = layer // 2 + 1
@@ -61,7 +60,7 @@ class ResKWS:
                 x = self.conv_act(x, 2 ** (layer // 3) if self.dilated else 1)
                 if layer % 2:
                     x = total = keras.layers.add([x, total])
-                x = unscaled_norm(x, center=False)
+                x = batch_norm(x, scale=False, center=False)
             if layer % 2 or layer == self.depth - 1:
                 x = tap(x, f"stage{stage}")
         return x

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kzoo.blocks import squeeze_excite
 from kzoo.layers import act, avg_pool, conv, conv_norm_act, max_pool, scope, subsample, tap
 from kzoo.lazy import lazy_import
+from kzoo.naming import Rule
 from kzoo.registry import CIFAR10, TENSORFLOW, Paper, lookup, register_model
 
 keras = lazy_import("keras")
@@ -81,6 +82,28 @@ SHORTCUTS = {"projection": projection, "pooled": pooled_projection, "plain": pla
 
 SMALL = {"block": "basic", "width": 16, "stem": "conv3"}  # the paper's networks for 32 x 32 pixels
 MLPERF_TINY = CIFAR10._replace(dialect=TENSORFLOW)
+
+
+REFERENCE_NAMES = (
+    # The deep stem is a sequence named conv1, but for its last normalisation.
+    Rule(r"^stem\.conv1$", "conv1.0", where=r"^conv1\.0\."),
+    Rule(r"^stem\.norm1$", "conv1.1", where=r"^conv1\.0\."),
+    Rule(r"^stem\.conv2$", "conv1.3"),
+    Rule(r"^stem\.norm2$", "conv1.4"),
+    Rule(r"^stem\.conv3$", "conv1.6"),
+    Rule(r"^stem\.norm3$", "bn1"),
+    Rule(r"^stem\.", ""),
+    Rule(r"^stage(\d+)\.block(\d+)", r"layer\1.\2"),
+    # ResNet-D's shortcut begins with the pooling.
+    Rule(r"\.shortcut\.conv1$", ".downsample.1", where=r"\.downsample\.2\."),
+    Rule(r"\.shortcut\.norm1$", ".downsample.2", where=r"\.downsample\.2\."),
+    Rule(r"\.shortcut\.conv1$", ".downsample.0"),
+    Rule(r"\.shortcut\.norm1$", ".downsample.1"),
+    Rule(r"norm(\d)$", r"bn\1"),
+    Rule(r"\.se\.conv", ".se.fc"),
+    Rule(r"^logits$", "linear", where=r"^linear\."),  # the networks for CIFAR
+    Rule(r"^logits$", "fc"),
+)
 
 
 # name, paper, trainable parameters at the reference input, hyperparameters

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from kzoo.layers import act, batch_norm, conv, dropout, max_pool, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.models.resnet import ZAGORUYKO_2016
+from kzoo.naming import Rule, from_zero
 from kzoo.registry import CIFAR10, Paper, lookup, register_model
 
 keras = lazy_import("keras")
@@ -19,6 +20,15 @@ STEMS = {
     "conv7": lambda x, width: max_pool(conv(x, width, 7, stride=2, use_bias=False), 3, stride=2),
     "conv3": lambda x, width: conv(x, width, 3, use_bias=False),
 }
+
+
+REFERENCE_NAMES = (
+    Rule(r"^stem\.conv1$", "stem.conv"),
+    Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.blocks.{}")),
+    Rule(r"\.shortcut\.conv1$", ".downsample.conv"),
+    Rule(r"^head\.norm1$", "norm"),
+    Rule(r"^logits$", "head.fc"),
+)
 
 
 @register_model("resnetv2_50", HE_2016B, 25_549_352, depths=(3, 4, 6, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import avg_pool, conv, flatten, scope, tap
+from kzoo.layers import avg_pool, conv, extents, flatten, scope, tap
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.registry import Paper, register_model
 
@@ -51,5 +51,5 @@ class TimeCNN:
         return flatten(x)
 
     def padding(self, x) -> str:
-        short = any(size is not None and size < self.padded_below for size in x.shape[1:-1])
+        short = any(size is not None and size < self.padded_below for size in extents(x))
         return "same" if short else "valid"

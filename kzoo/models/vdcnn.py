@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, check_fits, conv, conv_norm_act, dense, dropout, flatten, max_pool, scope, tap
+from kzoo.blocks import dense_layers
+from kzoo.layers import act, check_fits, conv, conv_norm_act, flatten, max_pool, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.registry import Paper, Reference, register_model
 
@@ -85,7 +86,8 @@ class VDCNN:
                 with scope(f"stage{stage}.block{block}"):
                     x = self.block(x, self.width * 2 ** (stage - 1))
             x = tap(x, f"stage{stage}")
-        return self.head(flatten(k_max_pool(x, self.k)))
+        with scope("head"):
+            return dense_layers(flatten(k_max_pool(x, self.k)), self.dense_units, self.dropout)
 
     def block(self, x, filters: int):
         y = conv_norm_act(x, filters, self.kernel, use_bias=True)
@@ -95,9 +97,3 @@ class VDCNN:
                 x = x if x.shape[-1] == filters else conv_norm_act(x, filters, 1, activation=None)
             y = keras.layers.add([y, x])
         return act(y)
-
-    def head(self, x):
-        with scope("head"):
-            for units in self.dense_units:
-                x = dropout(dense(x, units, "relu"), self.dropout)
-        return x

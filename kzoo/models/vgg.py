@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.layers import act, adaptive_avg_pool, batch_norm, conv, dense, dropout, flatten, max_pool, scope, tap
+from kzoo.blocks import dense_layers
+from kzoo.layers import act, adaptive_avg_pool, batch_norm, conv, flatten, max_pool, scope, tap
+from kzoo.naming import Rule
 from kzoo.registry import Paper, register_model
 
 SIMONYAN_2014 = Paper(
@@ -12,6 +16,26 @@ SIMONYAN_2014 = Paper(
     2014,
     "Very Deep Convolutional Networks for Large-Scale Image Recognition",
     "https://arxiv.org/abs/1409.1556",
+)
+
+
+def place_in_sequence(match: re.Match, layers: Sequence[str]) -> str:
+    """VGG's `features`: one sequence that counts activations and poolings too, which have no weights."""
+    before = layers[: layers.index(match[0])]
+    activations = sum(".conv" in layer for layer in before) - (match["kind"] == "norm")
+    poolings = int(match["stage"]) - 1
+    return f"features.{len(before) + activations + poolings}"
+
+
+REFERENCE_NAMES = (
+    Rule(r"^stage(?P<stage>\d+)\.(?P<kind>conv|norm)\d+$", place_in_sequence),
+    # timm
+    Rule(r"^head\.dense(\d)$", r"pre_logits.fc\1", where=r"^pre_logits\."),
+    Rule(r"^logits$", "head.fc", where=r"^head\.fc\."),
+    # torchvision
+    Rule(r"^head\.dense1$", "classifier.0"),
+    Rule(r"^head\.dense2$", "classifier.3"),
+    Rule(r"^logits$", "classifier.6"),
 )
 
 
@@ -57,9 +81,7 @@ class VGG:
             x = tap(x, f"stage{stage}")
         x = flatten(adaptive_avg_pool(x, self.positions))
         with scope("head"):
-            for units in self.dense_units:
-                x = dropout(dense(x, units, "relu"), self.dropout)
-        return x
+            return dense_layers(x, self.dense_units, self.dropout)
 
     def stage(self, x, filters: int, depth: int):
         for _ in range(depth):

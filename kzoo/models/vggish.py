@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kzoo.blocks import dense_layers
 from kzoo.layers import act, conv, dense, flatten, max_pool, scope, tap
 from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
 
@@ -20,13 +21,14 @@ EMBEDDING = Reference((96, 64, 1), 0, TENSORFLOW)  # 64 log-mel bands of 0.96 se
 # The published network (tensorflow/models, research/audioset/vggish) is said to have 72.1 million weights. They are
 # 9*i*f + f a convolution from i to f channels, 4,499,712 in all, and i*u + u a fully connected layer, the first with
 # 6*4*512 inputs: 50,335,744 + 16,781,312 + 524,416.
-@register_model("vggish", HERSHEY_2017, 72_141_184, EMBEDDING, task="tagging")
+@register_model("vggish", HERSHEY_2017, 72_141_184, EMBEDDING)
 @dataclass(frozen=True)
 class VGGish:
     """Four stages of convolutions, each ended by a maximum over 2, then fully connected layers.
 
     Maps a spectrogram of fixed size `(batch, time, frequency, 1)`, or any such feature map, to an embedding of
-    `units` values. The output of stage n is named `stage<n>`.
+    `units` values. The output of stage n is named `stage<n>`. The published network was trained for tagging, to name
+    by one sigmoid each the many labels of a video, and has lost those logits.
 
     Args:
         depths: number of convolutions in each stage.
@@ -51,9 +53,7 @@ class VGGish:
             x = tap(x, f"stage{stage}")
         x = flatten(x)
         with scope("head"):
-            for units in self.dense_units:
-                x = dense(x, units, "relu")
-            return act(dense(x, self.units), self.activation)
+            return dense(dense_layers(x, self.dense_units), self.units, self.activation)
 
     def stage(self, x, filters: int, depth: int):
         for _ in range(depth):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kzoo.blocks import separable_conv
 from kzoo.layers import act, adaptive_avg_pool, conv, conv_norm_act, max_pool, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.models.lite import separable_conv
 from kzoo.registry import PYTORCH, Paper, register_model
 
 keras = lazy_import("keras")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, conv, depthwise_conv, scope, tap
-from kzoo.models.ds_cnn import unscaled_norm
+from kzoo.blocks import separable_norm_act
+from kzoo.layers import conv_norm_act, scope, tap
 from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
 
 PLAKAL_2019 = Paper(
@@ -21,13 +21,14 @@ AUDIO_SET = Reference((96, 64, 1), 521, TENSORFLOW._replace(bn_epsilon=1e-4))
 
 # The release says 3.7 million weights. A block from i to f channels has 9*i + i + i*f + f, offsets included and no
 # scales; the stem 9*32 + 32, the logits 1024*521 + 521.
-@register_model("yamnet", PLAKAL_2019, 3_729_481, AUDIO_SET, task="tagging")
+@register_model("yamnet", PLAKAL_2019, 3_729_481, AUDIO_SET)
 @dataclass(frozen=True)
 class YAMNet:
     """A strided convolution, then depthwise-separable ones; batch normalisation offsets, but does not scale.
 
     Maps a spectrogram `(batch, time, frequency, 1)`, or any feature map, to one whose spatial axes are divided by
-    `2 ** len(depths)`. The output of stage n is named `stage<n>`.
+    `2 ** len(depths)`. The output of stage n is named `stage<n>`. The published network was trained for tagging: each
+    of its logits says by a sigmoid of its own whether a sound occurs.
 
     Args:
         depths: separable blocks in each stage; all stages but the first halve the resolution.
@@ -41,20 +42,11 @@ class YAMNet:
 
     def __call__(self, x):
         with scope("stem"):
-            x = norm_act(conv(x, self.width, self.kernel, stride=2, use_bias=False))
+            x = conv_norm_act(x, self.width, self.kernel, stride=2, scale=False)
         for stage, depth in enumerate(self.depths, start=1):
             for block in range(depth):
                 with scope(f"stage{stage}.block{block}"):
                     stride = 2 if stage > 1 and block == 0 else 1
-                    x = self.separable(x, self.width * 2**stage, stride)
+                    x = separable_norm_act(x, self.width * 2**stage, self.kernel, stride=stride, scale=False)
             x = tap(x, f"stage{stage}")
         return x
-
-    def separable(self, x, filters: int, stride: int):
-        x = norm_act(depthwise_conv(x, self.kernel, stride=stride, use_bias=False))
-        return norm_act(conv(x, filters, 1, use_bias=False))
-
-
-def norm_act(x):
-    """Normalise, then clip at zero."""
-    return act(unscaled_norm(x))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from kzoo.data.frontends import FrontEnd
+from kzoo.data.audio.frontends import FrontEnd
 
 pytestmark = pytest.mark.parity
 
@@ -41,7 +41,7 @@ def test_mel_and_mfcc_are_librosas(wave, window, fft, hop, bands, low, high):
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
 def test_filters_are_librosas(scale):
     librosa = pytest.importorskip("librosa")
-    from kzoo.data.frontends import mel_filters
+    from kzoo.data.audio.frontends import mel_filters
 
     for norm in (None, "slaney"):
         expected = librosa.filters.mel(sr=RATE, n_fft=512, n_mels=40, fmin=20, fmax=7600, htk=scale == "htk", norm=norm)

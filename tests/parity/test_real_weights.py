@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.weights import RULES, load_torch_weights
 
 SHARED = Path(__file__).parents[3] / "shared"
 TEST_SPLIT = SHARED / "data" / "cifar10_test.npz"
@@ -68,10 +67,9 @@ def mlperf_tiny_weights(file) -> dict[str, np.ndarray]:
 
 @pytest.mark.skipif(not RESNET20.exists(), reason="the shared weights are not on this machine")
 def test_resnet20_of_akamaster_gets_9173_of_10000_right(cifar10):
-    safetensors = pytest.importorskip("safetensors.numpy")
     images, labels = cifar10
     model = kzoo.create_model("resnet20", (32, 32, 3), 10)
-    load_torch_weights(model, safetensors.load_file(RESNET20), RULES["resnet"])
+    kzoo.load_weights(model, RESNET20)
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     assert num_correct(model, (images / 255 - mean) / std, labels) == 9173
 

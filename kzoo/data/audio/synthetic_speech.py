@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.data.frontends import resampled
+from kzoo.data.audio.frontends import resampled
 from kzoo.lazy import lazy_import
 
 np = lazy_import("numpy")
@@ -76,7 +76,7 @@ def speak(utterances: list[Utterance], sample_rate: int) -> list[np.ndarray]:
     Raises:
         ValueError: if eSpeak NG fails, in its own words.
     """
-    command = [sys.executable, "-m", "kzoo.data.synthetic_speech"]
+    command = [sys.executable, "-c", "from kzoo.data.audio.synthetic_speech import main; main()"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     result = subprocess.run(
         command, input=json.dumps(utterances).encode(), capture_output=True, env=environment, check=False

@@ -1,10 +1,11 @@
-"""Random changes of whole raw batches, drawn from a seed alone: the same seed gives the same batch."""
+"""Random changes of whole batches of raw images, drawn from a seed alone: the same seed gives the same batch."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+from kzoo.data.random import fold, uniform
 from kzoo.lazy import lazy_import
 
 tf = lazy_import("tensorflow")
@@ -65,16 +66,6 @@ class ImageAugment:
         cos, sin = tf.cos(angle), tf.sin(angle)
         matrix = tf.stack([cos * mirror, -sin, sin * mirror, cos], axis=1)
         return affine(images, matrix, right, down, "BILINEAR" if self.rotation else "NEAREST")
-
-
-def fold(seed, number: int):
-    """Return a new seed for another purpose."""
-    return tf.random.experimental.stateless_fold_in(seed, number)
-
-
-def uniform(count, seed):
-    """Draw `count` numbers between -1 and 1."""
-    return tf.random.stateless_uniform([count], seed, -1.0, 1.0)
 
 
 def affine(images, matrix, right, down, interpolation: str = "BILINEAR"):

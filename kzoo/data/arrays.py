@@ -1,0 +1,39 @@
+"""Many examples stacked in one array, in memory or in a temporary file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from tempfile import TemporaryFile
+
+from kzoo.lazy import lazy_import
+
+np = lazy_import("numpy")
+rich_progress = lazy_import("rich.progress")
+
+MEMORY_LIMIT = 4 * 2**30  # bytes; a larger split is kept in a temporary file
+
+
+def collect(images: Iterable[np.ndarray], count: int, what: str) -> np.ndarray:
+    """Stack images of one shape into an array, in memory or, if large, mapped from a temporary file.
+
+    Raises:
+        ValueError: if the images differ in size.
+    """
+    stack = None
+    for place, image in enumerate(rich_progress.track(images, what, count, transient=True)):
+        if stack is None:
+            stack = allocate((count, *image.shape), image.dtype)
+        if image.shape != stack.shape[1:]:
+            raise ValueError(
+                f"the images differ in size (the first is {stack.shape[1:]}, number {place + 1} is {image.shape}); "
+                "give image_size"
+            )
+        stack[place] = image
+    return stack
+
+
+def allocate(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """Return an empty array; one above `MEMORY_LIMIT` is a file that vanishes with the process."""
+    if np.prod(shape, dtype="int64") * np.dtype(dtype).itemsize <= MEMORY_LIMIT:
+        return np.empty(shape, dtype)
+    return np.memmap(TemporaryFile(), dtype, "w+", shape=shape)

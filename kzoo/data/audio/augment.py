@@ -1,0 +1,186 @@
+"""Random changes of batches of raw waveforms and of their spectrograms, drawn from a seed alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from kzoo.data.audio import frontends
+from kzoo.data.audio.files import SUFFIXES, read_audio, remark, to_int16
+from kzoo.data.audio.frontends import resampled
+from kzoo.data.audio.preprocess import AudioPreprocess
+from kzoo.data.folders import files_of_kind, read_each
+from kzoo.data.random import fold, uniform
+from kzoo.lazy import lazy_import
+
+np = lazy_import("numpy")
+tf = lazy_import("tensorflow")
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """Recordings of noise, each at least as long as a clip.
+
+    Args:
+        samples: all of them, one after another, 16-bit of shape (n,).
+        lengths: of each.
+    """
+
+    samples: np.ndarray
+    lengths: tuple[int, ...]
+
+    def pieces(self, count, length: int, seed):
+        """Return random pieces (count, length), float32; none goes across from one recording to the next."""
+        places = np.array(self.lengths, "int64") - length + 1  # where a piece may begin in each
+        ends = np.cumsum(places)
+        share = tf.cast(uniform(count, seed) + 1, tf.float64) / 2
+        number = tf.minimum(tf.cast(share * ends[-1], tf.int64), ends[-1] - 1)
+        recording = tf.searchsorted(tf.constant(ends), number, side="right")
+        start = number + tf.gather(np.cumsum(self.lengths) - self.lengths - ends + places, recording)
+        with tf.init_scope():  # outside the graph, which is not for large constants
+            samples = tf.constant(self.samples)
+        return tf.cast(tf.gather(samples, start[:, None] + tf.range(length, dtype=tf.int64)[None]), tf.float32)
+
+
+def read_background(path: Path, preprocess: AudioPreprocess) -> Background:
+    """Read a folder, .zip file or file of noise; a recording shorter than a clip is repeated.
+
+    Raises:
+        ValueError: if it holds no audio, or naming every broken file.
+    """
+    alone = path.is_file() and not zipfile.is_zipfile(path)
+    files = [path] if alone else [file for _, file in files_of_kind(str(path), SUFFIXES, "audio files")]
+    sounds = list(read_each(read_audio, files))
+    remark(sounds, preprocess.sample_rate)
+    waves = [to_int16(resampled(sound.wave, sound.sample_rate, preprocess.sample_rate)) for sound in sounds]
+    waves = [np.resize(wave, max(len(wave), preprocess.samples)) for wave in waves]
+    return Background(np.concatenate(waves), tuple(map(len, waves)))
+
+
+@dataclass(frozen=True)
+class AudioAugment:
+    """Shift, play faster or slower, change the loudness, add noise, and hide parts of the spectrogram (SpecAugment).
+
+    Everything is drawn for each recording of a batch on its own, from the seed alone.
+
+    Args:
+        shift: up to such a share of the clip earlier or later; silence comes in.
+        speed: up to such a share faster or slower (and higher or lower).
+        gain: up to such a share quieter.
+        noise: up to such a share of the recording's amplitude of white noise; 0.1 is 20 dB below it.
+        background: a folder, .zip file or file of recorded noise, as `_background_noise_` of Speech Commands; random
+            pieces of it are mixed in. `load_dataset` reads it, at the training's sample rate.
+        background_snr: the least and the greatest signal-to-noise ratio of that, in decibels over the whole clip; 0 is
+            as loud as the recording, and silence stays silence.
+        time_mask: frames hidden at most, of the spectrogram (Park et al., 2019, https://arxiv.org/abs/1904.08779).
+        band_mask: bands hidden at most, likewise.
+        masks: how many masks of each kind.
+
+    Raises:
+        ValueError: for a value out of its range, or a background that is not there.
+    """
+
+    shift: float = 0.0
+    speed: float = 0.0
+    gain: float = 0.0
+    noise: float = 0.0
+    background: str | Path | Background | None = None
+    background_snr: tuple[float, float] = (0.0, 20.0)
+    time_mask: int = 0
+    band_mask: int = 0
+    masks: int = 1
+
+    def __post_init__(self):
+        ranges = {"shift": 1, "speed": 0.5, "gain": 1, "noise": 10, "time_mask": 10000, "band_mask": 1000, "masks": 20}
+        for name, highest in ranges.items():
+            if not 0 <= getattr(self, name) <= highest:
+                raise ValueError(f"augment.{name} must lie between 0 and {highest}, got {getattr(self, name)}")
+        self.check_background()
+
+    def check_background(self) -> None:
+        """Raise a ValueError for a ratio that is no range, or a path to nothing."""
+        snr = self.background_snr
+        if not isinstance(snr, (list, tuple)) or len(snr) != 2 or not -100 <= snr[0] <= snr[1] <= 100:
+            raise ValueError(f"augment.background_snr must be [least, greatest] in decibels, got {snr!r}")
+        if self.unread and not Path(self.background).expanduser().exists():
+            raise ValueError(f"augment.background: there is no file or folder {self.background}")
+
+    @property
+    def unread(self) -> bool:
+        """Whether the background is still a path."""
+        return isinstance(self.background, (str, Path))
+
+    def prepared(self, preprocess: AudioPreprocess) -> AudioAugment:
+        """Return this with the background read, at the sample rate and for the clips of a training.
+
+        Raises:
+            ValueError: if it holds no audio, or broken files (each by name).
+        """
+        if not self.unread:
+            return self
+        return dataclasses.replace(self, background=read_background(Path(self.background).expanduser(), preprocess))
+
+    def __call__(self, waves, seed):
+        """Return a changed batch (batch, samples), float32 in the raw range.
+
+        Args:
+            waves: raw recordings, 16-bit or float.
+            seed: integer tensor of shape (2,).
+        """
+        waves = tf.cast(waves, tf.float32)
+        count = tf.shape(waves)[0]
+        if self.shift or self.speed:
+            shift = uniform(count, fold(seed, 1)) * self.shift * waves.shape[1]
+            waves = frontends.move_in_time(waves, shift, 1 + uniform(count, fold(seed, 2)) * self.speed)
+        if self.noise:
+            noise = tf.random.stateless_normal(tf.shape(waves), fold(seed, 3))
+            waves = frontends.add_noise(waves, noise, self.noise * tf.abs(uniform(count, fold(seed, 4))))
+        if self.background is not None:
+            waves = self.with_background(waves, fold(seed, 6))
+        if self.gain:
+            waves = waves * (1 - self.gain * tf.abs(uniform(count, fold(seed, 5))))[:, None]
+        return waves
+
+    def with_background(self, waves, seed):
+        """Mix a random piece of the background into each recording, at a random signal-to-noise ratio."""
+        if self.unread:
+            raise ValueError("augment.background is not read yet; use what prepared(preprocess) returns")
+        count = tf.shape(waves)[0]
+        low, high = self.background_snr
+        decibels = low + (high - low) * (uniform(count, fold(seed, 1)) + 1) / 2
+        pieces = self.background.pieces(count, waves.shape[1], fold(seed, 2))
+        return frontends.add_noise(waves, pieces, tf.pow(10.0, -decibels / 20))
+
+    def features(self, batch, seed, preprocess: AudioPreprocess):
+        """Return prepared features with some frames and some bands set to 0, the mean where normalised by the set.
+
+        Args:
+            batch: what `preprocess` returned.
+            seed: integer tensor of shape (2,).
+            preprocess: tells which axis is time.
+
+        Raises:
+            ValueError: if masks are asked for of a waveform.
+        """
+        if not (self.masks and (self.time_mask or self.band_mask)):
+            return batch
+        if preprocess.feature == "waveform":
+            raise ValueError("augment.time_mask and band_mask are for spectrograms; the feature is 'waveform'")
+        time = 2 if preprocess.layout == "frequency_time" else 1
+        for number in range(self.masks):
+            batch = mask_somewhere(batch, time, self.time_mask, fold(seed, 10 + 2 * number))
+            batch = mask_somewhere(batch, 3 - time, self.band_mask, fold(seed, 11 + 2 * number))
+        return batch
+
+
+def mask_somewhere(batch, axis: int, longest: int, seed):
+    """Hide 0 to `longest` places on one axis of each example, anywhere."""
+    if not longest:
+        return batch
+    count, width = tf.shape(batch)[0], batch.shape[axis]
+    share = (uniform(count, fold(seed, 1)) + 1) / 2
+    length = tf.floor(share * (min(longest, width) + 1))
+    start = tf.floor((uniform(count, fold(seed, 2)) + 1) / 2 * (width - length + 1))
+    return frontends.mask_bands(batch, axis, width, tf.cast(start, tf.int32), tf.cast(length, tf.int32))

@@ -1,0 +1,227 @@
+"""Audio sets by name: synthetic speech, and through tensorflow-datasets."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import itertools
+from collections.abc import Iterator, Sequence
+
+from kzoo.data.arrays import collect
+from kzoo.data.audio.files import FULL_SCALE, Recordings, clip_samples, cut_or_pad, to_int16
+from kzoo.data.audio.speech_commands import (
+    DIGITS,
+    OTHER_WORDS,
+    SILENCE,
+    UNKNOWN,
+    class_names_of,
+    commands_archive,
+    read_archive,
+)
+from kzoo.data.audio.synthetic_speech import draw_utterances, place_in_clips, speak
+from kzoo.data.splits import RawData, register_dataset
+from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
+from kzoo.lazy import lazy_import
+
+np = lazy_import("numpy")
+tfds = lazy_import("tensorflow_datasets")
+
+
+@register_dataset("spoken_digits_synthetic", "audio", "spoken by eSpeak NG (GPL-3.0, a pip package)")
+def spoken_digits_synthetic(
+    *,
+    sample_rate: int = 8000,
+    seconds: float = 1.0,
+    per_class: int = 100,
+    voice_seed: int = 0,
+) -> RawData:
+    """Spoken digits in English, 87 synthetic voices, 10 classes; needs no download.
+
+    The voices of the train, validation and test split are different ones.
+
+    Args:
+        sample_rate: samples per second.
+        seconds: length of a clip.
+        per_class: recordings of each digit to train on; a fifth of it to validate, and two fifths to test.
+        voice_seed: of the choice of voice, accent, rate, pitch, loudness and noise.
+
+    Raises:
+        ValueError: if the package espeakng-loader is not installed.
+    """
+    return spoken(DIGITS, DIGITS, sample_rate, seconds, per_class, voice_seed)
+
+
+@register_dataset("spoken_commands_synthetic", "audio", "spoken by eSpeak NG (GPL-3.0, a pip package)")
+def spoken_commands_synthetic(
+    *,
+    classes: int = 12,
+    sample_rate: int = 16000,
+    seconds: float = 1.0,
+    per_class: int = 100,
+    voice_seed: int = 0,
+) -> RawData:
+    """The words of Speech Commands, 87 synthetic voices, 12 or 35 classes; needs no download.
+
+    Args:
+        classes: 12 (ten commands, silence, and 25 other words as "unknown"), 10 (the commands) or 35 (all words).
+        sample_rate: samples per second.
+        seconds: length of a clip.
+        per_class: recordings of each class to train on; a fifth of it to validate, and two fifths to test.
+        voice_seed: of the choice of voice, accent, rate, pitch, loudness and noise.
+
+    Raises:
+        ValueError: for another number of classes, or if the package espeakng-loader is not installed.
+    """
+    names = class_names_of(classes, (10, 12, 35))
+    return spoken(names, OTHER_WORDS, sample_rate, seconds, per_class, voice_seed)
+
+
+def spoken(
+    class_names: Sequence[str], others: Sequence[str], sample_rate: int, seconds: float, per_class: int, seed: int
+) -> RawData:
+    """Return words spoken by eSpeak NG; the classes `SILENCE` and `UNKNOWN` are noise and the other words."""
+    samples = clip_samples(seconds, sample_rate)
+    if per_class < 5:
+        raise ValueError(f"per_class must be at least 5, got {per_class}")
+    counts = {"train": per_class, "validation": per_class // 5, "test": 2 * per_class // 5}
+
+    def split(name: str, number: int) -> Recordings:
+        rng = np.random.default_rng([seed, number])
+        labels = np.repeat(np.arange(len(class_names), dtype="int32"), counts[name])
+        foreign = itertools.cycle(others)
+        words = [next(foreign) if class_names[label] == UNKNOWN else class_names[label] for label in labels]
+        utterances = draw_utterances(words, name, rng)
+        sounding = [utterance for utterance in utterances if utterance.text != SILENCE]
+        heard = iter(speak(sounding, sample_rate))
+        nothing = np.zeros(1, "float32")
+        waves = [nothing if utterance.text == SILENCE else next(heard) for utterance in utterances]
+        voices = np.array([utterance.voice.split("+")[1] for utterance in utterances])
+        return Recordings(place_in_clips(waves, samples, rng), labels, sample_rate, voices)
+
+    return RawData(*(split(name, number) for number, name in enumerate(counts)), tuple(class_names))
+
+
+@register_dataset("speech_commands", "audio", "P. Warden, Google; CC-BY-4.0")
+def speech_commands(
+    *, classes: int = 12, seconds: float = 1.0, data_dir: str | None = None, download: bool = True
+) -> RawData:
+    """105,829 spoken words, 16 kHz, 12 or 35 classes, with the official splits.
+
+    12 classes are those of tensorflow-datasets: ten commands, silence (pieces of the background noise) and all
+    other words as unknown. 35 classes are all words, from the original archive and its lists of files.
+
+    Args:
+        classes: 12 or 35.
+        seconds: length of a clip.
+        data_dir: folder of prepared sets, as for `tfds:NAME`.
+        download: False never touches the network.
+
+    Raises:
+        ValueError: for another number of classes, or files that are neither here nor to be had.
+    """
+    names = class_names_of(classes, (12, 35))
+    if classes == 12:
+        return audio_from_tfds("speech_commands", seconds=seconds, data_dir=data_dir, download=download)
+    samples = clip_samples(seconds, 16000)
+    return read_archive(commands_archive(data_dir, download), names, samples)
+
+
+@register_dataset("spoken_digit", "audio", "Z. Jackson and others; CC-BY-SA-4.0")
+def spoken_digit(*, seconds: float = 1.0, data_dir: str | None = None, download: bool = True) -> RawData:
+    """2,500 spoken digits of 5 speakers, 8 kHz, 10 classes; the first five takes of each are the test split."""
+    options = {"seconds": seconds, "data_dir": data_dir, "download": download}
+    whole = audio_from_tfds("spoken_digit", speaker="audio/filename", **options)
+    parts = [name.rsplit(".", 1)[0].split("_") for name in whole.train.groups]
+    first = np.array([int(part[-1]) < 5 for part in parts])
+    train = dataclasses.replace(whole.train, groups=np.array([part[1] for part in parts]))
+    return whole._replace(train=train.take(np.flatnonzero(~first)), test=train.take(np.flatnonzero(first)))
+
+
+@register_dataset("gtzan", "audio", "G. Tzanetakis, P. Cook; research")
+def gtzan(*, seconds: float = 30.0, data_dir: str | None = None, download: bool = True) -> RawData:
+    """1,000 pieces of music of 30 seconds, 22.05 kHz, 10 genres; no official split."""
+    return audio_from_tfds("gtzan", seconds=seconds, data_dir=data_dir, download=download)
+
+
+def audio_from_tfds(
+    name: str,
+    *,
+    seconds: float = 1.0,
+    sample_rate: int | None = None,
+    speaker: str = "speaker_id",
+    data_dir: str | None = None,
+    download: bool = True,
+) -> RawData:
+    """Any audio classification set of tensorflow-datasets, by its name there.
+
+    Args:
+        name: e.g. "crema_d".
+        seconds: length of a clip; longer recordings lose their end, shorter ones are followed by silence.
+        sample_rate: of the set, where tensorflow-datasets does not know it.
+        speaker: the feature that says who speaks, where the set has it.
+        data_dir: folder of prepared sets; tensorflow-datasets's own (~/tensorflow_datasets) if not given. Original
+            files that were put into `data_dir/name/` are used in place of a download, after their checksums.
+        download: False never touches the network.
+
+    Raises:
+        ValueError: for an unknown name, a set without recordings and labels, a sample rate that is not known, or
+            files that are neither here nor to be had.
+    """
+    builder = find_builder(name, data_dir)
+    _, audio_key, label_key = input_and_label(builder, "audio")
+    rate = rate_of(builder, audio_key, sample_rate)
+    samples = clip_samples(seconds, rate)
+    if importlib.util.find_spec("pydub") is None and not builder.is_prepared():
+        raise ValueError(f"tensorflow-datasets needs the package pydub to prepare {name}; pip install 'kzoo[audio]'")
+    prepare(builder, download)
+    keys = audio_key, label_key, speaker
+    return official_splits(builder, label_key, lambda split: read_recordings(builder, split, keys, rate, samples))
+
+
+def rate_of(builder: Builder, audio_key: str, sample_rate: int | None) -> int:
+    """Return the sample rate that tensorflow-datasets tells, or else the one given.
+
+    Raises:
+        ValueError: if there is none of the two, or they differ.
+    """
+    known = builder.info.features[audio_key].sample_rate
+    if known is None and sample_rate is None:
+        raise ValueError(f"tensorflow-datasets does not know the sample rate of {builder.name}; give sample_rate")
+    if None not in (known, sample_rate) and known != sample_rate:
+        raise ValueError(f"the recordings of {builder.name} have {known} samples a second, not {sample_rate}")
+    return known or sample_rate
+
+
+def read_recordings(
+    builder: Builder, split: str, keys: tuple[str, str, str], sample_rate: int, samples: int
+) -> Recordings:
+    """Decode one split into arrays, in the set's own order.
+
+    Args:
+        builder: of a prepared set.
+        split: its name.
+        keys: names of the audio, the label and, if there, the speaker among its features.
+        sample_rate: of the recordings.
+        samples: length of a clip.
+    """
+    count = builder.info.splits[split].num_examples
+    audio_key, label_key, speaker = keys
+    labels, people = np.empty(count, "int32"), []
+
+    def clips() -> Iterator[np.ndarray]:
+        for place, example in enumerate(tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))):
+            labels[place] = example[label_key]
+            people.append(example.get(speaker))
+            yield cut_or_pad(mono_16_bit(example[audio_key]), samples)
+
+    inputs = collect(clips(), count, f"reading {builder.name} {split}")
+    names = [person.decode() if isinstance(person, bytes) else str(person) for person in people]
+    return Recordings(inputs, labels, sample_rate, None if None in people else np.array(names))
+
+
+def mono_16_bit(wave: np.ndarray) -> np.ndarray:
+    """Return a recording of tensorflow-datasets, 16-bit numbers or floats up to 1, as one channel of 16 bits."""
+    mono = wave if wave.ndim == 1 else wave.mean(axis=1)
+    if np.issubdtype(wave.dtype, np.floating):
+        return to_int16(mono)
+    return np.clip(np.round(mono), -FULL_SCALE, FULL_SCALE - 1).astype("int16")

@@ -1,0 +1,11 @@
+"""Images: reading files, the step to the model's input, random changes, and the sets."""
+
+from kzoo.data.image import files, sets  # noqa: F401  (register their datasets)
+from kzoo.data.image.augment import ImageAugment
+from kzoo.data.image.preprocess import ImagePreprocess
+from kzoo.data.image.sizes import resized
+from kzoo.data.splits import MODALITIES, Modality
+
+__all__ = ["ImageAugment", "ImagePreprocess", "resized"]
+
+MODALITIES["image"] = Modality(ImagePreprocess, ImageAugment)

@@ -1,0 +1,143 @@
+"""Reading images: single files, class folders, and arrays in .npz files."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from kzoo.data.arrays import collect
+from kzoo.data.folders import File, Row, classes_and_splits, files_of_kind, read_each, rows_by_folder
+from kzoo.data.image.sizes import Size, height_and_width, resized
+from kzoo.data.splits import Examples, RawData, register_dataset
+from kzoo.lazy import lazy_import
+from kzoo.registry import did_you_mean
+
+np = lazy_import("numpy")
+PIL_Image = lazy_import("PIL.Image")
+PIL_ImageOps = lazy_import("PIL.ImageOps")
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
+
+
+def read_image(path: str | File, channels: int) -> np.ndarray:
+    """Read an image file as 8-bit grey (1 channel) or red, green, blue (3 channels), turned upright.
+
+    16-bit values are divided by 257, CMYK and palettes converted, transparency dropped; of an animation the
+    first picture is read.
+
+    Raises:
+        ValueError: if the file is missing, broken or not an image.
+    """
+    try:
+        with PIL_Image.open(readable(path)) as image:
+            image.load()
+            upright = PIL_ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):
+                upright = PIL_Image.fromarray((np.asarray(upright) / 257).round().clip(0, 255).astype("uint8"))
+            array = np.asarray(upright.convert("L" if channels == 1 else "RGB"))
+    except (OSError, SyntaxError, ValueError, PIL_Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    return array.reshape(*array.shape[:2], channels)
+
+
+def readable(path: str | File) -> str | Path | io.BytesIO:
+    """Return what Pillow can open: a path, or the bytes of a file within a .zip file."""
+    return io.BytesIO(path.read_bytes()) if isinstance(path, zipfile.Path) else path
+
+
+def is_grey(path: File) -> bool:
+    """Tell from a file's header whether it holds grey values; a broken file is left for `read_image` to report."""
+    try:
+        with PIL_Image.open(readable(path)) as image:
+            return image.mode in ("1", "L", "LA", "I", "I;16", "I;16B")
+    except (OSError, SyntaxError, ValueError):
+        return True
+
+
+@register_dataset("image_folder:", "image", "your own files")
+def image_folder(path: str, *, image_size: Size | None = None) -> RawData:
+    """PNG, JPEG, BMP or GIF files in one folder per class: PATH/CLASS/*, or PATH/train, validation, test/CLASS/*.
+
+    Args:
+        path: the folder, or a .zip file of it.
+        image_size: (height, width) or one number; needed where the images differ in size.
+
+    Raises:
+        ValueError: for a missing folder, fewer than two classes, no images, or broken files (each by name).
+    """
+    size = height_and_width(image_size)
+    rows = rows_by_folder(path, files_of_kind(path, SUFFIXES, "images"))
+    class_names, splits = classes_and_splits(rows)
+    channels = 1 if all(is_grey(row.file) for row in rows) else 3
+    loaded = {split: read_images(part, class_names, channels, size) for split, part in splits.items()}
+    return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), class_names)
+
+
+def read_images(
+    rows: Sequence[Row], class_names: Sequence[str], channels: int, image_size: tuple[int, int] | None
+) -> Examples:
+    """Read image files in parallel.
+
+    Raises:
+        ValueError: naming every file that cannot be read, or if the images differ in size.
+    """
+    images = read_each(lambda row: resized(read_image(row.file, channels), image_size), rows)
+    labels = np.array([class_names.index(row.label) for row in rows], "int32")
+    return Examples(collect(images, len(rows), "reading images"), labels)
+
+
+@register_dataset("npz:", "image", "your own files")
+def npz(path: str, *, image_size: Size | None = None) -> RawData:
+    """Arrays in an .npz file: x_train, y_train and, if there, x_validation, y_validation, x_test, y_test, class_names.
+
+    One set that is not split may be called x, y or image, label. 8-bit arrays are images, (n, height, width) or
+    (n, height, width, channels); float arrays are feature maps of one or two axes and channels.
+
+    Raises:
+        ValueError: for a missing or broken file, pickled objects (never loaded), or arrays missing.
+    """
+    arrays = read_npz(Path(path).expanduser())
+    size = height_and_width(image_size)
+    names = ("train", "validation", "test")
+    splits = {name: npz_split(arrays, f"x_{name}", f"y_{name}", size) for name in names if f"x_{name}" in arrays}
+    whole = next((pair for pair in (("x", "y"), ("image", "label")) if pair[0] in arrays), None)
+    if "train" not in splits and whole is not None:
+        splits["train"] = npz_split(arrays, *whole, size)
+    if "train" not in splits:
+        raise ValueError(f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; expected x_train and y_train")
+    count = 1 + max(int(split.labels.max(initial=0)) for split in splits.values())
+    class_names = arrays.get("class_names", np.arange(count)).astype(str).tolist()
+    return RawData(splits["train"], splits.get("validation"), splits.get("test"), tuple(class_names))
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file; objects are refused, since reading them would run code."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if "allow_pickle" in str(error):
+            raise ValueError(f"{path} holds pickled objects, which are never loaded; save plain arrays") from error
+        raise ValueError(f"{path} cannot be read as an .npz file: {error}") from error
+
+
+def npz_split(arrays: dict[str, np.ndarray], x: str, y: str, image_size: tuple[int, int] | None) -> Examples:
+    """Return one split of an .npz file with its channel axis, at the size asked for."""
+    if y not in arrays:
+        raise ValueError(f"the .npz file holds {x} but not {y}; {did_you_mean(y, arrays)}")
+    inputs, labels = arrays[x], arrays[y].reshape(-1)
+    if inputs.dtype == "uint8":
+        inputs = resized(inputs[..., None] if inputs.ndim == 3 else inputs, image_size)
+    elif image_size is not None:
+        raise ValueError(f"image_size is for 8-bit images; {x} is {inputs.dtype}")
+    else:
+        inputs = inputs.astype("float32")
+    if inputs.ndim not in (3, 4):
+        raise ValueError(
+            f"{x} has shape {arrays[x].shape}; expected (n, height, width, channels) or (n, length, channels)"
+        )
+    return Examples(inputs, labels)

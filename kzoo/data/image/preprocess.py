@@ -1,0 +1,99 @@
+"""The step from raw images to the model's input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from kzoo.data.image.files import read_image
+from kzoo.data.image.sizes import resize, resized
+from kzoo.data.splits import Examples
+from kzoo.lazy import lazy_import
+
+keras = lazy_import("keras")
+np = lazy_import("numpy")
+
+
+@dataclass(frozen=True)
+class ImagePreprocess:
+    """From raw images, 8-bit of any size, to the model's input: resize, subtract the mean, divide by the deviation.
+
+    Resizing is bilinear with antialiasing and rounds to whole numbers, so that an image resized ahead of a
+    training and one resized when a model is served are the same. Raw input that is not 8-bit is never resized.
+
+    Args:
+        image_size: height and width of the model's input.
+        channels: 1 for grey, 3 for red, green, blue.
+        mean: of each channel over the training split, in raw units (0 to 255 for 8-bit images).
+        std: standard deviation of each channel, likewise.
+        raw_dtype: "uint8" or "float32".
+    """
+
+    image_size: tuple[int, ...]
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    raw_dtype: str = "uint8"
+
+    @classmethod
+    def fit(cls, train: Examples) -> ImagePreprocess:
+        """Take size and statistics from the raw training images, shape (n, *image_size, channels)."""
+        mean, std = statistics(train.inputs)
+        size, channels = train.inputs.shape[1:-1], train.inputs.shape[-1]
+        return cls(tuple(size), channels, mean, std, str(train.inputs.dtype))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the model's input."""
+        return (*self.image_size, self.channels)
+
+    @property
+    def raw_shape(self) -> tuple[int | None, ...]:
+        """Shape of one raw image; None where any size is accepted."""
+        return (None, None, self.channels) if self.raw_dtype == "uint8" else self.input_shape
+
+    def __call__(self, raw):
+        """Prepare a batch of raw images; a tensor of a data pipeline, an array, or a symbolic Keras tensor."""
+        if tuple(raw.shape[1:-1]) != tuple(self.image_size):
+            raw = keras.ops.round(resize(raw, self.image_size))
+        scale = [1 / std for std in self.std]
+        offset = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        return keras.layers.Rescaling(scale, offset, dtype="float32")(raw)
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """Read one image file as a raw image, (height, width, channels) in 8 bits.
+
+        Raises:
+            ValueError: if it is not an image, or the model does not take 8-bit images.
+        """
+        if self.raw_dtype != "uint8":
+            raise ValueError(
+                f"cannot read {path}: this model was trained on {self.raw_dtype} arrays, not on image files"
+            )
+        return read_image(path, self.channels)
+
+    def sized(self, raw: np.ndarray) -> np.ndarray:
+        """Return one raw image at the training's size."""
+        return resized(raw, self.image_size)
+
+    def draw(self, axes, raw: np.ndarray) -> None:
+        """Show one raw example on matplotlib axes."""
+        axes.imshow(raw.squeeze(), cmap="gray") if raw.ndim == 3 else axes.plot(raw)
+        axes.set_axis_off()
+
+
+def statistics(inputs: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel; a constant channel gets deviation 1.
+
+    Sums are taken over a thousand examples at a time, so that nothing is converted to floats as a whole.
+    """
+
+    def average(function):
+        chunks = (inputs[start : start + 1000].astype("float64") for start in range(0, len(inputs), 1000))
+        return (
+            sum(function(chunk).sum(tuple(range(inputs.ndim - 1))) for chunk in chunks) * inputs.shape[-1] / inputs.size
+        )
+
+    mean = average(lambda chunk: chunk)
+    variance = average(lambda chunk: (chunk - mean) ** 2)
+    return tuple(mean.tolist()), tuple(np.where(variance > 0, np.sqrt(variance), 1.0).tolist())

@@ -1,0 +1,254 @@
+"""Reading texts: tables, lines `label text`, class folders."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from kzoo.data.folders import File, classes_and_splits, files_of_kind, read_each, rows_by_folder
+from kzoo.data.folders import Row as FileRow
+from kzoo.data.splits import SPLIT_SEED, Examples, RawData, register_dataset
+from kzoo.lazy import lazy_import
+from kzoo.registry import lookup
+
+model_selection = lazy_import("sklearn.model_selection")
+np = lazy_import("numpy")
+
+
+SUFFIXES = {".txt"}  # of texts in class folders
+
+
+def read_text(path: File, encoding: str) -> str:
+    """Read a whole file, without the byte-order mark that some editors begin it with.
+
+    Raises:
+        ValueError: for a missing file, an unknown encoding, or a byte that has no meaning in it, by its place.
+    """
+    try:
+        content = (path.expanduser() if isinstance(path, Path) else path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return content.decode(encoding).removeprefix("\ufeff")
+    except LookupError as error:
+        raise ValueError(
+            f"unknown encoding {encoding!r}; expected 'utf-8', 'latin-1' or another of Python's"
+        ) from error
+    except UnicodeDecodeError as error:
+        byte, line = content[error.start], content.count(b"\n", 0, error.start) + 1
+        raise ValueError(
+            f"{path} is not {encoding}: byte {error.start} (0x{byte:02x}, line {line}); convert the file, "
+            "or give the encoding it is in, e.g. 'latin-1'"
+        ) from error
+
+
+class Row(NamedTuple):
+    """One example of a file, and the line it begins in, counted from 1."""
+
+    line: int
+    label: str
+    text: str
+
+
+@register_dataset("csv:", "text", "your own files")
+def csv_file(
+    path: str,
+    *,
+    text_column: str = "text",
+    label_column: str = "label",
+    test: str | None = None,
+    fold: Sequence[int] | None = None,
+    encoding: str = "utf-8",
+    quoting: bool = True,
+) -> RawData:
+    """A .csv (commas) or .tsv (tabs) file whose first row names the columns, one of text and one of labels.
+
+    Args:
+        path: the file.
+        text_column: name of the column with the texts.
+        label_column: name of the column with the labels; the classes are those of the training rows, sorted.
+        test: a second file of test rows; held out from the first if not given.
+        fold: (number, folds): hold out that part, counted from 0, of so many of the file as the test split.
+        encoding: of both files.
+        quoting: whether quotation marks enclose texts that hold separators or line ends; False reads them as they are.
+
+    Raises:
+        ValueError: naming file and line, for bytes that are not in the encoding, a missing column, a row with too
+            few or too many columns, a row without a label, or a label that only the test file has.
+    """
+    separator = lookup(f"kind of table, {path},", Path(path).suffix.lower(), {".csv": ",", ".tsv": "\t"})
+
+    def read(file: str) -> list[Row]:
+        return list(
+            table_rows(Path(file), read_text(Path(file), encoding), separator, text_column, label_column, quoting)
+        )
+
+    return from_files(read, path, test, fold)
+
+
+@register_dataset("labelled:", "text", "your own files")
+def labelled(
+    path: str, *, test: str | None = None, fold: Sequence[int] | None = None, encoding: str = "utf-8"
+) -> RawData:
+    """A file of lines `label text`, as TREC and MR are handed around; the label ends at the first space or tab.
+
+    Args:
+        path: the file; its lines end in "\\n" or "\\r\\n", other line separators are part of a text.
+        test: a second file of test lines; held out from the first if not given.
+        fold: (number, folds): hold out that part, counted from 0, of so many of the file as the test split.
+        encoding: of both files.
+
+    Raises:
+        ValueError: naming file and line, for bytes that are not in the encoding, a line without a label, or a
+            label that only the test file has.
+    """
+    return from_files(lambda file: labelled_rows(Path(file), read_text(Path(file), encoding)), path, test, fold)
+
+
+def labelled_rows(path: Path, content: str) -> list[Row]:
+    """Return the examples of lines `label text`; blank lines are passed over."""
+    rows = []
+    for number, line in enumerate(content.split("\n"), start=1):
+        if line[:1].isspace() and line.strip():
+            raise ValueError(f"line {number} of {path} begins with a space; expected a label and then its text")
+        if line.strip():
+            label, *text = line.split(maxsplit=1)
+            rows.append(Row(number, label, text[0].rstrip("\r") if text else ""))
+    return rows
+
+
+def table_rows(
+    path: Path, content: str, separator: str, text_column: str, label_column: str, quoting: bool
+) -> Iterator[Row]:
+    """Yield the examples of a table; blank lines are passed over.
+
+    Raises:
+        ValueError: for a table without the columns, a ragged row, a row without a label, or a quotation without end.
+    """
+    places, header = None, []
+    for number, cells in numbered_cells(path, content, separator, quoting):
+        if places is None:
+            header = [cell.strip() for cell in cells]
+            columns = {cell: place for place, cell in enumerate(header)}
+            places = [lookup(f"column of {path},", name, columns) for name in (text_column, label_column)]
+            continue
+        if len(cells) != len(header):
+            raise ValueError(f"line {number} of {path} has {len(cells)} columns, the header has {len(header)}")
+        text, label = (cells[place] for place in places)
+        if not label.strip():
+            raise ValueError(f"line {number} of {path} has no {label_column}")
+        yield Row(number, label.strip(), text)
+
+
+def numbered_cells(path: Path, content: str, separator: str, quoting: bool) -> Iterator[tuple[int, list[str]]]:
+    """Yield (first line, cells) for each row that is not blank, whatever the length of a cell."""
+    style = csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, quoting=style, strict=True)
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        line = 1
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"the row that begins in line {line} of {path} cannot be read: {error}") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+@register_dataset("text_folder:", "text", "your own files")
+def text_folder(path: str, *, encoding: str = "utf-8") -> RawData:
+    """.txt files of one text each in one folder per class: PATH/CLASS/*, or PATH/train, validation, test/CLASS/*.
+
+    Args:
+        path: the folder, or a .zip file of it.
+        encoding: of all files.
+
+    Raises:
+        ValueError: for a missing folder, fewer than two classes, no texts, or files that are not in the encoding
+            (each by name).
+    """
+    class_names, splits = classes_and_splits(rows_by_folder(path, files_of_kind(path, SUFFIXES, "texts")))
+    loaded = {split: read_texts(part, class_names, encoding) for split, part in splits.items()}
+    return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), class_names)
+
+
+def read_texts(rows: Sequence[FileRow], class_names: Sequence[str], encoding: str) -> Examples:
+    """Read one text per file; warn of empty ones.
+
+    Raises:
+        ValueError: naming every file that cannot be read.
+    """
+    texts = list(read_each(lambda row: read_text(row.file, encoding), rows))
+    empty = [row.file for row, text in zip(rows, texts, strict=True) if not text.strip()]
+    if empty:
+        warnings.warn(f"{len(empty)} of {len(rows)} files hold no text, e.g. {empty[0]}", stacklevel=3)
+    labels = np.array([class_names.index(row.label) for row in rows], "int32")
+    return Examples(np.array(texts, dtype=object), labels)
+
+
+def from_files(read: Callable[[str], list[Row]], path: str, test: str | None, fold: Sequence[int] | None) -> RawData:
+    """Return the splits of a file of training rows and, if given, another of test rows."""
+    if test is not None and fold is not None:
+        raise ValueError("give either test, a file, or fold, a part of the training file; got both")
+    rows = {file: read(file) for file in (path, test) if file is not None}
+    labels = {row.label for row in rows[path]}
+    names = sorted(labels, key=int if all(label.isdecimal() for label in labels) else None)
+    if len(names) < 2:
+        raise ValueError(
+            f"{path} holds {len(rows[path])} examples of {len(names)} classes; expected at least 2 classes"
+        )
+    for file in rows:
+        warn_of_empty_texts(file, rows[file])
+    train = as_examples(path, rows[path], names)
+    if fold is not None:
+        return RawData(*one_fold(train, fold), tuple(names))
+    return RawData(train, None, None if test is None else as_examples(test, rows[test], names), tuple(names))
+
+
+def warn_of_empty_texts(path: str, rows: list[Row]) -> None:
+    """Say how many texts are empty; they are examples like any other, of padding alone."""
+    empty = [row.line for row in rows if not row.text.strip()]
+    if empty:
+        warnings.warn(f"{len(empty)} of {len(rows)} texts of {path} are empty, e.g. in line {empty[0]}", stacklevel=2)
+
+
+def as_examples(path: str, rows: list[Row], names: Sequence[str]) -> Examples:
+    """Return rows as arrays.
+
+    Raises:
+        ValueError: naming the line with a label that is not among `names`.
+    """
+    numbers = {name: number for number, name in enumerate(names)}
+    for row in rows:
+        if row.label not in numbers:
+            known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+            raise ValueError(
+                f"line {row.line} of {path} has label {row.label!r}, which no training example has: {known}"
+            )
+    labels = np.array([numbers[row.label] for row in rows], "int32")
+    return Examples(np.array([row.text for row in rows], dtype=object), labels)
+
+
+def one_fold(examples: Examples, fold: Sequence[int]) -> tuple[Examples, None, Examples]:
+    """Return (train, None, test) with one of several parts of equal size and shares of the classes held out.
+
+    Raises:
+        ValueError: if `fold` is not (number, folds), or a class has fewer examples than there are folds.
+    """
+    if not isinstance(fold, (list, tuple)) or len(fold) != 2 or not all(isinstance(n, int) for n in fold):
+        raise ValueError(f"fold must be (number, folds), e.g. (0, 10), got {fold!r}")
+    number, folds = fold
+    if folds < 2 or not 0 <= number < folds:
+        raise ValueError(f"fold (number, folds) needs 2 or more folds and 0 <= number < folds, got {tuple(fold)}")
+    fewest = int(np.bincount(examples.labels).min())
+    if fewest < folds:
+        raise ValueError(f"cannot make {folds} folds: a class has {fewest} examples")
+    parts = model_selection.StratifiedKFold(folds, shuffle=True, random_state=SPLIT_SEED)
+    train, test = list(parts.split(np.zeros(len(examples)), examples.labels))[number]
+    return examples.take(train), None, examples.take(test)

@@ -1,0 +1,214 @@
+"""The step from strings to token ids, and the vocabulary that it learns."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kzoo.data.splits import Examples
+from kzoo.data.text.files import read_text
+from kzoo.lazy import lazy_import
+from kzoo.registry import lookup
+
+keras = lazy_import("keras")
+np = lazy_import("numpy")
+tf = lazy_import("tensorflow")
+
+# X. Zhang, J. Zhao, Y. LeCun, 2015, section 2.2: 26 letters, 10 digits, 33 other characters, the new line. They count
+# the hyphen twice, and so do we, to have 70; its second place is never used.
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{}\n"
+LONGEST = {"words": 256, "characters": 1014, "bytes": 1024}  # tokens per text where no length is asked for
+LENGTH_UNITS = {"characters": "UTF8_CHAR", "bytes": "BYTE"}
+PADDING, UNKNOWN = 0, 1  # ids before those of the vocabulary
+CHUNK = 1000  # texts that are split at a time when a vocabulary is learned
+
+
+@dataclass(frozen=True)
+class TextPreprocess:
+    """From strings to token ids of one length; what is longer is cut off, what is shorter is followed by zeros.
+
+    Words are in lower case; `, ! ? ( )` and English contractions ("it 's", "do n't") are words of their own, other
+    punctuation separates. Characters are in lower case too. Id 0 is padding, 1 every token that is not in the
+    vocabulary (among characters also the space), then come those of the vocabulary. The ids of bytes are the bytes
+    of UTF-8 themselves. Bytes that are not UTF-8 count as unknown characters, and separate words.
+
+    Args:
+        level: "words", "characters" or "bytes".
+        length: tokens per text.
+        vocabulary: the known words, the most frequent first, or characters; empty for bytes.
+    """
+
+    level: str
+    length: int
+    vocabulary: tuple[str, ...] = ()
+
+    @classmethod
+    def fit(
+        cls,
+        train: Examples,
+        *,
+        level: str = "words",
+        length: int | None = None,
+        max_tokens: int = 20_000,
+        min_count: int = 1,
+    ) -> TextPreprocess:
+        """Learn the vocabulary from the raw training texts, and only from them.
+
+        Args:
+            train: the training split, inputs of shape (n,) of strings.
+            level: "words", "characters" (the 70 of Zhang, Zhao, LeCun, 2015) or "bytes".
+            length: tokens per text; None for those of the longest training text, at most 256 words, 1,014
+                characters or 1,024 bytes.
+            max_tokens: size of the vocabulary of words at most; the most frequent are kept.
+            min_count: how often a word of the vocabulary occurs in the training split at least.
+
+        Raises:
+            ValueError: for an unknown level, a number that is not a positive integer, or no word to learn.
+        """
+        longest = lookup("level", level, LONGEST)
+        for name, value in {"length": length, "max_tokens": max_tokens, "min_count": min_count}.items():
+            if not (value is None and name == "length") and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        if level == "words":
+            counts, most = count_words(train.inputs)
+            vocabulary = most_frequent(counts, max_tokens, min_count)
+        else:
+            vocabulary = tuple(ALPHABET) if level == "characters" else ()
+            most = int(tf.reduce_max(tf.strings.length(train.inputs, LENGTH_UNITS[level])))
+        length = max(1, min(longest, most)) if length is None else length
+        return cls(level, length, vocabulary)
+
+    @property
+    def input_shape(self) -> tuple[int]:
+        """Shape of the model's input: token ids."""
+        return (self.length,)
+
+    @property
+    def raw_shape(self) -> tuple[()]:
+        """Shape of one text: a string has no axes."""
+        return ()
+
+    @property
+    def raw_dtype(self) -> str:
+        """Type of one text."""
+        return "string"
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids that the model can be given."""
+        return 256 if self.level == "bytes" else UNKNOWN + 1 + len(self.vocabulary)
+
+    def __call__(self, raw):
+        """Return the token ids of a batch of strings (batch,), as int32 of shape (batch, length).
+
+        Raises:
+            ValueError: for a symbolic Keras tensor; Keras models take no strings, SavedModels do.
+        """
+        if isinstance(raw, keras.KerasTensor):
+            raise ValueError("a model of text is exported with format 'saved_model'; other formats take no strings")
+        raw = tf.convert_to_tensor(raw, tf.string)
+        if self.level == "bytes":
+            values = tf.io.decode_raw(raw, tf.uint8, fixed_length=self.length)
+            return tf.ensure_shape(tf.cast(values, tf.int32), (None, self.length))
+        tokens = split_words(raw) if self.level == "words" else split_characters(raw, self.length)
+        return tokens.with_flat_values(self.ids(tokens.flat_values)).to_tensor(PADDING, shape=(None, self.length))
+
+    def ids(self, tokens):
+        """Return the ids of a vector of tokens; a binary search, since a table would be state outside the graph."""
+        known, numbers = self.table
+        wanted = fingerprint(tokens)
+        place = tf.minimum(tf.searchsorted(known, wanted), len(known) - 1)
+        return tf.where(tf.gather(known, place) == wanted, tf.gather(numbers, place), UNKNOWN)
+
+    @functools.cached_property
+    def table(self) -> tuple[np.ndarray, np.ndarray]:
+        """The sorted fingerprints of the vocabulary, and the id of each."""
+        with tf.init_scope():  # values, even while a graph is being built
+            known = fingerprint(tf.constant(self.vocabulary)).numpy()
+        order = np.argsort(known, kind="stable")
+        return known[order], (order + UNKNOWN + 1).astype("int32")
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """Return the tokens behind the ids of one text, for people to read; "?" for an unknown one."""
+        if self.level == "bytes":
+            return [chr(number) if 32 <= number < 127 else f"<{number:02x}>" for number in ids if number != PADDING]
+        return [(None, "?", *self.vocabulary)[number] for number in ids if number != PADDING]
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """Read one UTF-8 file as one text.
+
+        Raises:
+            ValueError: if it is missing, not UTF-8 (naming the byte), or holds no text.
+        """
+        text = read_text(Path(path), "utf-8")
+        if not text.strip():
+            raise ValueError(f"{path} holds no text")
+        return np.array(text, dtype=object)
+
+    def sized(self, raw):
+        """Return one text as it is: its length is a matter of tokens."""
+        return raw
+
+    def draw(self, axes, raw) -> None:
+        """Show the beginning of one text on matplotlib axes."""
+        text = raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
+        lines = textwrap.wrap(text[:1000], 24, max_lines=7, placeholder=" ...") or ["(empty)"]
+        axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize=7, parse_math=False)
+        axes.set_axis_off()
+
+
+def fingerprint(tokens):
+    """Return 64-bit fingerprints: two words of a vocabulary of a million share one with probability 1e-7."""
+    return tf.strings.to_hash_bucket_fast(tokens, 2**63 - 1)
+
+
+def split_words(texts):
+    """Return the words of each text, ragged (batch, None)."""
+    texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8", errors="replace")
+    texts = tf.strings.lower(texts, encoding="utf-8")
+    for pattern, replacement in WORDS:
+        texts = tf.strings.regex_replace(texts, pattern, replacement)
+    return tf.strings.split(texts)
+
+
+WORDS = (  # after the idea of the cleaning in Kim's code, but letters and digits of every script are kept
+    ("[\u2019\u02bc]", "'"),
+    (r"[^\p{L}\p{M}\p{N}'(),!?]+", " "),
+    (r"[(),!?]", r" \0 "),
+    (r"n't(\s|$)", r" n't\1"),
+    (r"'(s|m|d|re|ve|ll)(\s|$)", r" '\1\2"),
+)
+
+
+def split_characters(texts, length: int):
+    """Return the first `length` characters of each text, in lower case, ragged (batch, None)."""
+    texts = tf.strings.lower(tf.strings.substr(texts, 0, length, unit="UTF8_CHAR"), encoding="utf-8")
+    return tf.strings.unicode_split(texts, "UTF-8", errors="replace")
+
+
+def count_words(texts: np.ndarray) -> tuple[collections.Counter, int]:
+    """Return how often each word occurs in all texts, and the number of words of the longest text."""
+    counts, longest = collections.Counter(), 0
+    for start in range(0, len(texts), CHUNK):
+        words = split_words(texts[start : start + CHUNK])
+        longest = max(longest, int(tf.reduce_max(words.row_lengths())))
+        different, _, times = tf.unique_with_counts(words.flat_values)
+        counts.update(dict(zip(different.numpy().tolist(), times.numpy().tolist(), strict=True)))
+    return counts, longest
+
+
+def most_frequent(counts: collections.Counter, max_tokens: int, min_count: int) -> tuple[str, ...]:
+    """Return the words that occur often enough, the most frequent first, words of one frequency by the alphabet.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    frequent = sorted((-count, word) for word, count in counts.items() if count >= min_count)
+    if not frequent:
+        most = max(counts.values(), default=0)
+        raise ValueError(f"no word occurs {min_count} times in the training texts; the most frequent occurs {most}")
+    return tuple(word.decode() for _, word in frequent[:max_tokens])

@@ -1,0 +1,11 @@
+"""Time series: reading .ts and UCR files, the step to the model's input, random changes, and the sets."""
+
+from kzoo.data.splits import MODALITIES, Modality
+from kzoo.data.timeseries import files, sets  # noqa: F401  (register their datasets)
+from kzoo.data.timeseries.augment import SeriesAugment
+from kzoo.data.timeseries.files import SeriesExamples
+from kzoo.data.timeseries.preprocess import SeriesPreprocess
+
+__all__ = ["SeriesAugment", "SeriesExamples", "SeriesPreprocess"]
+
+MODALITIES["timeseries"] = Modality(SeriesPreprocess, SeriesAugment)

@@ -1,0 +1,356 @@
+"""Reading time series: .ts and UCR files of many, and single series in files of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from kzoo.data.splits import Examples, RawData, register_dataset
+from kzoo.lazy import lazy_import
+
+np = lazy_import("numpy")
+
+SUFFIXES = (".ts", ".tsv", ".csv", ".txt")
+
+SPLITS = {"train": "_TRAIN", "validation": "_VALIDATION", "test": "_TEST"}
+UNEQUAL = ("resample", "pad")
+
+MISSING = ("", "?", "nan")
+
+
+@dataclass(frozen=True)
+class SeriesExamples(Examples):
+    """Raw series, float32 of shape (n, length, channels), that may have been brought to one length.
+
+    Args:
+        unequal: how they were: "resample" or "pad" (zeros at the end); None if they had one length already.
+    """
+
+    unequal: str | None = None
+
+    def take(self, indices: np.ndarray) -> SeriesExamples:
+        """Return the examples at these places."""
+        return dataclasses.replace(self, inputs=self.inputs[indices], labels=self.labels[indices])
+
+
+class SeriesFile(NamedTuple):
+    """What a file of series holds: each (length, channels) with the number of its line, labels, the classes named."""
+
+    path: Path
+    series: list[np.ndarray]
+    lines: list[int]
+    labels: list[str]
+    class_names: list[str]
+
+
+@register_dataset("series:", "timeseries", "your own files")
+def series_files(path: str, *, unequal: str | None = None, length: int | None = None) -> RawData:
+    """Series in .ts files, or one per row of UCR's .tsv, .csv or .txt files with the label in front.
+
+    The splits are the files that end in _TRAIN, _VALIDATION and _TEST. In a table, NaN at the end of a row fills
+    up a shorter series, as in UCR's archive.
+
+    Args:
+        path: a file (NAME_TRAIN.ts or one that is not split), the same without its ending (DIR/NAME), or a folder
+            that holds one set.
+        unequal: how series of several lengths are brought to one: "resample" (straight lines from step to step) or
+            "pad" (zeros at the end). A model remembers it, and takes series of any length.
+        length: steps that all series are brought to; the longest one's if not given. Alone, it means "resample".
+
+    Raises:
+        ValueError: for missing or broken files (naming file and line), NaN within a series, labels seen in test
+            only, or series of several lengths without `unequal`.
+    """
+    if unequal is not None:
+        check_choice("unequal", unequal, UNEQUAL)
+    if length is not None and not (isinstance(length, int) and length > 0):
+        raise ValueError(f"length must be a positive integer, got {length!r}")
+    files = {split: read_file(file) for split, file in split_files(Path(path).expanduser()).items()}
+    class_names = classes(files)
+    unequal = unequal or (length and "resample")
+    length = length or common_length(list(files.values()), unequal)
+    loaded = {split: examples(file, class_names, length, unequal) for split, file in files.items()}
+    check_channels(files)
+    return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), tuple(class_names))
+
+
+def split_files(path: Path) -> dict[str, Path]:
+    """Return the file of each split."""
+    stem, suffix = (path, None) if path.suffix.lower() not in SUFFIXES else (path.with_suffix(""), path.suffix)
+    if path.is_dir():
+        stem, suffix = stem_in(path)
+    elif suffix is None:
+        suffix = next((s for s in SUFFIXES if Path(f"{stem}_TRAIN{s}").is_file() or Path(f"{stem}{s}").is_file()), None)
+        if suffix is None:
+            raise ValueError(f"there is no file {stem}_TRAIN.ts, nor with {', '.join(SUFFIXES[1:])}")
+    name = re.sub("(?i)_train$", "", stem.name)
+    train = stem.with_name(stem.name + suffix)
+    if name != stem.name or not train.is_file():
+        beside = {split: stem.with_name(f"{name}{end}{suffix}") for split, end in SPLITS.items()}
+        found = {split: file for split, file in beside.items() if file.is_file()}
+        if "train" in found:
+            return found
+    if not train.is_file():
+        raise ValueError(f"there is no file {train}")
+    return {"train": train}
+
+
+def stem_in(folder: Path) -> tuple[Path, str]:
+    """Return the path without its ending, and the ending, of the one training file in a folder."""
+    for suffix in SUFFIXES:
+        found = sorted(folder.glob(f"*_TRAIN{suffix}")) or sorted(folder.glob(f"*{suffix}"))
+        if len(found) > 1:
+            raise ValueError(f"{folder} holds several sets ({found[0].name}, {found[1].name}, ...); name the file")
+        if found:
+            return found[0].with_suffix(""), suffix
+    raise ValueError(f"{folder} holds no series; expected NAME_TRAIN.ts and NAME_TEST.ts, or {', '.join(SUFFIXES[1:])}")
+
+
+def read_file(path: Path) -> SeriesFile:
+    """Read one file of series with their labels."""
+    file = read_ts(path) if path.suffix.lower() == ".ts" else read_table(path)
+    if not file.series:
+        raise ValueError(f"{path} holds no series")
+    if "" in file.labels:
+        raise ValueError(
+            f"{path} has no labels; expected a line '@classLabel true NAME NAME ...' and labels in each row"
+        )
+    return file
+
+
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of a text file, whatever ends them."""
+    try:
+        return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_ts(path: Path) -> SeriesFile:
+    """Read a .ts file: lines with @ that describe the set, @data, then `channel:channel:label` in each line.
+
+    Lines that begin with # or % are comments.
+    """
+    rows = [(number, line.strip()) for number, line in enumerate(read_lines(path), 1)]
+    rows = [(number, line) for number, line in rows if line and line[0] not in "#%"]
+    header = list(itertools.takewhile(lambda row: row[1].startswith("@") and row[1].lower() != "@data", rows))
+    if rows[len(header) : len(header) + 1] == [] or rows[len(header)][1].lower() != "@data":
+        line = rows[len(header)][0] if len(header) < len(rows) else "end"
+        raise ValueError(f"{path}, line {line}: the header is missing or has no end; expected @ lines up to @data")
+    tags = {line.split()[0].lower(): line.split()[1:] for _, line in header}
+    labelled, *class_names = tags.get("@classlabel", ["false"])
+    labelled = labelled.lower() == "true"
+    if tags.get("@timestamps", ["false"])[0].lower() == "true":
+        raise ValueError(f"{path} has time stamps (@timeStamps true), which are not read; expected plain values")
+    if "@classlabel" not in tags:
+        raise ValueError(f"{path}: the header has no line '@classLabel true NAME NAME ...'")
+    file = SeriesFile(path, [], [], [], class_names)
+    for number, line in rows[len(header) + 1 :]:
+        *channels, label = line.split(":") if labelled else [*line.split(":"), ""]
+        if labelled and label.strip() not in class_names:
+            raise ValueError(
+                f"{path}, line {number}: label {label.strip()[:30]!r} is not one of {' '.join(class_names)}"
+            )
+        add(file, number, [numbers(path, number, channel.split(",")) for channel in channels], label.strip())
+    return file
+
+
+def read_table(path: Path) -> SeriesFile:
+    """Read UCR's table, one series of one channel in each row, its label in front; a first line of names is passed."""
+    file = SeriesFile(path, [], [], [], [])
+    for number, line in enumerate(read_lines(path), 1):
+        label, *values = fields(line)
+        if not values and not label:
+            continue
+        if number == 1 and values and not any(is_number(value) for value in values):
+            continue
+        while values and values[-1].lower() in MISSING:
+            values.pop()
+        add(file, number, [numbers(path, number, values)], plain(label))
+    return file
+
+
+def fields(line: str) -> list[str]:
+    """Return the words of a line, divided by tabs, commas, semicolons or blanks."""
+    line = line.strip()
+    divider = next((d for d in ("\t", ",", ";") if d in line), None)
+    return [word.strip().strip('"') for word in line.split(divider)] or [""]
+
+
+def is_number(word: str) -> bool:
+    """Tell whether a word is a number, or stands for a missing one."""
+    try:
+        float(word)
+    except ValueError:
+        return word.lower() in MISSING
+    return True
+
+
+def plain(label: str) -> str:
+    """Return a label with a whole number written plainly: UCR's older files have 1.0000000e+00."""
+    try:
+        return str(int(float(label))) if float(label).is_integer() else label
+    except (ValueError, OverflowError):
+        return label
+
+
+def numbers(path: Path, line: int, words: Sequence[str]) -> np.ndarray:
+    """Return the values of one channel, float32.
+
+    Raises:
+        ValueError: for a value that is missing, not finite or not a number, naming file, line and place.
+    """
+    if not words:
+        raise ValueError(f"{path}, line {line}: a series without values")
+    try:
+        values = np.array(words, dtype="float64")
+    except ValueError:
+        values = np.array([float(word) if is_number(word) and word not in ("", "?") else math.nan for word in words])
+    with np.errstate(over="ignore"):
+        values = values.astype("float32")
+    wrong = np.flatnonzero(~np.isfinite(values))
+    if wrong.size:
+        raise ValueError(
+            f"{path}, line {line}: value {wrong[0] + 1} is {words[wrong[0]].strip()[:30]!r}, expected a finite number; "
+            "fill in missing values first"
+        )
+    return values
+
+
+def add(file: SeriesFile, line: int, channels: list[np.ndarray], label: str) -> None:
+    """Append one series to what was read."""
+    lengths = sorted({len(channel) for channel in channels})
+    if len(lengths) > 1:
+        raise ValueError(f"{file.path}, line {line}: channels of {lengths[0]} and {lengths[-1]} steps in one series")
+    if not channels:
+        raise ValueError(f"{file.path}, line {line}: expected values and a label, with a colon between them")
+    if file.series and len(channels) != file.series[0].shape[1]:
+        raise ValueError(
+            f"{file.path}, line {line}: {len(channels)} channels, but the first series has {file.series[0].shape[1]}"
+        )
+    file.series.append(np.stack(channels, axis=-1))
+    file.lines.append(line)
+    file.labels.append(label)
+
+
+def classes(files: dict[str, SeriesFile]) -> list[str]:
+    """Return the classes in the header's order, or in that of their numbers or names.
+
+    Raises:
+        ValueError: for fewer than two, or a label that no training series has.
+    """
+    train = files["train"]
+    known = train.class_names or sorted(
+        set(train.labels), key=lambda label: (not is_number(label), number_in(label), label)
+    )
+    if len(known) < 2:
+        raise ValueError(f"{train.path} has {len(known)} classes; expected at least 2")
+    for file in files.values():
+        for line, label in zip(file.lines, file.labels, strict=True):
+            if label not in train.labels:
+                raise ValueError(f"{file.path}, line {line}: label {label!r} is in no training series of {train.path}")
+    return known
+
+
+def number_in(label: str) -> float:
+    """Return a label as a number to sort by, 0 if it is none."""
+    return float(label) if is_number(label) and label.lower() not in MISSING else 0.0
+
+
+def common_length(files: list[SeriesFile], unequal: str | None) -> int:
+    """Return the steps of the longest series.
+
+    Raises:
+        ValueError: if they differ and nothing was said about it.
+    """
+    lengths = [len(series) for file in files for series in file.series]
+    shortest, longest = min(lengths), max(lengths)
+    if shortest != longest and unequal is None:
+        raise ValueError(
+            f"the series of {files[0].path} have {shortest} to {longest} steps, but a network needs one length; "
+            "give unequal='resample' or unequal='pad' (and length=N for another length than the longest)"
+        )
+    return longest
+
+
+def examples(file: SeriesFile, class_names: Sequence[str], length: int, unequal: str | None) -> SeriesExamples:
+    """Return the series at one length with the numbers of their classes."""
+    cut = [line for line, series in zip(file.lines, file.series, strict=True) if len(series) > length]
+    if unequal == "pad" and cut:
+        warnings.warn(f"{len(cut)} series of {file.path} are cut to {length} steps, e.g. line {cut[0]}", stacklevel=3)
+    inputs = np.stack([at_length(series, length, unequal) for series in file.series])
+    labels = np.array([class_names.index(label) for label in file.labels], "int32")
+    return SeriesExamples(inputs, labels, unequal)
+
+
+def check_channels(files: dict[str, SeriesFile]) -> None:
+    """Raise a ValueError if the splits differ in channels."""
+    channels = {split: file.series[0].shape[1] for split, file in files.items()}
+    if len(set(channels.values())) > 1:
+        counts = ", ".join(f"{count} in {split}" for split, count in channels.items())
+        raise ValueError(f"the series of {files['train'].path} differ in channels: {counts}")
+
+
+def at_length(series: np.ndarray, length: int, unequal: str | None) -> np.ndarray:
+    """Return one series (any length, channels) with `length` steps, as the model's own step would make it."""
+    if len(series) == length:
+        return series
+    if unequal == "pad":
+        return np.pad(series[:length], ((0, max(0, length - len(series))), (0, 0)))
+    places = np.arange(length) * (len(series) - 1) / max(length - 1, 1)
+    channels = [np.interp(places, np.arange(len(series)), channel) for channel in series.T]
+    return np.stack(channels, axis=-1).astype("float32")
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise a ValueError if an option's value is none of its choices."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+
+
+def read_one(path: Path, channels: int) -> np.ndarray:
+    """Read a file with one series, (length, channels), float32."""
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    if path.suffix.lower() == ".ts":
+        file = read_ts(path)
+        if len(file.series) != 1:
+            raise ValueError(f"{path} holds {len(file.series)} series; expected one")
+        return file.series[0]
+    if path.suffix.lower() == ".npy":
+        return read_npy(path)
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"{path} cannot be read as a series; expected .npy or one of {', '.join(SUFFIXES)}")
+    rows = [(number, fields(line)) for number, line in enumerate(read_lines(path), 1) if line.strip()]
+    if rows and not any(map(is_number, rows[0][1])):
+        rows = rows[1:]
+    if not rows:
+        raise ValueError(f"{path} holds no series")
+    for number, row in rows:
+        if len(row) != len(rows[0][1]):
+            raise ValueError(
+                f"{path}, line {number}: {len(row)} values, expected {len(rows[0][1])} as in the first row"
+            )
+    table = np.stack([numbers(path, number, row) for number, row in rows])
+    return table.T if channels == 1 and len(table) == 1 else table
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """Read an array of shape (length,) or (length, channels)."""
+    try:
+        array = np.load(path, allow_pickle=False)
+        values = array.astype("float32")
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as an .npy file of numbers: {error}") from error
+    if values.ndim not in (1, 2) or values.size == 0:
+        raise ValueError(f"{path} has shape {array.shape}; expected (length,) or (length, channels)")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path} holds NaN or infinity; fill in missing values first")
+    return values[:, None] if values.ndim == 1 else values

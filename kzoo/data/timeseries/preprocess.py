@@ -1,0 +1,180 @@
+"""The step from raw series to the model's input."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from kzoo.data.splits import Examples
+from kzoo.data.timeseries.files import at_length, check_choice, read_one
+from kzoo.lazy import lazy_import
+
+keras = lazy_import("keras")
+np = lazy_import("numpy")
+
+NORMALISE = ("set", "example", "none")
+
+
+@dataclass(frozen=True)
+class SeriesPreprocess:
+    """From raw series to the model's input: bring them to one length, subtract the mean, divide by the deviation.
+
+    Every channel is normalised on its own. With `unequal` "pad", the steps at the end in which all channels are
+    0 count as padding: they have no part in the statistics and are 0 in the result too.
+
+    Args:
+        length: steps of the model's input.
+        mean: of each channel over the training split, in raw units.
+        std: standard deviation of each channel, likewise.
+        normalise: "set" (by `mean` and `std`), "example" (each series by its own; z-normalisation) or "none".
+        unequal: what is done to a series of another length: "resample" (linearly, first step on first and last
+            on last), "pad" (zeros at the end; what is too long is cut) or None (it is refused).
+        mask: append a channel that is 1 on the series' own steps and 0 on padding.
+    """
+
+    length: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    normalise: str = "set"
+    unequal: str | None = None
+    mask: bool = False
+    raw_dtype: str = "float32"
+
+    @classmethod
+    def fit(cls, train: Examples, *, normalise: str = "set", mask: bool = False) -> SeriesPreprocess:
+        """Take length and statistics from the raw training series, shape (n, length, channels).
+
+        Raises:
+            ValueError: for an unknown `normalise`.
+        """
+        check_choice("normalise", normalise, NORMALISE)
+        unequal = getattr(train, "unequal", None)
+        own = own_steps(train.inputs) if unequal == "pad" else np.ones(train.inputs.shape[:2], bool)
+        steps = train.inputs[own].astype("float64")
+        std = steps.std(axis=0)
+        std = np.where(std > 0, std, 1.0)
+        return cls(
+            train.inputs.shape[1], tuple(steps.mean(axis=0).tolist()), tuple(std.tolist()), normalise, unequal, mask
+        )
+
+    @property
+    def channels(self) -> int:
+        """Channels of a raw series."""
+        return len(self.mean)
+
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """Shape of the model's input."""
+        return (self.length, self.channels + self.mask)
+
+    @property
+    def raw_shape(self) -> tuple[int | None, int]:
+        """Shape of one raw series; None where any length is accepted."""
+        return (None if self.unequal else self.length, self.channels)
+
+    def __call__(self, raw):
+        """Prepare a batch of raw series; a tensor of a data pipeline, an array, or a symbolic Keras tensor."""
+        x = keras.ops.cast(raw, "float32")
+        own = keras.ops.ones_like(x[..., :1])
+        if self.unequal == "pad":
+            x, own = pad(x, self.length)
+        elif self.unequal == "resample":
+            x = resample(x, self.length)
+            own = keras.ops.ones_like(x[..., :1])
+        x = self.normalised(x, own)
+        return keras.ops.concatenate([x, own], axis=-1) if self.mask else x
+
+    def normalised(self, x, own):
+        """Return series (batch, length, channels) of mean 0 and deviation 1, still 0 where `own` is 0."""
+        if self.normalise == "none":
+            return x
+        if self.normalise == "set":
+            mean = np.asarray(self.mean, "float32")
+            std = np.asarray(self.std, "float32")
+            return (x - mean) / std * own
+        count = keras.ops.sum(own, axis=1, keepdims=True)
+        centred = (x - keras.ops.sum(x, axis=1, keepdims=True) / count) * own
+        std = keras.ops.sqrt(keras.ops.sum(centred * centred, axis=1, keepdims=True) / count)
+        size = keras.ops.max(keras.ops.abs(x), axis=1, keepdims=True)
+        flat = std <= 1e-6 * size + 1e-30  # a constant channel, but for rounding
+        return keras.ops.where(flat, keras.ops.zeros_like(centred), centred / keras.ops.where(flat, 1.0, std))
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """Read a file with one series, (length, channels): .ts, .npy, or a table of one row per step.
+
+        A .csv, .tsv or .txt file has one column per channel and may begin with a line of names; where the model
+        takes one channel, all values may also stand in one row.
+
+        Raises:
+            ValueError: if it is missing, broken, holds NaN or several series, or does not have the model's
+                channels, or its length where the model takes one only.
+        """
+        series = read_one(Path(path).expanduser(), self.channels)
+        if series.shape[1] != self.channels:
+            raise ValueError(f"{path} has {series.shape[1]} channels; this model takes {self.channels}")
+        if len(series) != self.length:
+            if not self.unequal:
+                raise ValueError(
+                    f"{path} has {len(series)} steps; this model takes {self.length}. One trained with "
+                    "unequal='resample' or 'pad' takes any number"
+                )
+            what = "resampled" if self.unequal == "resample" else "padded" if len(series) < self.length else "cut"
+            warnings.warn(f"{path} has {len(series)} steps and is {what} to {self.length}", stacklevel=2)
+        return series
+
+    def sized(self, raw: np.ndarray) -> np.ndarray:
+        """Return one raw series at the training's length."""
+        return at_length(raw, self.length, self.unequal)
+
+    def draw(self, axes, raw: np.ndarray) -> None:
+        """Draw one raw series without its padding, a line per channel."""
+        axes.plot(raw[own_steps(raw[None])[0]] if self.unequal == "pad" else raw, linewidth=1)
+        axes.set_axis_off()
+
+
+def own_part(x):
+    """Return which steps are not padding, (batch, length, 1) of 0 and 1, and how many, (batch, 1, 1), at least 1."""
+    number = keras.ops.cumsum(keras.ops.ones_like(x[..., :1]), axis=1)  # of each step, from 1; any length will do
+    filled = keras.ops.cast(keras.ops.any(keras.ops.not_equal(x, 0.0), axis=-1, keepdims=True), "float32")
+    count = keras.ops.maximum(keras.ops.max(number * filled, axis=1, keepdims=True), 1.0)
+    return keras.ops.cast(number <= count, "float32"), count
+
+
+def interpolate(x, places):
+    """Return the values of series (batch, length, channels) at places between their steps, (batch, new length, 1)."""
+    below = keras.ops.floor(places)
+    share = places - below
+    last = keras.ops.sum(keras.ops.ones_like(x[:, :, :1]), axis=1, keepdims=True) - 1.0
+
+    def values(steps):
+        steps = keras.ops.cast(keras.ops.minimum(keras.ops.maximum(steps, 0.0), last), "int32")
+        return keras.ops.take_along_axis(x, keras.ops.repeat(steps, x.shape[-1], axis=-1), axis=1)
+
+    return values(below) * (1.0 - share) + values(below + 1.0) * share
+
+
+def resample(x, length: int):
+    """Bring series (batch, any length, channels) to another length by straight lines from step to step."""
+    if x.shape[1] == length:
+        return x
+    last = keras.ops.sum(keras.ops.ones_like(x[..., :1]), axis=1, keepdims=True) - 1.0
+    steps = np.arange(length, dtype="float32")[None, :, None]
+    return interpolate(x, last * steps / max(length - 1, 1))
+
+
+def pad(x, length: int):
+    """Bring series (batch, any length, channels) to another length by zeros at the end or by cutting.
+
+    Returns:
+        The series, and which of their steps are not padding, as 0 and 1 (batch, length, 1).
+    """
+    _, count = own_part(x)
+    steps = np.arange(length, dtype="float32")[None, :, None]
+    own = keras.ops.cast(keras.ops.less(steps, count), "float32")
+    return interpolate(x, count * 0.0 + steps) * own, own
+
+
+def own_steps(series: np.ndarray) -> np.ndarray:
+    """Return which steps of padded series (n, length, channels) are their own, (n, length)."""
+    return (series != 0).any(axis=-1)[:, ::-1].cumsum(axis=1)[:, ::-1] > 0
