@@ -162,10 +162,15 @@ def matched(
             values.append((weight, value))
         elif value is not None:
             mis_shaped.append(f"{name} (our {weight.path} is {tuple(weight.shape)}, this would be {value.shape})")
-    missing = [f"{name} (our {weight.path})" for name, (_, weight) in wanted.items() if name not in tensors]
+    missing = [explained(name, weight) for name, (_, weight) in wanted.items() if name not in tensors]
     unexpected = [name for name in tensors if name not in wanted]
     found = [name for name in wanted if name in tensors]
     return WeightReport(*map(tuple, (found, missing, unexpected, sorted(mis_shaped), adapted))), values
+
+
+def explained(name: str, weight: keras.Variable) -> str:
+    """Return the name of a tensor with the address of our weight, where that is another."""
+    return name if name == weight.path else f"{name} (our {weight.path})"
 
 
 def wanted_names(
