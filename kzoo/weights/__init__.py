@@ -150,9 +150,9 @@ def matched(
     layers, maps = {layer.name: layer for layer in model.layers}, flattened_maps(model)
     first, last = (list(wanted.values())[place] for place in (0, -1))
     values, mis_shaped, adapted = [], [], []
-    for name in wanted.keys() & tensors.keys():
-        owner, weight = wanted[name]
-        value = tensors[name]
+    found = [name for name in wanted if name in tensors]
+    for name in found:
+        (owner, weight), value = wanted[name], tensors[name]
         if naming == "pytorch":
             value = keras_layout(value, lookup("layer", owner, layers), maps.get(owner))
         if adapt and value.shape != tuple(weight.shape):
@@ -163,9 +163,8 @@ def matched(
         elif value is not None:
             mis_shaped.append(f"{name} (our {weight.path} is {tuple(weight.shape)}, this would be {value.shape})")
     missing = [explained(name, weight) for name, (_, weight) in wanted.items() if name not in tensors]
-    unexpected = [name for name in tensors if name not in wanted]
-    found = [name for name in wanted if name in tensors]
-    return WeightReport(*map(tuple, (found, missing, unexpected, sorted(mis_shaped), adapted))), values
+    unexpected = sorted(name for name in tensors if name not in wanted)
+    return WeightReport(*map(tuple, (found, missing, unexpected, mis_shaped, adapted))), values
 
 
 def explained(name: str, weight: keras.Variable) -> str:
