@@ -91,6 +91,33 @@ def test_kernel_stride_and_dilation_per_axis(function, shape):
         assert tall.shape[1:3] == (5, 9)
 
 
+def test_a_signal_takes_the_first_of_two_sizes():
+    signal, image = keras.Input((9, 3)), keras.Input((9, 9, 3))
+    for function in (layers.avg_pool, layers.max_pool):
+        assert function(image, (4, 3), padding="valid").shape[1:] == (2, 3, 3)
+        assert function(signal, (4, 3), padding="valid").shape[1:] == (2, 3)
+
+
+def test_windows_along_the_first_axis_treat_each_column_alone():
+    x = np.random.default_rng(0).normal(size=(2, 9, 5, 3)).astype("float32")
+    with layers.along_first_axis():
+        inputs = keras.Input(x.shape[1:])
+        model = keras.Model(inputs, layers.max_pool(layers.conv(inputs, 4, 3, stride=2), (3, 2), stride=2))
+    y = keras.ops.convert_to_numpy(model(x))
+    assert y.shape == (2, 3, 5, 4)
+    permuted = keras.ops.convert_to_numpy(model(x[:, :, ::-1]))
+    np.testing.assert_allclose(permuted, y[:, :, ::-1], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("center", [True, False])
+def test_batch_norm_learns_what_is_asked_for(scale, center):
+    inputs = keras.Input((9, 3))
+    model = keras.Model(inputs, layers.batch_norm(inputs, scale=scale, center=center))
+    learnt = [name for name, wanted in (("gamma", scale), ("beta", center)) if wanted]
+    assert [weight.name for weight in model.trainable_weights] == learnt
+
+
 def test_a_window_wider_than_its_input_is_refused():
     with pytest.raises(layers.InputTooSmall, match="a window of 5 does not fit"):
         layers.conv(keras.Input((4, 1)), 2, 3, dilation=2, padding="valid")

@@ -218,6 +218,10 @@ def test_small_networks_have_the_golden_addresses():
             r"too small for vgg11; .* is \(32, 32, 3\)",
         ),
         ({"name": "lenet5", "input_shape": (10, 1)}, r"smallest that works is \(28, 1\)"),
+        (
+            {"name": "fcn", "kernels": (8, 5)},
+            r"filters and kernels must have equally many entries, got .* and \(8, 5\)",
+        ),
         ({"name": "convnet", "pooling": "mean"}, "unknown pooling 'mean'"),
         ({"name": "convnet", "norm": "bacth"}, "unknown norm 'bacth'; did you mean batch"),
     ],

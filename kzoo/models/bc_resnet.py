@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kzoo.blocks import together
 from kzoo.layers import act, batch_norm, check_fits, conv, conv_norm_act, depthwise_conv, ranked, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.registry import Paper, Reference, register_model
@@ -79,14 +80,9 @@ class BCResNet:
     dropout: float = 0.1
 
     def __call__(self, x):
-        if not len(self.depths) == len(self.stage_widths) == len(self.strides):
-            raise ValueError(
-                "depths, stage_widths and strides have one entry for each stage, "
-                f"got {self.depths}, {self.stage_widths} and {self.strides}"
-            )
         with scope("stem"):
             x = conv_norm_act(x, 2 * self.width, 5, stride=(2, 1))
-        stages = zip(self.depths, self.stage_widths, self.strides, strict=True)
+        stages = together(depths=self.depths, stage_widths=self.stage_widths, strides=self.strides)
         for stage, (depth, share, stride) in enumerate(stages, start=1):
             for block in range(depth):
                 with scope(f"stage{stage}.block{block}"):

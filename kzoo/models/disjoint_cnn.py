@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kzoo.blocks import together
 from kzoo.layers import act, batch_norm, conv, dense, global_avg_pool, max_pool, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.models.fcn_tsc import GUNPOINT
@@ -47,14 +48,8 @@ class DisjointCNN:
     units: int = 128
     pool_filters: bool = True
 
-    def __post_init__(self):
-        if len(self.filters) != len(self.kernels):
-            raise ValueError(
-                f"each layer needs filters and a kernel, got filters {self.filters}, kernels {self.kernels}"
-            )
-
     def __call__(self, x):
-        for stage, (filters, kernel) in enumerate(zip(self.filters, self.kernels, strict=True), start=1):
+        for stage, (filters, kernel) in enumerate(together(filters=self.filters, kernels=self.kernels), start=1):
             with scope(f"stage{stage}"):
                 x = self.disjoint_conv(x, filters, kernel)
             x = tap(x, f"stage{stage}")

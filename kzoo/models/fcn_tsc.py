@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kzoo.blocks import together
 from kzoo.layers import conv_norm_act, scope, tap
 from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
 
@@ -37,14 +38,8 @@ class FCN:
     filters: tuple[int, ...] = (128, 256, 128)
     kernels: tuple[int, ...] = (8, 5, 3)
 
-    def __post_init__(self):
-        if len(self.filters) != len(self.kernels):
-            raise ValueError(
-                f"each layer needs filters and a kernel, got filters {self.filters}, kernels {self.kernels}"
-            )
-
     def __call__(self, x):
-        for stage, (filters, kernel) in enumerate(zip(self.filters, self.kernels, strict=True), start=1):
+        for stage, (filters, kernel) in enumerate(together(filters=self.filters, kernels=self.kernels), start=1):
             with scope(f"stage{stage}"):
                 x = conv_norm_act(x, filters, kernel, use_bias=True)
             x = tap(x, f"stage{stage}")
