@@ -8,6 +8,7 @@ from kzoo.evaluate import evaluate
 from kzoo.experiment import evaluate_run, list_configs, load_experiment, run_each, run_experiment
 from kzoo.export import export
 from kzoo.factory import create_model, ensemble, list_models, model_card
+from kzoo.pretrained import load_model
 from kzoo.runs import load_run
 from kzoo.serve import load_predictor, predict_files
 from kzoo.train import fit
@@ -32,6 +33,7 @@ __all__ = [
     "list_models",
     "load_dataset",
     "load_experiment",
+    "load_model",
     "load_predictor",
     "load_run",
     "load_weights",

@@ -18,7 +18,7 @@ from kzoo.data.splits import Splits
 from kzoo.files import write_json
 from kzoo.lazy import lazy_import
 from kzoo.registry import lookup
-from kzoo.serve import from_run, sidecar
+from kzoo.serve import from_model, sidecar
 
 keras = lazy_import("keras")
 np = lazy_import("numpy")
@@ -165,7 +165,7 @@ def compare(model: keras.Model, serving: Serving, path: Path) -> float:
     Raises:
         ValueError: if it cannot be loaded there, or the difference is above 1e-3.
     """
-    expected = from_run(model, serving.preprocess)(serving.examples)
+    expected = from_model(model, serving.preprocess)(serving.examples)
     with tempfile.TemporaryDirectory() as folder:
         raw, out = Path(folder) / "raw.npy", Path(folder) / "probabilities.npy"
         np.save(raw, serving.examples)

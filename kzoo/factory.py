@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import kzoo.models
+from kzoo import hub
 from kzoo.layers import InputTooSmall, global_avg_pool, tap, written_in
 from kzoo.lazy import lazy_import
 from kzoo.registry import DIALECTS, MODELS, ModelCard, lookup
+from kzoo.weights import load_weights
 
 keras = lazy_import("keras")
 
@@ -55,9 +59,10 @@ def create_model(
     embed_dim: int = 128,
     features: Sequence[str] = (),
     dialect: str | None = None,
+    weights: str | None = None,
     **hyperparameters,
 ) -> keras.Model:
-    """Build an untrained classifier that returns logits, `(batch, num_classes)` in float32.
+    """Build a classifier that returns logits, `(batch, num_classes)` in float32; untrained unless given weights.
 
     Args:
         name: one of `list_models()`.
@@ -68,11 +73,14 @@ def create_model(
         embed_dim: channels that each token id is embedded in.
         features: names of stages, e.g. `("stage2", "stage4")`: return their feature maps, not logits.
         dialect: "tensorflow" or "pytorch" padding and batch-norm constants; the published ones if not given.
+        weights: trained ones, `"timm/resnet50.a1_in1k"` (see `kzoo.hub`), or a file for `kzoo.load_weights`. Where
+            `num_classes` or the input's channels are not those that they were trained with, they are adapted, with a
+            warning that says how.
         **hyperparameters: fields of the architecture that replace the variant's own, e.g. `width=32`.
 
     Raises:
-        ValueError: for an unknown name, hyperparameter or stage, an input of the wrong rank or too small for
-            the network's windows (the smallest size that works is named).
+        ValueError: for an unknown name, hyperparameter or stage, weights of another network, an input of the wrong
+            rank or too small for the network's windows (the smallest size that works is named).
     """
     card = model_card(name)
     architecture = customised(card, hyperparameters)
@@ -85,16 +93,35 @@ def create_model(
             x = keras.layers.Embedding(vocab_size, embed_dim, name="embedding")(x)
         with written_in(written):
             x = architecture(x)
-        outputs = head(x, num_classes)
-        return pyramid(keras.Model(inputs, outputs, name=name), features)
+        return keras.Model(inputs, head(x, num_classes), name=name)
 
     try:
-        return build(tuple(input_shape))
+        model = build(tuple(input_shape))
     except InputTooSmall as error:
         smallest = smallest_shape(build, tuple(input_shape), vocab_size is not None)
         raise ValueError(
             f"input_shape {tuple(input_shape)} is too small for {name}; the smallest that works is {smallest}"
         ) from error
+    if weights is not None:
+        load_trained(model, weights)
+    return pyramid(model, features)
+
+
+def load_trained(model: keras.Model, weights: str) -> None:
+    """Load weights from a file or by name into a model; warn of what had to be adapted.
+
+    Raises:
+        ValueError: for weights that cannot be had, or are those of another network.
+    """
+    file = Path(weights).expanduser()
+    if not file.is_file():
+        found = hub.find(weights)
+        if found.architecture != model.name:
+            raise ValueError(f"{weights} are weights of {found.architecture}, not of {model.name}")
+        file = found.file
+    report = load_weights(model, file, adapt=True)
+    for remark in report.adapted:
+        warnings.warn(f"{weights}: {remark}", stacklevel=3)
 
 
 def ensemble(models: Sequence[keras.Model]) -> keras.Model:

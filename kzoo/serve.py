@@ -24,12 +24,27 @@ SIDECAR = "kzoo.json"
 
 
 class Predictor(NamedTuple):
-    """A loaded model: `predict` maps a raw batch to probabilities, (batch, classes)."""
+    """A loaded model with the step from raw data to its input: `predict` takes a file, or a raw batch.
 
-    predict: Callable[[np.ndarray], np.ndarray]
+    Attributes:
+        probabilities: function from a raw batch to probabilities, (batch, classes).
+        preprocess: what a raw example is, and how one is read from a file.
+        class_names: of the outputs.
+        any_size: whether raw data may differ in size from the training's.
+    """
+
+    probabilities: Callable[[np.ndarray], np.ndarray]
     preprocess: Preprocess
     class_names: tuple[str, ...]
-    any_size: bool  # whether raw data may differ in size from the training's
+    any_size: bool
+
+    def predict(self, raw: str | Path | np.ndarray) -> Prediction | np.ndarray:
+        """Return what the model says of one file, or the probabilities of a raw batch.
+
+        Raises:
+            ValueError: for a file that is missing or broken.
+        """
+        return predict_file(self, str(raw)) if isinstance(raw, (str, Path)) else self.probabilities(raw)
 
 
 class Prediction(NamedTuple):
@@ -57,7 +72,7 @@ def load_predictor(path: str | Path) -> Predictor:
         raise ValueError(f"there is no run or export at {path}")
     if (path / runs.MODEL).exists():
         model, serving = runs.load_run(path)
-        return Predictor(from_run(model, serving.preprocess), serving.preprocess, serving.class_names, True)
+        return Predictor(from_model(model, serving.preprocess), serving.preprocess, serving.class_names, True)
     if not sidecar(path).is_file():
         raise ValueError(
             f"{path} is neither a run folder nor an export of kzoo: it has no {runs.MODEL} and no {SIDECAR}"
@@ -75,8 +90,8 @@ def load_predictor(path: str | Path) -> Predictor:
     return Predictor(predict, preprocess_from(content), tuple(content["class_names"]), any_size)
 
 
-def from_run(model: keras.Model, preprocess: Preprocess) -> Callable:
-    """Return the prediction of a run's model."""
+def from_model(model: keras.Model, preprocess: Preprocess) -> Callable:
+    """Return the prediction of a Keras model that returns logits."""
 
     def predict(raw):
         logits = model(preprocess(raw), training=False)
@@ -150,7 +165,7 @@ def predict_file(predictor: Predictor, file: str) -> Prediction:
     raw = predictor.preprocess.read(file)
     if not predictor.any_size:
         raw = predictor.preprocess.sized(raw)
-    probabilities = predictor.predict(raw[None])[0].tolist()
+    probabilities = predictor.probabilities(raw[None])[0].tolist()
     named = dict(zip(predictor.class_names, probabilities, strict=True))
     label = max(named, key=named.get)
     return Prediction(file, label, named[label], named)

@@ -73,8 +73,8 @@ def load_weights(
             found out from the names if not given.
         rules: how the reference calls the layers; those of the model's family if not given.
         adapt: let the first convolution take another number of input channels (one channel gets the sum of the
-            kernels, others get them in turn, scaled to the same sum) and leave the last layer as it is where the
-            number of classes differs.
+            kernels, others get them in turn, scaled to the same sum), and leave the last layer as it is where the
+            number of classes differs, or out where the model has none.
         strict: raise if a tensor or a weight is left over or has another shape; False assigns what fits.
 
     Returns:
@@ -146,9 +146,10 @@ def matched(
     model: keras.Model, tensors: Mapping[str, np.ndarray], naming: str, rules: Iterable[Rule], adapt: bool
 ) -> tuple[WeightReport, list[tuple[keras.Variable, np.ndarray]]]:
     """Return what fits what, and the value of each weight that a tensor was found for."""
-    wanted = wanted_names(model, tensors, naming, () if naming == "kzoo" else rules)
+    rules = () if naming == "kzoo" else rules
+    wanted = wanted_names(model, tensors, naming, rules)
     layers, maps = {layer.name: layer for layer in model.layers}, flattened_maps(model)
-    first, last = (list(wanted.values())[place] for place in (0, -1))
+    first = next(iter(wanted.values()))[1]
     values, mis_shaped, adapted = [], [], []
     found = [name for name in wanted if name in tensors]
     for name in found:
@@ -156,7 +157,7 @@ def matched(
         if naming == "pytorch":
             value = keras_layout(value, lookup("layer", owner, layers), maps.get(owner))
         if adapt and value.shape != tuple(weight.shape):
-            value, remark = fitted(value, weight, first=weight is first[1], last=owner == last[0])
+            value, remark = fitted(value, weight, first=weight is first, last=owner == "logits")
             adapted += [f"{name}: {remark}"] if remark else []
         if value is not None and value.shape == tuple(weight.shape):
             values.append((weight, value))
@@ -164,6 +165,10 @@ def matched(
             mis_shaped.append(f"{name} (our {weight.path} is {tuple(weight.shape)}, this would be {value.shape})")
     missing = [explained(name, weight) for name, (_, weight) in wanted.items() if name not in tensors]
     unexpected = sorted(name for name in tensors if name not in wanted)
+    if adapt and "logits" not in layers:
+        head = reference_names(["logits"], rules, tensors)["logits"]
+        adapted += [f"{name}: left out, this model has no classes" for name in unexpected if name.startswith(head)]
+        unexpected = [name for name in unexpected if not name.startswith(head)]
     return WeightReport(*map(tuple, (found, missing, unexpected, mis_shaped, adapted))), values
 
 

@@ -27,6 +27,9 @@ class ImagePreprocess:
         mean: of each channel over the training split, in raw units (0 to 255 for 8-bit images).
         std: standard deviation of each channel, likewise.
         raw_dtype: "uint8" or "float32".
+        crop: share of the image's shorter side that is kept, a square from its middle, as networks trained on
+            photographs expect; None resizes the whole image, without keeping its proportions.
+        interpolation: "bilinear" or "bicubic".
     """
 
     image_size: tuple[int, ...]
@@ -34,6 +37,8 @@ class ImagePreprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     raw_dtype: str = "uint8"
+    crop: float | None = None
+    interpolation: str = "bilinear"
 
     @classmethod
     def fit(cls, train: Examples) -> ImagePreprocess:
@@ -55,7 +60,7 @@ class ImagePreprocess:
     def __call__(self, raw):
         """Prepare a batch of raw images; a tensor of a data pipeline, an array, or a symbolic Keras tensor."""
         if tuple(raw.shape[1:-1]) != tuple(self.image_size):
-            raw = keras.ops.round(resize(raw, self.image_size))
+            raw = keras.ops.round(resize(raw, self.image_size, self.crop, self.interpolation))
         scale = [1 / std for std in self.std]
         offset = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
         return keras.layers.Rescaling(scale, offset, dtype="float32")(raw)
@@ -74,7 +79,7 @@ class ImagePreprocess:
 
     def sized(self, raw: np.ndarray) -> np.ndarray:
         """Return one raw image at the training's size."""
-        return resized(raw, self.image_size)
+        return resized(raw, self.image_size, self.crop, self.interpolation)
 
     def draw(self, axes, raw: np.ndarray) -> None:
         """Show one raw example on matplotlib axes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from kzoo.lazy import lazy_import
@@ -12,17 +13,33 @@ np = lazy_import("numpy")
 Size = int | Sequence[int]
 
 
-def resize(images, image_size: Sequence[int]):
-    """Resize a batch of images (batch, height, width, channels); the result is float."""
-    return keras.layers.Resizing(*image_size, interpolation="bilinear", antialias=True, dtype="float32")(images)
+def resize(images, image_size: Sequence[int], crop: float | None = None, interpolation: str = "bilinear"):
+    """Resize a batch of images (batch, height, width, channels), antialiased; the result is float.
+
+    Args:
+        images: any size.
+        image_size: height and width of the result.
+        crop: share of the shorter side that is kept, a square from the middle; None keeps all, and no proportions.
+        interpolation: "bilinear" or "bicubic", whose overshoots are cut off at 0 and 255.
+    """
+    size = tuple(image_size) if crop is None else tuple(math.floor(side / crop) for side in image_size)
+    layer = keras.layers.Resizing(
+        *size, interpolation, antialias=True, crop_to_aspect_ratio=crop is not None, dtype="float32"
+    )
+    images = keras.ops.clip(layer(images), 0, 255) if interpolation == "bicubic" else layer(images)
+    top, left = (round((whole - part) / 2) for whole, part in zip(size, image_size, strict=True))
+    return images if crop is None else images[:, top : top + image_size[0], left : left + image_size[1]]
 
 
-def resized(image: np.ndarray, image_size: Sequence[int] | None) -> np.ndarray:
-    """Return one 8-bit image, or a batch of them, at another size; None keeps the size."""
+def resized(
+    image: np.ndarray, image_size: Sequence[int] | None, crop: float | None = None, interpolation: str = "bilinear"
+) -> np.ndarray:
+    """Return one 8-bit image, or a batch of them, at another size, as `resize`; None keeps the size."""
     if image_size is None or image.shape[-3:-1] == tuple(image_size):
         return image
     batch = image if image.ndim == 4 else image[None]
-    result = np.round(keras.ops.convert_to_numpy(resize(batch, image_size))).astype("uint8")
+    scaled = keras.ops.convert_to_numpy(resize(batch, image_size, crop, interpolation))
+    result = np.round(scaled).astype("uint8")
     return result if image.ndim == 4 else result[0]
 
 

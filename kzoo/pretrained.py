@@ -1,0 +1,27 @@
+"""Trained models by name, ready to be asked: a run, an export, or weights of others with all that belongs to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kzoo import hub
+from kzoo.factory import create_model
+from kzoo.serve import Predictor, from_model, load_predictor
+
+
+def load_model(name: str | Path) -> Predictor:
+    """Return a trained model whose `predict` takes a photograph (a file) or a raw batch.
+
+    Args:
+        name: `timm/resnet50.a1_in1k` or another name of `kzoo.hub`, a folder laid out like the hub's, a run folder, or
+            what `kzoo export` wrote.
+
+    Raises:
+        ValueError: for a name that is none of these, a network that the zoo does not have, or damaged files.
+    """
+    path = Path(name).expanduser()
+    if path.exists() and not (path / hub.CONFIG).is_file():
+        return load_predictor(path)
+    found = hub.find(name)
+    model = create_model(found.architecture, found.preprocess.input_shape, found.num_classes, weights=name)
+    return Predictor(from_model(model, found.preprocess), found.preprocess, hub.class_names(found), True)
