@@ -11,7 +11,7 @@ from kzoo.factory import create_model, ensemble, list_models, model_card
 from kzoo.pretrained import load_model
 from kzoo.runs import load_run
 from kzoo.serve import load_predictor, predict_files
-from kzoo.train import fit
+from kzoo.train import fit, freeze
 from kzoo.weights import WeightReport, load_weights, save_weights
 
 try:
@@ -28,6 +28,7 @@ __all__ = [
     "evaluate_run",
     "export",
     "fit",
+    "freeze",
     "list_configs",
     "list_datasets",
     "list_models",

@@ -136,6 +136,30 @@ def solve(model: keras.Model, splits: Splits, keeper: own_callbacks.KeepBest) ->
     return keeper.history
 
 
+def freeze(model: keras.Model, until: str) -> list[str]:
+    """Keep the weights of a network's beginning as they are while the rest is trained.
+
+    Frozen normalisations use their statistics and leave them alone: with those of each batch the frozen part would
+    give other features in training than in use (keras-team/keras#9214).
+
+    Args:
+        model: a network of the zoo.
+        until: name of the last stage to freeze, e.g. "stage3".
+
+    Returns:
+        The names of the frozen layers that have weights.
+
+    Raises:
+        ValueError: for an unknown stage.
+    """
+    stages = {layer.name: layer for layer in model.layers if isinstance(layer, keras.layers.Identity)}
+    end = lookup(f"stage of {model.name}", until, stages)
+    frozen = keras.Model(model.input, end.output).layers
+    for layer in frozen:
+        layer.trainable = False
+    return [layer.name for layer in frozen if layer.weights]
+
+
 def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, task: str, label_smoothing: float) -> None:
     """Give a model its optimizer and the loss and metrics of its task."""
     loss, metrics = TASKS[task]

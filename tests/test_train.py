@@ -1,6 +1,7 @@
 """Fit: what is trained, what is kept, what is written, and what goes wrong in words."""
 
 import csv
+import dataclasses
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 import kzoo
 from kzoo import ridge, runs
 from kzoo.callbacks import TrainingDiverged
+from kzoo.data.splits import Examples
 from kzoo.train import build_optimizer, learning_rate_schedule, whole
 
 
@@ -266,3 +268,50 @@ def test_an_ensemble_averages_probabilities(digits):
     assert kzoo.evaluate(both, digits).examples == 360
     with pytest.raises(ValueError, match="one input and one output shape"):
         kzoo.ensemble([models[0], small_model(digits, num_classes=3)])
+
+
+class TestFreeze:
+    """Fine-tuning on digits whose contrast is another one than in the first training."""
+
+    @pytest.fixture
+    def trained(self, digits):
+        keras.utils.set_random_seed(0)
+        model = kzoo.models.resnet8(digits.input_shape, digits.num_classes, width=8, dialect="pytorch")
+        kzoo.fit(model, digits, epochs=3, learning_rate=1e-2, verbose=False)
+        return model
+
+    @pytest.fixture
+    def faint(self, digits):
+        """Digits of a tenth of the contrast, prepared as before."""
+        examples = {name: Examples(part.inputs // 10, part.labels) for name, part in digits.examples.items()}
+        return dataclasses.replace(digits, examples=examples)
+
+    def features(self, model, digits):
+        stage = keras.Model(model.input, model.get_layer("stage2").output)
+        return stage.predict(digits.test, verbose=0)
+
+    def test_the_frozen_part_gives_the_same_features_after_training(self, trained, digits, faint):
+        before = self.features(trained, digits)
+        names = kzoo.freeze(trained, until="stage2")
+        assert "stem.conv1" in names
+        assert not [name for name in names if name.startswith(("stage3", "logits"))]
+        kzoo.fit(trained, faint, epochs=1, learning_rate=1e-2, verbose=False)
+        np.testing.assert_array_equal(self.features(trained, digits), before)
+
+    def test_it_matters_that_frozen_normalisations_keep_their_statistics(self, trained, digits, faint):
+        """The trap: weights that no gradient changes, under statistics that every batch changes."""
+        before = self.features(trained, digits)
+        accuracy = kzoo.evaluate(trained, digits).accuracy
+        for layer in trained.layers:
+            if not isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+        for weight in trained.trainable_weights:
+            weight.trainable = False
+        for inputs, _ in faint.train:
+            trained(inputs, training=True)
+        assert np.abs(self.features(trained, digits) - before).max() > 0.1 * before.std()
+        assert kzoo.evaluate(trained, digits).accuracy < accuracy - 0.05
+
+    def test_an_unknown_stage(self, trained):
+        with pytest.raises(ValueError, match="unknown stage of resnet8 'stage9'; did you mean stage"):
+            kzoo.freeze(trained, until="stage9")
