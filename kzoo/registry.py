@@ -121,7 +121,16 @@ class ModelCard:
     @property
     def reference_names(self) -> tuple:
         """The rules of `kzoo.naming` by which PyTorch's names of the family's layers are made from ours."""
-        return getattr(sys.modules[type(self.architecture).__module__], "REFERENCE_NAMES", ())
+        return self.told("REFERENCE_NAMES")
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Patterns of the names of PyTorch's tensors that the family has no weight for, as of heads for training."""
+        return self.told("LEFT_OUT")
+
+    def told(self, constant: str) -> tuple:
+        """Return what the family's file says under a name, or nothing."""
+        return getattr(sys.modules[type(self.architecture).__module__], constant, ())
 
     @property
     def hyperparameters(self) -> dict[str, Hyperparameter]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +66,8 @@ def load_weights(
 ) -> WeightReport:
     """Assign the tensors of a file to a model; all must fit, or nothing is assigned.
 
-    Nothing is folded or left out, but for PyTorch's counters of batches. Layouts are turned into Keras's.
+    Nothing is folded. Left out are PyTorch's counters of batches, and the heads that a family says serve its training
+    alone, which the report counts. Layouts are turned into Keras's.
 
     Args:
         model: any model of this library, not one inside another.
@@ -92,6 +95,8 @@ def load_weights(
     else:
         tensors = read_tensors(weights)
     tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
+    needless = [name for name in tensors if any(re.search(pattern, name) for pattern in left_out(model))]
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in needless}
     naming = naming_of(tensors) if naming is None else naming
     rules = rules_of(model) if rules is None else rules
     report, values = matched(model, tensors, naming, rules, adapt)
@@ -99,7 +104,9 @@ def load_weights(
         raise ValueError(f"the tensors do not fit {model.name}: {report.misfits}")
     for weight, value in values:
         weight.assign(value)
-    return report
+    if not needless:
+        return report
+    return dataclasses.replace(report, adapted=(*report.adapted, f"left out {shortened(needless)}"))
 
 
 def save_weights(model: keras.Model, path: str | Path) -> Path:
@@ -135,6 +142,11 @@ def naming_of(tensors: Iterable[str]) -> str:
     if any(name.endswith(PYTORCH_ENDINGS) for name in names):
         return "pytorch"
     return "kzoo" if any(name.startswith(("stem.", "stage", "logits/")) for name in names) else "keras"
+
+
+def left_out(model: keras.Model) -> tuple[str, ...]:
+    """Return patterns of the tensors that a model's family has no weight for."""
+    return MODELS[model.name].left_out if model.name in MODELS else ()
 
 
 def rules_of(model: keras.Model) -> tuple[Rule, ...]:
