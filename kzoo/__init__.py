@@ -9,6 +9,7 @@ from kzoo.experiment import evaluate_run, list_configs, load_experiment, run_eac
 from kzoo.export import export
 from kzoo.factory import create_model, ensemble, list_models, model_card
 from kzoo.pretrained import load_model
+from kzoo.reparameterize import reparameterize
 from kzoo.runs import load_run
 from kzoo.serve import load_predictor, predict_files
 from kzoo.train import fit, freeze
@@ -41,6 +42,7 @@ __all__ = [
     "model_card",
     "models",
     "predict_files",
+    "reparameterize",
     "run_each",
     "run_experiment",
     "save_weights",

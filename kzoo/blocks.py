@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from kzoo.layers import (
     Size,
     act,
+    address,
     batch_norm,
+    channel_scale,
     conv,
     conv_norm_act,
     dense,
@@ -16,6 +18,7 @@ from kzoo.layers import (
     drop_path,
     dropout,
     global_avg_pool,
+    max_pool,
     scope,
     tap,
 )
@@ -43,6 +46,49 @@ def squeeze_excite(x, ratio: float, *, divisor: int = 1, activation: str = "relu
         y = conv(y, hidden, 1, activation=activation)
         y = conv(y, channels, 1, activation=gate)
     return keras.layers.multiply([x, y])
+
+
+def effective_squeeze_excite(x):
+    """Scale each channel by a gate from the global mean of all channels, without a hidden layer that is narrower.
+
+    Lee, Park, 2020, CenterMask, https://arxiv.org/abs/1911.06667.
+    """
+    with scope("ese"):
+        gate = conv(global_avg_pool(x, keepdims=True), x.shape[-1], 1, activation="hard_sigmoid")
+    return keras.layers.multiply([x, gate])
+
+
+def efficient_channel_attention(x):
+    """Scale each channel by a gate computed from the global means of some channels beside it.
+
+    Wang et al., 2020, ECA-Net, https://arxiv.org/abs/1910.03151. How many grows with the logarithm of all channels.
+    """
+    channels = x.shape[-1]
+    seen = int((math.log2(channels) + 1) / 2)
+    y = keras.layers.Reshape((channels, 1))(global_avg_pool(x))
+    with scope("eca"):
+        y = conv(y, 1, max(3, seen | 1), use_bias=False, activation="sigmoid")
+    return keras.layers.multiply([x, keras.layers.Reshape((*(1,) * (x.ndim - 2), channels))(y)])
+
+
+def split_attention(maps: Sequence, hidden: int, *, use_bias: bool = True):
+    """Add up feature maps of one shape; for each channel they are weighted by a softmax that global means decide.
+
+    Li et al., 2019, Selective Kernel Networks, https://arxiv.org/abs/1903.06586; Zhang et al., 2020, ResNeSt,
+    https://arxiv.org/abs/2004.08955.
+
+    Args:
+        maps: feature maps with C channels.
+        hidden: channels between the C means of their sum and the weights.
+        use_bias: biases in both convolutions of the means.
+    """
+    *ones, channels = (1,) * (maps[0].ndim - 2) + maps[0].shape[-1:]
+    y = global_avg_pool(keras.layers.add(maps), keepdims=True)
+    with scope("attention"):
+        y = conv_norm_act(y, hidden, 1, use_bias=use_bias)
+        y = conv(y, len(maps) * channels, 1, use_bias=use_bias)
+    weights = keras.ops.softmax(keras.layers.Reshape((len(maps), *ones, channels))(y), axis=1)
+    return keras.ops.sum(keras.ops.stack(maps, axis=1) * weights, axis=1)
 
 
 def divisible(channels: float, divisor: int = 8, least: float = 0.9) -> int:
@@ -89,6 +135,12 @@ def stages(x, block: Callable, *, depths: Sequence[int], strides: Sequence[int],
     return x
 
 
+def residual_stages(x, block: Callable, depths: Sequence[int], width: int):
+    """Stages of `block(x, stride, filters)`: each but the first halves the resolution and doubles the filters."""
+    strides = (1,) + (2,) * (len(depths) - 1)
+    return stages(x, block, depths=depths, strides=strides, filters=[width * 2**n for n in range(len(depths))])
+
+
 def rising_rates(rate: float, depths: Sequence[int]) -> tuple[tuple[float, ...], ...]:
     """Return a rate of stochastic depth for each block of each stage: none for the first, nearly `rate` for the last.
 
@@ -99,6 +151,42 @@ def rising_rates(rate: float, depths: Sequence[int]) -> tuple[tuple[float, ...],
         tuple(rate * (first + block) / sum(depths) for block in range(depth))
         for first, depth in zip(firsts, depths, strict=True)
     )
+
+
+def basic_branch(x, filters: int, kernel: Size = 3, *, stride: Size = 1):
+    """Two convolutions, the second without activation: what a small residual network adds to its input."""
+    x = conv_norm_act(x, filters, kernel, stride=stride)
+    return conv_norm_act(x, filters, kernel, activation=None)
+
+
+def bottleneck_branch(
+    x,
+    filters: int,
+    inner: int,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    groups: int = 1,
+    excite: Callable = lambda x: x,
+    zero_gamma: bool = False,
+):
+    """Convolve on fewer channels, between two convolutions of width 1, the last without activation.
+
+    He et al., 2016, Deep Residual Learning, https://arxiv.org/abs/1512.03385.
+
+    Args:
+        x: feature map.
+        filters: channels of the result.
+        inner: channels that are convolved.
+        kernel: size of the convolution.
+        stride: step of the convolution.
+        groups: of the convolution.
+        excite: what is done to the convolved channels.
+        zero_gamma: start the branch as the zero function.
+    """
+    x = conv_norm_act(x, inner, 1)
+    x = excite(conv_norm_act(x, inner, kernel, stride=stride, groups=groups))
+    return conv_norm_act(x, filters, 1, activation=None, zero_gamma=zero_gamma)
 
 
 def inverted_residual(
@@ -132,31 +220,17 @@ def inverted_residual(
     return add_where_shape_is_kept(x, y, stride, drop_rate)
 
 
-def fused_inverted_residual(
-    x,
-    filters: int,
-    kernel: Size = 3,
-    *,
-    stride: Size = 1,
-    expansion: float = 4,
-    activation: str = "silu",
-    drop_rate: float = 0.0,
-):
-    """Inverted residual whose expansion and depthwise convolution are one dense convolution; see there.
-
-    Tan, Le, 2021, EfficientNetV2, https://arxiv.org/abs/2104.00298. Expansion 1 leaves out the projection.
-    """
-    if expansion == 1:
-        y = conv_norm_act(x, filters, kernel, stride=stride, activation=activation)
-    else:
-        y = conv_norm_act(x, divisible(x.shape[-1] * expansion), kernel, stride=stride, activation=activation)
-        y = conv_norm_act(y, filters, 1, activation=None)
-    return add_where_shape_is_kept(x, y, stride, drop_rate)
-
-
 def add_where_shape_is_kept(x, y, stride: Size, drop_rate: float = 0.0):
     """Return `y`, the output of a branch, plus its input where they are of one shape."""
     return keras.layers.add([x, drop_path(y, drop_rate)]) if stride == 1 and x.shape[-1] == y.shape[-1] else y
+
+
+def add_to_shortcut(x, y, stride: Size = 1):
+    """Add `y`, the output of a branch, to its input, which is projected where the shape is another; then activate."""
+    if stride != 1 or x.shape[-1] != y.shape[-1]:
+        with scope("shortcut"):
+            x = conv_norm_act(x, y.shape[-1], 1, stride=stride, activation=None)
+    return act(keras.layers.add([y, x]))
 
 
 def depthwise_norm_act(x, kernel: Size = 3, *, stride: Size = 1, activation: str | None = "relu"):
@@ -164,16 +238,80 @@ def depthwise_norm_act(x, kernel: Size = 3, *, stride: Size = 1, activation: str
     return act(batch_norm(depthwise_conv(x, kernel, stride=stride, use_bias=False)), activation)
 
 
-def separable_conv(x, filters: int, kernel: Size = 3, *, dilation: Size = 1):
+def patches(x, filters: int, size: Size, *, use_bias: bool = True):
+    """Cut `x` into patches of `size` side by side and map each to one position; what is left over is cut off."""
+    return conv(x, filters, size, stride=size, padding="valid", use_bias=use_bias)
+
+
+def layer_scale(x, initial: float):
+    """Multiply each channel of a branch by a learned factor that starts as `initial`, near 0; 0 leaves it out.
+
+    Touvron et al., 2021, Going deeper with Image Transformers, https://arxiv.org/abs/2103.17239.
+    """
+    return channel_scale(x, initial) if initial else x
+
+
+def global_response_norm(x, epsilon: float = 1e-6):
+    """Strengthen the channels that answer more than the others: each is scaled by its norm over the mean of all norms.
+
+    Woo et al., 2023, ConvNeXt V2, https://arxiv.org/abs/2301.00808. It starts as the identity.
+    """
+    ops, wide = keras.ops, keras.ops.cast(x, "float32")  # the squares leave the range of float16
+    energy = ops.sum(ops.square(wide), axis=tuple(range(1, x.ndim - 1)), keepdims=True)
+    norms = ops.sqrt(ops.maximum(energy, 1e-30))  # a channel of zeros has a gradient all the same
+    relative = norms / (ops.mean(norms, axis=-1, keepdims=True) + epsilon)
+    with scope("response"):
+        y = channel_scale(x * ops.cast(relative, x.dtype), 0.0, use_bias=True)
+    return keras.layers.add([x, y])
+
+
+def branched_conv(x, filters: int, kernel: int = 3, *, stride: int = 1, groups: int = 1, branches: int = 1):
+    """Sum of convolutions that differ in weights or width and, where the shape is kept, the input; each normalised.
+
+    Ding et al., 2021, RepVGG, https://arxiv.org/abs/2101.03697. Trained as branches, it is one convolution with a bias
+    in inference: `kzoo.reparameterize` makes that of it.
+
+    Args:
+        x: feature map.
+        filters: channels of the result.
+        kernel: width of the convolutions; one of width 1 is added to those that are wider.
+        stride: step of all of them.
+        groups: of all of them; as many as channels are depthwise convolutions.
+        branches: convolutions of that width.
+    """
+
+    def branch(name: str, width: int):
+        with scope(name):
+            if groups == x.shape[-1] == filters:
+                return batch_norm(depthwise_conv(x, width, stride=stride, use_bias=False))
+            return batch_norm(conv(x, filters, width, stride=stride, groups=groups, use_bias=False))
+
+    terms = [branch(f"branch{n}", kernel) for n in range(branches)]
+    if kernel > 1:
+        terms.append(branch("pointwise", 1))
+    if stride == 1 and filters == x.shape[-1]:
+        with scope("identity"):
+            terms.append(batch_norm(x))
+    return keras.layers.Add(name=address("branches"))(terms)
+
+
+def separable_conv(x, filters: int, kernel: Size = 3, *, stride: Size = 1, dilation: Size = 1):
     """Convolve each channel on its own, then mix the channels at each position; no bias."""
-    x = depthwise_conv(x, kernel, dilation=dilation, use_bias=False)
+    x = depthwise_conv(x, kernel, stride=stride, dilation=dilation, use_bias=False)
     return conv(x, filters, 1, use_bias=False)
 
 
 def separable_norm_act(
-    x, filters: int, kernel: Size = 3, *, stride: Size = 1, use_bias: bool = False, scale: bool = True
+    x,
+    filters: int,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    use_bias: bool = False,
+    activation: str = "relu",
+    scale: bool = True,
 ):
-    """Separable convolution with normalisation and ReLU after each of its two steps.
+    """Separable convolution with normalisation and activation after each of its two steps.
 
     Howard et al., 2017, MobileNets, https://arxiv.org/abs/1704.04861.
 
@@ -183,10 +321,11 @@ def separable_norm_act(
         kernel: size of the depthwise convolution.
         stride: step of the depthwise convolution.
         use_bias: biases in both convolutions, although a normalisation follows.
+        activation: of both steps.
         scale: learn a scale in both normalisations.
     """
-    x = act(batch_norm(depthwise_conv(x, kernel, stride=stride, use_bias=use_bias), scale=scale))
-    return conv_norm_act(x, filters, 1, use_bias=use_bias, scale=scale)
+    x = act(batch_norm(depthwise_conv(x, kernel, stride=stride, use_bias=use_bias), scale=scale), activation)
+    return conv_norm_act(x, filters, 1, use_bias=use_bias, activation=activation, scale=scale)
 
 
 def dense_layers(x, units: Sequence[int], dropout_rate: float = 0.0, activation: str = "relu"):
@@ -194,3 +333,29 @@ def dense_layers(x, units: Sequence[int], dropout_rate: float = 0.0, activation:
     for width in units:
         x = dropout(dense(x, width, activation), dropout_rate)
     return x
+
+
+def conv_sequence(x, *convolutions: tuple, multiplier: float = 1, scale: bool = True):
+    """Convolutions in turn, each normalised and activated: a branch of an inception module.
+
+    Szegedy et al., 2016, Rethinking the Inception Architecture, https://arxiv.org/abs/1512.00567.
+
+    Args:
+        x: feature map.
+        *convolutions: filters and kernel of each; a third number is the stride of one that is not padded.
+        multiplier: of all filters.
+        scale: learn a scale in the normalisations.
+    """
+    for filters, kernel, *stride in convolutions:
+        filters = max(1, round(multiplier * filters))
+        options = {"stride": stride[0], "padding": "valid"} if stride else {}
+        x = conv_norm_act(x, filters, kernel, scale=scale, **options)
+    return x
+
+
+def inception_stem(x, multiplier: float = 1, scale: bool = True):
+    """Stem of the Inception networks from the third on, not padded but once; divides each spatial axis by 8."""
+    x = conv_sequence(x, (32, 3, 2), (32, 3, 1), (64, 3), multiplier=multiplier, scale=scale)
+    x = max_pool(x, 3, stride=2, padding="valid")
+    x = conv_sequence(x, (80, 1), (192, 3, 1), multiplier=multiplier, scale=scale)
+    return max_pool(x, 3, stride=2, padding="valid")

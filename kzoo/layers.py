@@ -17,6 +17,7 @@ from kzoo.lazy import lazy_import
 from kzoo.registry import PYTORCH, Dialect, lookup
 
 keras = lazy_import("keras")
+standardized = lazy_import("kzoo.standardized")
 
 Size = int | tuple[int, ...]
 
@@ -108,15 +109,27 @@ def check_fits(x, window: Size, dilation: Size = 1) -> None:
             raise InputTooSmall(f"a window of {step * (size - 1) + 1} does not fit into a feature map {x.shape[1:-1]}")
 
 
+def with_border(x, widths: tuple[int, ...], **options):
+    """Return `x` with as many positions more on both ends of each spatial axis, filled as `keras.ops.pad` is told."""
+    return keras.ops.pad(x, ((0, 0), *((width, width) for width in widths), (0, 0)), **options) if any(widths) else x
+
+
 def pad(x, kernel: Size, stride: Size, dilation: Size = 1, value: float = 0.0):
     """Return `x` and the Keras padding that together give the dialect's "same"; they differ only for strides."""
     if _dialect.get().padding == "same" or set(per_axis(x, stride)) == {1}:
         return x, "same"
     sizes = zip(per_axis(x, kernel), per_axis(x, dilation), strict=True)
-    widths = [step * (size - 1) // 2 for size, step in sizes]
-    if any(widths):
-        x = keras.ops.pad(x, ((0, 0), *((width, width) for width in widths), (0, 0)), constant_values=value)
-    return x, "valid"
+    return with_border(x, tuple(step * (size - 1) // 2 for size, step in sizes), constant_values=value), "valid"
+
+
+def pad_last(x, kernel: Size, stride: Size, dilation: Size = 1):
+    """Pad `x`, of known size, by zeros as TensorFlow does: one more at the end where their number is odd."""
+    widths = []
+    axes = zip(x.shape[1:-1], per_axis(x, kernel), per_axis(x, stride), per_axis(x, dilation), strict=True)
+    for have, size, step, gap in axes:
+        total = max(0, (-(-have // step) - 1) * step + gap * (size - 1) + 1 - have)
+        widths.append((total // 2, total - total // 2))
+    return keras.ops.pad(x, ((0, 0), *widths, (0, 0))) if any(map(any, widths)) else x
 
 
 def conv(
@@ -127,15 +140,15 @@ def conv(
     stride: Size = 1,
     groups: int = 1,
     dilation: Size = 1,
-    padding: str = "same",
+    padding: str | int = "same",
     use_bias: bool = True,
     activation: str | None = None,
 ):
     """Convolve `x` with `filters` kernels, He-initialised.
 
-    `padding` is "same" (in the dialect's sense), "valid", or in one dimension "causal". The initialiser is
-    a string on purpose: a shared initialiser *instance* gives every kernel of the same shape the same
-    values in Keras 3.
+    `padding` is "same" (in the dialect's sense), "valid", the number of zeros to put on both ends of each axis, or in
+    one dimension "causal". The initialiser is a string on purpose: a shared initialiser *instance* gives every kernel
+    of the same shape the same values in Keras 3.
     """
     x, stride, padding = window(x, kernel, stride, dilation, padding)
     return ranked("Conv", x)(
@@ -164,6 +177,11 @@ def depthwise_conv(
 ):
     """Convolve each channel of `x` on its own with `multiplier` kernels, He-initialised."""
     x, stride, padding = window(x, kernel, stride, dilation, padding)
+    if len(set(per_axis(x, stride))) > 1 and None not in x.shape[1:-1]:
+        # TensorFlow 2.21 steps equally along both axes, but where oneDNN computes (not on a GPU or in float64).
+        x = x if padding == "valid" else pad_last(x, kernel, stride, dilation)
+        options = {"multiplier": multiplier, "dilation": dilation, "padding": "valid", "use_bias": use_bias}
+        return subsample(depthwise_conv(x, kernel, **options), stride)
     return ranked("DepthwiseConv", x)(
         per_axis(x, kernel),
         strides=per_axis(x, stride),
@@ -177,6 +195,42 @@ def depthwise_conv(
     )(x)
 
 
+def standardized_conv(
+    x,
+    filters: int,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    groups: int = 1,
+    use_bias: bool = False,
+    gain: float | None = None,
+    factor: float = 1.0,
+    epsilon: float = 1e-5,
+):
+    """Convolve `x` with kernels of mean 0 and variance 1; with a `gain`, so scaled that they keep the variance of `x`.
+
+    The arguments are those of `kzoo.standardized.StandardizedConv`.
+    """
+    x, stride, padding = window(x, kernel, stride, 1, "same")
+    return standardized.StandardizedConv(
+        filters,
+        per_axis(x, kernel),
+        per_axis(x, stride),
+        padding=padding,
+        groups=groups,
+        use_bias=use_bias,
+        gain=gain,
+        factor=factor,
+        epsilon=epsilon,
+        name=address("conv"),
+    )(x)
+
+
+def skip_gain(x):
+    """Multiply a feature map by one learned number that starts as 0."""
+    return standardized.SkipGain(name=address("skip"))(x)
+
+
 def depthwise_precision(x, kernel: Size) -> str | None:
     """Return the precision of a depthwise convolution; None is that of the policy.
 
@@ -186,12 +240,14 @@ def depthwise_precision(x, kernel: Size) -> str | None:
     return "float32" if max(per_axis(x, kernel)) > 14 else None
 
 
-def window(x, kernel: Size, stride: Size, dilation: Size, padding: str):
+def window(x, kernel: Size, stride: Size, dilation: Size, padding: str | int):
     """Return `x`, the stride and the padding with which Keras computes the convolution that was asked for."""
     if set(per_axis(x, kernel)) == {1} and set(per_axis(x, stride)) != {1}:
         # The same function by other means: oneDNN in TensorFlow 2.21 corrupts the heap in the gradient
         # of a strided 1-wide convolution when a batch is not full.
         x, stride = subsample(x, stride), 1
+    if isinstance(padding, int):
+        x, padding = with_border(x, tuple(padding * (size > 1) for size in per_axis(x, kernel))), "valid"
     if padding == "same":
         x, padding = pad(x, kernel, stride, dilation)
     if padding == "valid":
@@ -202,6 +258,12 @@ def window(x, kernel: Size, stride: Size, dilation: Size, padding: str):
 def subsample(x, stride: Size):
     """Keep every `stride`-th position of each spatial axis, the first included."""
     return ranked("MaxPooling", x)(1, strides=per_axis(x, stride))(x)
+
+
+def upsample(x, factor: Size):
+    """Repeat each position `factor` times along each spatial axis."""
+    factors = per_axis(x, factor)
+    return ranked("UpSampling", x)(factors if len(factors) > 1 else factors[0])(x)
 
 
 def dense(x, units: int, activation: str | None = None):
@@ -242,6 +304,17 @@ def norm(x, kind: str):
     return lookup("norm", kind, NORMS)(x)
 
 
+def channel_scale(x, initial: float = 1.0, *, use_bias: bool = False):
+    """Multiply each channel of `x` by a learned factor that starts as `initial`, and add a learned offset."""
+    # A convolution of width 1, which is as fast as a product and leaves the model made of Keras's own layers alone.
+    return ranked("DepthwiseConv", x)(
+        1,
+        use_bias=use_bias,
+        depthwise_initializer=keras.initializers.Constant(initial),
+        name=address("scale"),
+    )(x)
+
+
 def act(x, activation: str | None = "relu"):
     """Apply an activation by its Keras name; `None` is the identity."""
     return x if activation is None else keras.layers.Activation(activation)(x)
@@ -255,31 +328,56 @@ def conv_norm_act(
     stride: Size = 1,
     groups: int = 1,
     dilation: Size = 1,
+    padding: str | int = "same",
     use_bias: bool = False,
     activation: str | None = "relu",
     scale: bool = True,
     zero_gamma: bool = False,
 ):
     """Convolution, batch normalisation, activation: the brick of most architectures."""
-    x = conv(x, filters, kernel, stride=stride, groups=groups, dilation=dilation, use_bias=use_bias)
+    options = {"groups": groups, "dilation": dilation, "padding": padding, "use_bias": use_bias}
+    x = conv(x, filters, kernel, stride=stride, **options)
     return act(batch_norm(x, scale=scale, zero_gamma=zero_gamma), activation)
 
 
 def max_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"):
-    """Maximum over windows of `size`, every `stride` steps (default: `size`)."""
+    """Maximum over windows of `size`, every `stride` steps (default: `size`).
+
+    With padding "ceil", what the last window lacks at the end of an axis is left out of its maximum.
+    """
     stride = stride or size
     if padding == "same":
         x, padding = pad(x, size, stride, value=-float("inf"))
+    if padding == "ceil":
+        ends = [(0, step - 1) for step in per_axis(x, stride)]
+        x, padding = keras.ops.pad(x, ((0, 0), *ends, (0, 0)), constant_values=-float("inf")), "valid"
     if padding == "valid":
         check_fits(x, size)
     return ranked("MaxPooling", x)(per_axis(x, size), strides=per_axis(x, stride), padding=padding)(x)
 
 
-def avg_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"):
-    """Mean over windows of `size`, every `stride` steps (default: `size`); padding is not counted."""
+def avg_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same", count_padding: bool = False):
+    """Mean over windows of `size`, every `stride` steps (default: `size`).
+
+    Padding is not counted; with `count_padding`, half a window on both ends counts as zeros.
+    """
+    if count_padding:
+        x, padding = with_border(x, tuple((width - 1) // 2 for width in per_axis(x, size))), "valid"
     if padding == "valid":
         check_fits(x, size)
     return ranked("AveragePooling", x)(per_axis(x, size), strides=per_axis(x, stride or size), padding=padding)(x)
+
+
+def blur_pool(x, size: int = 3, *, stride: Size = 2):
+    """Blur with the binomial filter of an odd `size`, mirrored at the ends, and keep every `stride`-th position.
+
+    Zhang, 2019, Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486.
+    """
+    check_fits(x, size // 2 + 1)
+    x = with_border(x, tuple(width // 2 for width in per_axis(x, size)), mode="reflect")
+    for _ in range(size - 2):  # two means over neighbours in turn are the filter (1, 2, 1) / 4, and so on
+        x = avg_pool(x, 2, stride=1, padding="valid")
+    return avg_pool(x, 2, stride=stride, padding="valid")
 
 
 def adaptive_avg_pool(x, size: Size):

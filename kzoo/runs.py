@@ -71,7 +71,8 @@ def load_run(path: str | Path) -> tuple[keras.Model, Serving]:
     missing = [name for name in (MODEL, DATA, EXAMPLES) if not (run / name).is_file()]
     if missing:
         raise ValueError(f"{run} is not a run folder of kzoo: it has no {missing[0]}")
-    importlib.import_module("kzoo.untrained")  # lets Keras know the layers of the zoo
+    for module in ("kzoo.standardized", "kzoo.untrained"):  # lets Keras know the layers of the zoo
+        importlib.import_module(module)
     try:
         return keras.models.load_model(run / MODEL), Serving.load(run / DATA, run / EXAMPLES)
     except (OSError, KeyError, TypeError, ValueError) as error:

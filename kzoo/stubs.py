@@ -30,8 +30,9 @@ def declaration(function) -> str:
 
 
 def literal(value) -> str:
-    """Return a default as ruff formats it."""
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+    """Return a default as ruff formats it; `...` for one that fills a line."""
+    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    return text if len(text) < 60 else "..."
 
 
 if __name__ == "__main__":

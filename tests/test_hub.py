@@ -79,9 +79,9 @@ def test_a_run_is_loaded_too(run):
     assert kzoo.load_model(run).class_names == tuple("0123456789")
 
 
-def fill_cache(cache: Path, repository: Path) -> Path:
+def fill_cache(cache: Path, repository: Path, name: str = "timm/resnet8.test") -> Path:
     """Lay out a repository as huggingface_hub caches it; return the blob of the weights."""
-    root = cache / "models--timm--resnet8.test"
+    root = cache / f"models--{name.replace('/', '--')}"
     snapshot = root / "snapshots" / "0123456789abcdef"
     for folder in (snapshot, root / "blobs", root / "refs"):
         folder.mkdir(parents=True)

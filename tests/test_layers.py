@@ -91,6 +91,28 @@ def test_kernel_stride_and_dilation_per_axis(function, shape):
         assert tall.shape[1:3] == (5, 9)
 
 
+@pytest.mark.parametrize("dialect", [TENSORFLOW, PYTORCH])
+@pytest.mark.parametrize("rows", [6, 7])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_depthwise_strides_may_differ_without_onednn(kernel, rows, dialect):
+    """On one channel a depthwise convolution is a convolution; oneDNN, which allows any stride, leaves out float64."""
+    keras.config.set_dtype_policy("float64")
+    try:
+        inputs = keras.Input((rows, 5, 1))
+        with layers.written_in(dialect):
+            outputs = [
+                layers.conv(inputs, 1, kernel, stride=(2, 1), use_bias=False),
+                layers.depthwise_conv(inputs, kernel, stride=(2, 1), use_bias=False),
+            ]
+        model = keras.Model(inputs, outputs)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    dense, depthwise = model.weights
+    depthwise.assign(dense)
+    expected, found = model(np.random.default_rng(0).normal(size=(2, rows, 5, 1)))
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
 def test_a_signal_takes_the_first_of_two_sizes():
     signal, image = keras.Input((9, 3)), keras.Input((9, 9, 3))
     for function in (layers.avg_pool, layers.max_pool):

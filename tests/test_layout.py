@@ -11,14 +11,14 @@ import kzoo
 from kzoo import stubs
 
 LAYERS = [
-    ["kzoo.lazy", "kzoo.files", "kzoo.untrained"],
+    ["kzoo.lazy", "kzoo.files", "kzoo.standardized", "kzoo.untrained"],
     ["kzoo.registry", "kzoo.naming", "kzoo.yaml"],
     ["kzoo.layers", "kzoo.data"],
     ["kzoo.blocks", "kzoo.tasks"],
     ["kzoo.models", "kzoo.runs"],
     ["kzoo.weights", "kzoo.hub", "kzoo.callbacks", "kzoo.ridge", "kzoo.serve"],
     ["kzoo.factory"],
-    ["kzoo.stubs", "kzoo.train", "kzoo.export", "kzoo.pretrained"],
+    ["kzoo.stubs", "kzoo.train", "kzoo.export", "kzoo.pretrained", "kzoo.reparameterize"],
     ["kzoo.evaluate"],
     ["kzoo.experiment"],
     ["kzoo"],

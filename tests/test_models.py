@@ -76,7 +76,7 @@ def random_batch(model: keras.Model, batch: int = 2) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")
 
 
-@every_model
+@pytest.mark.parametrize("name", sampled([(name,) for name in kzoo.list_models()]))
 def test_parameter_count_is_the_published_one(name):
     card = kzoo.model_card(name)
     with weights_without_values():

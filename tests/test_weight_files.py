@@ -184,7 +184,8 @@ class TestBadFiles:
         kzoo.save_weights(small(), tmp_path / "a.safetensors")
         other = kzoo.models.lenet5((32, 32, 3), 5)
         with pytest.raises(
-            ValueError, match="do not fit lenet5: missing stage1.conv1/kernel, .*; unexpected stage1.block0.conv1/kernel"
+            ValueError,
+            match="do not fit lenet5: missing stage1.conv1/kernel, .*; unexpected stage1.block0.conv1/kernel",
         ):
             kzoo.load_weights(other, tmp_path / "a.safetensors")
 

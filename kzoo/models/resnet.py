@@ -1,14 +1,14 @@
-"""ResNet, and the variants that change one thing in it: ResNeXt, Wide ResNet, SE-ResNet, ResNet-D."""
+"""ResNet, and the variants that change one thing in it: ResNeXt, Wide ResNet, SE-, ECA- and blurred ResNet, -D, -RS."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import squeeze_excite
-from kzoo.layers import act, avg_pool, conv, conv_norm_act, max_pool, scope, subsample, tap
+from kzoo.blocks import efficient_channel_attention, residual_stages, squeeze_excite
+from kzoo.layers import act, avg_pool, blur_pool, conv, conv_norm_act, max_pool, scope, subsample
 from kzoo.lazy import lazy_import
 from kzoo.naming import Rule
-from kzoo.registry import CIFAR10, TENSORFLOW, Paper, lookup, register_model
+from kzoo.registry import CIFAR10, TENSORFLOW, Paper, Reference, lookup, register_model
 
 keras = lazy_import("keras")
 
@@ -32,6 +32,21 @@ HE_2019 = Paper(
     "Bag of Tricks for Image Classification with Convolutional Neural Networks",
     "https://arxiv.org/abs/1812.01187",
 )
+ZHANG_2019 = Paper(
+    "Zhang", 2019, "Making Convolutional Networks Shift-Invariant Again", "https://arxiv.org/abs/1904.11486"
+)
+WANG_2020 = Paper(
+    "Wang, Wu, Zhu, Li, Zuo, Hu",
+    2020,
+    "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks",
+    "https://arxiv.org/abs/1910.03151",
+)
+BELLO_2021 = Paper(
+    "Bello, Fedus, Du, Cubuk, Srinivas, Lin, Shlens, Zoph",
+    2021,
+    "Revisiting ResNets: Improved Training and Scaling Strategies",
+    "https://arxiv.org/abs/2103.07579",
+)
 BANBURY_2021 = Paper("Banbury et al.", 2021, "MLPerf Tiny Benchmark", "https://arxiv.org/abs/2106.07597")
 
 
@@ -40,11 +55,26 @@ def conv7_stem(x, width: int, use_bias: bool = False):
     return max_pool(conv_norm_act(x, width, 7, stride=2, use_bias=use_bias), 3, stride=2)
 
 
-def deep_stem(x, width: int, use_bias: bool = False):
-    """ResNet-C/D stem: three 3-wide convolutions in place of one 7-wide; divides by 4."""
+def blurred_stem(x, width: int, use_bias: bool = False):
+    """The ImageNet stem with a maximum that takes no steps, blurred before positions are left out."""
+    x = max_pool(conv_norm_act(x, width, 7, stride=2, use_bias=use_bias), 3, stride=1)
+    return blur_pool(x, 3, stride=2)
+
+
+def deep_convs(x, width: int, use_bias: bool):
     x = conv_norm_act(x, width // 2, 3, stride=2, use_bias=use_bias)
     x = conv_norm_act(x, width // 2, 3, use_bias=use_bias)
-    return max_pool(conv_norm_act(x, width, 3, use_bias=use_bias), 3, stride=2)
+    return conv_norm_act(x, width, 3, use_bias=use_bias)
+
+
+def deep_stem(x, width: int, use_bias: bool = False):
+    """ResNet-C/D stem: three 3-wide convolutions in place of one 7-wide; divides by 4."""
+    return max_pool(deep_convs(x, width, use_bias), 3, stride=2)
+
+
+def strided_stem(x, width: int, use_bias: bool = False):
+    """ResNet-RS stem: a fourth convolution takes the steps of the maximum."""
+    return conv_norm_act(deep_convs(x, width, use_bias), width, 3, stride=2, use_bias=use_bias)
 
 
 def conv3_stem(x, width: int, use_bias: bool = False):
@@ -52,7 +82,7 @@ def conv3_stem(x, width: int, use_bias: bool = False):
     return conv_norm_act(x, width, 3, use_bias=use_bias)
 
 
-STEMS = {"conv7": conv7_stem, "deep": deep_stem, "conv3": conv3_stem}
+STEMS = {"conv7": conv7_stem, "blurred": blurred_stem, "deep": deep_stem, "strided": strided_stem, "conv3": conv3_stem}
 
 
 def projection(x, filters: int, stride: int):
@@ -80,7 +110,19 @@ def zero_padding(x, filters: int, stride: int):
 
 SHORTCUTS = {"projection": projection, "pooled": pooled_projection, "plain": plain_projection, "zeros": zero_padding}
 
+
+def add_shortcut(x, y, stride: int, shortcut: str):
+    """Add the branch `y` to the block's input, which a shortcut of that name brings to its shape; activate."""
+    brought = lookup("shortcut", shortcut, SHORTCUTS)
+    if stride > 1 or x.shape[-1] != y.shape[-1]:
+        with scope("shortcut"):
+            x = brought(x, y.shape[-1], stride)
+    return act(keras.layers.add([y, x]))
+
+
 SMALL = {"block": "basic", "width": 16, "stem": "conv3"}  # the paper's networks for 32 x 32 pixels
+RESNET_D = {"stem": "deep", "shortcut": "pooled"}
+RESNET_RS = {"stem": "strided", "shortcut": "pooled", "se_ratio": 1 / 4}
 MLPERF_TINY = CIFAR10._replace(dialect=TENSORFLOW)
 
 
@@ -92,6 +134,8 @@ REFERENCE_NAMES = (
     Rule(r"^stem\.norm2$", "conv1.4"),
     Rule(r"^stem\.conv3$", "conv1.6"),
     Rule(r"^stem\.norm3$", "bn1"),
+    Rule(r"^stem\.conv4$", "maxpool.0"),
+    Rule(r"^stem\.norm4$", "maxpool.1"),
     Rule(r"^stem\.", ""),
     Rule(r"^stage(\d+)\.block(\d+)", r"layer\1.\2"),
     # ResNet-D's shortcut begins with the pooling.
@@ -101,6 +145,7 @@ REFERENCE_NAMES = (
     Rule(r"\.shortcut\.norm1$", ".downsample.1"),
     Rule(r"norm(\d)$", r"bn\1"),
     Rule(r"\.se\.conv", ".se.fc"),
+    Rule(r"\.eca\.conv1$", ".se.conv"),
     Rule(r"^logits$", "linear", where=r"^linear\."),  # the networks for CIFAR
     Rule(r"^logits$", "fc"),
 )
@@ -117,7 +162,10 @@ REFERENCE_NAMES = (
 @register_model("wide_resnet50_2", ZAGORUYKO_2016, 68_883_240, depths=(3, 4, 6, 3), width_per_group=128)
 @register_model("wide_resnet101_2", ZAGORUYKO_2016, 126_886_696, depths=(3, 4, 23, 3), width_per_group=128)
 @register_model("seresnet50", HU_2018, 28_088_024, depths=(3, 4, 6, 3), se_ratio=1 / 16)
-@register_model("resnet50d", HE_2019, 25_576_264, depths=(3, 4, 6, 3), stem="deep", shortcut="pooled")
+@register_model("resnet50d", HE_2019, 25_576_264, depths=(3, 4, 6, 3), **RESNET_D)
+@register_model("resnetblur50", ZHANG_2019, 25_557_032, depths=(3, 4, 6, 3), stem="blurred", blur=True)
+@register_model("ecaresnet50d", WANG_2020, 25_576_350, depths=(3, 4, 6, 3), eca=True, **RESNET_D)
+@register_model("resnetrs50", BELLO_2021, 35_691_912, Reference((160, 160, 3), 1000), depths=(3, 4, 6, 3), **RESNET_RS)
 @register_model("resnet20", HE_2016, 269_722, CIFAR10, depths=(3, 3, 3), shortcut="zeros", **SMALL)
 @register_model("resnet32", HE_2016, 464_154, CIFAR10, depths=(5, 5, 5), shortcut="zeros", **SMALL)
 @register_model("resnet44", HE_2016, 658_586, CIFAR10, depths=(7, 7, 7), shortcut="zeros", **SMALL)
@@ -146,11 +194,14 @@ class ResNet:
         groups: groups of the middle convolution of a bottleneck (the cardinality of ResNeXt).
         width_per_group: filters of one such group for every 64 filters of the stage.
         se_ratio: squeeze-and-excitation ratio, 0 for none.
-        stem: "conv7" (ImageNet), "deep" (ResNet-D) or "conv3" (CIFAR: keeps the resolution).
+        eca: a gate for each channel from the means of those beside it ends a branch: efficient channel attention.
+        stem: "conv7" (ImageNet), "blurred" (with a blurred maximum), "deep" (ResNet-D), "strided" (ResNet-RS) or
+            "conv3" (CIFAR: keeps the resolution).
         shortcut: where a block changes the shape, "projection" (option B), "pooled" (ResNet-D), "plain"
             (no normalisation) or "zeros" (option A, without parameters).
         kernel: size of the spatial convolutions; signals often want more than 3.
         use_bias: biases in the convolutions, although a normalisation follows.
+        blur: a branch leaves out positions after a convolution that sees all of them, and a blur.
 
     Raises:
         ValueError: for an unknown block, stem or shortcut, or groups in a basic block.
@@ -162,41 +213,39 @@ class ResNet:
     groups: int = 1
     width_per_group: int = 64
     se_ratio: float = 0.0
+    eca: bool = False
     stem: str = "conv7"
     shortcut: str = "projection"
     kernel: int = 3
     use_bias: bool = False
+    blur: bool = False
 
     def __call__(self, x):
         with scope("stem"):
             x = lookup("stem", self.stem, STEMS)(x, self.width, self.use_bias)
-        for stage, depth in enumerate(self.depths, start=1):
-            for block in range(depth):
-                with scope(f"stage{stage}.block{block}"):
-                    stride = 2 if stage > 1 and block == 0 else 1
-                    x = self.residual_block(x, self.width * 2 ** (stage - 1), stride)
-            x = tap(x, f"stage{stage}")
-        return x
+        return residual_stages(x, self.residual_block, self.depths, self.width)
 
-    def residual_block(self, x, filters: int, stride: int):
+    def residual_block(self, x, stride: int, filters: int):
         branches = {"basic": self.basic_branch, "bottleneck": self.bottleneck_branch}
         y = lookup("block", self.block, branches)(x, filters, stride)
-        if self.se_ratio:
-            y = squeeze_excite(y, self.se_ratio)
-        shortcut = lookup("shortcut", self.shortcut, SHORTCUTS)
-        if stride > 1 or x.shape[-1] != y.shape[-1]:
-            with scope("shortcut"):
-                x = shortcut(x, y.shape[-1], stride)
-        return act(keras.layers.add([y, x]))
+        y = squeeze_excite(y, self.se_ratio) if self.se_ratio else y
+        y = efficient_channel_attention(y) if self.eca else y
+        return add_shortcut(x, y, stride, self.shortcut)
 
     def basic_branch(self, x, filters: int, stride: int):
         if self.groups != 1:
             raise ValueError("a basic block has no groups; use block='bottleneck'")
-        x = conv_norm_act(x, filters, self.kernel, stride=stride, use_bias=self.use_bias)
+        x = self.strided(x, filters, stride)
         return conv_norm_act(x, filters, self.kernel, use_bias=self.use_bias, activation=None, zero_gamma=True)
 
     def bottleneck_branch(self, x, filters: int, stride: int):
         inner = filters * self.width_per_group * self.groups // 64
         x = conv_norm_act(x, inner, 1, use_bias=self.use_bias)
-        x = conv_norm_act(x, inner, self.kernel, stride=stride, groups=self.groups, use_bias=self.use_bias)
+        x = self.strided(x, inner, stride)
         return conv_norm_act(x, 4 * filters, 1, use_bias=self.use_bias, activation=None, zero_gamma=True)
+
+    def strided(self, x, filters: int, stride: int):
+        options = {"groups": self.groups, "use_bias": self.use_bias}
+        if not self.blur or stride == 1:
+            return conv_norm_act(x, filters, self.kernel, stride=stride, **options)
+        return blur_pool(conv_norm_act(x, filters, self.kernel, **options), stride=stride)

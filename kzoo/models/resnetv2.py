@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from kzoo.layers import act, batch_norm, conv, dropout, max_pool, scope, tap
+from kzoo.blocks import residual_stages
+from kzoo.layers import act, batch_norm, conv, dropout, group_norm, max_pool, pad, scope, standardized_conv
 from kzoo.lazy import lazy_import
 from kzoo.models.resnet import ZAGORUYKO_2016
 from kzoo.naming import Rule, from_zero
@@ -16,10 +18,33 @@ HE_2016B = Paper(
     "He, Zhang, Ren, Sun", 2016, "Identity Mappings in Deep Residual Networks", "https://arxiv.org/abs/1603.05027"
 )
 
+KOLESNIKOV_2020 = Paper(
+    "Kolesnikov, Beyer, Zhai, Puigcerver, Yung, Gelly, Houlsby",
+    2020,
+    "Big Transfer (BiT): General Visual Representation Learning",
+    "https://arxiv.org/abs/1912.11370",
+)
+
 STEMS = {
-    "conv7": lambda x, width: max_pool(conv(x, width, 7, stride=2, use_bias=False), 3, stride=2),
-    "conv3": lambda x, width: conv(x, width, 3, use_bias=False),
+    "conv7": lambda x, width, conv: max_pool(conv(x, width, 7, stride=2), 3, stride=2),
+    "conv7_zeros": lambda x, width, conv: zero_max_pool(conv(x, width, 7, stride=2)),
+    "conv3": lambda x, width, conv: conv(x, width, 3),
 }
+
+
+def zero_max_pool(x):
+    """The maximum of the ImageNet stem, at the edges never below zero."""
+    x, padding = pad(x, 3, stride=2)
+    return max_pool(x, 3, stride=2, padding=padding)
+
+
+def group_norm32(x):
+    return group_norm(x, math.gcd(32, x.shape[-1]))
+
+
+NORMS = {"batch": batch_norm, "group": group_norm32}
+
+BIT = {"stem": "conv7_zeros", "norm": "group", "standardized": True}
 
 
 REFERENCE_NAMES = (
@@ -31,7 +56,20 @@ REFERENCE_NAMES = (
 )
 
 
+@register_model("resnetv2_18", HE_2016B, 11_687_720, depths=(2, 2, 2, 2), block="basic")
 @register_model("resnetv2_50", HE_2016B, 25_549_352, depths=(3, 4, 6, 3))
+@register_model("resnetv2_101", HE_2016B, 44_541_480, depths=(3, 4, 23, 3))
+@register_model("resnetv2_50x1_bit", KOLESNIKOV_2020, 25_549_352, depths=(3, 4, 6, 3), **BIT)
+@register_model("resnetv2_101x1_bit", KOLESNIKOV_2020, 44_541_480, depths=(3, 4, 23, 3), **BIT)
+@register_model(
+    "resnetv2_50x3_bit", KOLESNIKOV_2020, 217_319_080, depths=(3, 4, 6, 3), width=192, stem_width=192, **BIT
+)
+@register_model(
+    "resnetv2_101x3_bit", KOLESNIKOV_2020, 387_934_888, depths=(3, 4, 23, 3), width=192, stem_width=192, **BIT
+)
+@register_model(
+    "resnetv2_152x2_bit", KOLESNIKOV_2020, 236_335_208, depths=(3, 8, 36, 3), width=128, stem_width=128, **BIT
+)
 @register_model(
     "wrn_28_10",
     ZAGORUYKO_2016,
@@ -45,7 +83,7 @@ REFERENCE_NAMES = (
 )
 @dataclass(frozen=True)
 class ResNetV2:
-    """Pre-activation residual network, also in its wide form.
+    """Pre-activation residual network, also in its wide form and as Big Transfer's, which knows no batch statistics.
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)` (by
     `2 ** (len(depths) - 1)` with the "conv3" stem). The output of stage n is named `stage<n>`.
@@ -54,13 +92,16 @@ class ResNetV2:
         depths: number of residual blocks in each stage.
         block: "basic" (two convolutions) or "bottleneck" (1, `kernel`, 1; expands channels by 4).
         width: filters of the first stage; each later stage doubles them.
-        stem: "conv7" (ImageNet) or "conv3" (CIFAR: keeps the resolution).
+        stem: "conv7" (ImageNet), "conv7_zeros" (padded with zeros before its maximum too) or "conv3" (CIFAR: keeps the
+            resolution).
         stem_width: filters of the stem.
         kernel: size of the spatial convolutions; signals often want more than 3.
         dropout: fraction dropped between the convolutions of a basic block in training, in [0, 1).
+        norm: "batch", or "group" for groups of channels, 32 where they divide by that.
+        standardized: every kernel is brought to mean 0 and variance 1 when it is used.
 
     Raises:
-        ValueError: for an unknown block or stem.
+        ValueError: for an unknown block, stem or norm.
     """
 
     depths: tuple[int, ...]
@@ -70,35 +111,40 @@ class ResNetV2:
     stem_width: int = 64
     kernel: int = 3
     dropout: float = 0.0
+    norm: str = "batch"
+    standardized: bool = False
 
     def __call__(self, x):
         with scope("stem"):
-            x = lookup("stem", self.stem, STEMS)(x, self.stem_width)
-        for stage, depth in enumerate(self.depths, start=1):
-            for block in range(depth):
-                with scope(f"stage{stage}.block{block}"):
-                    stride = 2 if stage > 1 and block == 0 else 1
-                    x = self.residual_block(x, self.width * 2 ** (stage - 1), stride)
-            x = tap(x, f"stage{stage}")
+            x = lookup("stem", self.stem, STEMS)(x, self.stem_width, self.conv)
+        x = residual_stages(x, self.residual_block, self.depths, self.width)
         with scope("head"):
-            return act(batch_norm(x))
+            return self.norm_act(x)
 
-    def residual_block(self, x, filters: int, stride: int):
+    def residual_block(self, x, stride: int, filters: int):
         branches = {"basic": self.basic_branch, "bottleneck": self.bottleneck_branch}
         branch = lookup("block", self.block, branches)
-        active = act(batch_norm(x))
+        active = self.norm_act(x)
         y = branch(active, filters, stride)
         if stride > 1 or x.shape[-1] != y.shape[-1]:
             with scope("shortcut"):
-                x = conv(active, y.shape[-1], 1, stride=stride, use_bias=False)
+                x = self.conv(active, y.shape[-1], 1, stride=stride)
         return keras.layers.add([y, x])
 
     def basic_branch(self, x, filters: int, stride: int):
-        x = conv(x, filters, self.kernel, stride=stride, use_bias=False)
-        x = dropout(act(batch_norm(x)), self.dropout)
-        return conv(x, filters, self.kernel, use_bias=False)
+        x = self.conv(x, filters, self.kernel, stride=stride)
+        x = dropout(self.norm_act(x), self.dropout)
+        return self.conv(x, filters, self.kernel)
 
     def bottleneck_branch(self, x, filters: int, stride: int):
-        x = act(batch_norm(conv(x, filters, 1, use_bias=False)))
-        x = act(batch_norm(conv(x, filters, self.kernel, stride=stride, use_bias=False)))
-        return conv(x, 4 * filters, 1, use_bias=False)
+        x = self.norm_act(self.conv(x, filters, 1))
+        x = self.norm_act(self.conv(x, filters, self.kernel, stride=stride))
+        return self.conv(x, 4 * filters, 1)
+
+    def norm_act(self, x):
+        return act(lookup("norm", self.norm, NORMS)(x))
+
+    def conv(self, x, filters: int, kernel: int, *, stride: int = 1):
+        if self.standardized:
+            return standardized_conv(x, filters, kernel, stride=stride, epsilon=1e-8)
+        return conv(x, filters, kernel, stride=stride, use_bias=False)

@@ -1,0 +1,203 @@
+"""CSPNet: half of a stage's channels skip all its blocks, so that no gradient is computed twice; and DarkNet."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from kzoo.blocks import together
+from kzoo.layers import conv_norm_act, max_pool, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.naming import Rule, from_zero
+from kzoo.registry import IMAGENET, Paper, lookup, register_model
+
+keras = lazy_import("keras")
+
+WANG_2019 = Paper(
+    "Wang, Liao, Yeh, Wu, Chen, Hsieh",
+    2019,
+    "CSPNet: A New Backbone that can Enhance Learning Capability of CNN",
+    "https://arxiv.org/abs/1911.11929",
+)
+REDMON_2018 = Paper("Redmon, Farhadi", 2018, "YOLOv3: An Incremental Improvement", "https://arxiv.org/abs/1804.02767")
+
+AT_256 = IMAGENET._replace(input_shape=(256, 256, 3))
+RESNET = {
+    "depths": (3, 3, 5, 2),
+    "strides": (1, 2, 2, 2),
+    "stem": "conv7",
+    "stem_width": 64,
+    "block": "bottleneck",
+    "linear": True,
+}
+DARKNET = {
+    "depths": (1, 2, 8, 8, 4),
+    "filters": (64, 128, 256, 512, 1024),
+    "strides": (2,) * 5,
+    "stem": "conv3",
+    "stem_width": 32,
+    "block": "dark",
+    "grows": True,
+}
+
+REFERENCE_NAMES = (
+    Rule(r"\.down\.(conv|norm)1$", r".conv_down.\1"),
+    Rule(r"\.expand\.(conv|norm)1$", r".conv_exp.\1"),
+    Rule(r"\.transition\.(conv|norm)1$", r".conv_transition_b.\1"),
+    Rule(r"\.transition\.(conv|norm)2$", r".conv_transition.\1"),
+    Rule(r"\.(conv|norm)(\d)$", r".conv\2.\1"),
+    Rule(r"\.norm$", ".bn"),
+    Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.blocks.{}")),
+    Rule(r"^stage(\d+)\.", from_zero("stages.{}.")),
+    Rule(r"^logits$", "head.fc"),
+)
+
+
+@register_model(
+    "cspresnet50",
+    WANG_2019,
+    21_616_168,
+    AT_256,
+    filters=(128, 256, 512, 1024),
+    expansions=(2.0,) * 4,
+    inner_ratios=(0.5,) * 4,
+    **RESNET,
+)
+@register_model(
+    "cspresnext50",
+    WANG_2019,
+    20_569_896,
+    AT_256,
+    filters=(256, 512, 1024, 2048),
+    expansions=(1.0,) * 4,
+    inner_ratios=(1.0,) * 4,
+    groups=32,
+    **RESNET,
+)
+@register_model(
+    "cspdarknet53",
+    WANG_2019,
+    27_642_184,
+    AT_256,
+    expansions=(2.0, 1.0, 1.0, 1.0, 1.0),
+    inner_ratios=(0.5, 1.0, 1.0, 1.0, 1.0),
+    **DARKNET,
+)
+@register_model(
+    "darknet53",
+    REDMON_2018,
+    41_609_928,
+    AT_256,
+    expansions=(0.0,) * 5,
+    inner_ratios=(0.5,) * 5,
+    **DARKNET,
+)
+@dataclass(frozen=True)
+class CSPNet:
+    """A stem, then stages that split their channels: half of them pass residual blocks, the others meet them after.
+
+    Maps a feature map to one whose spatial axes are divided by the product of `strides` (by 4 times that with the
+    "conv7" stem). The output of stage n is named `stage<n>`.
+
+    Args:
+        depths: number of residual blocks in each stage.
+        filters: channels that each stage gives.
+        strides: step of each stage; at 1, it has no convolution before its split.
+        expansions: channels that each stage splits in two, for each one that it gives; 0 sends all of them through the
+            blocks (DarkNet).
+        inner_ratios: channels inside the blocks of each stage, for each one outside.
+        stem: "conv7" (a convolution and a maximum, both at stride 2) or "conv3" (keeps the resolution).
+        stem_width: filters of the stem.
+        block: "bottleneck" (1, `kernel`, 1, activated after the addition) or "dark" (1, `kernel`, activated before it).
+        grows: the convolution before the split makes as many channels as its stage gives, not as many as come in.
+        linear: no activation of what is split.
+        groups: groups of the wide convolutions, or the largest number that divides them and the channels.
+        slope: factor of negative values in the activation, a leaky ReLU.
+        kernel: size of the convolutions; signals often want more than 3.
+
+    Raises:
+        ValueError: for an unknown stem or block, or stages that are not described by equally many entries.
+    """
+
+    depths: tuple[int, ...]
+    filters: tuple[int, ...]
+    strides: tuple[int, ...]
+    expansions: tuple[float, ...]
+    inner_ratios: tuple[float, ...]
+    stem: str
+    stem_width: int
+    block: str
+    grows: bool = False
+    linear: bool = False
+    groups: int = 1
+    slope: float = 0.01
+    kernel: int = 3
+
+    def __call__(self, x):
+        stems = {"conv7": self.conv7_stem, "conv3": self.conv3_stem}
+        with scope("stem"):
+            x = lookup("stem", self.stem, stems)(x)
+        table = together(
+            depths=self.depths,
+            filters=self.filters,
+            strides=self.strides,
+            expansions=self.expansions,
+            inner_ratios=self.inner_ratios,
+        )
+        for stage, (depth, filters, stride, expansion, ratio) in enumerate(table, start=1):
+            with scope(f"stage{stage}"):
+                x = self.downsample(x, filters, stride)
+                if expansion:
+                    x = self.cross_stage(x, depth, filters, round(expansion * filters), ratio)
+                else:
+                    x = self.blocks(x, depth, ratio)
+            x = tap(x, f"stage{stage}")
+        return x
+
+    def conv7_stem(self, x):
+        return max_pool(self.activated(conv_norm_act(x, self.stem_width, 7, stride=2, activation=None)), 3, stride=2)
+
+    def conv3_stem(self, x):
+        return self.activated(conv_norm_act(x, self.stem_width, 3, activation=None))
+
+    def downsample(self, x, filters: int, stride: int):
+        if stride == 1:
+            return x
+        with scope("down"):
+            return self.convolution(x, filters if self.grows else x.shape[-1], stride=stride)
+
+    def cross_stage(self, x, depth: int, filters: int, expanded: int, ratio: float):
+        with scope("expand"):
+            x = conv_norm_act(x, expanded, 1, activation=None)
+        kept, x = keras.ops.split(x if self.linear else self.activated(x), 2, axis=-1)
+        x = self.blocks(x, depth, ratio)
+        with scope("transition"):
+            x = self.pointwise(x, expanded // 2)
+            return self.pointwise(keras.layers.concatenate([kept, x]), filters)
+
+    def blocks(self, x, depth: int, ratio: float):
+        block = lookup("block", self.block, {"bottleneck": self.bottleneck, "dark": self.dark_block})
+        for n in range(depth):
+            with scope(f"block{n}"):
+                x = block(x, round(ratio * x.shape[-1]))
+        return x
+
+    def bottleneck(self, x, inner: int):
+        y = self.convolution(self.pointwise(x, inner), inner)
+        y = conv_norm_act(y, x.shape[-1], 1, activation=None, zero_gamma=True)
+        return self.activated(keras.layers.add([y, x]))
+
+    def dark_block(self, x, inner: int):
+        y = self.convolution(self.pointwise(x, inner), x.shape[-1], zero_gamma=True)
+        return keras.layers.add([y, x])
+
+    def pointwise(self, x, filters: int):
+        return self.activated(conv_norm_act(x, filters, 1, activation=None))
+
+    def convolution(self, x, filters: int, *, stride: int = 1, zero_gamma: bool = False):
+        groups = math.gcd(self.groups, x.shape[-1], filters)
+        y = conv_norm_act(x, filters, self.kernel, stride=stride, groups=groups, activation=None, zero_gamma=zero_gamma)
+        return self.activated(y)
+
+    def activated(self, x):
+        return keras.layers.LeakyReLU(self.slope)(x)

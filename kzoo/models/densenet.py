@@ -1,0 +1,86 @@
+"""DenseNet: every layer sees the outputs of all layers before it in its stage, and adds a few channels to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kzoo.layers import act, avg_pool, batch_norm, conv, conv_norm_act, max_pool, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.naming import Rule, from_zero
+from kzoo.registry import Paper, register_model
+
+keras = lazy_import("keras")
+
+HUANG_2017 = Paper(
+    "Huang, Liu, van der Maaten, Weinberger",
+    2017,
+    "Densely Connected Convolutional Networks",
+    "https://arxiv.org/abs/1608.06993",
+)
+
+
+def layer_of_reference(match: re.Match, layers: Sequence[str]) -> str:
+    return f"features.denseblock{match['stage']}.denselayer{int(match['block']) + 1}"
+
+
+REFERENCE_NAMES = (
+    Rule(r"^stem\.(conv|norm)1$", r"features.\g<1>0"),
+    Rule(r"^stage(?P<stage>\d+)\.block(?P<block>\d+)", layer_of_reference),
+    # The files of torchvision are older than its code.
+    Rule(r"(denselayer\d+\.(?:conv|norm))(\d)$", r"\1.\2", where=r"\.denselayer1\.norm\.1\."),
+    Rule(r"^stage(\d+)\.transition\.(conv|norm)1$", from_zero("features.transition{}.{}")),
+    Rule(r"^head\.norm1$", "features.norm5"),
+    Rule(r"^logits$", "classifier"),
+)
+
+
+@register_model("densenet121", HUANG_2017, 7_978_856, depths=(6, 12, 24, 16))
+@register_model("densenet161", HUANG_2017, 28_681_000, depths=(6, 12, 36, 24), filters=48, stem_width=96)
+@register_model("densenet169", HUANG_2017, 14_149_480, depths=(6, 12, 32, 32))
+@register_model("densenet201", HUANG_2017, 20_013_928, depths=(6, 12, 48, 32))
+@dataclass(frozen=True)
+class DenseNet:
+    """Stages of densely connected layers, with transitions between them that compress and halve: DenseNet-BC.
+
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n, its
+    input's channels and those of all its layers, is named `stage<n>`.
+
+    Args:
+        depths: number of layers in each stage.
+        filters: channels that each layer adds, the growth rate.
+        stem_width: filters of the stem.
+        bottleneck: channels that a layer reduces what it sees to, for each one that it adds.
+        compression: channels after a transition for each one before it.
+        kernel: size of the spatial convolutions of the layers; signals often want more than 3.
+    """
+
+    depths: tuple[int, ...]
+    filters: int = 32
+    stem_width: int = 64
+    bottleneck: int = 4
+    compression: float = 0.5
+    kernel: int = 3
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = max_pool(conv_norm_act(x, self.stem_width, 7, stride=2), 3, stride=2)
+        for stage, depth in enumerate(self.depths, start=1):
+            if stage > 1:
+                with scope(f"stage{stage}.transition"):
+                    x = self.transition(x)
+            for block in range(depth):
+                with scope(f"stage{stage}.block{block}"):
+                    x = keras.layers.concatenate([x, self.layer(x)])
+            x = tap(x, f"stage{stage}")
+        with scope("head"):
+            return act(batch_norm(x))
+
+    def layer(self, x):
+        x = conv(act(batch_norm(x)), self.bottleneck * self.filters, 1, use_bias=False)
+        return conv(act(batch_norm(x)), self.filters, self.kernel, use_bias=False)
+
+    def transition(self, x):
+        x = conv(act(batch_norm(x)), int(self.compression * x.shape[-1]), 1, use_bias=False)
+        return avg_pool(x, 2, padding="valid")

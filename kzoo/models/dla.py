@@ -1,0 +1,136 @@
+"""DLA: blocks are the leaves of trees, at whose roots the features of all depths are put together again and again."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kzoo.blocks import basic_branch, bottleneck_branch, together
+from kzoo.layers import act, conv_norm_act, max_pool, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.naming import Rule
+from kzoo.registry import Paper, lookup, register_model
+
+keras = lazy_import("keras")
+
+YU_2017 = Paper("Yu, Wang, Shelhamer, Darrell", 2017, "Deep Layer Aggregation", "https://arxiv.org/abs/1707.06484")
+
+SMALL = (64, 128, 256, 512)
+COMPACT = (64, 64, 128, 256)
+LARGE = (128, 256, 512, 1024)
+
+
+def level(match: re.Match, layers: Sequence[str]) -> str:
+    """timm's number of a stage: the stem has two levels, counted from 0."""
+    return f"level{int(match[1]) + 1}"
+
+
+REFERENCE_NAMES = (
+    Rule(r"^stem\.(conv|norm)1$", r"base_layer.\1"),
+    Rule(r"^stem\.(conv|norm)2$", r"level0.\1"),
+    Rule(r"^stem\.(conv|norm)3$", r"level1.\1"),
+    Rule(r"\.project\.(conv|norm)1$", r".project.\1"),
+    Rule(r"\.root\.conv1$", ".root.weights"),
+    Rule(r"\.root\.norm1$", ".root.bn"),
+    Rule(r"\.conv$", ".0"),
+    Rule(r"\.norm$", ".1"),
+    Rule(r"\.weights$", ".conv"),
+    Rule(r"\.norm(\d)$", r".bn\1"),
+    Rule(r"^stage(\d+)", level),
+    Rule(r"^logits$", "fc"),
+)
+
+
+@register_model("dla34", YU_2017, 15_742_104, depths=(1, 2, 2, 1), filters=SMALL, block="basic")
+@register_model("dla46_c", YU_2017, 1_301_400, depths=(1, 2, 2, 1), filters=COMPACT)
+@register_model("dla60", YU_2017, 22_036_632, depths=(1, 2, 3, 1), filters=LARGE)
+@register_model("dla60x", YU_2017, 17_352_344, depths=(1, 2, 3, 1), filters=LARGE, groups=32, width_per_group=4)
+@register_model("dla102", YU_2017, 33_268_888, depths=(1, 3, 4, 1), filters=LARGE, residual=True)
+@dataclass(frozen=True)
+class DLA:
+    """Three convolutions, then stages that are binary trees of residual blocks.
+
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is named
+    `stage<n>`.
+
+    Args:
+        depths: levels of the tree of each stage, which has 2 to this power residual blocks.
+        filters: channels of each stage.
+        block: "basic" (two convolutions) or "bottleneck" (1, `kernel`, 1).
+        groups: groups of the middle convolution of a bottleneck, or the largest number that divides them and its
+            channels.
+        width_per_group: filters of one such group for every 128 filters of the stage.
+        residual: add the last block's output to what a root makes of all that reach it.
+        stem_width: filters of the first two convolutions; the third has twice as many, at stride 2.
+        kernel: size of the convolutions in the blocks; signals often want more than 3.
+
+    Raises:
+        ValueError: for an unknown block, or stages that are not described by equally many entries.
+    """
+
+    depths: tuple[int, ...]
+    filters: tuple[int, ...]
+    block: str = "bottleneck"
+    groups: int = 1
+    width_per_group: int = 64
+    residual: bool = False
+    stem_width: int = 16
+    kernel: int = 3
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = conv_norm_act(x, self.stem_width, 7)
+            x = conv_norm_act(x, self.stem_width, 3)
+            x = conv_norm_act(x, 2 * self.stem_width, 3, stride=2)
+        for stage, (depth, filters) in enumerate(together(depths=self.depths, filters=self.filters), start=1):
+            # The last root of a tree sees what came into the tree, but for the first one's.
+            seen = [halved(x)] if stage > 1 else []
+            with scope(f"stage{stage}"):
+                x = self.tree(x, filters, depth, 2, seen)
+            x = tap(x, f"stage{stage}")
+        return x
+
+    def tree(self, x, filters: int, depth: int, stride: int, seen: list):
+        """Join two subtrees, or at the lowest level two blocks, at a root that is told what was `seen` before."""
+        if depth > 1:
+            with scope("tree1"):
+                left = self.tree(x, filters, depth - 1, stride, [])
+            with scope("tree2"):
+                return self.tree(left, filters, depth - 1, 1, [*seen, left])
+        with scope("tree1"):
+            branch = self.branch(x, filters, stride)
+        left = act(keras.layers.add([branch, self.shortcut(x, filters, stride)]))
+        with scope("tree2"):
+            right = act(keras.layers.add([self.branch(left, filters, 1), left]))
+        return self.root([right, left, *seen], filters)
+
+    def branch(self, x, filters: int, stride: int):
+        branches = {"basic": self.basic_branch, "bottleneck": self.bottleneck_branch}
+        return lookup("block", self.block, branches)(x, filters, stride)
+
+    def basic_branch(self, x, filters: int, stride: int):
+        return basic_branch(x, filters, self.kernel, stride=stride)
+
+    def bottleneck_branch(self, x, filters: int, stride: int):
+        inner = filters * self.width_per_group * self.groups // 128
+        groups = math.gcd(self.groups, inner)
+        return bottleneck_branch(x, filters, inner, self.kernel, stride=stride, groups=groups)
+
+    def shortcut(self, x, filters: int, stride: int):
+        x = halved(x) if stride > 1 else x
+        if x.shape[-1] == filters:
+            return x
+        with scope("project"):
+            return conv_norm_act(x, filters, 1, activation=None)
+
+    def root(self, children: list, filters: int):
+        with scope("root"):
+            x = conv_norm_act(keras.layers.concatenate(children), filters, 1, activation=None)
+        return act(keras.layers.add([x, children[0]]) if self.residual else x)
+
+
+def halved(x):
+    """Return the maximum over each two positions, of which an odd axis leaves the last alone."""
+    return max_pool(x, 2, padding="ceil")

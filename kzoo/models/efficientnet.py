@@ -1,0 +1,186 @@
+"""EfficientNet: one small searched network, and a law that makes it wider, deeper and finer all at once."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kzoo.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
+from kzoo.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD, place_in_pairs
+from kzoo.naming import Rule
+from kzoo.registry import IMAGENET, PYTORCH, TENSORFLOW, Dialect, Paper, Reference, register_model
+
+TAN_2019 = Paper(
+    "Tan, Le",
+    2019,
+    "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
+    "https://arxiv.org/abs/1905.11946",
+)
+LIU_2020 = Paper(
+    "Liu",
+    2020,
+    "Higher accuracy on vision models with EfficientNet-Lite",
+    "https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html",
+)
+HAN_2020 = Paper(
+    "Han, Wang, Zhang, Zhang, Xu, Zhang",
+    2020,
+    "Model Rubik's Cube: Twisting Resolution, Depth and Width for TinyNets",
+    "https://arxiv.org/abs/2010.14819",
+)
+
+DEPTHS = (1, 2, 2, 3, 3, 4, 1)
+FILTERS = (16, 24, 40, 80, 112, 192, 320)
+
+
+def sized(size: int, dialect: Dialect = PYTORCH) -> Reference:
+    """Return ImageNet at another image size."""
+    return IMAGENET._replace(input_shape=(size, size, 3), dialect=dialect)
+
+
+def compound(width: float, depth: float, dropout: float) -> dict:
+    """Return the paper's scaling: all channels times `width`, the blocks of each stage times `depth`, rounded up."""
+    return {
+        "depths": tuple(math.ceil(blocks * depth) for blocks in DEPTHS),
+        "filters": tuple(divisible(filters * width) for filters in FILTERS),
+        "stem_width": divisible(32 * width),
+        "width": divisible(1280 * width),
+        "dropout": dropout,
+    }
+
+
+def lite(width: float, depth: float, dropout: float) -> dict:
+    """Return the scaling that leaves both ends of the network as they are, and what slow hardware does without."""
+    scaled = compound(width, depth, dropout)
+    depths = (DEPTHS[0], *scaled["depths"][1:-1], DEPTHS[-1])
+    return scaled | {"depths": depths, "stem_width": 32, "width": 1280, "activation": "relu6", "se_ratio": 0.0}
+
+
+def tiny(width: float, depth: float) -> dict:
+    """Return the scaling that rounds the blocks of each stage and leaves the ends of the network as they are."""
+    depths = tuple(max(1, round(blocks * depth)) for blocks in DEPTHS)
+    return compound(width, 1.0, 0.2) | {"depths": depths, "stem_width": 32, "width": 1280}
+
+
+def place_after_stages(match: re.Match, layers: Sequence[str]) -> str:
+    """torchvision's number of the pair that ends the sequence of the stem and the stages."""
+    depth = len(set(re.findall(r"stage\d+", " ".join(layers))))
+    return f"features.{depth + 1}.{int(match[1] == 'norm')}"
+
+
+REFERENCE_NAMES = (
+    *TIMM_BLOCKS,
+    *TIMM_HEAD,
+    # torchvision
+    Rule(r"^(stage\d+\.block\d+)\.(.+)$", place_in_pairs),
+    Rule(r"^stage(\d+)\.block(\d+)", r"features.\1.\2.block"),
+    Rule(r"^stem\.conv1$", "features.0.0"),
+    Rule(r"^stem\.norm1$", "features.0.1"),
+    Rule(r"^head\.(conv|norm)1$", place_after_stages),
+    Rule(r"^logits$", "classifier.1"),
+)
+
+
+@register_model("efficientnet_b0", TAN_2019, 5_288_548)
+@register_model("efficientnet_b1", TAN_2019, 7_794_184, sized(240), **compound(1.0, 1.1, 0.2))
+@register_model("efficientnet_b2", TAN_2019, 9_109_994, sized(256), **compound(1.1, 1.2, 0.3))
+@register_model("efficientnet_b3", TAN_2019, 12_233_232, sized(288), **compound(1.2, 1.4, 0.3))
+@register_model("efficientnet_b4", TAN_2019, 19_341_616, sized(320), **compound(1.4, 1.8, 0.4))
+@register_model("efficientnet_b5", TAN_2019, 30_389_784, sized(448), **compound(1.6, 2.2, 0.4))
+@register_model("efficientnet_b6", TAN_2019, 43_040_704, sized(528), **compound(1.8, 2.6, 0.5))
+@register_model("efficientnet_b7", TAN_2019, 66_347_960, sized(600), **compound(2.0, 3.1, 0.5))
+@register_model("tf_efficientnet_b0", TAN_2019, 5_288_548, sized(224, TENSORFLOW))
+@register_model("tf_efficientnet_b1", TAN_2019, 7_794_184, sized(240, TENSORFLOW), **compound(1.0, 1.1, 0.2))
+@register_model("tf_efficientnet_b2", TAN_2019, 9_109_994, sized(260, TENSORFLOW), **compound(1.1, 1.2, 0.3))
+@register_model("tf_efficientnet_b3", TAN_2019, 12_233_232, sized(300, TENSORFLOW), **compound(1.2, 1.4, 0.3))
+@register_model("tf_efficientnet_b4", TAN_2019, 19_341_616, sized(380, TENSORFLOW), **compound(1.4, 1.8, 0.4))
+@register_model("tf_efficientnet_b5", TAN_2019, 30_389_784, sized(456, TENSORFLOW), **compound(1.6, 2.2, 0.4))
+@register_model("tf_efficientnet_b6", TAN_2019, 43_040_704, sized(528, TENSORFLOW), **compound(1.8, 2.6, 0.5))
+@register_model("tf_efficientnet_b7", TAN_2019, 66_347_960, sized(600, TENSORFLOW), **compound(2.0, 3.1, 0.5))
+@register_model("efficientnet_lite0", LIU_2020, 4_652_008, **lite(1.0, 1.0, 0.2))
+@register_model("efficientnet_lite1", LIU_2020, 5_416_680, sized(240), **lite(1.0, 1.1, 0.2))
+@register_model("efficientnet_lite2", LIU_2020, 6_092_072, sized(260), **lite(1.1, 1.2, 0.3))
+@register_model("efficientnet_lite3", LIU_2020, 8_197_096, sized(300), **lite(1.2, 1.4, 0.3))
+@register_model("efficientnet_lite4", LIU_2020, 13_006_568, sized(380), **lite(1.4, 1.8, 0.3))
+@register_model("tf_efficientnet_lite0", LIU_2020, 4_652_008, sized(224, TENSORFLOW), **lite(1.0, 1.0, 0.2))
+@register_model("tf_efficientnet_lite1", LIU_2020, 5_416_680, sized(240, TENSORFLOW), **lite(1.0, 1.1, 0.2))
+@register_model("tf_efficientnet_lite2", LIU_2020, 6_092_072, sized(260, TENSORFLOW), **lite(1.1, 1.2, 0.3))
+@register_model("tf_efficientnet_lite3", LIU_2020, 8_197_096, sized(300, TENSORFLOW), **lite(1.2, 1.4, 0.3))
+@register_model("tf_efficientnet_lite4", LIU_2020, 13_006_568, sized(380, TENSORFLOW), **lite(1.4, 1.8, 0.3))
+@register_model("tinynet_a", HAN_2020, 6_187_972, sized(192), **tiny(1.0, 1.2))
+@register_model("tinynet_b", HAN_2020, 3_730_562, sized(188), **tiny(0.75, 1.1))
+@register_model("tinynet_c", HAN_2020, 2_457_234, sized(184), **tiny(0.54, 0.85))
+@register_model("tinynet_d", HAN_2020, 2_338_446, sized(152), **tiny(0.54, 0.695))
+@register_model("tinynet_e", HAN_2020, 2_042_972, sized(106), **tiny(0.51, 0.6))
+@dataclass(frozen=True)
+class EfficientNet:
+    """MobileNet v2's inverted residuals, each with squeeze-and-excitation; the defaults are B0.
+
+    Maps a feature map to a vector of `width` values. The output of stage n is named `stage<n>`.
+
+    Args:
+        depths: number of blocks in each stage.
+        filters: channels that each stage gives.
+        strides: step of the first block of each stage.
+        kernels: size of the depthwise convolutions of each stage.
+        expansions: hidden channels of the blocks of each stage, as a multiple of the channels that come in.
+        stem_width: filters of the first convolution, at stride 2.
+        width: filters of the last convolution.
+        activation: of every convolution but those that end a block.
+        se_ratio: hidden channels of the gates as a fraction of the channels that come into a block, 0 for no gates.
+        dropout: fraction of the vector dropped in training, in [0, 1).
+        drop_path: fraction of the examples that go without the last block in training; less in earlier ones.
+
+    Raises:
+        ValueError: for stages that are not described by equally many numbers.
+    """
+
+    depths: tuple[int, ...] = DEPTHS
+    filters: tuple[int, ...] = FILTERS
+    strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)
+    kernels: tuple[int, ...] = (3, 3, 5, 3, 5, 5, 3)
+    expansions: tuple[float, ...] = (1, 6, 6, 6, 6, 6, 6)
+    stem_width: int = 32
+    width: int = 1280
+    activation: str = "silu"
+    se_ratio: float = 0.25
+    dropout: float = 0.2
+    drop_path: float = 0.2
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = conv_norm_act(x, self.stem_width, 3, stride=2, activation=self.activation)
+        x = stages(
+            x,
+            self.block,
+            depths=self.depths,
+            strides=self.strides,
+            filters=self.filters,
+            kernels=self.kernels,
+            expansions=self.expansions,
+            drop_path=rising_rates(self.drop_path, self.depths),
+        )
+        with scope("head"):
+            x = conv_norm_act(x, self.width, 1, activation=self.activation)
+        return dropout(global_avg_pool(x), self.dropout)
+
+    def block(self, x, stride: int, filters: int, kernel: int, expansion: float, drop_rate: float):
+        return inverted_residual(
+            x,
+            filters,
+            kernel,
+            stride=stride,
+            expansion=expansion,
+            activation=self.activation,
+            excite=self.gates(expansion),
+            drop_rate=drop_rate,
+        )
+
+    def gates(self, expansion: float) -> Callable:
+        """Return what scales the hidden channels of a block."""
+        if not self.se_ratio:
+            return lambda x: x
+        return lambda x: squeeze_excite(x, self.se_ratio / expansion, activation=self.activation)

@@ -1,0 +1,149 @@
+"""EfficientNet v2: the early blocks, where depthwise convolutions are slow, are dense; then as before."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kzoo.blocks import (
+    add_where_shape_is_kept,
+    divisible,
+    inverted_residual,
+    rising_rates,
+    squeeze_excite,
+    stages,
+)
+from kzoo.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.models import efficientnet
+from kzoo.models.efficientnet import sized
+from kzoo.models.mobilenetv2 import TIMM
+from kzoo.naming import Rule
+from kzoo.registry import PYTORCH, TENSORFLOW, Paper, register_model
+
+TAN_2021 = Paper(
+    "Tan, Le", 2021, "EfficientNetV2: Smaller Models and Faster Training", "https://arxiv.org/abs/2104.00298"
+)
+
+B0 = {"depths": (1, 2, 2, 3, 5, 8), "filters": (16, 32, 48, 96, 112, 192)}
+SEVEN = {"strides": (1, 2, 2, 2, 1, 2, 1), "expansions": (1, 4, 4, 4, 6, 6, 6)}
+MEDIUM = {"depths": (3, 5, 5, 7, 14, 18, 5), "filters": (24, 48, 80, 160, 176, 304, 512), "dropout": 0.3} | SEVEN
+LARGE = {"depths": (4, 7, 7, 10, 19, 25, 7), "filters": (32, 64, 96, 192, 224, 384, 640), "dropout": 0.4} | SEVEN
+LARGE |= {"stem_width": 32}
+TORCHVISION = PYTORCH._replace(bn_epsilon=1e-3)
+
+
+def compound(width: float, depth: float, dropout: float) -> dict:
+    """Return B0 with all channels times `width`, rounded to the nearest 8, and blocks times `depth`, rounded up."""
+    return {
+        "depths": tuple(math.ceil(blocks * depth) for blocks in B0["depths"]),
+        "filters": tuple(divisible(filters * width, least=0) for filters in B0["filters"]),
+        "stem_width": divisible(32 * width, least=0),
+        "width": divisible(1280 * width, least=0),
+        "dropout": dropout,
+    }
+
+
+def first_convolution(match: re.Match, layers: Sequence[str]) -> str:
+    """timm's name for the convolution that begins a block of one, of two, or with a depthwise one."""
+    block = match[1]
+    if f"{block}.dwconv1" in layers:
+        return f"{block}.conv_pw"
+    return f"{block}.conv_exp" if f"{block}.conv2" in layers else f"{block}.conv"
+
+
+REFERENCE_NAMES = (
+    Rule(r"^(stage\d+\.block\d+)\.conv1$", first_convolution, where=TIMM),
+    *efficientnet.REFERENCE_NAMES,
+)
+
+
+@register_model("efficientnetv2_s", TAN_2021, 21_458_488, sized(288))
+@register_model("efficientnetv2_m", TAN_2021, 54_139_356, sized(320), **MEDIUM)
+@register_model("efficientnetv2_l", TAN_2021, 118_515_272, sized(384), **LARGE)
+@register_model("tf_efficientnetv2_s", TAN_2021, 21_458_488, sized(300, TENSORFLOW))
+@register_model("tf_efficientnetv2_m", TAN_2021, 54_139_356, sized(384, TENSORFLOW), **MEDIUM)
+@register_model("tf_efficientnetv2_l", TAN_2021, 118_515_272, sized(384, TENSORFLOW), **LARGE)
+@register_model("tf_efficientnetv2_b0", TAN_2021, 7_139_704, sized(192, TENSORFLOW), **compound(1.0, 1.0, 0.2))
+@register_model("tf_efficientnetv2_b1", TAN_2021, 8_141_052, sized(192, TENSORFLOW), **compound(1.0, 1.1, 0.2))
+@register_model("tf_efficientnetv2_b2", TAN_2021, 10_096_086, sized(208, TENSORFLOW), **compound(1.1, 1.2, 0.3))
+@register_model("tf_efficientnetv2_b3", TAN_2021, 14_358_406, sized(240, TENSORFLOW), **compound(1.2, 1.4, 0.3))
+# torchvision's
+@register_model("efficientnet_v2_s", TAN_2021, 21_458_488, sized(384, TORCHVISION))
+@register_model("efficientnet_v2_m", TAN_2021, 54_139_356, sized(480, TORCHVISION), **MEDIUM)
+@register_model("efficientnet_v2_l", TAN_2021, 118_515_272, sized(480, TORCHVISION), **LARGE)
+@dataclass(frozen=True)
+class EfficientNetV2:
+    """Stages of fused inverted residuals, then stages of inverted residuals with gates; the defaults are S.
+
+    Maps a feature map to a vector of `width` values. The output of stage n is named `stage<n>`.
+
+    Args:
+        depths: number of blocks in each stage.
+        filters: channels that each stage gives.
+        strides: step of the first block of each stage.
+        expansions: hidden channels of the blocks of each stage, as a multiple of the channels that come in.
+        fused: number of stages, from the first, whose blocks are fused; those have no gates.
+        kernel: size of the spatial convolutions; signals often want more than 3.
+        stem_width: filters of the first convolution, at stride 2.
+        width: filters of the last convolution.
+        se_ratio: hidden channels of the gates as a fraction of the channels that come into a block.
+        dropout: fraction of the vector dropped in training, in [0, 1).
+        drop_path: fraction of the examples that go without the last block in training; less in earlier ones.
+
+    Raises:
+        ValueError: for stages that are not described by equally many numbers.
+    """
+
+    depths: tuple[int, ...] = (2, 4, 4, 6, 9, 15)
+    filters: tuple[int, ...] = (24, 48, 64, 128, 160, 256)
+    strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2)
+    expansions: tuple[float, ...] = (1, 4, 4, 4, 6, 6)
+    fused: int = 3
+    kernel: int = 3
+    stem_width: int = 24
+    width: int = 1280
+    se_ratio: float = 0.25
+    dropout: float = 0.2
+    drop_path: float = 0.2
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = conv_norm_act(x, self.stem_width, 3, stride=2, activation="silu")
+        x = stages(
+            x,
+            self.block,
+            depths=self.depths,
+            strides=self.strides,
+            filters=self.filters,
+            expansions=self.expansions,
+            fused=[stage < self.fused for stage in range(len(self.depths))],
+            drop_path=rising_rates(self.drop_path, self.depths),
+        )
+        with scope("head"):
+            x = conv_norm_act(x, self.width, 1, activation="silu")
+        return dropout(global_avg_pool(x), self.dropout)
+
+    def block(self, x, stride: int, filters: int, expansion: float, fused: bool, drop_rate: float):
+        if fused:
+            y = self.fused_branch(x, stride, filters, expansion)
+            return add_where_shape_is_kept(x, y, stride, drop_rate)
+        return inverted_residual(
+            x,
+            filters,
+            self.kernel,
+            stride=stride,
+            expansion=expansion,
+            activation="silu",
+            excite=lambda hidden: squeeze_excite(hidden, self.se_ratio / expansion, activation="silu"),
+            drop_rate=drop_rate,
+        )
+
+    def fused_branch(self, x, stride: int, filters: int, expansion: float):
+        """Expansion and depthwise convolution in one; without an expansion there is nothing to project."""
+        if expansion == 1:
+            return conv_norm_act(x, filters, self.kernel, stride=stride, activation="silu")
+        hidden = divisible(x.shape[-1] * expansion)
+        x = conv_norm_act(x, hidden, self.kernel, stride=stride, activation="silu")
+        return conv_norm_act(x, filters, 1, activation=None)

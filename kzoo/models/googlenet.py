@@ -1,0 +1,107 @@
+"""GoogLeNet, the first Inception network: convolutions of several sizes side by side, at a bounded cost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kzoo.blocks import conv_sequence, together
+from kzoo.layers import conv_norm_act, dropout, global_avg_pool, max_pool, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.naming import Rule
+from kzoo.registry import IMAGENET, PYTORCH, Paper, register_model
+
+keras = lazy_import("keras")
+
+SZEGEDY_2014 = Paper(
+    "Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich",
+    2014,
+    "Going Deeper with Convolutions",
+    "https://arxiv.org/abs/1409.4842",
+)
+
+
+def module_of_paper(match: re.Match, layers: Sequence[str]) -> str:
+    """The modules of our first stage are the paper's 3a and 3b."""
+    return f"inception{int(match[1]) + 2}{'abcde'[int(match[2])]}"
+
+
+REFERENCE_NAMES = (
+    Rule(r"^stem\.(conv|norm)(\d)$", r"conv\2.\1"),
+    Rule(r"^stage(\d)\.block(\d)", module_of_paper),
+    Rule(r"\.point\.(conv|norm)1$", r".branch1.\1"),
+    Rule(r"\.conv3\.(conv|norm)1$", r".branch2.0.\1"),
+    Rule(r"\.conv3\.(conv|norm)2$", r".branch2.1.\1"),
+    Rule(r"\.conv5\.(conv|norm)1$", r".branch3.0.\1"),
+    Rule(r"\.conv5\.(conv|norm)2$", r".branch3.1.\1"),
+    Rule(r"\.pool\.(conv|norm)1$", r".branch4.1.\1"),
+    Rule(r"\.norm$", ".bn"),
+    Rule(r"^logits$", "fc"),
+)
+LEFT_OUT = (r"^aux\d\.",)  # two classifiers of inner feature maps, whose losses are added in training
+
+# A module's row in Table 1 of the paper.
+STAGE1 = ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64))
+STAGE2 = (
+    (192, 96, 208, 16, 48, 64),
+    (160, 112, 224, 24, 64, 64),
+    (128, 128, 256, 24, 64, 64),
+    (112, 144, 288, 32, 64, 64),
+    (256, 160, 320, 32, 128, 128),
+)
+STAGE3 = ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128))
+
+
+@register_model("googlenet", SZEGEDY_2014, 6_624_904, IMAGENET._replace(dialect=PYTORCH._replace(bn_epsilon=1e-3)))
+@dataclass(frozen=True)
+class GoogLeNet:
+    """Three stages of inception modules with batch normalisation, each begun by a maximum over windows.
+
+    Maps a feature map to a vector. The output of stage n is named `stage<n>`.
+
+    Args:
+        filters: of each module of each stage: those of its branch of width 1; of the reduction before the convolution
+            of width 3, and of that; of the reduction before the convolution of width 5, and of that; and of the
+            projection behind the pooling.
+        pools: sizes of the poolings, each of stride 2, before the stages.
+        kernels: sizes of the two convolutions behind reductions. The paper's second is 5; the trained networks of
+            torchvision have 3.
+        stem_width: filters of the stem's first convolution.
+        dropout: fraction of the feature vector dropped in training, in [0, 1).
+
+    Raises:
+        ValueError: if `filters` and `pools` differ in length.
+    """
+
+    filters: tuple[tuple[tuple[int, ...], ...], ...] = (STAGE1, STAGE2, STAGE3)
+    pools: tuple[int, ...] = (3, 3, 2)
+    kernels: tuple[int, int] = (3, 3)
+    stem_width: int = 64
+    dropout: float = 0.2
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = max_pool(conv_norm_act(x, self.stem_width, 7, stride=2), 3, stride=2, padding="ceil")
+            x = conv_sequence(x, (self.stem_width, 1), (3 * self.stem_width, 3))
+        for stage, (modules, pool) in enumerate(together(filters=self.filters, pools=self.pools), start=1):
+            x = max_pool(x, pool, stride=2, padding="ceil")
+            for block, filters in enumerate(modules):
+                with scope(f"stage{stage}.block{block}"):
+                    x = self.inception(x, *filters)
+            x = tap(x, f"stage{stage}")
+        return dropout(global_avg_pool(x), self.dropout)
+
+    def inception(self, x, point: int, reduced3: int, conv3: int, reduced5: int, conv5: int, pooled: int):
+        first, second = self.kernels
+        branches = {
+            "point": (x, (point, 1)),
+            "conv3": (x, (reduced3, 1), (conv3, first)),
+            "conv5": (x, (reduced5, 1), (conv5, second)),
+            "pool": (max_pool(x, 3, stride=1), (pooled, 1)),
+        }
+        outputs = []
+        for name, branch in branches.items():
+            with scope(name):
+                outputs.append(conv_sequence(*branch))
+        return keras.layers.concatenate(outputs)

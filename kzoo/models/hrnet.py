@@ -1,0 +1,180 @@
+"""HRNet: the full resolution is kept to the end, beside halves of it that exchange what they see all the time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kzoo.blocks import add_to_shortcut, basic_branch, bottleneck_branch, together
+from kzoo.layers import act, conv_norm_act, ranked, scope, tap, upsample
+from kzoo.lazy import lazy_import
+from kzoo.naming import Rule, from_zero
+from kzoo.registry import Paper, register_model
+
+keras = lazy_import("keras")
+
+WANG_2019 = Paper(
+    "Wang et al.",
+    2019,
+    "Deep High-Resolution Representation Learning for Visual Recognition",
+    "https://arxiv.org/abs/1908.07919",
+)
+
+
+def exchange(match: re.Match, layers: Sequence[str]) -> str:
+    """timm's name of a way from one resolution to another, a sequence of pairs where it goes to a coarser one."""
+    to, origin, kind, number = match.groups()
+    pair = f".{int(number) - 1}" if int(to) > int(origin) else ""
+    return f".fuse_layers.{to}.{origin}{pair}.{int(kind == 'norm')}"
+
+
+REFERENCE_NAMES = (
+    Rule(r"^stem\.", ""),
+    Rule(r"^stage1\.block(\d+)", r"layer1.\1"),
+    Rule(r"^head\.branch(\d+)", r"incre_modules.\1.0"),
+    Rule(r"^head\.down(\d+)\.conv1$", from_zero("downsamp_modules.{}.0")),
+    Rule(r"^head\.down(\d+)\.norm1$", from_zero("downsamp_modules.{}.1")),
+    Rule(r"^head\.conv1$", "final_layer.0"),
+    Rule(r"^head\.norm1$", "final_layer.1"),
+    Rule(r"\.shortcut\.conv1$", ".downsample.0"),
+    Rule(r"\.shortcut\.norm1$", ".downsample.1"),
+    Rule(r"^stage2\.branch0\.conv1$", "transition1.0.0"),
+    Rule(r"^stage2\.branch0\.norm1$", "transition1.0.1"),
+    Rule(r"^stage(\d+)\.branch(\d+)\.conv1$", from_zero("transition{}.{}.0.0")),
+    Rule(r"^stage(\d+)\.branch(\d+)\.norm1$", from_zero("transition{}.{}.0.1")),
+    Rule(r"\.to(\d+)\.from(\d+)\.(conv|norm)(\d)$", exchange),
+    Rule(r"\.module(\d+)\.branch(\d+)\.block(\d+)", r".\1.branches.\2.\3"),
+    Rule(r"\.module(\d+)", r".\1"),
+    Rule(r"norm(\d)$", r"bn\1"),
+    Rule(r"^logits$", "classifier"),
+)
+
+SMALL = {"depths": (1, 2, 2, 2), "modules": (1, 1, 1, 1), "bottleneck_width": 32}
+SMALL_V2 = {"depths": (2, 2, 2, 2), "modules": (1, 1, 3, 2)}
+
+
+@register_model("hrnet_w18_small", WANG_2019, 13_187_464, width=16, **SMALL)
+@register_model("hrnet_w18_small_v2", WANG_2019, 15_597_464, width=18, **SMALL_V2)
+@register_model("hrnet_w18", WANG_2019, 21_299_004, width=18)
+@register_model("hrnet_w32", WANG_2019, 41_232_680, width=32)
+@register_model("hrnet_w48", WANG_2019, 77_469_864, width=48)
+@dataclass(frozen=True)
+class HRNet:
+    """Branches of residual blocks at one resolution each; every stage adds a branch at half the last one's.
+
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The finest map that stage n
+    gives is named `stage<n>`; the maps of the last stage are `scale1`, a quarter as long as the input, `scale2`, and so
+    on. An axis may have any size that is known. One of unknown size must turn out to be a multiple of the step of the
+    last scale (32 for four stages) or at most 3 less.
+
+    Args:
+        width: channels of the finest branch; each other one has twice those of the one before it.
+        depths: number of residual blocks in the first stage, and in each branch of each module of the later ones.
+        modules: number of times that the branches of each stage exchange; the first stage has one branch and none.
+        filters: inner channels of the bottlenecks that end each branch; 4 times as many leave it.
+        bottleneck_width: inner channels of the bottlenecks of the first stage.
+        stem_width: filters of the two first convolutions, each at stride 2.
+        units: filters of the last convolution, of width 1.
+        kernel: size of the convolutions in the blocks; signals often want more than 3.
+
+    Raises:
+        ValueError: for stages that are not described by equally many entries.
+    """
+
+    width: int
+    depths: tuple[int, ...] = (4, 4, 4, 4)
+    modules: tuple[int, ...] = (1, 1, 4, 3)
+    filters: tuple[int, ...] = (32, 64, 128, 256)
+    bottleneck_width: int = 64
+    stem_width: int = 64
+    units: int = 2048
+    kernel: int = 3
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = conv_norm_act(x, self.stem_width, 3, stride=2)
+            x = conv_norm_act(x, self.stem_width, 3, stride=2)
+        maps, table = [], together(depths=self.depths, modules=self.modules, filters=self.filters)
+        for stage, (depth, modules, _) in enumerate(table, start=1):
+            with scope(f"stage{stage}"):
+                maps = self.stage(maps, depth, modules) if maps else self.first_stage(x, depth)
+            maps[0] = tap(maps[0], f"stage{stage}")
+        return self.head([tap(x, f"scale{n}") for n, x in enumerate(maps, start=1)])
+
+    def first_stage(self, x, depth: int) -> list:
+        for n in range(depth):
+            with scope(f"block{n}"):
+                x = self.bottleneck(x, self.bottleneck_width)
+        return [x]
+
+    def stage(self, maps: list, depth: int, modules: int) -> list:
+        maps = self.transition(maps)
+        for n in range(modules):
+            with scope(f"module{n}"):
+                maps = [self.branch(x, branch, depth) for branch, x in enumerate(maps)]
+                maps = [self.exchange(maps, branch) for branch in range(len(maps))]
+        return maps
+
+    def transition(self, maps: list) -> list:
+        """Add a map of half the resolution, and give the first its channels where it does not have them."""
+        first, *others = maps
+        if first.shape[-1] != self.width:
+            with scope("branch0"):
+                first = conv_norm_act(first, self.width, 3)
+        with scope(f"branch{len(maps)}"):
+            coarser = conv_norm_act(maps[-1], self.width * 2 ** len(maps), 3, stride=2)
+        return [first, *others, coarser]
+
+    def branch(self, x, branch: int, depth: int):
+        for n in range(depth):
+            with scope(f"branch{branch}.block{n}"):
+                x = add_to_shortcut(x, basic_branch(x, x.shape[-1], self.kernel))
+        return x
+
+    def exchange(self, maps: list, to: int):
+        """Return the sum of all maps, brought to the resolution and the channels of one of them."""
+        terms = []
+        for origin, x in enumerate(maps):
+            with scope(f"to{to}.from{origin}"):
+                terms.append(coarsened(x, maps[to], to - origin) if origin < to else refined(x, maps[to], origin - to))
+        return act(keras.layers.add(terms))
+
+    def bottleneck(self, x, inner: int):
+        return add_to_shortcut(x, bottleneck_branch(x, 4 * inner, inner, self.kernel))
+
+    def head(self, maps: list):
+        """Walk from the finest map to the coarsest, adding each to what was found before."""
+        found = None
+        with scope("head"):
+            for n, (x, inner) in enumerate(zip(maps, self.filters, strict=True)):
+                with scope(f"branch{n}"):
+                    x = self.bottleneck(x, inner)
+                if found is not None:
+                    with scope(f"down{n}"):
+                        x = keras.layers.add([x, conv_norm_act(found, x.shape[-1], 3, stride=2, use_bias=True)])
+                found = x
+            return conv_norm_act(found, self.units, 1, use_bias=True)
+
+
+def coarsened(x, like, steps: int):
+    """Halve the resolution in so many steps; the last one gives the channels of `like`."""
+    for _ in range(steps - 1):
+        x = conv_norm_act(x, x.shape[-1], 3, stride=2)
+    return conv_norm_act(x, like.shape[-1], 3, stride=2, activation=None)
+
+
+def refined(x, like, steps: int):
+    """Give the channels of `like`, and its resolution by repetition; a map that is like it is left as it is."""
+    if steps == 0:
+        return x
+    return cropped(upsample(conv_norm_act(x, like.shape[-1], 1, activation=None), 2**steps), like)
+
+
+def cropped(x, like):
+    """Cut off what `x` has more at the ends of its axes than `like`, where both sizes are known."""
+    sizes = zip(x.shape[1:-1], like.shape[1:-1], strict=True)
+    excess = [(0, 0) if None in (have, want) else (0, have - want) for have, want in sizes]
+    if not any(end for _, end in excess):
+        return x
+    return ranked("Cropping", x)(excess if len(excess) > 1 else excess[0])(x)

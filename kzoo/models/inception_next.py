@@ -1,0 +1,106 @@
+"""InceptionNeXt: ConvNeXt whose wide depthwise convolution is split into a square, two bands and nothing at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.blocks import layer_scale, patches, rising_rates, stages
+from kzoo.layers import batch_norm, dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
+from kzoo.lazy import lazy_import
+from kzoo.naming import Rule, from_zero
+from kzoo.registry import Paper, register_model
+
+keras = lazy_import("keras")
+
+YU_2024 = Paper(
+    "Yu, Zhou, Yan, Wang", 2024, "InceptionNeXt: When Inception Meets ConvNeXt", "https://arxiv.org/abs/2303.16900"
+)
+
+REFERENCE_NAMES = (
+    Rule(r"^stem\.conv1$", "stem.0"),
+    Rule(r"^stem\.norm1$", "stem.1"),
+    Rule(r"\.downsample\.norm1$", ".downsample.0"),
+    Rule(r"\.downsample\.conv1$", ".downsample.1"),
+    Rule(r"^stage(\d+)\.block0\.downsample", from_zero("stages.{}.downsample")),
+    Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.blocks.{}")),
+    Rule(r"\.dwconv1$", ".token_mixer.dwconv_hw"),
+    Rule(r"\.dwconv2$", ".token_mixer.dwconv_w"),
+    Rule(r"\.dwconv3$", ".token_mixer.dwconv_h"),
+    Rule(r"^head\.dense1$", "head.fc1"),
+    Rule(r"\.dense(\d)$", r".mlp.fc\1"),
+    Rule(r"\.norm1$", ".norm"),
+    Rule(r"\.scale1$", ".gamma"),
+    Rule(r"^logits$", "head.fc2"),
+)
+
+
+@register_model("inception_next_atto", YU_2024, 4_156_520, depths=(2, 2, 6, 2), width=40, band=9, branch_share=0.25)
+@register_model("inception_next_tiny", YU_2024, 28_055_680, depths=(3, 3, 9, 3), width=96)
+@register_model("inception_next_small", YU_2024, 49_374_016, depths=(3, 3, 27, 3), width=96)
+@register_model("inception_next_base", YU_2024, 86_672_136, depths=(3, 3, 27, 3), width=128)
+@dataclass(frozen=True)
+class InceptionNeXt:
+    """Patches, then stages of blocks that mix positions in a few channels and channels at each position.
+
+    Maps a feature map to a vector. The output of stage n is named `stage<n>`; its spatial axes are those of the input
+    divided by `patch * 2 ** (n - 1)`, rounded down.
+
+    Args:
+        depths: number of blocks in each stage.
+        width: filters of the first stage; each later stage doubles them.
+        patch: positions per axis that the stem maps to one.
+        kernel: size of the square convolutions.
+        band: length of the convolutions that are 1 wide along the other axis.
+        branch_share: fraction of the channels that each of the three convolutions sees; the others stay as they are.
+        expansions: channels inside the blocks of each stage for each one outside.
+        head_expansion: channels of the head's hidden layer for each one of the last stage.
+        layer_scale: where the learned factors of the blocks' branches start; 0 for none.
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+
+    Raises:
+        ValueError: if `depths` and `expansions` differ in length.
+    """
+
+    depths: tuple[int, ...]
+    width: int
+    patch: int = 4
+    kernel: int = 3
+    band: int = 11
+    branch_share: float = 0.125
+    expansions: tuple[int, ...] = (4, 4, 4, 3)
+    head_expansion: int = 3
+    layer_scale: float = 1e-6
+    drop_path: float = 0.0
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = batch_norm(patches(x, self.width, self.patch))
+        count = len(self.depths)
+        x = stages(
+            x,
+            self.block,
+            depths=self.depths,
+            strides=(1,) + (2,) * (count - 1),
+            filters=[self.width * 2**stage for stage in range(count)],
+            expansions=self.expansions,
+            drop_rates=rising_rates(self.drop_path, self.depths),
+        )
+        with scope("head"):
+            return layer_norm(dense(global_avg_pool(x), self.head_expansion * x.shape[-1], "gelu"))
+
+    def block(self, x, stride: int, filters: int, expansion: int, drop_rate: float):
+        if stride > 1:
+            with scope("downsample"):
+                x = patches(batch_norm(x), filters, stride)
+        y = batch_norm(self.inception(x))
+        y = dense(dense(y, expansion * filters, "gelu"), filters)
+        return keras.layers.add([x, drop_path(layer_scale(y, self.layer_scale), drop_rate)])
+
+    def inception(self, x):
+        share = int(x.shape[-1] * self.branch_share)
+        rest = x.shape[-1] - 3 * share
+        same, square, across, along = keras.ops.split(x, [rest, rest + share, rest + 2 * share], axis=-1)
+        square = depthwise_conv(square, self.kernel)
+        across = depthwise_conv(across, (1, self.band))
+        along = depthwise_conv(along, (self.band, 1))
+        return keras.layers.concatenate([same, square, across, along])

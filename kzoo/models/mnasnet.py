@@ -1,0 +1,143 @@
+"""MnasNet: inverted residuals whose sizes were searched, stage by stage, for accuracy on a telephone in 80 ms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.blocks import divisible, inverted_residual, squeeze_excite, stages
+from kzoo.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD
+from kzoo.naming import Rule
+from kzoo.registry import IMAGENET, PYTORCH, Paper, register_model
+
+TAN_2018 = Paper(
+    "Tan, Chen, Pang, Vasudevan, Sandler, Howard, Le",
+    2018,
+    "MnasNet: Platform-Aware Neural Architecture Search for Mobile",
+    "https://arxiv.org/abs/1807.11626",
+)
+
+A1 = {
+    "depths": (1, 2, 3, 4, 2, 3, 1),
+    "filters": (16, 24, 40, 80, 112, 160, 320),
+    "kernels": (3, 3, 5, 3, 3, 5, 3),
+    "expansions": (1, 6, 3, 6, 6, 6, 6),
+    "se_ratios": (0, 0, 0.25, 0, 0.25, 0.25, 0),
+}
+B1 = {
+    "depths": (1, 3, 3, 3, 2, 4, 1),
+    "filters": (16, 24, 40, 80, 96, 192, 320),
+    "kernels": (3, 3, 5, 5, 3, 5, 3),
+    "expansions": (1, 3, 3, 6, 6, 6, 6),
+    "se_ratios": (0, 0, 0, 0, 0, 0, 0),
+}
+SMALL = {
+    "depths": (1, 1, 2, 4, 3, 3, 1),
+    "filters": (8, 16, 16, 32, 32, 88, 144),
+    "kernels": (3, 3, 3, 5, 3, 5, 3),
+    "expansions": (1, 3, 6, 6, 6, 6, 6),
+    "se_ratios": (0, 0, 0, 0.25, 0.25, 0.25, 0),
+    "stem_width": 8,
+}
+# The paper's share of the old statistic; timm has its own in all networks.
+TORCHVISION = IMAGENET._replace(dialect=PYTORCH._replace(bn_momentum=0.9997))
+
+
+def scaled(network: dict, multiplier: float) -> dict:
+    """Return the channels of the stem and the stages times `multiplier`; the last layer keeps its own."""
+    filters = tuple(divisible(width * multiplier) for width in network["filters"])
+    return network | {"filters": filters, "stem_width": divisible(32 * multiplier)}
+
+
+REFERENCE_NAMES = (
+    *TIMM_BLOCKS,
+    *TIMM_HEAD,
+    # torchvision counts every layer, the activations too.
+    Rule(r"^stem\.conv1$", "layers.0"),
+    Rule(r"^stem\.norm1$", "layers.1"),
+    Rule(r"^stage1\.block0\.dwconv1$", "layers.3"),
+    Rule(r"^stage1\.block0\.norm1$", "layers.4"),
+    Rule(r"^stage1\.block0\.conv1$", "layers.6"),
+    Rule(r"^stage1\.block0\.norm2$", "layers.7"),
+    Rule(r"^stage(\d+)\.block(\d+)\.", lambda match, layers: f"layers.{int(match[1]) + 6}.{match[2]}.layers."),
+    Rule(r"\.layers\.conv1$", ".layers.0"),
+    Rule(r"\.layers\.norm1$", ".layers.1"),
+    Rule(r"\.layers\.dwconv1$", ".layers.3"),
+    Rule(r"\.layers\.norm2$", ".layers.4"),
+    Rule(r"\.layers\.conv2$", ".layers.6"),
+    Rule(r"\.layers\.norm3$", ".layers.7"),
+    Rule(r"^head\.conv1$", "layers.14"),
+    Rule(r"^head\.norm1$", "layers.15"),
+    Rule(r"^logits$", "classifier.1"),
+)
+
+
+@register_model("mnasnet_050", TAN_2018, 2_218_512, **scaled(B1, 0.5))
+@register_model("mnasnet_075", TAN_2018, 3_170_208, **scaled(B1, 0.75))
+@register_model("mnasnet_100", TAN_2018, 4_383_312, **B1)
+@register_model("mnasnet_140", TAN_2018, 7_115_728, **scaled(B1, 1.4))
+@register_model("semnasnet_050", TAN_2018, 2_082_006, **scaled(A1, 0.5))
+@register_model("semnasnet_075", TAN_2018, 2_912_278, **scaled(A1, 0.75))
+@register_model("semnasnet_100", TAN_2018, 3_887_038, **A1)
+@register_model("semnasnet_140", TAN_2018, 6_105_992, **scaled(A1, 1.4))
+@register_model("mnasnet_small", TAN_2018, 2_030_264, **SMALL)
+# torchvision's
+@register_model("mnasnet0_5", TAN_2018, 2_218_512, TORCHVISION, **scaled(B1, 0.5))
+@register_model("mnasnet0_75", TAN_2018, 3_170_208, TORCHVISION, **scaled(B1, 0.75))
+@register_model("mnasnet1_0", TAN_2018, 4_383_312, TORCHVISION, **B1)
+@register_model("mnasnet1_3", TAN_2018, 6_282_256, TORCHVISION, **scaled(B1, 1.3))
+@dataclass(frozen=True)
+class MnasNet:
+    """Stages of inverted residuals with sizes of their own, some of them with squeeze-and-excitation.
+
+    Maps a feature map to a vector of `width` values. The output of stage n is named `stage<n>`.
+
+    Args:
+        depths: number of blocks in each stage.
+        filters: channels that each stage gives.
+        kernels: size of the depthwise convolutions of each stage.
+        expansions: hidden channels of the blocks of each stage, as a multiple of the channels that come in.
+        se_ratios: hidden channels of the gates of each stage as a fraction of those that come in, 0 for no gates.
+        strides: step of the first block of each stage.
+        stem_width: filters of the first convolution, at stride 2.
+        width: filters of the last convolution.
+        dropout: fraction of the vector dropped in training, in [0, 1).
+
+    Raises:
+        ValueError: for stages that are not described by equally many numbers.
+    """
+
+    depths: tuple[int, ...]
+    filters: tuple[int, ...]
+    kernels: tuple[int, ...]
+    expansions: tuple[float, ...]
+    se_ratios: tuple[float, ...]
+    strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)
+    stem_width: int = 32
+    width: int = 1280
+    dropout: float = 0.2
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = conv_norm_act(x, self.stem_width, 3, stride=2)
+        x = stages(
+            x,
+            self.block,
+            depths=self.depths,
+            strides=self.strides,
+            filters=self.filters,
+            kernels=self.kernels,
+            expansions=self.expansions,
+            se_ratios=self.se_ratios,
+        )
+        with scope("head"):
+            x = conv_norm_act(x, self.width, 1)
+        return dropout(global_avg_pool(x), self.dropout)
+
+    def block(self, x, stride: int, filters: int, kernel: int, expansion: float, se_ratio: float):
+        def excite(hidden):
+            return squeeze_excite(hidden, se_ratio / expansion) if se_ratio else hidden
+
+        return inverted_residual(
+            x, filters, kernel, stride=stride, expansion=expansion, activation="relu", excite=excite
+        )

@@ -1,0 +1,68 @@
+"""MobileNet: every convolution in two steps, each channel on its own and then across the channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.blocks import divisible, separable_norm_act, stages
+from kzoo.layers import conv_norm_act, scope
+from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD
+from kzoo.registry import Paper, register_model
+
+HOWARD_2017 = Paper(
+    "Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto, Adam",
+    2017,
+    "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
+    "https://arxiv.org/abs/1704.04861",
+)
+
+FILTERS = (64, 128, 256, 512, 1024)
+
+
+def scaled(multiplier: float) -> dict:
+    """Return all channels times `multiplier`."""
+    filters = tuple(divisible(width * multiplier) for width in FILTERS)
+    return {"filters": filters, "stem_width": divisible(32 * multiplier)}
+
+
+REFERENCE_NAMES = (*TIMM_BLOCKS, *TIMM_HEAD)
+
+
+@register_model("mobilenetv1_100", HOWARD_2017, 4_231_976)
+@register_model("mobilenetv1_100h", HOWARD_2017, 5_282_600, width=1024)
+@register_model("mobilenetv1_125", HOWARD_2017, 6_270_840, **scaled(1.25))
+@dataclass(frozen=True)
+class MobileNetV1:
+    """A strided convolution, then stages of separable ones.
+
+    Maps a feature map to one whose spatial axes are divided by 2 and by each of the `strides`. The output of stage n
+    is named `stage<n>`.
+
+    Args:
+        depths: number of separable convolutions in each stage.
+        filters: channels that each stage gives.
+        strides: step of the first convolution of each stage.
+        kernel: size of the depthwise convolutions; signals often want more than 3.
+        stem_width: filters of the first convolution, at stride 2.
+        width: filters of a last, 1-wide convolution, 0 for none.
+
+    Raises:
+        ValueError: for stages that are not described by equally many numbers.
+    """
+
+    depths: tuple[int, ...] = (1, 2, 2, 6, 2)
+    filters: tuple[int, ...] = FILTERS
+    strides: tuple[int, ...] = (1, 2, 2, 2, 2)
+    kernel: int = 3
+    stem_width: int = 32
+    width: int = 0
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = conv_norm_act(x, self.stem_width, 3, stride=2, activation="relu6")
+        x = stages(x, self.block, depths=self.depths, strides=self.strides, filters=self.filters)
+        with scope("head"):
+            return conv_norm_act(x, self.width, 1, activation="relu6") if self.width else x
+
+    def block(self, x, stride: int, filters: int):
+        return separable_norm_act(x, filters, self.kernel, stride=stride, activation="relu6")

@@ -1,0 +1,99 @@
+"""MobileOne: a MobileNet of branched convolutions, which inference on a phone sees as plain ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kzoo.blocks import branched_conv, squeeze_excite, stages, together
+from kzoo.layers import act, scope
+from kzoo.naming import Rule
+from kzoo.registry import Paper, register_model
+
+VASU_2022 = Paper(
+    "Vasu, Gabriel, Zhu, Tuzel, Ranjan",
+    2022,
+    "MobileOne: An Improved One millisecond Mobile Backbone",
+    "https://arxiv.org/abs/2206.04040",
+)
+
+
+def place_in_stage(match: re.Match, layers: Sequence[str]) -> str:
+    """The depthwise and the pointwise half of a block are blocks of their own in timm."""
+    half = match["half"] == "mix"
+    return f"stages.{int(match['stage']) - 1}.{2 * int(match['block']) + half}."
+
+
+REFERENCE_NAMES = (
+    Rule(r"^stage(?P<stage>\d+)\.block(?P<block>\d+)\.(?P<half>look|mix)\.", place_in_stage),
+    Rule(r"^(stem|stages\.\d+\.\d+)\.(dw)?conv1$", r"\1.reparam_conv"),  # the deploy form
+    Rule(r"\.branch(\d+)\.", r".conv_kxk.\1."),
+    Rule(r"\.pointwise\.", ".conv_scale."),
+    Rule(r"\.identity\.norm1$", ".identity"),
+    Rule(r"\.se\.conv", ".attn.fc"),
+    Rule(r"\.(dw)?conv1$", ".conv"),
+    Rule(r"\.norm1$", ".bn"),
+    Rule(r"^logits$", "head.fc"),
+)
+
+
+@register_model("mobileone_s0", VASU_2022, 5_293_272, filters=(48, 128, 256, 1024), stem_width=48, branches=4)
+@register_model("mobileone_s1", VASU_2022, 4_825_192, filters=(96, 192, 512, 1280))
+@register_model("mobileone_s2", VASU_2022, 7_884_648, filters=(96, 256, 640, 2048))
+@register_model("mobileone_s3", VASU_2022, 10_170_600, filters=(128, 320, 768, 2048))
+@register_model("mobileone_s4", VASU_2022, 14_951_248, filters=(192, 448, 896, 2048), se_blocks=(0, 0, 5, 1))
+@dataclass(frozen=True)
+class MobileOne:
+    """Stages of depthwise and pointwise convolutions in turn, both branched; the first of each stage with step 2.
+
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is
+    named `stage<n>`. `kzoo.reparameterize` turns the trained model into one of plain convolutions.
+
+    Args:
+        filters: channels of each stage.
+        depths: number of blocks in each stage.
+        stem_width: filters of the stem, a branched convolution with step 2.
+        branches: convolutions of the same width side by side.
+        se_blocks: how many blocks at the end of each stage scale their channels by squeeze-and-excitation.
+        se_ratio: hidden channels of that gate as a fraction of those that it scales.
+        kernel: size of the depthwise convolutions; signals often want more than 3.
+
+    Raises:
+        ValueError: if `filters`, `depths` and `se_blocks` differ in length.
+    """
+
+    filters: tuple[int, ...]
+    depths: tuple[int, ...] = (2, 8, 10, 1)
+    stem_width: int = 64
+    branches: int = 1
+    se_blocks: tuple[int, ...] = (0, 0, 0, 0)
+    se_ratio: float = 1 / 16
+    kernel: int = 3
+
+    def __call__(self, x):
+        with scope("stem"):
+            # One convolution, whatever the branches of the blocks.
+            x = act(branched_conv(x, self.stem_width, self.kernel, stride=2))
+        return stages(
+            x,
+            self.block,
+            depths=self.depths,
+            strides=(2,) * len(self.depths),
+            filters=self.filters,
+            gated=[
+                tuple(n >= depth - gated for n in range(depth))
+                for depth, gated in together(depths=self.depths, se_blocks=self.se_blocks)
+            ],
+        )
+
+    def block(self, x, stride: int, filters: int, gated: bool):
+        channels = x.shape[-1]
+        with scope("look"):
+            x = self.half(x, channels, gated, kernel=self.kernel, stride=stride, groups=channels)
+        with scope("mix"):
+            return self.half(x, filters, gated, kernel=1)
+
+    def half(self, x, filters: int, gated: bool, **options):
+        x = branched_conv(x, filters, branches=self.branches, **options)
+        return act(squeeze_excite(x, self.se_ratio, divisor=8) if gated else x)

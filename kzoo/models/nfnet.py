@@ -1,0 +1,170 @@
+"""NFNet: no normalisation of feature maps; standardised kernels, and factors that follow how the variance grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kzoo.blocks import divisible, efficient_channel_attention, squeeze_excite, stages
+from kzoo.layers import act, avg_pool, max_pool, scope, skip_gain, standardized_conv
+from kzoo.lazy import lazy_import
+from kzoo.naming import Rule, from_zero
+from kzoo.registry import TENSORFLOW, Paper, Reference, lookup, register_model
+
+keras = lazy_import("keras")
+
+BROCK_2021 = Paper(
+    "Brock, De, Smith, Simonyan",
+    2021,
+    "High-Performance Large-Scale Image Recognition Without Normalization",
+    "https://arxiv.org/abs/2102.06171",
+)
+BROCK_2021B = Paper(
+    "Brock, De, Smith",
+    2021,
+    "Characterizing signal propagation to close the performance gap in unnormalized ResNets",
+    "https://arxiv.org/abs/2101.08692",
+)
+
+# 1 over the deviation of an activation of normally distributed numbers, as of the authors' program.
+GAINS = {"relu": 1.7139588594436646, "silu": 1.7881293296813965, "gelu": 1.7015043497085571}
+
+REFERENCE_NAMES = (
+    Rule(r"^stem\.conv1$", "stem.conv", where=r"^stem\.conv\."),
+    Rule(r"(block\d+)\.conv3$", r"\1.conv2b", where=r"\.conv2b\."),
+    Rule(r"(block\d+)\.conv4$", r"\1.conv3"),
+    Rule(r"\.se\.conv(\d)$", r".attn_last.fc\1"),
+    Rule(r"\.eca\.conv1$", ".attn_last.conv"),
+    Rule(r"\.skip1$", ""),  # a number of the block itself
+    Rule(r"\.shortcut\.conv1$", ".downsample.conv"),
+    Rule(r"^stage(\d)\.block(\d+)", from_zero("stages.{}.{}")),
+    Rule(r"^head\.conv1$", "final_conv"),
+    Rule(r"^logits$", "head.fc"),
+)
+
+AT_192, AT_256 = Reference((192, 192, 3), 1000), Reference((256, 256, 3), 1000)
+F0 = {"depths": (1, 2, 6, 3)}
+LIGHT = F0 | {"bottleneck": 1 / 4, "group_width": 64, "expansion": 1.5, "activation": "silu"}
+RESNET = {"filters": (256, 512, 1024, 2048), "bottleneck": 1 / 4, "group_width": 0, "spatial_convs": 1, "se_ratio": 0.0}
+RESNET |= {"stem": "conv7", "stem_width": 64, "expansion": 0.0, "activation": "relu"}
+
+
+@register_model("nf_resnet26", BROCK_2021B, 15_995_176, depths=(2, 2, 2, 2), **RESNET)
+@register_model("nf_resnet50", BROCK_2021B, 25_557_032, AT_256, depths=(3, 4, 6, 3), **RESNET)
+@register_model("nfnet_f0", BROCK_2021, 71_489_272, AT_192, **F0)
+# The authors' own weights are for this form.
+@register_model(
+    "dm_nfnet_f0", BROCK_2021, 71_489_284, AT_192._replace(dialect=TENSORFLOW), scaled_act=True, skip_init=True, **F0
+)
+@register_model("nfnet_l0", BROCK_2021, 35_074_488, se_ratio=1 / 4, **LIGHT)
+@register_model("eca_nfnet_l0", BROCK_2021, 24_143_924, se_ratio=0.0, eca=True, **LIGHT)
+@dataclass(frozen=True)
+class NFNet:
+    """Pre-activation residual network without normalisation.
+
+    Each block divides its input by the deviation that it has at the start of training: 1 after a stage's first block,
+    of variance `alpha ** 2` more after each other. Maps a feature map to one whose spatial axes are divided by
+    `2 ** (len(depths) + 1)`. The output of stage n is named `stage<n>`.
+
+    Args:
+        depths: number of residual blocks in each stage.
+        filters: channels of each stage.
+        bottleneck: channels that are convolved, as a fraction of the stage's.
+        group_width: channels of one group of these convolutions, 0 for no groups.
+        spatial_convs: number of these convolutions in each block.
+        se_ratio: squeeze-and-excitation ratio, 0 for none.
+        eca: a gate for each channel from the means of those beside it: efficient channel attention.
+        stem: "quad" (four 3-wide convolutions) or "conv7" (that of ResNet).
+        stem_width: filters of the stem's last convolution.
+        expansion: channels of a convolution after the last stage, as a multiple of its filters, 0 for none.
+        activation: "gelu", "silu" or "relu".
+        alpha: what each branch is multiplied by.
+        scaled_act: activations are multiplied by what keeps their variance; otherwise all kernels are.
+        skip_init: a learned number that starts as 0 multiplies each branch; otherwise the gains of its last kernels
+            start as 0.
+        kernel: size of the spatial convolutions of the blocks; signals often want more than 3.
+
+    Raises:
+        ValueError: for an unknown stem or activation, or filters and depths that differ in length.
+    """
+
+    depths: tuple[int, ...]
+    filters: tuple[int, ...] = (256, 512, 1536, 1536)
+    bottleneck: float = 0.5
+    group_width: int = 128
+    spatial_convs: int = 2
+    se_ratio: float = 0.5
+    eca: bool = False
+    stem: str = "quad"
+    stem_width: int = 128
+    expansion: float = 2.0
+    activation: str = "gelu"
+    alpha: float = 0.2
+    scaled_act: bool = False
+    skip_init: bool = False
+    kernel: int = 3
+
+    def __call__(self, x):
+        stem = lookup("stem", self.stem, {"quad": self.quad_stem, "conv7": self.conv7_stem})
+        with scope("stem"):
+            x = stem(x)
+        strides, scales = (1,) + (2,) * (len(self.depths) - 1), deviations(self.depths, self.alpha)
+        x = stages(x, self.block, depths=self.depths, strides=strides, filters=self.filters, scales=scales)
+        with scope("head"):
+            x = self.conv(x, int(self.filters[-1] * self.expansion), 1) if self.expansion else x
+        return self.act(x)
+
+    def quad_stem(self, x):
+        for part, stride in ((8, 2), (4, 1), (2, 1)):
+            x = self.act(self.conv(x, self.stem_width // part, 3, stride=stride))
+        return self.conv(x, self.stem_width, 3, stride=2)
+
+    def conv7_stem(self, x):
+        return max_pool(self.conv(x, self.stem_width, 7, stride=2), 3, stride=2)
+
+    def block(self, x, stride: int, filters: int, deviation: float):
+        active = scaled(self.act(x), 1 / deviation)
+        y = self.attention(self.branch(active, filters, stride))
+        y = skip_gain(y) if self.skip_init else y
+        if stride > 1 or x.shape[-1] != filters:
+            with scope("shortcut"):
+                x = self.conv(avg_pool(active, stride) if stride > 1 else active, filters, 1)
+        return keras.layers.add([x, scaled(y, self.alpha)])
+
+    def branch(self, x, filters: int, stride: int):
+        inner = divisible(filters * self.bottleneck)
+        groups = max(1, inner // self.group_width) if self.group_width else 1
+        x = self.act(self.conv(x, inner, 1))
+        for n in range(self.spatial_convs):
+            x = self.act(self.conv(x, inner, self.kernel, stride=1 if n else stride, groups=groups))
+        return self.conv(x, filters, 1, gain=1.0 if self.skip_init else 0.0)
+
+    def attention(self, x):
+        """Double what gates of about one half leave."""
+        x = scaled(squeeze_excite(x, self.se_ratio), 2.0) if self.se_ratio else x
+        return scaled(efficient_channel_attention(x), 2.0) if self.eca else x
+
+    def act(self, x):
+        x = act(x, self.activation)
+        return scaled(x, self.gain) if self.scaled_act else x
+
+    def conv(self, x, filters: int, kernel: int, *, stride: int = 1, groups: int = 1, gain: float = 1.0):
+        factor = 1.0 if self.scaled_act else self.gain
+        options = {"stride": stride, "groups": groups, "use_bias": True, "gain": gain, "factor": factor}
+        return standardized_conv(x, filters, kernel, **options)
+
+    @property
+    def gain(self) -> float:
+        return lookup("activation", self.activation, GAINS)
+
+
+def scaled(x, factor: float):
+    # A layer: Keras 3.15 takes the product of a number and a feature map to be sparse.
+    return keras.layers.Rescaling(factor)(x)
+
+
+def deviations(depths: Sequence[int], alpha: float) -> list[tuple[float, ...]]:
+    """Return the deviation, at the start of training, of what each block of each stage is given."""
+    before = (0, *depths[:-1])  # blocks since the variance was 1
+    blocks = [(last, *range(1, depth)) for last, depth in zip(before, depths, strict=True)]
+    return [tuple((1 + count * alpha**2) ** 0.5 for count in counts) for counts in blocks]

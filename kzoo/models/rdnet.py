@@ -1,0 +1,110 @@
+"""RDNet: DenseNet rebuilt from ConvNeXt's blocks: each adds channels to those before it, a step mixes them down."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kzoo.blocks import effective_squeeze_excite, layer_scale, patches, rising_rates, together
+from kzoo.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.naming import Rule
+from kzoo.registry import Paper, register_model
+
+keras = lazy_import("keras")
+
+KIM_2024 = Paper(
+    "Kim, Heo, Han",
+    2024,
+    "DenseNets Reloaded: Paradigm Shift Beyond ResNets and ViTs",
+    "https://arxiv.org/abs/2403.19588",
+)
+
+
+def place_in_stage(match: re.Match, layers: Sequence[str]) -> str:
+    """A stage is one sequence in timm: its step (normalisation, convolution), if any, and its blocks."""
+    stage = int(match["stage"]) - 1
+    if match["block"] is None:
+        return f"dense_stages.{stage}.{0 if match['layer'] == 'norm1' else 1}"
+    return f"dense_stages.{stage}.{2 if stage else 0}.dense_block{match['block']}.{match['layer']}"
+
+
+REFERENCE_NAMES = (
+    Rule(r"^stem\.conv1$", "stem.0"),
+    Rule(r"^stem\.norm1$", "stem.1"),
+    Rule(r"^stage(?P<stage>\d+)\.(block(?P<block>\d+)|step)\.(?P<layer>.*)$", place_in_stage),
+    Rule(r"\.dwconv1$", ".layers.layers.0"),
+    Rule(r"(block\d+)\.norm1$", r"\1.layers.layers.1"),
+    Rule(r"\.dense1$", ".layers.layers.2"),
+    Rule(r"\.dense2$", ".layers.layers.4"),
+    Rule(r"\.ese\.conv1$", ".layers.layers.5.fc"),
+    Rule(r"\.scale1$", ".gamma"),
+    Rule(r"^head\.norm1$", "head.norm"),
+    Rule(r"^logits$", "head.fc"),
+)
+
+
+@register_model("rdnet_tiny", KIM_2024, 23_863_008)
+@dataclass(frozen=True)
+class RDNet:
+    """Patches, then stages of blocks that see the channels of all blocks before them in their stage.
+
+    Maps a feature map to a vector. The output of stage n, its input's channels and those of its blocks, is named
+    `stage<n>`.
+
+    Args:
+        filters: channels that each block of a stage adds.
+        depths: number of blocks in each stage.
+        strides: step before each stage; that of the first is not used, since there is none.
+        gated: whether the blocks of a stage end in effective squeeze-and-excitation.
+        stem_width: filters of the stem.
+        patch: positions per axis that the stem maps to one.
+        kernel: size of the depthwise convolutions.
+        expansion: channels inside a block for each one that it sees, rounded down to a multiple of 8.
+        compression: channels after a step for each one before it, rounded down to a multiple of 8.
+        layer_scale: where the learned factors of what the blocks add start; 0 for none.
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+
+    Raises:
+        ValueError: if `filters`, `depths`, `strides` and `gated` differ in length.
+    """
+
+    filters: tuple[int, ...] = (64, 104, 128, 128, 128, 128, 224)
+    depths: tuple[int, ...] = (3, 3, 3, 3, 3, 3, 3)
+    strides: tuple[int, ...] = (1, 2, 2, 1, 1, 1, 2)
+    gated: tuple[bool, ...] = (False, False, True, True, True, True, True)
+    stem_width: int = 64
+    patch: int = 4
+    kernel: int = 7
+    expansion: float = 4
+    compression: float = 0.5
+    layer_scale: float = 1e-6
+    drop_path: float = 0.0
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = layer_norm(patches(x, self.stem_width, self.patch))
+        rates = rising_rates(self.drop_path, self.depths)
+        rows = together(strides=self.strides, filters=self.filters, gated=self.gated, drop_rates=rates)
+        for stage, (stride, filters, gated, drop_rates) in enumerate(rows, start=1):
+            if stage > 1:
+                with scope(f"stage{stage}.step"):
+                    x = self.step(x, stride)
+            for block, drop_rate in enumerate(drop_rates):
+                with scope(f"stage{stage}.block{block}"):
+                    x = self.block(x, filters, gated, drop_rate)
+            x = tap(x, f"stage{stage}")
+        with scope("head"):
+            return layer_norm(global_avg_pool(x))
+
+    def step(self, x, stride: int):
+        return patches(layer_norm(x), int(x.shape[-1] * self.compression / 8) * 8, stride)
+
+    def block(self, x, filters: int, gated: bool, drop_rate: float):
+        y = layer_norm(depthwise_conv(x, self.kernel))
+        y = dense(y, int(x.shape[-1] * self.expansion / 8) * 8, "gelu")
+        y = dense(y, filters)
+        if gated:
+            y = effective_squeeze_excite(y)
+        return keras.layers.concatenate([x, drop_path(layer_scale(y, self.layer_scale), drop_rate)])

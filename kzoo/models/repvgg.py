@@ -1,0 +1,65 @@
+"""RepVGG: a ResNet in training, a plain stack of 3-wide convolutions in inference, and both are one function."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.blocks import branched_conv, stages
+from kzoo.layers import act, scope
+from kzoo.naming import Rule, from_zero
+from kzoo.registry import Paper, register_model
+
+DING_2021 = Paper(
+    "Ding, Zhang, Ma, Han, Ding, Sun",
+    2021,
+    "RepVGG: Making VGG-style ConvNets Great Again",
+    "https://arxiv.org/abs/2101.03697",
+)
+
+REFERENCE_NAMES = (
+    Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.{}")),
+    Rule(r"^(stem|stages\.\d+\.\d+)\.conv1$", r"\1.reparam_conv"),  # the deploy form
+    Rule(r"\.branch0\.", ".conv_kxk."),
+    Rule(r"\.pointwise\.", ".conv_1x1."),
+    Rule(r"\.identity\.norm1$", ".identity"),
+    Rule(r"\.conv1$", ".conv"),
+    Rule(r"\.norm1$", ".bn"),
+    Rule(r"^logits$", "head.fc"),
+)
+
+
+@register_model("repvgg_a0", DING_2021, 9_108_968, depths=(2, 4, 14, 1), filters=(48, 96, 192, 1280), stem_width=48)
+@register_model("repvgg_a1", DING_2021, 14_092_264, depths=(2, 4, 14, 1), filters=(64, 128, 256, 1280))
+@register_model("repvgg_a2", DING_2021, 28_210_600, depths=(2, 4, 14, 1), filters=(96, 192, 384, 1408))
+@register_model("repvgg_b0", DING_2021, 15_817_960, depths=(4, 6, 16, 1), filters=(64, 128, 256, 1280))
+@register_model("repvgg_b1", DING_2021, 57_415_016, depths=(4, 6, 16, 1), filters=(128, 256, 512, 2048))
+@dataclass(frozen=True)
+class RepVGG:
+    """Stages of branched convolutions, the first of each with step 2.
+
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is
+    named `stage<n>`. `kzoo.reparameterize` turns the trained model into the plain stack.
+
+    Args:
+        depths: number of blocks in each stage.
+        filters: channels of each stage.
+        stem_width: filters of the stem, a block with step 2.
+        kernel: size of the convolutions; signals often want more than 3.
+
+    Raises:
+        ValueError: if `depths` and `filters` differ in length.
+    """
+
+    depths: tuple[int, ...]
+    filters: tuple[int, ...]
+    stem_width: int = 64
+    kernel: int = 3
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = self.block(x, 2, self.stem_width)
+        strides = (2,) * len(self.depths)
+        return stages(x, self.block, depths=self.depths, strides=strides, filters=self.filters)
+
+    def block(self, x, stride: int, filters: int):
+        return act(branched_conv(x, filters, self.kernel, stride=stride))

@@ -1,0 +1,110 @@
+"""SKNet: each block looks with a narrow and a wide window, and chooses between them for each channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.blocks import divisible, residual_stages, split_attention
+from kzoo.layers import conv_norm_act, scope, subsample
+from kzoo.lazy import lazy_import
+from kzoo.models.resnet import REFERENCE_NAMES as RESNET_NAMES
+from kzoo.models.resnet import STEMS, add_shortcut
+from kzoo.naming import Rule
+from kzoo.registry import Paper, lookup, register_model
+
+keras = lazy_import("keras")
+
+LI_2019 = Paper("Li, Wang, Hu, Yang", 2019, "Selective Kernel Networks", "https://arxiv.org/abs/1903.06586")
+
+BASIC, BOTTLENECK = r"\.conv1\.paths\.", r"\.conv2\.paths\."
+
+REFERENCE_NAMES = (
+    # The choice is the first layer of a basic block and the second of a bottleneck.
+    Rule(r"(block\d+)\.(conv|norm)2$", r"\1.\g<2>3", where=BOTTLENECK),
+    Rule(r"(block\d+)\.(conv|norm)1$", r"\1.\g<2>2", where=BASIC),
+    Rule(r"(block\d+)\.conv(\d)$", r"\1.conv\2.conv"),
+    Rule(r"(block\d+)\.norm(\d)$", r"\1.conv\2.bn"),
+    Rule(r"\.choice\.", ".conv1.", where=BASIC),
+    Rule(r"\.choice\.", ".conv2.", where=BOTTLENECK),
+    Rule(r"\.window(\d)\.conv1$", r".paths.\1.conv"),
+    Rule(r"\.window(\d)\.norm1$", r".paths.\1.bn"),
+    Rule(r"\.attention\.conv1$", ".attn.fc_reduce"),
+    Rule(r"\.attention\.norm1$", ".attn.bn"),
+    Rule(r"\.attention\.conv2$", ".attn.fc_select"),
+    *RESNET_NAMES,
+)
+
+# timm's own, which cost no more than a ResNet
+LIGHT = {"halves": True, "ratio": 1 / 8, "divisor": 16}
+
+
+@register_model("skresnet18", LI_2019, 11_958_056, depths=(2, 2, 2, 2), block="basic", **LIGHT)
+@register_model("skresnet34", LI_2019, 22_282_376, depths=(3, 4, 6, 3), block="basic", **LIGHT)
+@register_model("skresnext50_32x4d", LI_2019, 27_479_784, depths=(3, 4, 6, 3), groups=32, width_per_group=4)
+@dataclass(frozen=True)
+class SKNet:
+    """Residual network with a choice between two windows in place of one convolution of each block.
+
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is named
+    `stage<n>`.
+
+    Args:
+        depths: number of residual blocks in each stage.
+        block: "basic" (a choice and a convolution) or "bottleneck" (a choice between two 1-wide convolutions, of which
+            the last expands channels by 4).
+        width: filters of the first stage; each later stage doubles them.
+        groups: groups of the convolutions that are chosen from.
+        width_per_group: filters of one such group in a bottleneck for every 64 filters of the stage.
+        halves: each window sees one half of the channels, not all.
+        ratio: channels between the means and the choice, as a fraction of the filters.
+        divisor: what they are rounded to a multiple of.
+        stem: as of ResNet, "conv7" or "deep".
+        shortcut: as of ResNet, "projection" or "pooled".
+        kernel: size of the narrow window; the wide one of `2 * kernel - 1` leaves out every second position.
+
+    Raises:
+        ValueError: for an unknown block, stem or shortcut.
+    """
+
+    depths: tuple[int, ...]
+    block: str = "bottleneck"
+    width: int = 64
+    groups: int = 1
+    width_per_group: int = 64
+    halves: bool = False
+    ratio: float = 1 / 16
+    divisor: int = 32
+    stem: str = "conv7"
+    shortcut: str = "projection"
+    kernel: int = 3
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = lookup("stem", self.stem, STEMS)(x, self.width)
+        return residual_stages(x, self.residual_block, self.depths, self.width)
+
+    def residual_block(self, x, stride: int, filters: int):
+        branches = {"basic": self.basic_branch, "bottleneck": self.bottleneck_branch}
+        y = lookup("block", self.block, branches)(x, filters, stride)
+        return add_shortcut(x, y, stride, self.shortcut)
+
+    def basic_branch(self, x, filters: int, stride: int):
+        return conv_norm_act(self.choice(x, filters, stride), filters, self.kernel, activation=None)
+
+    def bottleneck_branch(self, x, filters: int, stride: int):
+        inner = filters * self.width_per_group * self.groups // 64
+        x = self.choice(conv_norm_act(x, inner, 1), inner, stride)
+        return conv_norm_act(x, 4 * filters, 1, activation=None)
+
+    def choice(self, x, filters: int, stride: int):
+        seen = keras.ops.split(x, 2, axis=-1) if self.halves else (x, x)
+        with scope("choice"):
+            maps = [self.window(part, n, filters, stride) for n, part in enumerate(seen)]
+            return split_attention(maps, divisible(filters * self.ratio, self.divisor), use_bias=False)
+
+    def window(self, x, n: int, filters: int, stride: int):
+        dilation = n + 1
+        if stride == dilation == 2:  # the wide window sees every second position alone
+            x, stride, dilation = subsample(x, stride), 1, 1
+        with scope(f"window{n}"):
+            return conv_norm_act(x, filters, self.kernel, stride=stride, dilation=dilation, groups=self.groups)

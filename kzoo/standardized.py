@@ -1,0 +1,95 @@
+"""Keras layers of networks that normalise their kernels and not, or not only, their feature maps.
+
+This module imports Keras at once; what needs it imports it when a network is built or loaded.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class StandardizedConv(keras.layers.Layer):
+    """Convolution, of any rank, with kernels that are brought to mean 0 and variance 1 each time they are used.
+
+    Qiao et al., 2019, Micro-Batch Training with Batch-Channel Normalization and Weight Standardization,
+    https://arxiv.org/abs/1903.10520. With a gain it is the scaled form of Brock, De, Smith, 2021, Characterizing signal
+    propagation to close the performance gap in unnormalized ResNets, https://arxiv.org/abs/2101.08692: the variance is
+    1 over the number of inputs, times a constant and a learned gain for each filter.
+
+    Args:
+        filters: channels of the result.
+        kernel_size: of the window, one number for each spatial axis.
+        strides: steps of the window, likewise.
+        padding: "same", in TensorFlow's sense, or "valid".
+        groups: of channels that are convolved on their own.
+        use_bias: add a learned offset to each channel.
+        gain: what the learned gain of each filter starts as; None for the unscaled form without one.
+        factor: the constant that the kernels of the scaled form are multiplied by.
+        epsilon: added to the variance of a kernel.
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: tuple[int, ...],
+        strides: tuple[int, ...],
+        padding: str = "same",
+        groups: int = 1,
+        use_bias: bool = False,
+        gain: float | None = None,
+        factor: float = 1.0,
+        epsilon: float = 1e-5,
+        **options,
+    ):
+        super().__init__(**options)
+        self.filters, self.kernel_size, self.strides = filters, tuple(kernel_size), tuple(strides)
+        self.padding, self.groups, self.use_bias = padding, groups, use_bias
+        self.initial_gain, self.factor, self.epsilon = gain, factor, epsilon
+
+    def get_config(self) -> dict:
+        names = ("filters", "kernel_size", "strides", "padding", "groups", "use_bias", "factor", "epsilon")
+        return super().get_config() | {name: getattr(self, name) for name in names} | {"gain": self.initial_gain}
+
+    def build(self, input_shape):
+        # Not cast to the precision that is computed in before they are standardised.
+        shape = (*self.kernel_size, input_shape[-1] // self.groups, self.filters)
+        self.kernel = self.add_weight(shape=shape, initializer="he_normal", autocast=False, name="kernel")
+        self.gain = self.bias = None
+        if self.initial_gain is not None:
+            gain = keras.initializers.Constant(self.initial_gain)
+            shape = (*(1,) * (len(shape) - 1), self.filters)
+            self.gain = self.add_weight(shape=shape, initializer=gain, autocast=False, name="gain")
+        if self.use_bias:
+            self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+
+    def standardized_kernel(self):
+        ops, axes = keras.ops, tuple(range(len(self.kernel_size) + 1))
+        mean, variance = ops.moments(ops.convert_to_tensor(self.kernel), axes=axes, keepdims=True)
+        scale = ops.rsqrt(variance + self.epsilon)
+        if self.gain is not None:
+            scale = scale * (self.gain * (self.factor / math.sqrt(math.prod(self.kernel.shape[:-1]))))
+        return (self.kernel - mean) * scale
+
+    def call(self, x):
+        kernel = keras.ops.cast(self.standardized_kernel(), self.compute_dtype)
+        y = keras.ops.conv(x, kernel, self.strides, self.padding, data_format="channels_last")
+        return y + self.bias if self.use_bias else y
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class SkipGain(keras.layers.Layer):
+    """Multiply a feature map by one learned number that starts as 0: SkipInit.
+
+    De, Smith, 2020, Batch Normalization Biases Residual Blocks Towards the Identity Function in Deep Networks,
+    https://arxiv.org/abs/2002.10444.
+    """
+
+    def build(self, input_shape):
+        # Called what timm calls it: the name of a number, unlike those of its layers, has nothing after the last dot.
+        self.gain = self.add_weight(shape=(), initializer="zeros", name="skipinit_gain")
+
+    def call(self, x):
+        return x * self.gain
