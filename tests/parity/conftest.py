@@ -33,7 +33,7 @@ if all(importlib.util.find_spec(name) for name in ("torch", "torchvision")):
 
 
 SEEN = Path(__file__).with_name("logits.csv")
-COLUMNS = ("library", "name", "parameters", "size", "difference")
+COLUMNS = ("library", "name", "parameters", "size", "difference", "precision")
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +44,8 @@ def seen():
         with SEEN.open() as file:
             rows = {(row["library"], row["name"], row["size"]): row for row in csv.DictReader(file)}
 
-    def keep(library: str, name: str, size: int, difference: float) -> None:
-        values = (library, name, kzoo.model_card(name).params, size, f"{difference:.1e}")
+    def keep(library: str, name: str, size: int, difference: float, precision: str) -> None:
+        values = (library, name, kzoo.model_card(name).params, size, f"{difference:.1e}", precision)
         rows[library, name, str(size)] = dict(zip(COLUMNS, values, strict=True))
 
     yield keep
