@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.weights import Rule, load_torch_weights
+from kzoo.naming import Rule
 
 torch = pytest.importorskip("torch")
 # Its networks import its reader of sound files, which needs torchaudio and is not used here.
@@ -83,11 +83,11 @@ def test_embedding_is_vggish():
     network.embeddings[-1] = torch.nn.Identity()  # the published embedding is that before a ReLU
     network = randomised(network)
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    # It flattens channels last, as TensorFlow does; `load_torch_weights` expects channels first.
+    # It flattens channels last, as TensorFlow does; `kzoo.load_weights` expects channels first.
     kernel = tensors["embeddings.0.weight"].reshape(4096, 6, 4, 512)
     tensors["embeddings.0.weight"] = np.moveaxis(kernel, -1, 1).reshape(4096, -1)
     model = kzoo.create_model("vggish", (96, 64, 1), 0)
-    load_torch_weights(model, tensors, VGGISH)
+    kzoo.load_weights(model, tensors, rules=VGGISH)
     images = spectrograms(96, 64)
     with torch.inference_mode():
         assert_equal(model, network(images), images)
@@ -98,7 +98,8 @@ def test_logits_are_those_of_yamnet(size):
     network = randomised(yamnet.YAMNet())  # its normalisations have scales, of 1: the published network has none
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     model = kzoo.create_model("yamnet", (None, None, 1), 521)
-    load_torch_weights(model, {name: t for name, t in tensors.items() if not name.endswith("bn.weight")}, YAMNET)
+    tensors = {name: t for name, t in tensors.items() if not name.endswith("bn.weight")}
+    kzoo.load_weights(model, tensors, rules=YAMNET)
     images = spectrograms(*size)
     with torch.inference_mode():
         assert_equal(model, network(images)[1], images)
