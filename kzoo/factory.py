@@ -93,7 +93,8 @@ def create_model(
             x = keras.layers.Embedding(vocab_size, embed_dim, name="embedding")(x)
         with written_in(written):
             x = architecture(x)
-        return keras.Model(inputs, head(x, num_classes), name=name)
+        own = getattr(architecture, "head", head) if num_classes else head
+        return keras.Model(inputs, own(x, num_classes), name=name)
 
     try:
         model = build(tuple(input_shape))

@@ -211,9 +211,10 @@ def learning_rate_schedule(name: str, peak: float, steps: int, warmup_steps: int
 
 
 def build_optimizer(name: str, rate, weight_decay: float, model: keras.Model) -> keras.optimizers.Optimizer:
-    """Return an optimizer whose weight decay leaves biases and normalisations alone."""
+    """Return an optimizer whose weight decay leaves biases, normalisations and other vectors alone."""
     optimizer = lookup("optimizer", name, OPTIMIZERS)(learning_rate=rate, weight_decay=weight_decay)
-    optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if len(v.shape) < 2])
+    vectors = [v for v in model.trainable_variables if math.prod(v.shape) == max(v.shape, default=1)]
+    optimizer.exclude_from_weight_decay(var_list=vectors)
     return optimizer
 
 

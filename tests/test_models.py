@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import math
+from collections.abc import Collection
 
 import keras
 import numpy as np
@@ -32,9 +33,9 @@ STRUCTURES = {structure(name): name for name in LARGEST_FIRST}.values()  # the s
 FAMILIES = {kzoo.model_card(name).family: name for name in LARGEST_FIRST}.values()
 
 
-def sampled(parameters: list[tuple]) -> list:
-    """Take of the parameters (name, ...) those of one network of each structure; with `-m slow` the others."""
-    return [pytest.param(*values, marks=() if values[0] in STRUCTURES else pytest.mark.slow) for values in parameters]
+def sampled(parameters: list[tuple], default: Collection[str] = STRUCTURES) -> list:
+    """Take the parameters (name, ...) of the `default` networks; with `-m slow` those of all others."""
+    return [pytest.param(*values, marks=() if values[0] in default else pytest.mark.slow) for values in parameters]
 
 
 every_model = pytest.mark.parametrize("name", kzoo.list_models())
@@ -84,7 +85,7 @@ def test_parameter_count_is_the_published_one(name):
     assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == card.params
 
 
-@pytest.mark.parametrize("name, dim", sampled(MODELS_AND_DIMS))
+@pytest.mark.parametrize("name, dim", sampled(MODELS_AND_DIMS, FAMILIES))
 def test_model_is_built_trained_saved_and_loaded(name, dim, tmp_path):
     model = smallest_working(name, dim)
     x = random_batch(model)

@@ -168,6 +168,8 @@ def matched(
         (owner, weight), value = wanted[name], tensors[name]
         if naming == "pytorch":
             value = keras_layout(value, lookup("layer", owner, layers), maps.get(owner))
+            if value.ndim < len(weight.shape) and value.size == max(value.shape, default=1) == max(weight.shape):
+                value = value.reshape(weight.shape)  # factors of channels, with and without axes of 1
         if adapt and value.shape != tuple(weight.shape):
             value, remark = fitted(value, weight, first=weight is first, last=owner == "logits")
             adapted += [f"{name}: {remark}"] if remark else []
@@ -192,13 +194,19 @@ def explained(name: str, weight: keras.Variable) -> str:
 def wanted_names(
     model: keras.Model, tensors: Iterable[str], naming: str, rules: Iterable[Rule]
 ) -> dict[str, tuple[str, keras.Variable]]:
-    """Return the name that each weight of a model should have in a file, with its layer's name and the weight."""
-    spell = lookup("naming", naming, NAMINGS)
+    """Return the name that each weight of a model should have in a file, with its layer's name and the weight.
+
+    A layer of one weight may be a bare parameter in the reference: then the rules give its name in full.
+    """
+    spell, tensors = lookup("naming", naming, NAMINGS), set(tensors)
     weights = [weight for weight in model.weights if "seed_generator" not in weight.path]
     owners = [weight.path.rpartition("/")[0] for weight in weights]
     underscores = keras.backend.backend() == "torch"
     names = reference_names(list(dict.fromkeys(owners)), rules, tensors, underscores=underscores)
-    return {spell(names[owner], weight.name): (owner, weight) for owner, weight in zip(owners, weights, strict=True)}
+    return {
+        names[owner] if names[owner] in tensors else spell(names[owner], weight.name): (owner, weight)
+        for owner, weight in zip(owners, weights, strict=True)
+    }
 
 
 def fitted(
