@@ -93,7 +93,7 @@ def create_model(
             x = keras.layers.Embedding(vocab_size, embed_dim, name="embedding")(x)
         with written_in(written):
             x = architecture(x)
-        own = getattr(architecture, "head", head) if num_classes else head
+        own = getattr(architecture, "logits", head) if num_classes else head
         return keras.Model(inputs, own(x, num_classes), name=name)
 
     try:
@@ -186,7 +186,10 @@ def check_input(card: ModelCard, input_shape: Sequence[int | None], num_classes:
 
 
 def head(x, num_classes: int):
-    """Average what has positions left, then one logit per class; no classes give the feature vector."""
+    """Average what has positions left, then one logit per class; no classes give the feature vector.
+
+    An architecture that ends otherwise has a method `logits` of the same arguments.
+    """
     if x.ndim > 2:
         x = global_avg_pool(x)
     if num_classes == 0:

@@ -84,7 +84,7 @@ class SqueezeNet:
         wide = conv(squeezed, self.expansion * filters, 3, activation="relu")
         return keras.layers.concatenate([narrow, wide])
 
-    def head(self, x, num_classes: int):
+    def logits(self, x, num_classes: int):
         """Logits at every position, where they are below 0 set to 0, and their mean."""
         x = keras.layers.Dense(num_classes, activation="relu", dtype="float32", name="logits")(x)
         return keras.ops.mean(x, axis=tuple(range(1, x.ndim - 1)))
