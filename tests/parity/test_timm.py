@@ -43,7 +43,7 @@ def randomised(create, name: str):
     torch.manual_seed(0)
     network = create(name)
     for key, tensor in network.state_dict().items():
-        if key.endswith("running_var") or (tensor.ndim == 1 and key.endswith("weight")):
+        if key.endswith(("running_var", "gain")) or (tensor.ndim == 1 and key.endswith("weight")):
             tensor.uniform_(0.5, 1.5)
         elif tensor.ndim == 1 or key.endswith("layer_scale"):
             tensor.normal_(0, 0.1)
