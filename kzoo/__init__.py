@@ -3,12 +3,16 @@
 from importlib.metadata import PackageNotFoundError, version
 
 from kzoo import models
+from kzoo.benchmark import benchmark
+from kzoo.compare import compare
 from kzoo.data import dataset_card, list_datasets, load_dataset
 from kzoo.evaluate import evaluate
 from kzoo.experiment import evaluate_run, list_configs, load_experiment, run_each, run_experiment
 from kzoo.export import export
 from kzoo.factory import create_model, ensemble, list_models, model_card
+from kzoo.finders import find_batch_size, find_learning_rate
 from kzoo.pretrained import load_model
+from kzoo.profile import macs
 from kzoo.reparameterize import reparameterize
 from kzoo.runs import load_run
 from kzoo.serve import load_predictor, predict_files
@@ -22,12 +26,16 @@ except PackageNotFoundError:  # a checkout that is not installed
 
 __all__ = [
     "WeightReport",
+    "benchmark",
+    "compare",
     "create_model",
     "dataset_card",
     "ensemble",
     "evaluate",
     "evaluate_run",
     "export",
+    "find_batch_size",
+    "find_learning_rate",
     "fit",
     "freeze",
     "list_configs",
@@ -39,6 +47,7 @@ __all__ = [
     "load_predictor",
     "load_run",
     "load_weights",
+    "macs",
     "model_card",
     "models",
     "predict_files",

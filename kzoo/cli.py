@@ -13,6 +13,8 @@ import typer
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported anywhere
 
 from kzoo import __version__
+from kzoo.benchmark import benchmark
+from kzoo.compare import compare
 from kzoo.data import dataset_card, list_datasets
 from kzoo.evaluate import Report
 from kzoo.experiment import (
@@ -20,14 +22,18 @@ from kzoo.experiment import (
     find_config,
     list_configs,
     load_experiment,
+    prepared,
     run_each,
     run_experiment,
     summary,
 )
 from kzoo.export import FORMATS, export
 from kzoo.factory import list_models, model_card
+from kzoo.finders import find_batch_size, find_learning_rate
 from kzoo.lazy import lazy_import
-from kzoo.runs import load_run
+from kzoo.precision import PRECISIONS
+from kzoo.report_html import write_html
+from kzoo.runs import PAGE, load_run
 from kzoo.serve import predict_files
 
 keras = lazy_import("keras")
@@ -55,13 +61,17 @@ def start_keras() -> None:
         os.close(standard_error)
 
 
+def wide_console() -> rich_console.Console:
+    """Return a console that cuts no cell where the output is a file or a pipe."""
+    return rich_console.Console(width=None if sys.stdout.isatty() else 200)
+
+
 def show_table(*columns: str, rows) -> None:
-    """Print a table; cells are never cut where the output is a file or a pipe."""
-    console = rich_console.Console(width=None if sys.stdout.isatty() else 200)
+    """Print a table."""
     table = rich_table.Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*map(str, row))
-    console.print(table)
+    wide_console().print(table)
 
 
 def print_version(wanted: bool) -> None:
@@ -141,21 +151,24 @@ def train(
         str | None,
         typer.Option(metavar="SECTION.KEY=[VALUE,...]", help="One run for each value, e.g. 'seed=[0, 1, 2]'."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in that folder.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew; delete the run in that folder.")] = False,
 ) -> None:
-    """Train an experiment, evaluate it on the test split, leave a run folder."""
+    """Train an experiment, evaluate it on the test split, leave a run folder.
+
+    The same command again goes on with a run that was interrupted.
+    """
     experiment = load_experiment(config, overrides or ())
     run = out or Path("runs") / Path(config).stem
     start_keras()
     try:
         if each is not None:
-            return show_summary(run_each(config, overrides or (), each, run, overwrite=overwrite), run)
-        report = run_experiment(experiment, run, overwrite=overwrite)
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; what was reached is in {run}", err=True)
-        raise typer.Exit(130) from None
-    rich_console.Console().print(report)
-    typer.echo(f"\nwrote {run}: pictures, numbers and model.keras. Next: kzoo export {run}")
+            return show_summary(run_each(config, overrides or (), each, run, restart=restart), run)
+        found = run_experiment(experiment, run, restart=restart)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        typer.echo(f"interrupted; what was reached is in {run}, and the same command goes on from there", err=True)
+        raise typer.Exit(getattr(stop, "code", 130)) from None
+    rich_console.Console().print(found)
+    typer.echo(f"\nwrote {run}: pictures, numbers and model.keras; look at {run / PAGE}. Next: kzoo export {run}")
 
 
 def show_summary(reports: dict[str, Report], folder: Path) -> None:
@@ -177,8 +190,8 @@ def evaluate(
 ) -> None:
     """Measure a run's best model again: numbers, confusion.png, mistakes.png."""
     start_keras()
-    report = evaluate_run(run, split)
-    rich_console.Console().print(report) if not as_json else typer.echo(json.dumps(report.to_dict(), indent=1))
+    found = evaluate_run(run, split)
+    rich_console.Console().print(found) if not as_json else typer.echo(json.dumps(found.to_dict(), indent=1))
 
 
 @app.command("export")
@@ -211,6 +224,81 @@ def predict(
         show_table(
             "file", "label", "probability", rows=[(p.file, p.label, f"{p.probability:.1%}") for p in predictions]
         )
+
+
+@app.command()
+def find(
+    config: Annotated[str, typer.Argument(help="A config of `kzoo datasets`, or a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="E.g. train.optimizer=sgd.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("learning_rate.png"),
+) -> None:
+    """Look for a learning rate and a batch size for an experiment, by trainings of a minute."""
+    experiment = load_experiment(config, overrides or ())
+    start_keras()
+    model, splits = prepared(experiment)
+    optimizer = experiment["train"].get("optimizer", "adamw")
+    rate = find_learning_rate(model, splits, optimizer=optimizer)
+    rate.draw(out)
+    typer.echo(f"{rate}; wrote {out}\n")
+    wide_console().print(find_batch_size(model, splits, optimizer=optimizer))
+
+
+@app.command("compare")
+def compare_(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more run folders.")],
+    out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path("compare.png"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+) -> None:
+    """Compare runs: results and differing settings in one table, curves in one picture."""
+    start_keras()
+    comparison = compare(runs)
+    picture = comparison.draw(out)
+    if as_json:
+        typer.echo(json.dumps(comparison.to_dict(), indent=1))
+    else:
+        wide_console().print(comparison)
+        typer.echo(f"\nwrote {picture}")
+
+
+@app.command("benchmark")
+def benchmark_(
+    name: Annotated[str, typer.Argument(help="A network, e.g. resnet50.")],
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input", metavar="SIZE,...,CHANNELS", help="E.g. 224,224,3; the published one if not given."),
+    ] = None,
+    classes: Annotated[int | None, typer.Option(help="Outputs; the published ones if not given.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Examples in a batch of training and inference.")] = 32,
+    seconds: Annotated[float, typer.Option(help="How long each of three measurements takes, about.")] = 5.0,
+    precision: Annotated[str, typer.Option(help=f"One of: {', '.join(PRECISIONS)}.")] = "float32",
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+) -> None:
+    """Measure a network on this machine: speed, latency, memory, share of the machine's peak."""
+    start_keras()
+    options = {"num_classes": classes, "batch_size": batch_size, "seconds": seconds, "precision": precision}
+    found = benchmark(name, parse_shape(input_shape), **options, verbose=True)
+    typer.echo(json.dumps(found.to_dict(), indent=1)) if as_json else wide_console().print(found)
+
+
+def parse_shape(text: str | None) -> tuple[int, ...] | None:
+    """Return the sizes in e.g. "224,224,3".
+
+    Raises:
+        ValueError: if they are not whole numbers.
+    """
+    if text is None:
+        return None
+    if not all(size.strip().isdecimal() for size in text.split(",")):
+        raise ValueError(f"expected whole numbers with commas between them, such as 224,224,3, got {text!r}")
+    return tuple(map(int, text.split(",")))
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write a run's report.html again: result, curves, confusion, mistakes, config and environment in one file."""
+    typer.echo(f"wrote {write_html(run)}")
 
 
 def main() -> None:

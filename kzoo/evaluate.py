@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kzoo import runs
 from kzoo.data.splits import Splits
 from kzoo.files import write_file, write_json
 from kzoo.lazy import lazy_import
+from kzoo.precision import in_float32
 from kzoo.train import check_model
+from kzoo.views import views_of
 
 keras = lazy_import("keras")
 np = lazy_import("numpy")
@@ -51,7 +54,9 @@ class Report:
         per_group: accuracy and number of examples of each group, such as a speaker; None where the set has no groups.
         confusion: examples by true class (row) and predicted class (column).
         mistakes: the most confident ones first.
-        examples_per_second: speed of prediction, of this machine, the data pipeline included.
+        examples_per_second: speed of prediction, of this machine, the data pipeline included; all views of an example
+            together count as one.
+        tta: the test-time augmentation, as it was asked for; None for none.
     """
 
     split: str
@@ -67,6 +72,7 @@ class Report:
     confusion: list[list[int]]
     mistakes: list[Mistake]
     examples_per_second: float
+    tta: Mapping | None = None
 
     def to_dict(self) -> dict:
         """Return all numbers, ready for JSON."""
@@ -84,10 +90,11 @@ class Report:
     def headline(self) -> str:
         """Return the main numbers in one line."""
         low, high = self.accuracy_interval
+        views = f"mean over views ({', '.join(f'{k} {v}' for k, v in self.tta.items())})  " if self.tta else ""
         top5 = "" if self.top5_accuracy is None else f"top-5 {self.top5_accuracy:.2%}  "
         return (
             f"{self.split} accuracy {self.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%}, {self.examples:,} "
-            f"examples)  macro-F1 {self.macro_f1:.4f}  {top5}loss {self.loss:.4f}  "
+            f"examples)  {views}macro-F1 {self.macro_f1:.4f}  {top5}loss {self.loss:.4f}  "
             f"calibration error {self.calibration_error:.4f}  {self.examples_per_second:,.0f} examples/s"
         )
 
@@ -107,28 +114,49 @@ class Report:
         return table
 
 
-def evaluate(model: keras.Model, splits: Splits, *, split: str = "test", run_dir: str | Path | None = None) -> Report:
-    """Measure a classifier that returns logits on one split of a dataset.
+def evaluate(
+    model: keras.Model,
+    splits: Splits,
+    *,
+    split: str = "test",
+    tta: Mapping | None = None,
+    run_dir: str | Path | None = None,
+) -> Report:
+    """Measure a classifier that returns logits on one split of a dataset, in float32.
 
     Args:
         model: takes the splits' input, returns one logit per class.
         splits: the dataset.
         split: "validation" or "test".
+        tta: test-time augmentation, the mean of the probabilities over several views of each example, as keyword
+            arguments of `kzoo.views.image_views`, `series_views` or `audio_views`: `{"flip": True, "shift": 1}`.
         run_dir: folder to write `metrics.json`, `confusion.png` and `mistakes.png` into.
 
     Raises:
-        ValueError: for an unknown split or a model that does not fit the data.
+        ValueError: for an unknown split, a model that does not fit the data, or views that the data do not have.
     """
     if split not in ("validation", "test"):
         raise ValueError(f"split must be 'validation' or 'test', got {split!r}")
     check_model(model, splits)
+    model = in_float32(model)
     labels, groups = np.asarray(splits.examples[split].labels), getattr(splits.examples[split], "groups", None)
-    logits, seconds = predict(model, splits.in_order(split))
-    probabilities = softmax(logits)
+    probabilities, seconds = mean_over_views(model, splits, split, tta or {})
     report = classification_report(split, labels, probabilities, splits.class_names, len(labels) / seconds, groups)
+    report = replace(report, tta=dict(tta) if tta else None)
     if run_dir is not None:
         write_report(Path(run_dir), report, splits)
     return report
+
+
+def mean_over_views(model: keras.Model, splits: Splits, split: str, tta: Mapping) -> tuple[np.ndarray, float]:
+    """Return the mean of the probabilities over the views of each example, and the seconds that they took."""
+    views = views_of(splits.modality, tta) if tta else [lambda raw: raw]
+    total, seconds = 0.0, 0.0
+    for view in views:
+        seen = replace(splits, preprocess=lambda raw, view=view: splits.preprocess(view(raw)))
+        logits, took = predict(model, seen.in_order(split))
+        total, seconds = total + softmax(logits), seconds + took
+    return total / len(views), seconds
 
 
 def predict(model: keras.Model, batches) -> tuple[np.ndarray, float]:
@@ -215,7 +243,9 @@ def confident_mistakes(
 def write_report(run: Path, report: Report, splits: Splits) -> None:
     """Write the numbers and draw the pictures into a folder."""
     run.mkdir(parents=True, exist_ok=True)
-    write_json(run / runs.METRICS, report.to_dict())
+    measured = report.to_dict()
+    del measured["examples_per_second"]  # the machine's, and another one each time
+    write_json(run / runs.METRICS, measured)
     pictures = {runs.CONFUSION: draw_confusion(report), runs.MISTAKES: draw_mistakes(report, splits)}
     for name, figure in pictures.items():
         write_file(run / name, lambda file, figure=figure: figure.savefig(file, format="png", dpi=100))

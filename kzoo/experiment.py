@@ -4,6 +4,7 @@
     data:  {name: digits, batch_size: 32}         # kzoo.load_dataset
     model: {name: resnet8, kernel: 5}             # kzoo.create_model
     train: {epochs: 5, learning_rate: 1e-3}       # kzoo.fit
+    recipe: strong                                # defaults for train and data.augment: kzoo.recipes
 
 There is no schema beside the functions' own signatures, so a new argument needs no second entry.
 """
@@ -23,7 +24,9 @@ from kzoo.evaluate import Report, evaluate
 from kzoo.factory import create_model, customised, model_card
 from kzoo.files import write_json
 from kzoo.lazy import lazy_import
+from kzoo.recipes import recipe
 from kzoo.registry import check_keywords, did_you_mean, lookup
+from kzoo.report_html import write_html
 from kzoo.train import fit
 from kzoo.yaml import parse_yaml, write_yaml
 
@@ -68,7 +71,22 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> dict:
     for override in overrides:
         apply_override(experiment, override)
     check_experiment(experiment)
-    return experiment
+    return completed(experiment)
+
+
+def completed(experiment: dict) -> dict:
+    """Return an experiment with the values of the recipe that it names written out, where it has none of its own."""
+    if experiment.get("recipe") is None:
+        return {key: value for key, value in experiment.items() if key != "recipe"}
+    data, train = experiment["data"], experiment["train"]
+    defaults = recipe(experiment["recipe"], dataset_card(data["name"]).modality)
+    augment = defaults["data"]["augment"] | (data.get("augment") or {})
+    return {
+        "seed": experiment["seed"],
+        "data": data | {"augment": augment},
+        "model": experiment["model"],
+        "train": defaults["train"] | train,
+    }
 
 
 def apply_override(experiment: dict, override: str) -> None:
@@ -88,7 +106,7 @@ def apply_override(experiment: dict, override: str) -> None:
 def check_experiment(experiment: dict) -> None:
     """Raise a ValueError for an unknown section, key, dataset, model or hyperparameter."""
     for section in experiment:
-        lookup("section", section, {"seed": None} | SECTIONS)
+        lookup("section", section, {"seed": None, "recipe": None} | SECTIONS)
     for section in SECTIONS:
         if not isinstance(experiment[section], dict):
             raise ValueError(f"section {section!r} must hold keys and values, got {experiment[section]!r}")
@@ -99,7 +117,7 @@ def check_experiment(experiment: dict) -> None:
     card = dataset_card(data["name"])
     options = data.keys() - {"name"}
     check_keywords("key in 'data'", options, load_dataset, card.load, MODALITIES[card.modality].preprocess.fit)
-    general = {key for key in model if key in ("name", "embed_dim", "dialect")}
+    general = {key for key in model if key in ("name", "embed_dim", "dialect", "weights", "precision")}
     customised(model_card(model["name"]), {key: model[key] for key in model.keys() - general})
     check_keywords("key in 'train'", train.keys(), fit)
 
@@ -109,24 +127,38 @@ def load_data(experiment: dict) -> Splits:
     return load_dataset(**{"seed": experiment["seed"]} | experiment["data"])
 
 
-def run_experiment(experiment: dict, out: str | Path, *, overwrite: bool = False, verbose: bool = True) -> Report:
-    """Train and evaluate; leave a run folder (see `kzoo.fit`) with `metrics.json` and pictures in `out`.
-
-    Raises:
-        ValueError: if `out` holds a run already and `overwrite` is False, and as the functions of its sections.
-    """
-    run = runs.open_run(out, overwrite=overwrite)
+def prepared(experiment: dict) -> tuple[keras.Model, Splits]:
+    """Return the untrained model of an experiment, and its dataset."""
     splits = load_data(experiment)
     keras.utils.set_random_seed(experiment["seed"])
-    model = create_model(
-        input_shape=splits.input_shape,
-        num_classes=splits.num_classes,
-        vocab_size=splits.vocab_size,
-        **experiment["model"],
-    )
-    write_yaml(run / runs.CONFIG, experiment)
-    fit(model, splits, **experiment["train"], run_dir=run, verbose=verbose)
-    return evaluate(model, splits, run_dir=run)
+    shape, classes, vocabulary = splits.input_shape, splits.num_classes, splits.vocab_size
+    model = create_model(input_shape=shape, num_classes=classes, vocab_size=vocabulary, **experiment["model"])
+    return model, splits
+
+
+def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, verbose: bool = True) -> Report:
+    """Train and evaluate; leave a run folder (see `kzoo.fit`) with `metrics.json` and pictures in `out`.
+
+    An experiment that was interrupted goes on where it stopped; of a complete one only the evaluation is done again.
+
+    Args:
+        experiment: as `load_experiment` returns it.
+        out: the run folder.
+        restart: begin anew, and delete what an earlier run left in `out`.
+        verbose: show the progress.
+
+    Raises:
+        ValueError: if `out` holds a run of another experiment, and as the functions of its sections.
+    """
+    with runs.opened(out, restart=restart) as run:
+        if (run / runs.CONFIG).exists():
+            runs.check_same(run, parse_yaml((run / runs.CONFIG).read_text()), experiment)
+        model, splits = prepared(experiment)
+        write_yaml(run / runs.CONFIG, experiment)
+        fit(model, splits, **experiment["train"], run_dir=run, verbose=verbose)
+        report = evaluate(model, splits, run_dir=run)
+        write_html(run)
+        return report
 
 
 def run_each(config: str | Path, overrides: Sequence[str], each: str, out: str | Path, **options) -> dict[str, Report]:
@@ -176,4 +208,6 @@ def evaluate_run(path: str | Path, split: str = "test") -> Report:
     """Measure the best model of a run again, on the data of its config; pictures and numbers go into the run."""
     model, _ = runs.load_run(path)
     experiment = load_experiment(Path(path) / runs.CONFIG)
-    return evaluate(model, load_data(experiment), split=split, run_dir=path)
+    report = evaluate(model, load_data(experiment), split=split, run_dir=path)
+    write_html(path)
+    return report

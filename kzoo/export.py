@@ -17,6 +17,7 @@ from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
 from kzoo.files import write_json
 from kzoo.lazy import lazy_import
+from kzoo.precision import in_float32
 from kzoo.registry import lookup
 from kzoo.serve import from_model, sidecar
 
@@ -74,6 +75,7 @@ def export(
     if target.suffix != SUFFIXES.get(format, target.suffix):
         raise ValueError(f"a path for format {format!r} must end in {SUFFIXES[format]}, got {target}")
     check_packages(format)
+    model = in_float32(model)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".kzoo-export-") as folder:
         beside = Path(folder) / target.name

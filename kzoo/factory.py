@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import kzoo.models
-from kzoo import hub
+from kzoo import applications, hub
 from kzoo.layers import InputTooSmall, global_avg_pool, tap, written_in
 from kzoo.lazy import lazy_import
+from kzoo.precision import computing_in
 from kzoo.registry import DIALECTS, MODELS, ModelCard, lookup
 from kzoo.weights import load_weights
 
@@ -60,6 +61,7 @@ def create_model(
     features: Sequence[str] = (),
     dialect: str | None = None,
     weights: str | None = None,
+    precision: str | None = None,
     **hyperparameters,
 ) -> keras.Model:
     """Build a classifier that returns logits, `(batch, num_classes)` in float32; untrained unless given weights.
@@ -73,16 +75,23 @@ def create_model(
         embed_dim: channels that each token id is embedded in.
         features: names of stages, e.g. `("stage2", "stage4")`: return their feature maps, not logits.
         dialect: "tensorflow" or "pytorch" padding and batch-norm constants; the published ones if not given.
-        weights: trained ones, `"timm/resnet50.a1_in1k"` (see `kzoo.hub`), or a file for `kzoo.load_weights`. Where
-            `num_classes` or the input's channels are not those that they were trained with, they are adapted, with a
-            warning that says how.
-        **hyperparameters: fields of the architecture that replace the variant's own, e.g. `width=32`.
+        weights: trained ones, `"timm/resnet50.a1_in1k"`, `"torchvision/ResNet50_Weights.IMAGENET1K_V2"` or
+            `"keras/imagenet"` (see `kzoo.hub`), or a file for `kzoo.load_weights`. Where `num_classes` or the input's
+            channels are not those that they were trained with, they are adapted, with a warning that says how.
+        precision: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for bfloat16 where the machine computes it in
+            hardware; Keras's setting (float32) if not given. See `kzoo.precision`.
+        **hyperparameters: fields of the architecture that replace the variant's own, e.g. `width=32`. With weights of
+            keras.applications, those with which the network is theirs are set, and the dialect.
 
     Raises:
         ValueError: for an unknown name, hyperparameter or stage, weights of another network, an input of the wrong
             rank or too small for the network's windows (the smallest size that works is named).
     """
     card = model_card(name)
+    if str(weights).startswith("keras/"):  # some of keras.applications' networks differ from their papers
+        hyperparameters = dict(applications.find(name)[1].hyperparameters) | hyperparameters
+        dialect = dialect or hyperparameters.pop("dialect", None)
+        hyperparameters.pop("dialect", None)
     architecture = customised(card, hyperparameters)
     check_input(card, input_shape, num_classes, vocab_size)
     written = card.reference.dialect if dialect is None else lookup("dialect", dialect, DIALECTS)
@@ -97,7 +106,8 @@ def create_model(
         return keras.Model(inputs, own(x, num_classes), name=name)
 
     try:
-        model = build(tuple(input_shape))
+        with computing_in(precision):
+            model = build(tuple(input_shape))
     except InputTooSmall as error:
         smallest = smallest_shape(build, tuple(input_shape), vocab_size is not None)
         raise ValueError(
@@ -114,15 +124,34 @@ def load_trained(model: keras.Model, weights: str) -> None:
     Raises:
         ValueError: for weights that cannot be had, or are those of another network.
     """
-    file = Path(weights).expanduser()
-    if not file.is_file():
-        found = hub.find(weights)
+    tensors, naming = Path(weights).expanduser(), None
+    if not tensors.is_file():
+        found = hub.find(weights, model.name)
         if found.architecture != model.name:
             raise ValueError(f"{weights} are weights of {found.architecture}, not of {model.name}")
-        file = found.file
-    report = load_weights(model, file, adapt=True)
+        tensors = found.file
+        if found.application:
+            check_built(model, weights, found.hyperparameters)
+            tensors, naming = applications.tensors(model, found.application, found.file), "kzoo"
+    report = load_weights(model, tensors, naming=naming, adapt=True)
     for remark in report.adapted:
         warnings.warn(f"{weights}: {remark}", stacklevel=3)
+
+
+def check_built(model: keras.Model, weights: str, hyperparameters: dict) -> None:
+    """Raise a ValueError for a model that differs from the one with these hyperparameters, though its shapes may not.
+
+    Dropout may differ.
+    """
+
+    def steps(network):
+        layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.Dropout)]
+        return [(type(layer), layer.get_config() | {"name": None, "dtype": None}) for layer in layers]
+
+    num_classes = model.output_shape[-1] if "logits" in [layer.name for layer in model.layers] else 0
+    if steps(model) != steps(create_model(model.name, model.input_shape[1:], num_classes, **hyperparameters)):
+        given = ", ".join(f"{key}={value!r}" for key, value in hyperparameters.items())
+        raise ValueError(f"{weights} are weights of {model.name} with {given or 'its own hyperparameters'}")
 
 
 def ensemble(models: Sequence[keras.Model]) -> keras.Model:

@@ -1,11 +1,17 @@
-"""Trained weights by name: `timm/NAME.TAG` from the Hugging Face hub, or a folder that is laid out like it.
+"""Trained weights by name, each with the preparation of photographs that belongs to it.
 
-Such a folder holds `config.json`, which says which network it is and how images are prepared for it, and
-`model.safetensors`. Downloads are cached by huggingface_hub (`HF_HOME`, `HF_HUB_OFFLINE`) and checked by their sha256.
+- `timm/NAME.TAG` from the Hugging Face hub, or a folder that is laid out like a repository there: `config.json`, which
+  says which network it is and how images are prepared for it, and `model.safetensors`. Downloads are cached by
+  huggingface_hub (`HF_HOME`, `HF_HUB_OFFLINE`) and checked by their sha256.
+- `torchvision/ResNet50_Weights.IMAGENET1K_V2` from timm's copy there, since torchvision's own files are pickles.
+- `keras/NAME`, NAME spelt as here or in keras.applications, or `keras/imagenet` where a network is given, from where
+  keras.applications has it. Downloads are cached by Keras (`KERAS_HOME`) and checked by the checksums that Keras knows;
+  it knows none for MobileNet v1 and v2.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -13,8 +19,10 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo import applications
 from kzoo.data.image import ImagePreprocess
 from kzoo.lazy import lazy_import
+from kzoo.registry import did_you_mean
 
 huggingface_hub = lazy_import("huggingface_hub")
 keras = lazy_import("keras")
@@ -23,6 +31,33 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 IMAGENET_NAMES = "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json"
 IMAGENET_NAMES_MD5 = "c2c37ea517e94d9795004a39431a14cb"
+
+
+# Networks of torchvision whose weights timm keeps as safetensors: of both versions, of one, under another name.
+BOTH = ("ResNet50", "ResNet101", "ResNet152", "ResNeXt50_32X4D", "ResNeXt101_32X8D")
+BOTH += ("Wide_ResNet50_2", "Wide_ResNet101_2")
+FIRST = ("ResNet18", "ResNet34", "DenseNet121", "DenseNet161", "DenseNet169", "DenseNet201", "Inception_V3")
+FIRST += ("ResNeXt101_64X4D", "VGG11", "VGG13", "VGG16", "VGG19", "VGG11_BN", "VGG13_BN", "VGG16_BN", "VGG19_BN")
+REGNETS = {
+    "RegNet_X_400MF": "regnetx_004_tv",
+    "RegNet_X_800MF": "regnetx_008",
+    "RegNet_X_1_6GF": "regnetx_016",
+    "RegNet_X_3_2GF": "regnetx_032",
+    "RegNet_X_8GF": "regnetx_080",
+    "RegNet_X_16GF": "regnetx_160",
+    "RegNet_X_32GF": "regnetx_320",
+    "RegNet_Y_400MF": "regnety_004",
+    "RegNet_Y_800MF": "regnety_008_tv",
+    "RegNet_Y_1_6GF": "regnety_016",
+    "RegNet_Y_3_2GF": "regnety_032",
+    "RegNet_Y_8GF": "regnety_080_tv",
+    "RegNet_Y_16GF": "regnety_160",
+    "RegNet_Y_32GF": "regnety_320",
+}
+SIZES = {"Inception_V3": (299, 0.874), "ResNeXt101_64X4D": (224, 0.965)}  # and the share of the shorter side
+COPIES = {f"{network}_Weights.IMAGENET1K_V1": f"{network.lower()}.tv_in1k" for network in (*FIRST, *BOTH)}
+COPIES |= {f"{network}_Weights.IMAGENET1K_V2": f"{network.lower()}.tv2_in1k" for network in BOTH}
+COPIES |= {f"{network}_Weights.IMAGENET1K_V2": f"{copy}.tv2_in1k" for network, copy in REGNETS.items()}
 
 
 class Pretrained(NamedTuple):
@@ -34,6 +69,7 @@ class Pretrained(NamedTuple):
         preprocess: from photographs to the network's input.
         num_classes: outputs.
         class_names: of the outputs; None where the source does not name them.
+        application: the row of `kzoo.applications` that the file is read by; None for safetensors.
     """
 
     architecture: str
@@ -41,29 +77,72 @@ class Pretrained(NamedTuple):
     preprocess: ImagePreprocess
     num_classes: int
     class_names: tuple[str, ...] | None
+    application: applications.Application | None = None
+
+    @property
+    def hyperparameters(self) -> dict:
+        """What our network has to be built with, the dialect among it."""
+        return dict(self.application.hyperparameters) if self.application else {}
 
 
-def find(name: str | Path) -> Pretrained:
+def find(name: str | Path, architecture: str | None = None) -> Pretrained:
     """Return trained weights by name, from the cache or the network, or from a folder.
 
     Args:
-        name: `timm/resnet50.a1_in1k`, or the path of a folder with `config.json` and `model.safetensors`.
+        name: `timm/resnet50.a1_in1k`, `torchvision/ResNet50_Weights.IMAGENET1K_V2`, `keras/densenet121`, or the path
+            of a folder with `config.json` and `model.safetensors`.
+        architecture: the network that `keras/imagenet` stands for.
 
     Raises:
-        ValueError: for a name that is neither, files that cannot be had, or weights that are not those of the checksum.
+        ValueError: for a name that is none, files that cannot be had, or weights that are not those of the checksum.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return described(folder / CONFIG, folder / WEIGHTS)
-    owner, slash, repository = str(name).partition("/")
-    if not (slash and repository) or owner != "timm" or str(name).count("/") > 1:
+    owner, _, rest = str(name).partition("/")
+    if not rest or "/" in rest or owner not in OWNERS:
         raise ValueError(
-            f"expected weights as timm/NAME.TAG, e.g. timm/resnet50.a1_in1k, or a folder; got {str(name)!r}"
+            "expected weights as timm/NAME.TAG, e.g. timm/resnet50.a1_in1k, "
+            f"torchvision/ResNet50_Weights.IMAGENET1K_V2, keras/densenet121, or a folder; got {str(name)!r}"
         )
+    return OWNERS[owner](architecture if architecture and str(name) == "keras/imagenet" else rest)
+
+
+def of_timm(name: str) -> Pretrained:
+    """Return weights of timm by NAME.TAG."""
+    repository = f"timm/{name}"
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise ValueError(f"{name} needs the package huggingface_hub; pip install 'kzoo[hub]'")
-    config, weights = (download(str(name), file) for file in (CONFIG, WEIGHTS))
+        raise ValueError(f"{repository} needs the package huggingface_hub; pip install 'kzoo[hub]'")
+    config, weights = (download(repository, file) for file in (CONFIG, WEIGHTS))
     return described(config, weights)
+
+
+def of_torchvision(name: str) -> Pretrained:
+    """Return weights of torchvision by their name there, from timm's copy, with torchvision's own preparation.
+
+    Raises:
+        ValueError: for weights that timm has no copy of.
+    """
+    if name not in COPIES:
+        raise ValueError(
+            f"timm has no copy of torchvision/{name}, and kzoo opens no pickles; {did_you_mean(name, COPIES)} "
+            'Otherwise convert the file where you trust it: python -c "import torch, safetensors.torch as s; '
+            "s.save_file(torch.load('FILE.pth', weights_only=True), 'FILE.safetensors')\", and give it as weights"
+        )
+    found, network = of_timm(COPIES[name]), name.partition("_Weights")[0]
+    size, crop = SIZES.get(network, (224, 0.965 if name.endswith("V2") else 0.875))
+    changes = {"image_size": (size, size), "crop": crop, "interpolation": "bilinear"}
+    return found._replace(architecture=network.lower(), preprocess=dataclasses.replace(found.preprocess, **changes))
+
+
+def of_keras(name: str) -> Pretrained:
+    """Return weights of keras.applications by our name or theirs."""
+    architecture, application = applications.find(name)
+    file = applications.download(application)
+    return Pretrained(architecture, file, application.preprocess, 1000, None, application)
+
+
+OWNERS = {"timm": of_timm, "torchvision": of_torchvision, "keras": of_keras}
 
 
 def download(repository: str, file: str) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -135,10 +136,16 @@ class ModelCard:
     @property
     def hyperparameters(self) -> dict[str, Hyperparameter]:
         """Each field of the architecture with the variant's value and its meaning."""
-        parsed = docstring_parser.parse(type(self.architecture).__doc__)
-        meanings = {p.arg_name: " ".join(p.description.split()) for p in parsed.params}
+        meanings = explained_fields(type(self.architecture))
         names = [field.name for field in dataclasses.fields(self.architecture)]
         return {name: Hyperparameter(getattr(self.architecture, name), meanings[name]) for name in names}
+
+
+@functools.cache
+def explained_fields(architecture: type) -> Mapping[str, str]:
+    """Return what each field of an architecture does, from the docstring that all its variants share."""
+    parsed = docstring_parser.parse(architecture.__doc__, docstring_parser.DocstringStyle.GOOGLE)
+    return {parameter.arg_name: " ".join(parameter.description.split()) for parameter in parsed.params}
 
 
 MODELS: dict[str, ModelCard] = {}

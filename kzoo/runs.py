@@ -2,57 +2,128 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib
 import io
+import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from kzoo import checkpoint
 from kzoo.data.serving import Serving
 from kzoo.files import write_file, write_json, write_text
 from kzoo.lazy import lazy_import
+from kzoo.precision import in_float32
 
+filelock = lazy_import("filelock")
 keras = lazy_import("keras")
 psutil = lazy_import("psutil")
-figure = lazy_import("matplotlib.figure")
 torch = lazy_import("torch")
 
 CONFIG, MODEL, HISTORY, METRICS = "config.yaml", "model.keras", "history.csv", "metrics.json"
 CURVES, ENVIRONMENT, DATA, EXAMPLES = "curves.png", "environment.json", "data.json", "examples.npz"
-CONFUSION, MISTAKES, TENSORBOARD = "confusion.png", "mistakes.png", "tensorboard"
-RESULTS = (MODEL, HISTORY, METRICS, CURVES, ENVIRONMENT, DATA, EXAMPLES, CONFUSION, MISTAKES)
+CHECKPOINTS, TRAINING, LOCK = "checkpoints", "training.json", "lock"
+CONFUSION, MISTAKES, TENSORBOARD, PAGE = "confusion.png", "mistakes.png", "tensorboard", "report.html"
+RESULTS = (MODEL, HISTORY, METRICS, CURVES, ENVIRONMENT, DATA, EXAMPLES, CONFUSION, MISTAKES, PAGE)
 
 
-def open_run(path: str | Path, *, overwrite: bool = False) -> Path:
-    """Make a run folder ready to be written.
+@contextlib.contextmanager
+def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path]:
+    """Hold a run folder, so that no other process writes into it, with nothing half-written in it.
+
+    Args:
+        path: the folder; made if it is not there.
+        restart: delete the results and the checkpoints of an earlier run.
 
     Raises:
-        ValueError: if it holds the results of a run and `overwrite` is False, or cannot be written.
+        ValueError: if it is in use by another process, or cannot be written.
     """
     run = Path(path).expanduser()
-    found = [name for name in RESULTS if (run / name).exists()]
-    if found and not overwrite:
-        raise ValueError(
-            f"{run} already holds a run ({found[0]}); choose another folder, or overwrite it (--overwrite)"
-        )
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        for name in found:
-            (run / name).unlink()
-        shutil.rmtree(run / TENSORBOARD, ignore_errors=True)
-        write_json(run / ENVIRONMENT, {})
-        (run / ENVIRONMENT).unlink()
+        (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(run / CHECKPOINTS / LOCK, is_singleton=True)
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise ValueError(
+            f"{run} is in use: another process trains in it; wait for it, or choose another folder"
+        ) from None
     except OSError as error:
         raise ValueError(f"the run folder {run} cannot be written: {error.strerror or error}") from error
-    return run
+    try:
+        sweep(run, restart)
+        yield run
+    finally:
+        lock.release()
+
+
+def sweep(run: Path, everything: bool) -> None:
+    """Delete what interrupted writes left in a run folder, or all results as well."""
+    checkpoint.sweep(run / CHECKPOINTS)
+    for name in RESULTS:
+        for path in run.glob(f".{name}*"):
+            path.unlink()
+    if everything:
+        checkpoint.clear(run / CHECKPOINTS)
+        for name in (*RESULTS, f"{CHECKPOINTS}/{TRAINING}", CONFIG):
+            (run / name).unlink(missing_ok=True)
+        shutil.rmtree(run / TENSORBOARD, ignore_errors=True)
+
+
+def claim(run: Path, identity: dict) -> bool:
+    """Write down which training a folder is for, or compare; return whether that training is complete.
+
+    Raises:
+        ValueError: if the folder holds another training, or results without a word of what they are of.
+    """
+    record = run / CHECKPOINTS / TRAINING
+    found = [name for name in RESULTS if (run / name).exists()]
+    identity = json.loads(json.dumps(identity))
+    if record.exists():
+        content = json.loads(record.read_text())
+        check_same(run, content["training"], identity)
+        return content["complete"]
+    if found:
+        raise ValueError(
+            f"{run} already holds a run ({found[0]}) that cannot go on; choose another folder, or begin anew "
+            "(--restart)"
+        )
+    write_json(record, {"training": identity, "complete": False})
+    return False
+
+
+def check_same(run: Path, before: Mapping, now: Mapping) -> None:
+    """Raise a ValueError that names the first differences between two trainings."""
+    found = checkpoint.differences(before, now)
+    if found:
+        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ValueError(
+            f"{run} holds another training: {'; '.join(found[:3])}{more}; choose another folder, or begin anew "
+            "(--restart)"
+        )
+
+
+def complete(run: Path) -> None:
+    """Write down that a training is complete, then delete its checkpoints."""
+    record = run / CHECKPOINTS / TRAINING
+    write_json(record, json.loads(record.read_text()) | {"complete": True})
+    checkpoint.clear(run / CHECKPOINTS)
+
+
+def read_history(run: Path) -> dict[str, list[float]]:
+    """Return the metrics per epoch that `write_history` wrote."""
+    with (run / HISTORY).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a model without its optimizer and loss, so that it loads wherever Keras is."""
+    """Write a model without its optimizer and loss, in float32, so that it loads wherever Keras is."""
+    model = in_float32(model)
     if model.compiled and getattr(model, "inputs", None):
         model = keras.Model(model.input, model.output, name=model.name)
     beside = path.with_name(f".{path.name}")  # Keras wants a path, and one that ends in .keras
@@ -86,23 +157,6 @@ def write_history(run: Path, history: Mapping[str, list[float]]) -> None:
     writer.writerow(["epoch", *history])
     writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*history.values(), strict=True), start=1))
     write_text(run / HISTORY, text.getvalue())
-
-
-def draw_curves(run: Path, history: Mapping[str, list[float]], best_epoch: int) -> None:
-    """Draw each metric of training and validation over the epochs; a line marks the epoch whose weights were kept."""
-    names = [name for name in history if f"val_{name}" in history]
-    if not names:
-        return
-    picture = figure.Figure(figsize=(5 * len(names), 4), layout="constrained")
-    for axes, name in zip(picture.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        epochs = range(1, len(history[name]) + 1)
-        axes.plot(epochs, history[name], label="train")
-        axes.plot(epochs, history[f"val_{name}"], label="validation")
-        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best, epoch {best_epoch}")
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend()
-    write_file(run / CURVES, lambda file: picture.savefig(file, format="png", dpi=100))
 
 
 def environment(seed: int) -> dict:

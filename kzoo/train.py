@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kzoo import runs
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
+from kzoo.determinism import make_deterministic
 from kzoo.files import write_json
 from kzoo.lazy import lazy_import
+from kzoo.optimizers import build_optimizer, jit_compile, learning_rate_schedule
+from kzoo.ranges import check_range
 from kzoo.registry import lookup
-from kzoo.tasks import TASKS
+from kzoo.tasks import TASKS, balanced_weights
 from kzoo.yaml import write_yaml
 
 keras = lazy_import("keras")
 np = lazy_import("numpy")
 own_callbacks = lazy_import("kzoo.callbacks")
 ridge = lazy_import("kzoo.ridge")
+schedules = lazy_import("kzoo.schedules")
 
-OPTIMIZERS = {
-    "adamw": lambda **arguments: keras.optimizers.AdamW(**arguments),
-    "adam": lambda **arguments: keras.optimizers.Adam(**arguments),
-    "sgd": lambda **arguments: keras.optimizers.SGD(momentum=0.9, nesterov=True, **arguments),
-    "ridge": lambda **arguments: keras.optimizers.SGD(**arguments),  # takes no step
-}
-SCHEDULES = {"cosine": 0.0, "constant": 1.0}  # the share of the learning rate that is left at the end
-RECIPE = ("epochs", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay", "label_smoothing")
+RECIPE = ("epochs", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay", "clip_norm", "accumulate")
+RECIPE += ("label_smoothing", "class_weights", "focal", "ema", "average_last", "early_stopping", "deterministic")
 
 
 def fit(
@@ -40,10 +38,20 @@ def fit(
     schedule: str = "cosine",
     warmup: float = 0.0,
     weight_decay: float = 0.0,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
     label_smoothing: float = 0.0,
+    class_weights: str | Sequence[float] | None = None,
+    focal: float = 0.0,
+    ema: float | None = None,
+    average_last: int | None = None,
     early_stopping: int | None = None,
+    deterministic: bool = False,
     run_dir: str | Path | None = None,
-    overwrite: bool = False,
+    restart: bool = False,
+    checkpoint_steps: int | None = None,
+    checkpoint_minutes: float = 1.0,
+    checkpoints_kept: int = 2,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: bool = True,
 ) -> dict[str, list[float]]:
@@ -51,62 +59,137 @@ def fit(
 
     The best epoch is the one of highest validation accuracy, of lowest validation loss among equals. A run
     folder gets `config.yaml`, `model.keras` (best), `history.csv`, `curves.png`, `environment.json`, TensorBoard
-    logs, and `data.json` with `examples.npz`, which `kzoo export` and `kzoo predict` need. Ctrl-C writes all of
-    it, then raises KeyboardInterrupt.
+    logs, and `data.json` with `examples.npz`, which `kzoo export` and `kzoo predict` need.
+
+    A training that was interrupted, killed or struck by a power cut goes on from its newest checkpoint when `fit` is
+    called again with the same arguments and run folder, at the next batch, and ends with the same weights as if
+    nothing had happened (`callbacks` of your own keep no state). Ctrl-C and SIGTERM end it when the step is done and
+    its state saved: with KeyboardInterrupt, or status 143. In a run folder whose training is complete nothing is
+    trained.
 
     Args:
         model: a classifier that returns logits.
         splits: batches to train on and to validate with after each epoch.
         epochs: passes over the train split.
-        optimizer: "adamw", "adam" or "sgd" (Nesterov momentum 0.9); or "ridge", which leaves all layers but the last
-            as they are and solves that in one pass (see `kzoo.ridge`): the arguments of the steps have no part in it.
+        optimizer: "adamw", "adam", "sgd" (Nesterov momentum 0.9), "lamb", "lion" or "muon" (see
+            `kzoo.optimizers.build_optimizer`); or "ridge", which leaves all layers but the last as they are and solves
+            that in one pass (see `kzoo.ridge`): the arguments of the steps have no part in it.
         learning_rate: the peak, reached at the end of the warm-up.
-        schedule: "cosine" (to zero) or "constant".
+        schedule: "cosine" (to zero), "one_cycle", "step", "plateau" or "constant"; see
+            `kzoo.optimizers.learning_rate_schedule`.
         warmup: fraction of all steps with a linearly rising learning rate, in [0, 1).
         weight_decay: decoupled decay, per step and scaled by the learning rate; biases and the parameters of
             normalisations (all variables of one axis) are left alone.
+        clip_norm: greatest length of the gradient of all weights together; None for any.
+        accumulate: batches whose gradients are averaged for one step of the optimizer.
         label_smoothing: share of the target spread evenly over all classes, in [0, 1).
+        class_weights: what an example of each class counts; "balanced" for as much less as there are more of them.
+        focal: exponent of the focal loss, which lets examples that are right already count less; 0 for none.
+        ema: momentum per step, in (0, 1), of a moving average of the weights; validated, kept and left is the average.
+        average_last: how many last epochs' weights are averaged at the end (with statistics of the normalisations for
+            the average); it is kept if it is better on the validation split than the best epoch. None for no average.
         early_stopping: epochs without a better one after which training ends; None to do all.
+        deterministic: let every operation add in a fixed order, so that two trainings are equal to the last bit; it
+            holds for all that the process does from then on.
         run_dir: folder for the results; nothing is written without one.
-        overwrite: replace the results of an earlier run in `run_dir`.
+        restart: begin anew, and delete the results of an earlier run in `run_dir`.
+        checkpoint_steps: save the state whenever so many steps are done; None for by the clock alone.
+        checkpoint_minutes: save the state when so many minutes have passed, or later where writing takes long, so that
+            it takes less than 3 % of the time.
+        checkpoints_kept: how many of the newest states are kept.
         callbacks: passed to Keras.
         verbose: a progress bar with the time left, and a line per epoch.
 
     Raises:
-        ValueError: for a value out of its range, a model that does not fit the data, or a run folder that is
-            in use or cannot be written; also (`kzoo.callbacks.TrainingDiverged`) when the loss is no longer a
-            number: the model keeps the last good weights.
+        ValueError: for a value out of its range, a model that does not fit the data, or a run folder that holds
+            another training (saying what differs), is in use by another process or cannot be written; also
+            (`kzoo.callbacks.TrainingDiverged`) when the loss is no longer a number: the model keeps the last good
+            weights.
     """
     arguments = locals()
     check_arguments(arguments)
     check_model(model, splits)
-    steps = epochs * splits.steps_per_epoch
-    rate = learning_rate_schedule(schedule, learning_rate, steps, int(warmup * steps))
-    compile_model(model, build_optimizer(optimizer, rate, weight_decay, model), splits.task, label_smoothing)
-    run = None
-    if run_dir is not None:
-        run = start_run(run_dir, overwrite, splits, model.name, {name: arguments[name] for name in RECIPE})
-    keeper = own_callbacks.KeepBest(run, early_stopping)
+    with runs.opened(run_dir, restart=restart) if run_dir is not None else contextlib.nullcontext() as run:
+        return trained(model, splits, run, arguments)
+
+
+def trained(model: keras.Model, splits: Splits, run: Path | None, arguments: Mapping) -> dict[str, list[float]]:
+    """Prepare a model as the arguments of `fit` say, then train it, or go on with its training."""
+    if arguments["deterministic"]:
+        make_deterministic()
+    metrics = compile_model(model, splits, arguments)
+    if run and begin(run, model, splits, {name: arguments[name] for name in RECIPE}):
+        return finished(model, run, arguments["verbose"])
+    keeper = own_callbacks.KeepBest(run, arguments["early_stopping"])
     adapt(model, splits)
-    if optimizer == "ridge":
-        return solve(model, splits, keeper)
-    shown = [own_callbacks.ProgressBar(epochs, splits.steps_per_epoch)] if verbose else []
-    logs = [keras.callbacks.TensorBoard(run / runs.TENSORBOARD, write_graph=False)] if run else []
-    try:
-        model.fit(
-            splits.stream(),
-            steps_per_epoch=splits.steps_per_epoch,
-            epochs=epochs,
-            validation_data=splits.validation,
-            callbacks=[keeper, *shown, *logs, *callbacks],
-            shuffle=False,
-            verbose=0,
-        )
-    finally:
-        for bar in shown:
-            bar.stop()
-        keeper.finish()
+    if arguments["optimizer"] == "ridge":
+        history = solve(model, splits, keeper)
+    else:
+        history = stepped(model, splits, keeper, metrics, arguments)
+    if run:
+        runs.complete(run)
+    return history
+
+
+def stepped(model, splits: Splits, keeper, metrics: Sequence, arguments: Mapping) -> dict[str, list[float]]:
+    """Train step by step, from the newest checkpoint if there is one."""
+    epochs, per_epoch, run = arguments["epochs"], splits.steps_per_epoch, keeper.run
+    averager = own_callbacks.AverageLast(arguments["average_last"], epochs)
+    with own_callbacks.signals_noted() if run else contextlib.nullcontext() as struck:
+        saver = saver_of([keeper, averager], metrics, per_epoch, arguments, struck) if run else None
+        first = saver.go_on(model) if run else 0
+        bars = [own_callbacks.ProgressBar(epochs, per_epoch, first)] if arguments["verbose"] else []
+        logs = [saver, keras.callbacks.TensorBoard(run / runs.TENSORBOARD, write_graph=False)] if run else []
+        try:
+            model.fit(
+                splits.stream(first),
+                steps_per_epoch=per_epoch,
+                initial_epoch=epochs if keeper.out_of_patience else first // per_epoch,
+                epochs=epochs,
+                validation_data=splits.validation,
+                callbacks=[*rules(keeper, arguments, splits), keeper, averager, *bars, *arguments["callbacks"], *logs],
+                shuffle=False,
+                verbose=0,
+            )
+            averager.offer(keeper, splits)
+        finally:
+            for bar in bars:
+                bar.stop()
+            keeper.finish()
     return keeper.history
+
+
+def rules(keeper, arguments: Mapping, splits: Splits) -> list[keras.callbacks.Callback]:
+    """Return the callbacks that the recipe asks for."""
+    found = [own_callbacks.TestAverage()] if arguments["ema"] else []
+    if arguments["schedule"] == "plateau":
+        steps = warmup_steps(arguments, splits)
+        per_epoch = splits.steps_per_epoch
+        found.append(
+            schedules.Plateau(lambda: keeper.history, arguments["learning_rate"], per_epoch, warmup_steps=steps)
+        )
+    return found
+
+
+def warmup_steps(arguments: Mapping, splits: Splits) -> int:
+    """Return the number of steps with a rising learning rate."""
+    return int(arguments["warmup"] * arguments["epochs"] * splits.steps_per_epoch)
+
+
+def saver_of(parts: Sequence, metrics: Sequence, per_epoch: int, arguments: Mapping, struck: list[int]):
+    """Return the callback that saves the state of a training in its run folder."""
+    every = arguments["checkpoint_steps"], arguments["checkpoint_minutes"]
+    folder, keep = parts[0].run / runs.CHECKPOINTS, arguments["checkpoints_kept"]
+    return own_callbacks.SaveState(folder, parts, metrics, per_epoch, every, keep, struck)
+
+
+def finished(model: keras.Model, run: Path, verbose: bool) -> dict[str, list[float]]:
+    """Give a model the best weights of a complete training; return its metrics per epoch."""
+    best, _ = runs.load_run(run)
+    model.set_weights(best.get_weights())
+    if verbose:
+        print(f"the training in {run} is complete; to do it again, begin anew (--restart)")
+    return runs.read_history(run)
 
 
 def whole(batches) -> tuple[np.ndarray, np.ndarray]:
@@ -160,28 +243,49 @@ def freeze(model: keras.Model, until: str) -> list[str]:
     return [layer.name for layer in frozen if layer.weights]
 
 
-def compile_model(model: keras.Model, optimizer: keras.optimizers.Optimizer, task: str, label_smoothing: float) -> None:
-    """Give a model its optimizer and the loss and metrics of its task."""
-    loss, metrics = TASKS[task]
-    # XLA makes TensorFlow's training on 2 cores up to 2.2 times slower (tests/benchmarks/jit.py).
-    jit_compile = False if keras.backend.backend() == "tensorflow" else "auto"
-    model.compile(optimizer=optimizer, loss=loss(label_smoothing), metrics=list(metrics), jit_compile=jit_compile)
+def compile_model(model: keras.Model, splits: Splits, arguments: Mapping) -> list[keras.metrics.Metric]:
+    """Give a model the optimizer, the loss and the metrics of a recipe; return the metrics that run in training."""
+    loss, metrics = TASKS[splits.task]
+    metrics = [metric() for metric in metrics]
+    weights = arguments["class_weights"]
+    if weights == "balanced":
+        weights = balanced_weights(splits.examples["train"].labels, splits.num_classes)
+    model.compile(
+        optimizer=optimizer_of(model, splits, arguments),
+        loss=loss(arguments["label_smoothing"], weights, arguments["focal"]),
+        metrics=metrics,
+        jit_compile=jit_compile(),
+    )
+    model.optimizer.build(model.trainable_variables)
+    return [model.metrics[0], *metrics]
+
+
+def optimizer_of(model: keras.Model, splits: Splits, arguments: Mapping) -> keras.optimizers.Optimizer:
+    """Return the optimizer of a recipe, with its schedule."""
+    name, peak = arguments["schedule"], arguments["learning_rate"]
+    steps = arguments["epochs"] * splits.steps_per_epoch
+    rate = learning_rate_schedule(name, peak, steps, warmup_steps(arguments, splits))
+    options = {key: arguments[key] for key in ("weight_decay", "clip_norm", "accumulate", "ema")}
+    return build_optimizer(model, arguments["optimizer"], peak if name == "plateau" else rate, **options)
+
+
+RANGES = {
+    "epochs": "a positive integer",
+    "learning_rate": "a positive number",
+    "warmup": "a fraction in [0, 1)",
+    "label_smoothing": "a fraction in [0, 1)",
+    "focal": "a number from 0",
+    "checkpoint_minutes": "a number from 0",
+    "checkpoints_kept": "a positive integer",
+}
+RANGES_OR_NONE = dict.fromkeys(("average_last", "early_stopping", "checkpoint_steps"), "a positive integer")
 
 
 def check_arguments(arguments: Mapping) -> None:
     """Raise a ValueError for an argument of `fit` out of its range."""
-    allowed = {
-        "epochs": ("a positive integer", lambda value: isinstance(value, int) and value > 0),
-        "learning_rate": ("a positive number", lambda value: 0 < value < math.inf),
-        "warmup": ("a fraction in [0, 1)", lambda value: 0 <= value < 1),
-        "weight_decay": ("a number from 0", lambda value: 0 <= value < math.inf),
-        "label_smoothing": ("a fraction in [0, 1)", lambda value: 0 <= value < 1),
-        "early_stopping": ("a positive integer or None", lambda v: v is None or (isinstance(v, int) and v > 0)),
-    }
-    for name, (expected, fits) in allowed.items():
-        value = arguments[name]
-        if isinstance(value, str) or not fits(value):
-            raise ValueError(f"{name} must be {expected}, got {value!r}")
+    for ranges, none in ((RANGES, False), (RANGES_OR_NONE, True)):
+        for name, expected in ranges.items():
+            check_range(name, arguments[name], expected, none=none)
 
 
 def check_model(model: keras.Model, splits: Splits) -> None:
@@ -199,33 +303,40 @@ def check_model(model: keras.Model, splits: Splits) -> None:
         raise ValueError(f"{model.name} takes input {takes} but {splits.name} gives {gives}; build it with that shape")
 
 
-def learning_rate_schedule(name: str, peak: float, steps: int, warmup_steps: int):
-    """Return the learning rate as a function of the step: linear warm-up from 0, then the named curve."""
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0 if warmup_steps else peak,
-        decay_steps=max(1, steps - warmup_steps),
-        alpha=lookup("schedule", name, SCHEDULES),
-        warmup_target=peak if warmup_steps else None,
-        warmup_steps=warmup_steps,
-    )
+def begin(run: Path, model: keras.Model, splits: Splits, recipe: dict) -> bool:
+    """Write what is known before the first step; return whether the training in this folder is complete already.
 
-
-def build_optimizer(name: str, rate, weight_decay: float, model: keras.Model) -> keras.optimizers.Optimizer:
-    """Return an optimizer whose weight decay leaves biases, normalisations and other vectors alone."""
-    optimizer = lookup("optimizer", name, OPTIMIZERS)(learning_rate=rate, weight_decay=weight_decay)
-    vectors = [v for v in model.trainable_variables if math.prod(v.shape) == max(v.shape, default=1)]
-    optimizer.exclude_from_weight_decay(var_list=vectors)
-    return optimizer
-
-
-def start_run(run_dir: str | Path, overwrite: bool, splits: Splits, model_name: str, recipe: dict) -> Path:
-    """Open a run folder and write all that is known before the first step."""
-    run = runs.open_run(run_dir, overwrite=overwrite)
+    Raises:
+        ValueError: if the folder holds another training, or one of which only results are left.
+    """
+    complete = runs.claim(run, identity(model, splits, recipe))
+    if complete:
+        return True
     write_json(run / runs.ENVIRONMENT, runs.environment(splits.seed))
     Serving.of(splits).save(run / runs.DATA, run / runs.EXAMPLES)
     if not (run / runs.CONFIG).exists():
         data = {"name": splits.name, "batch_size": splits.batch_size}
-        write_yaml(
-            run / runs.CONFIG, {"seed": splits.seed, "data": data, "model": {"name": model_name}, "train": recipe}
-        )
-    return run
+        content = {"seed": splits.seed, "data": data, "model": {"name": model.name}, "train": recipe}
+        write_yaml(run / runs.CONFIG, content)
+    return False
+
+
+def identity(model: keras.Model, splits: Splits, recipe: dict) -> dict:
+    """Return what must be the same for a training to go on."""
+    data = {
+        "name": splits.name,
+        "seed": splits.seed,
+        "batch_size": splits.batch_size,
+        "examples": {name: len(examples) for name, examples in splits.examples.items()},
+        "augment": str(splits.augment),
+    }
+    weights = {weight.path: [*weight.shape, weight.trainable] for weight in model.weights}
+    precision = sorted({layer.dtype_policy.name for layer in model.layers})
+    return {
+        "backend": keras.backend.backend(),
+        "data": data,
+        "model": model.name,
+        "precision": precision,
+        "train": recipe,
+        "weights": weights,
+    }

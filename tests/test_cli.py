@@ -1,6 +1,7 @@
 """The command line as a user types it: output, status, and one clear line for a mistake."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -73,7 +74,12 @@ def test_train_evaluate_export_predict(tmp_path, digits):
     assert trained.stderr == ""
 
     again = kzoo("train", "image/resnet8_digits", "--out", "run", cwd=tmp_path)
-    assert (again.returncode, "already holds a run" in again.stderr) == (2, True)
+    assert (again.returncode, "holds another training: model.width: 8 there" in again.stderr) == (2, True)
+    assert (tmp_path / "run" / "report.html").exists()
+    assert "wrote run/report.html" in kzoo("report", "run", cwd=tmp_path).stdout
+    shutil.copytree(tmp_path / "run", tmp_path / "other")
+    compared = kzoo("compare", "run", "other", cwd=tmp_path)
+    assert "wrote compare.png" in compared.stdout, compared.stderr
 
     evaluated = kzoo("evaluate", "run", "--json", cwd=tmp_path)
     assert json.loads(evaluated.stdout)["examples"] == 360

@@ -88,7 +88,7 @@ class TestSplits:
         assert (epochs[0] != epochs[1]).any()
         labels = splits.examples["train"].labels
         assert all((np.bincount(epoch) == np.bincount(labels)).all() for epoch in epochs)
-        resumed = splits.stream(1).take(splits.steps_per_epoch)
+        resumed = splits.stream(splits.steps_per_epoch).take(splits.steps_per_epoch)
         np.testing.assert_array_equal(np.concatenate([y for _, y in batches(resumed)]), epochs[1])
 
     def test_another_seed_gives_another_order(self):

@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 import kzoo
-from kzoo.evaluate import calibration_error, classification_report, draw_mistakes
+from kzoo.evaluate import calibration_error, classification_report, draw_mistakes, mean_over_views, softmax
+from kzoo.views import views_of
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
@@ -98,3 +99,58 @@ def test_mistakes_are_explained(digits, run):
     model, _ = kzoo.load_run(run)
     with pytest.raises(ValueError, match="split must be 'validation' or 'test', got 'train'"):
         kzoo.evaluate(model, digits, split="train")
+
+
+class TestViews:
+    """Test-time augmentation: which views there are, and that their probabilities are averaged."""
+
+    def test_views_of_an_image(self):
+        image = np.arange(1, 7, dtype="uint8").reshape(1, 2, 3, 1)
+        views = [np.asarray(view(image))[0, :, :, 0].tolist() for view in views_of("image", {"flip": True, "shift": 1})]
+        assert len(views) == 18
+        assert views[0] == [[1, 2, 3], [4, 5, 6]]
+        assert views[9] == [[3, 2, 1], [6, 5, 4]]
+        assert [[2, 3, 0], [5, 6, 0]] in views
+        assert [[0, 0, 0], [0, 1, 2]] in views
+        assert len({str(view) for view in views}) == 18
+
+    def test_views_of_a_series(self):
+        series = np.array([[[1.0], [2.0], [3.0], [0.0]]])
+        views = [np.asarray(view(series))[0, :, 0].tolist() for view in views_of("timeseries", {"shift": 1})]
+        assert views == [[1, 2, 3, 0], [2, 3, 0, 0], [1, 1, 2, 3]]
+
+    def test_views_of_a_recording(self):
+        wave = np.arange(1, 11, dtype="int16")[None]
+        views = [np.asarray(view(wave))[0].tolist() for view in views_of("audio", {"shift": 0.2})]
+        assert views == [[*range(1, 11)], [*range(3, 11), 0, 0], [0, 0, *range(1, 9)]]
+
+    def test_probabilities_are_averaged(self, run, digits):
+        model, _ = kzoo.load_run(run)
+        images = digits.examples["test"].inputs
+        seen = [images, images[:, :, ::-1]]
+        logits = [model.predict(np.asarray(digits.preprocess(part)), verbose=0) for part in seen]
+        expected = np.mean([softmax(part) for part in logits], axis=0)
+        found, _ = mean_over_views(model, digits, "test", {"flip": True})
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    def test_the_report_says_so(self, run, digits):
+        model, _ = kzoo.load_run(run)
+        assert kzoo.evaluate(model, digits).to_dict()["tta"] is None
+        report = kzoo.evaluate(model, digits, tta={"shift": 1})
+        assert json.loads(json.dumps(report.to_dict()))["tta"] == {"shift": 1}
+        assert "mean over views (shift 1)" in str(report)
+
+    @pytest.mark.parametrize(
+        "modality, tta, message",
+        [
+            ("text", {"shift": 1}, "unknown kind of data with test-time augmentation 'text'"),
+            ("image", {"flop": True}, "unknown test-time augmentation of image data, 'flop'; did you mean flip"),
+            ("image", {"shift": 0.5}, "tta.shift must be an integer from 0, got 0.5"),
+            ("image", {"flip": 2}, "tta.flip must be true or false, got 2"),
+            ("audio", {"shift": 1}, r"tta.shift must be a fraction in \[0, 1\), got 1"),
+            ("timeseries", {"shift": -1}, "tta.shift must be an integer from 0, got -1"),
+        ],
+    )
+    def test_mistakes_are_explained(self, modality, tta, message):
+        with pytest.raises(ValueError, match=message):
+            views_of(modality, tta)

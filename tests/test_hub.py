@@ -1,7 +1,9 @@
 """Trained weights by name: from a folder laid out like the hub, from a cache, and what goes wrong."""
 
+import functools
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 import kzoo
-from kzoo import hub
+from kzoo import applications, hub
 
 STEPS = {
     "input_size": [3, 32, 32],
@@ -141,7 +143,136 @@ def test_a_folder_without_a_description(trained, tmp_path):
         hub.find(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "timm/a/b", "somewhere/else"])
+@pytest.mark.parametrize("name", ["resnet50", "timm/a/b", "somewhere/else", "keras/", "keras"])
 def test_names_that_are_none(name):
     with pytest.raises(ValueError, match="expected weights as timm/NAME.TAG"):
         hub.find(name)
+
+
+def test_names_of_torchvision_stand_for_the_copies_of_timm(cache, trained, monkeypatch):
+    name = "torchvision/ResNet8_Weights.IMAGENET1K_V2"
+    monkeypatch.setitem(hub.COPIES, "ResNet8_Weights.IMAGENET1K_V2", "resnet8.test")
+    assert weights_equal(kzoo.models.resnet8((32, 32, 3), 4, weights=name), trained)
+    preprocess = hub.find(name).preprocess
+    assert preprocess.image_size == (224, 224)
+    assert (preprocess.crop, preprocess.interpolation) == (0.965, "bilinear")  # 232 pixels, of which the middle 224
+    assert preprocess.mean == tuple(255 * value for value in STEPS["mean"])
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("ResNet50_Weights.IMAGENET1K_V3", "did you mean ResNet50_Weights.IMAGENET1K_V2"),
+        (
+            "MobileNet_V2_Weights.IMAGENET1K_V1",
+            "timm has no copy of .*opens no pickles.*weights_only=True.*safetensors",
+        ),
+    ],
+)
+def test_weights_of_torchvision_that_are_pickles_alone(name, message):
+    with pytest.raises(ValueError, match=message):
+        hub.find(f"torchvision/{name}")
+
+
+def test_every_network_of_the_tables_is_one_of_ours():
+    copied = {name.partition("_Weights")[0].lower() for name in hub.COPIES}
+    assert copied | applications.APPLICATIONS.keys() <= set(kzoo.list_models())
+    for name, application in applications.APPLICATIONS.items():
+        own = {"dialect", *kzoo.model_card(name).hyperparameters}
+        assert application.hyperparameters.keys() <= own
+
+
+@pytest.fixture(scope="module")
+def mobilenet(tmp_path_factory) -> tuple[keras.Model, Path]:
+    """Return a network of keras.applications, no weight as it was made, and its file."""
+    keras.utils.set_random_seed(0)
+    options = {"alpha": 0.35, "weights": None, "classifier_activation": None}
+    network = keras.applications.MobileNetV2((224, 224, 3), **options)
+    network.set_weights(
+        [weight + 0.1 * np.random.default_rng(0).random(weight.shape) for weight in network.get_weights()]
+    )
+    file = tmp_path_factory.mktemp("applications") / "mobilenet.h5"
+    network.save(file)
+    return network, file
+
+
+@pytest.fixture
+def origin(mobilenet, tmp_path, monkeypatch) -> Path:
+    """Return the file where Keras downloads it from, which is a folder here; its cache is another."""
+    monkeypatch.setattr(keras.utils, "get_file", functools.partial(keras.utils.get_file, cache_dir=tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setattr(applications, "ORIGIN", f"{tmp_path.as_uri()}/origin/")
+    checksum = hashlib.md5(mobilenet[1].read_bytes()).hexdigest()
+    row = applications.APPLICATIONS["mobilenetv2_035"]._replace(checksum=checksum)
+    monkeypatch.setitem(applications.APPLICATIONS, "mobilenetv2_035", row)
+    file = tmp_path / "origin" / row.file
+    file.parent.mkdir(parents=True)
+    shutil.copy(mobilenet[1], file)
+    return file
+
+
+def test_weights_of_keras_are_fetched_once(mobilenet, origin):
+    model = kzoo.models.mobilenetv2_035((224, 224, 3), 1000, dialect="tensorflow", weights="keras/imagenet")
+    origin.unlink()
+    again = kzoo.models.mobilenetv2_035((224, 224, 3), 1000, dialect="tensorflow", weights="keras/mobilenetv2_035")
+    assert weights_equal(model, again)
+    images = np.random.default_rng(0).normal(size=(2, 224, 224, 3)).astype("float32")
+    expected = keras.ops.convert_to_numpy(mobilenet[0](images, training=False))
+    logits = keras.ops.convert_to_numpy(model(images, training=False))
+    np.testing.assert_allclose(logits, expected, atol=1e-4 * expected.std())
+
+
+def test_a_model_of_keras_is_asked_about_a_photograph(mobilenet, origin, tmp_path, monkeypatch):
+    names = json.dumps({str(number): [f"n{number}", f"name {number}"] for number in range(1000)})
+    (tmp_path / "names.json").write_text(names)
+    monkeypatch.setattr(hub, "IMAGENET_NAMES", (tmp_path / "names.json").as_uri())
+    monkeypatch.setattr(hub, "IMAGENET_NAMES_MD5", hashlib.md5(names.encode()).hexdigest())
+    pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype="uint8")
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    prediction = kzoo.load_model("keras/mobilenetv2_035").predict(tmp_path / "photo.png")
+    inputs = keras.applications.mobilenet_v2.preprocess_input(pixels[None].astype("float32"))
+    expected = keras.ops.convert_to_numpy(keras.ops.softmax(mobilenet[0](inputs, training=False)))[0]
+    np.testing.assert_allclose([prediction.probabilities[f"name {n}"] for n in range(1000)], expected, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:keras/imagenet. logits")
+def test_channels_and_classes_of_keras_are_adapted_with_a_warning(mobilenet, origin):
+    with pytest.warns(UserWarning, match="the sum over 3 input channels"):
+        model = kzoo.models.mobilenetv2_035((96, 96, 1), 0, dialect="tensorflow", weights="keras/imagenet")
+    kernel = mobilenet[0].get_weights()[0].sum(axis=2, keepdims=True)
+    np.testing.assert_allclose(model.get_weights()[0], kernel, rtol=1e-5)
+
+
+def test_another_dialect_than_that_of_the_weights_is_refused(origin):
+    with pytest.raises(ValueError, match="are weights of mobilenetv2_035 with dialect='tensorflow'"):
+        kzoo.models.mobilenetv2_035((224, 224, 3), 1000, dialect="pytorch", weights="keras/imagenet")
+
+
+def test_a_wrong_checksum_of_keras_is_refused(origin):
+    origin.write_bytes(origin.read_bytes()[:-1])
+    with pytest.raises(ValueError, match="mobilenet_v2_.*h5 cannot be had .*hash does not match"):
+        hub.find("keras/mobilenetv2_035")
+
+
+def test_no_network_for_keras_says_what_to_do(origin):
+    origin.unlink()
+    with pytest.raises(ValueError, match="cannot be had .*copy .*origin.* into the folder models of KERAS_HOME"):
+        hub.find("keras/mobilenetv2_035")
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("keras/densenet12", "no weights for 'densenet12'.*did you mean densenet121"),
+        ("keras/resnet18", "no weights for 'resnet18'"),
+        ("keras/imagenet", "no weights for 'imagenet'.*convnext_base or .*vgg19"),
+    ],
+)
+def test_networks_that_keras_does_not_have(name, message):
+    with pytest.raises(ValueError, match=message):
+        kzoo.load_model(name)
+
+
+def test_names_are_spelt_as_here_or_in_keras():
+    for spelt, ours in {"InceptionV3": "inception_v3", "MobileNetV2": "mobilenetv2_100", "vgg16": "vgg16"}.items():
+        assert applications.find(spelt)[0] == ours

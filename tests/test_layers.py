@@ -35,6 +35,38 @@ def test_average_does_not_count_padding():
     assert run(lambda t: layers.avg_pool(t, 2), x).min() == 1.0
 
 
+@pytest.mark.parametrize("length", range(3, 12))
+@pytest.mark.parametrize("size, stride", [(2, 2), (3, 2), (3, 1), (3, 3)])
+def test_a_maximum_with_ceil_takes_the_last_window_as_far_as_it_goes(length, size, stride):
+    values = np.random.default_rng(length).normal(size=length).astype("float32") - 10
+    windows = -(-(length - size) // stride) + 1  # rounded up
+    expected = [values[stride * n : stride * n + size].max() for n in range(windows)]
+    found = run(lambda t: layers.max_pool(t, size, stride=stride, padding="ceil"), values.reshape(1, length, 1))
+    np.testing.assert_array_equal(found.ravel(), np.array(expected, "float32"))
+
+
+def test_a_maximum_with_ceil_on_images():
+    x = np.random.default_rng(0).normal(size=(2, 8, 7, 3)).astype("float32") - 10
+    found = run(lambda t: layers.max_pool(t, 3, stride=2, padding="ceil"), x)
+    assert found.shape == (2, 4, 3, 3)
+    for row in range(4):
+        for column in range(3):
+            window = x[:, 2 * row : 2 * row + 3, 2 * column : 2 * column + 3]
+            np.testing.assert_array_equal(found[:, row, column], window.max(axis=(1, 2)))
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_upsampling_repeats_each_position(factor):
+    signal, image = (
+        np.random.default_rng(0).normal(size=shape).astype("float32") for shape in [(2, 5, 3), (2, 4, 5, 3)]
+    )
+    np.testing.assert_array_equal(run(lambda t: layers.upsample(t, factor), signal), signal.repeat(factor, axis=1))
+    larger = image.repeat(factor, axis=1).repeat(factor, axis=2)
+    np.testing.assert_array_equal(run(lambda t: layers.upsample(t, factor), image), larger)
+    tall = run(lambda t: layers.upsample(t, (factor, 1)), image)
+    np.testing.assert_array_equal(tall, image.repeat(factor, axis=1))
+
+
 def test_subsample_keeps_the_first_of_each_step():
     x = np.arange(7, dtype="float32").reshape(1, 7, 1)
     assert run(lambda t: layers.subsample(t, 3), x).ravel().tolist() == [0, 3, 6]

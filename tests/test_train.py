@@ -18,7 +18,7 @@ import kzoo
 from kzoo import ridge, runs
 from kzoo.callbacks import TrainingDiverged
 from kzoo.data.splits import Examples
-from kzoo.train import build_optimizer, learning_rate_schedule, whole
+from kzoo.train import whole
 
 
 def small_model(splits, num_classes=None, **options):
@@ -72,33 +72,6 @@ def test_early_stopping_ends_the_training(digits):
     assert len(history["loss"]) < 30
 
 
-def test_label_smoothing_raises_the_least_loss(digits):
-    from kzoo.tasks import classification_loss
-
-    logits, labels = np.array([[20.0, 0.0]]), np.array([0])
-    assert np.mean(classification_loss()(labels, logits)) < 1e-6
-    assert np.mean(classification_loss(0.1)(labels, logits)) == pytest.approx(1.0, rel=1e-3)
-
-
-def test_weight_decay_leaves_biases_and_norms_alone(digits):
-    model = kzoo.models.resnet8(digits.input_shape, 10)
-    optimizer = build_optimizer("sgd", 0.1, 0.5, model)
-    before = {w.path: np.asarray(w) for w in model.trainable_variables}
-    optimizer.apply([keras.ops.zeros_like(w) for w in model.trainable_variables], model.trainable_variables)
-    for weight in model.trainable_variables:
-        factor = 0.95 if weight.path.endswith("kernel") else 1.0
-        np.testing.assert_allclose(weight, factor * before[weight.path], rtol=1e-5)
-
-
-@pytest.mark.parametrize("name, end", [("cosine", 0.0), ("constant", 1.0)])
-def test_the_schedule_warms_up_and_comes_down(name, end):
-    rate = learning_rate_schedule(name, 1.0, steps=100, warmup_steps=10)
-    assert float(rate(0)) == 0
-    assert float(rate(5)) == pytest.approx(0.5)
-    assert float(rate(10)) == pytest.approx(1.0)
-    assert float(rate(100)) == pytest.approx(end, abs=1e-6)
-
-
 @pytest.mark.parametrize(
     "options, message",
     [
@@ -111,6 +84,15 @@ def test_the_schedule_warms_up_and_comes_down(name, end):
         ({"early_stopping": 0}, "early_stopping must be"),
         ({"optimizer": "adamv"}, "unknown optimizer 'adamv'; did you mean adam"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean cosine"),
+        ({"clip_norm": 0}, "clip_norm must be a positive number or None, got 0"),
+        ({"accumulate": 1.5}, "accumulate must be a positive integer, got 1.5"),
+        ({"ema": 1}, "ema must be a fraction in"),
+        ({"focal": -1}, "focal must be a number from 0, got -1"),
+        ({"average_last": 0}, "average_last must be a positive integer or None, got 0"),
+        ({"class_weights": [1, 2]}, "class_weights must be one number for each of 10 classes, got 2"),
+        ({"class_weights": "even"}, "class_weights must be"),
+        ({"checkpoint_minutes": -1}, "checkpoint_minutes must be"),
+        ({"checkpoint_steps": 0}, "checkpoint_steps must be"),
     ],
 )
 def test_mistakes_are_explained(digits, options, message):
@@ -126,16 +108,22 @@ def test_a_model_that_does_not_fit_the_data_is_refused(digits):
         kzoo.fit(other, digits)
 
 
-def test_a_run_is_never_overwritten_unasked(run, digits):
+def test_a_run_of_another_training_is_left_alone(run, digits):
     before = (run / "model.keras").read_bytes()
-    with pytest.raises(ValueError, match="already holds a run"):
+    with pytest.raises(ValueError, match=r"holds another training: train.epochs: 3 there, 20 now; .*\(--restart\)"):
         kzoo.fit(small_model(digits), digits, run_dir=run)
     assert (run / "model.keras").read_bytes() == before
 
 
-def test_a_run_is_overwritten_when_asked(digits, tmp_path):
-    for _ in range(2):
-        kzoo.fit(small_model(digits), digits, epochs=1, run_dir=tmp_path, overwrite=True, verbose=False)
+def test_results_of_an_unknown_training_are_left_alone(digits, tmp_path):
+    (tmp_path / "model.keras").write_text("x")
+    with pytest.raises(ValueError, match="already holds a run"):
+        kzoo.fit(small_model(digits), digits, run_dir=tmp_path)
+
+
+def test_a_run_begins_anew_when_asked(digits, tmp_path):
+    for epochs in (2, 1):
+        kzoo.fit(small_model(digits), digits, epochs=epochs, run_dir=tmp_path, restart=True, verbose=False)
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 2
 
 

@@ -24,11 +24,11 @@ def values(model: keras.Model) -> dict[str, np.ndarray]:
 
 
 def as_pytorch(model: keras.Model) -> dict[str, np.ndarray]:
-    """Return the weights of a ResNet as torchvision would name and lay them out."""
+    """Return the weights of a model as torchvision would name and lay them out."""
     words = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
     names = kzoo.naming.reference_names(
         list(dict.fromkeys(path.rpartition("/")[0] for path in values(model))),
-        kzoo.model_card("resnet18").reference_names,
+        kzoo.model_card(model.name).reference_names,
         ["conv1.weight", "fc.weight"],
     )
     tensors = {}
@@ -64,6 +64,23 @@ def test_names_of_pytorch_are_found_out(tmp_path):
     kzoo.load_weights(second, tmp_path / "a.safetensors")
     x = np.random.default_rng(0).normal(size=(2, 32, 32, 3))
     np.testing.assert_allclose(first(x, training=False), second(x, training=False), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, size, narrow, heads, other",
+    [
+        ("googlenet", 32, {"stem_width": 8}, ["aux1.conv.conv.weight", "aux2.fc2.bias"], "aux.fc.bias"),
+        ("inception_v3", 75, {"width": 4}, ["AuxLogits.conv0.bn.running_mean", "AuxLogits.fc.bias"], "aux1.fc2.bias"),
+    ],
+)
+def test_heads_for_training_alone_are_left_out_and_that_is_said(name, size, narrow, heads, other):
+    first, second = (kzoo.create_model(name, (size, size, 3), 5, **narrow) for _ in range(2))
+    published = as_pytorch(first) | {head: np.ones(3, "float32") for head in heads}
+    report = kzoo.load_weights(second, published)
+    assert len(report.matched) == len(first.weights)
+    assert report.adapted == (f"left out {', '.join(heads)}",)
+    with pytest.raises(ValueError, match=f"unexpected {other}"):
+        kzoo.load_weights(second, published | {other: np.ones(3, "float32")})
 
 
 def test_half_precision_is_read(tmp_path):

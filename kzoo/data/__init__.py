@@ -59,6 +59,8 @@ def load_dataset(
             epoch is then that of the highest training accuracy, and validation says nothing of new examples.
         augment: random changes of the training examples, as keyword arguments of `kzoo.data.image.ImageAugment`,
             `audio.AudioAugment`, `text.TextAugment` or `timeseries.SeriesAugment`: `{"flip": True, "shift": 4}`.
+            With `mixup` or `cutmix` (see `kzoo.data.mixing.Mixing`; not for texts) the labels of training batches are
+            probabilities (batch, num_classes).
         seed: of the training order and the augmentation, which are a pure function of (seed, epoch).
         **options: of the dataset's loader and of its preprocessing: `image_size` for images, `data_dir` and
             `download` for tensorflow-datasets.

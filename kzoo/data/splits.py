@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from kzoo.data.random import fold
 from kzoo.lazy import lazy_import
 
 np = lazy_import("numpy")
@@ -80,7 +81,9 @@ class Splits:
     """A dataset that is ready to train on.
 
     `train`, `validation` and `test` are `tf.data.Dataset`s of (input, label) batches. The order of the
-    training examples and their augmentation are a pure function of (seed, epoch).
+    training examples and their augmentation are a pure function of (seed, epoch). Labels are class numbers
+    (batch,), int32; those of training batches that are mixed (mixup, cutmix) are probabilities (batch, num_classes),
+    float32.
 
     Attributes:
         name: what `load_dataset` was given.
@@ -88,9 +91,10 @@ class Splits:
         examples: the raw examples of "train", "validation" and "test".
         class_names: one name per class, in the order of the labels.
         preprocess: from raw examples to the model's input; also what is exported with a model.
-        augment: random change of a raw batch, `augment(batch, seed)`, and, if it has the method, of what the
-            preprocessing made of it, `augment.features(batch, seed, preprocess)`; None for none. `load_dataset`
-            uses what its method `prepared(preprocess)` returns, if it has one.
+        augment: random change of a raw batch, `augment(batch, seed)`, and, if it has the methods, of what the
+            preprocessing made of it, `augment.features(batch, seed, preprocess)`, and of that and the labels,
+            `augment.mix(batch, labels, num_classes, seed, preprocess)`, as `kzoo.data.mixing.Mixing` does; None for
+            none. `load_dataset` uses what its method `prepared(preprocess)` returns, if it has one.
         batch_size: examples per batch; the last batch of an epoch may be smaller.
         seed: of order and augmentation.
         task: what the labels are for, a name in `kzoo.tasks`.
@@ -133,10 +137,14 @@ class Splits:
         once = tf.data.Dataset.from_tensors(0).flat_map(lambda _: self.shuffled(epoch.assign_add(1)))
         return self.training_batches(once).apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
 
-    def stream(self, first_epoch: int = 0) -> tf.data.Dataset:
-        """Return the batches of all epochs from `first_epoch` on, without an end."""
-        epochs = tf.data.Dataset.counter(first_epoch)
-        return self.training_batches(epochs.flat_map(self.shuffled))
+    def stream(self, first_step: int = 0) -> tf.data.Dataset:
+        """Return the batches of all epochs without an end, from `first_step` on, counted over all epochs."""
+        first_epoch, done = divmod(first_step, self.steps_per_epoch)
+
+        def rest(epoch):
+            return self.shuffled(epoch).skip(tf.where(epoch == first_epoch, tf.constant(done, tf.int64), 0))
+
+        return self.training_batches(tf.data.Dataset.counter(first_epoch).flat_map(rest))
 
     @functools.cached_property
     def validation(self) -> tf.data.Dataset:
@@ -174,14 +182,18 @@ class Splits:
             inputs, labels = gather(indices)
             if self.augment is None:
                 return self.preprocess(inputs), labels
-            seed = tf.random.experimental.stateless_fold_in(tf.stack([self.seed, epoch]), step)
-            features = self.preprocess(tf.ensure_shape(self.augment(inputs, seed), inputs.shape))
-            if hasattr(self.augment, "features"):  # what is masked in a spectrogram, not in its waveform
-                seed = tf.random.experimental.stateless_fold_in(seed, 1)
-                features = self.augment.features(features, seed, self.preprocess)
-            return features, labels
+            return self.augmented(inputs, labels, fold(tf.stack([self.seed, epoch]), step))
 
         return batches.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def augmented(self, inputs, labels, seed):
+        """Change a raw batch, prepare it, then change the features, and mix them and their labels."""
+        features = self.preprocess(tf.ensure_shape(self.augment(inputs, seed), inputs.shape))
+        if hasattr(self.augment, "features"):  # what is masked in a spectrogram, not in its waveform
+            features = self.augment.features(features, fold(seed, 1), self.preprocess)
+        if hasattr(self.augment, "mix"):
+            features, labels = self.augment.mix(features, labels, self.num_classes, fold(seed, 2), self.preprocess)
+        return features, labels
 
 
 def gatherer(examples: Examples) -> Callable:

@@ -77,6 +77,7 @@ REFERENCE_NAMES = (
 @register_model("convnextv2_nano", WOO_2023, 15_623_800, depths=(2, 2, 8, 2), width=80, **V2)
 @register_model("convnextv2_tiny", WOO_2023, 28_635_496, depths=(3, 3, 9, 3), width=96, **V2)
 @register_model("convnextv2_base", WOO_2023, 88_717_800, depths=(3, 3, 27, 3), width=128, **V2)
+@register_model("convnextv2_large", WOO_2023, 197_956_840, depths=(3, 3, 27, 3), width=192, **V2)
 @dataclass(frozen=True)
 class ConvNeXt:
     """Patches, then stages of blocks that look far in each channel and mix the channels at each position.

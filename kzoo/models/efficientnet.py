@@ -89,6 +89,7 @@ REFERENCE_NAMES = (
 @register_model("efficientnet_b2", TAN_2019, 9_109_994, sized(256), **compound(1.1, 1.2, 0.3))
 @register_model("efficientnet_b3", TAN_2019, 12_233_232, sized(288), **compound(1.2, 1.4, 0.3))
 @register_model("efficientnet_b4", TAN_2019, 19_341_616, sized(320), **compound(1.4, 1.8, 0.4))
+# torchvision's B5, B6 and B7, but not its others, have the epsilon 1e-3.
 @register_model("efficientnet_b5", TAN_2019, 30_389_784, sized(448), **compound(1.6, 2.2, 0.4))
 @register_model("efficientnet_b6", TAN_2019, 43_040_704, sized(528), **compound(1.8, 2.6, 0.5))
 @register_model("efficientnet_b7", TAN_2019, 66_347_960, sized(600), **compound(2.0, 3.1, 0.5))

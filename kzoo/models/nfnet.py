@@ -9,7 +9,7 @@ from kzoo.blocks import divisible, efficient_channel_attention, squeeze_excite, 
 from kzoo.layers import act, avg_pool, max_pool, scope, skip_gain, standardized_conv
 from kzoo.lazy import lazy_import
 from kzoo.naming import Rule, from_zero
-from kzoo.registry import TENSORFLOW, Paper, Reference, lookup, register_model
+from kzoo.registry import IMAGENET, TENSORFLOW, Paper, Reference, lookup, register_model
 
 keras = lazy_import("keras")
 
@@ -43,7 +43,9 @@ REFERENCE_NAMES = (
 )
 
 AT_192, AT_256 = Reference((192, 192, 3), 1000), Reference((256, 256, 3), 1000)
-F0 = {"depths": (1, 2, 6, 3)}
+TENSORFLOW_192 = AT_192._replace(dialect=TENSORFLOW)
+TENSORFLOW_224 = IMAGENET._replace(dialect=TENSORFLOW)
+F0, F1 = {"depths": (1, 2, 6, 3)}, {"depths": (2, 4, 12, 6)}
 LIGHT = F0 | {"bottleneck": 1 / 4, "group_width": 64, "expansion": 1.5, "activation": "silu"}
 RESNET = {"filters": (256, 512, 1024, 2048), "bottleneck": 1 / 4, "group_width": 0, "spatial_convs": 1, "se_ratio": 0.0}
 RESNET |= {"stem": "conv7", "stem_width": 64, "expansion": 0.0, "activation": "relu"}
@@ -53,9 +55,8 @@ RESNET |= {"stem": "conv7", "stem_width": 64, "expansion": 0.0, "activation": "r
 @register_model("nf_resnet50", BROCK_2021B, 25_557_032, AT_256, depths=(3, 4, 6, 3), **RESNET)
 @register_model("nfnet_f0", BROCK_2021, 71_489_272, AT_192, **F0)
 # The authors' own weights are for this form.
-@register_model(
-    "dm_nfnet_f0", BROCK_2021, 71_489_284, AT_192._replace(dialect=TENSORFLOW), scaled_act=True, skip_init=True, **F0
-)
+@register_model("dm_nfnet_f0", BROCK_2021, 71_489_284, TENSORFLOW_192, scaled_act=True, skip_init=True, **F0)
+@register_model("dm_nfnet_f1", BROCK_2021, 132_634_256, TENSORFLOW_224, scaled_act=True, skip_init=True, **F1)
 @register_model("nfnet_l0", BROCK_2021, 35_074_488, se_ratio=1 / 4, **LIGHT)
 @register_model("eca_nfnet_l0", BROCK_2021, 24_143_924, se_ratio=0.0, eca=True, **LIGHT)
 @dataclass(frozen=True)

@@ -46,6 +46,16 @@ REFERENCE_NAMES = (
 
 
 @register_model("rdnet_tiny", KIM_2024, 23_863_008)
+@register_model(
+    "rdnet_base",
+    KIM_2024,
+    87_451_096,
+    filters=(96, 128, *(168,) * 7, 336, 336),
+    depths=(3,) * 11,
+    strides=(1, 2, 2, *(1,) * 6, 2, 1),
+    gated=(False, False, *(True,) * 9),
+    stem_width=120,
+)
 @dataclass(frozen=True)
 class RDNet:
     """Patches, then stages of blocks that see the channels of all blocks before them in their stage.

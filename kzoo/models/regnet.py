@@ -92,6 +92,7 @@ REFERENCE_NAMES = (
 @register_model("regnetx_080", RADOSAVOVIC_2020, 39_572_648, **designed(23, 80, 49.56, 2.88, 120))
 @register_model("regnetx_120", RADOSAVOVIC_2020, 46_106_056, **designed(19, 168, 73.36, 2.37, 112))
 @register_model("regnetx_160", RADOSAVOVIC_2020, 54_278_536, **designed(22, 216, 55.59, 2.1, 128))
+@register_model("regnetx_320", RADOSAVOVIC_2020, 107_811_560, **designed(23, 320, 69.86, 2.0, 168))
 @register_model("regnety_002", RADOSAVOVIC_2020, 3_162_996, se_ratio=0.25, **designed(13, 24, 36.44, 2.49, 8))
 @register_model("regnety_004", RADOSAVOVIC_2020, 4_344_144, se_ratio=0.25, **designed(16, 48, 27.89, 2.09, 8))
 @register_model("regnety_006", RADOSAVOVIC_2020, 6_055_160, se_ratio=0.25, **designed(15, 48, 32.54, 2.32, 16))
@@ -103,6 +104,7 @@ REFERENCE_NAMES = (
 @register_model("regnety_080", RADOSAVOVIC_2020, 39_180_068, se_ratio=0.25, **designed(17, 192, 76.82, 2.19, 56))
 @register_model("regnety_120", RADOSAVOVIC_2020, 51_822_544, se_ratio=0.25, **designed(19, 168, 73.36, 2.37, 112))
 @register_model("regnety_160", RADOSAVOVIC_2020, 83_590_140, se_ratio=0.25, **designed(18, 200, 106.23, 2.48, 112))
+@register_model("regnety_320", RADOSAVOVIC_2020, 145_046_770, se_ratio=0.25, **designed(20, 232, 115.89, 2.53, 232))
 # torchvision's, which round the channels of the groups in its own way
 @register_model("regnet_x_400mf", RADOSAVOVIC_2020, 5_495_976, **designed(22, 24, 24.48, 2.54, 16, divisible))
 @register_model("regnet_x_800mf", RADOSAVOVIC_2020, 7_259_656, **designed(16, 56, 35.73, 2.28, 16, divisible))
@@ -110,6 +112,7 @@ REFERENCE_NAMES = (
 @register_model("regnet_x_3_2gf", RADOSAVOVIC_2020, 15_296_552, **designed(25, 88, 26.31, 2.25, 48, divisible))
 @register_model("regnet_x_8gf", RADOSAVOVIC_2020, 39_572_648, **designed(23, 80, 49.56, 2.88, 120, divisible))
 @register_model("regnet_x_16gf", RADOSAVOVIC_2020, 54_278_536, **designed(22, 216, 55.59, 2.1, 128, divisible))
+@register_model("regnet_x_32gf", RADOSAVOVIC_2020, 107_811_560, **designed(23, 320, 69.86, 2.0, 168, divisible))
 @register_model(
     "regnet_y_400mf", RADOSAVOVIC_2020, 4_344_144, se_ratio=0.25, **designed(16, 48, 27.89, 2.09, 8, divisible)
 )
@@ -127,6 +130,9 @@ REFERENCE_NAMES = (
 )
 @register_model(
     "regnet_y_16gf", RADOSAVOVIC_2020, 83_590_140, se_ratio=0.25, **designed(18, 200, 106.23, 2.48, 112, divisible)
+)
+@register_model(
+    "regnet_y_32gf", RADOSAVOVIC_2020, 145_046_770, se_ratio=0.25, **designed(20, 232, 115.89, 2.53, 232, divisible)
 )
 @dataclass(frozen=True)
 class RegNet:

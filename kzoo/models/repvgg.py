@@ -33,6 +33,8 @@ REFERENCE_NAMES = (
 @register_model("repvgg_a2", DING_2021, 28_210_600, depths=(2, 4, 14, 1), filters=(96, 192, 384, 1408))
 @register_model("repvgg_b0", DING_2021, 15_817_960, depths=(4, 6, 16, 1), filters=(64, 128, 256, 1280))
 @register_model("repvgg_b1", DING_2021, 57_415_016, depths=(4, 6, 16, 1), filters=(128, 256, 512, 2048))
+@register_model("repvgg_b2", DING_2021, 89_022_376, depths=(4, 6, 16, 1), filters=(160, 320, 640, 2560))
+@register_model("repvgg_b3", DING_2021, 123_085_288, depths=(4, 6, 16, 1), filters=(192, 384, 768, 2560))
 @dataclass(frozen=True)
 class RepVGG:
     """Stages of branched convolutions, the first of each with step 2.

@@ -121,6 +121,7 @@ def add_shortcut(x, y, stride: int, shortcut: str):
 
 
 SMALL = {"block": "basic", "width": 16, "stem": "conv3"}  # the paper's networks for 32 x 32 pixels
+GROUPS_32X4 = {"groups": 32, "width_per_group": 4}
 RESNET_D = {"stem": "deep", "shortcut": "pooled"}
 RESNET_RS = {"stem": "strided", "shortcut": "pooled", "se_ratio": 1 / 4}
 MLPERF_TINY = CIFAR10._replace(dialect=TENSORFLOW)
@@ -154,18 +155,29 @@ REFERENCE_NAMES = (
 # name, paper, trainable parameters at the reference input, hyperparameters
 @register_model("resnet18", HE_2016, 11_689_512, depths=(2, 2, 2, 2), block="basic")
 @register_model("resnet34", HE_2016, 21_797_672, depths=(3, 4, 6, 3), block="basic")
+@register_model("resnet26", HE_2016, 15_995_176, depths=(2, 2, 2, 2))
 @register_model("resnet50", HE_2016, 25_557_032, depths=(3, 4, 6, 3))
 @register_model("resnet101", HE_2016, 44_549_160, depths=(3, 4, 23, 3))
 @register_model("resnet152", HE_2016, 60_192_808, depths=(3, 8, 36, 3))
-@register_model("resnext50_32x4d", XIE_2017, 25_028_904, depths=(3, 4, 6, 3), groups=32, width_per_group=4)
+@register_model("resnet200", HE_2016, 64_673_832, depths=(3, 24, 36, 3))
+@register_model("resnext50_32x4d", XIE_2017, 25_028_904, depths=(3, 4, 6, 3), **GROUPS_32X4)
 @register_model("resnext101_32x8d", XIE_2017, 88_791_336, depths=(3, 4, 23, 3), groups=32, width_per_group=8)
+@register_model("resnext101_64x4d", XIE_2017, 83_455_272, depths=(3, 4, 23, 3), groups=64, width_per_group=4)
 @register_model("wide_resnet50_2", ZAGORUYKO_2016, 68_883_240, depths=(3, 4, 6, 3), width_per_group=128)
 @register_model("wide_resnet101_2", ZAGORUYKO_2016, 126_886_696, depths=(3, 4, 23, 3), width_per_group=128)
 @register_model("seresnet50", HU_2018, 28_088_024, depths=(3, 4, 6, 3), se_ratio=1 / 16)
+@register_model("seresnext50_32x4d", HU_2018, 27_559_896, depths=(3, 4, 6, 3), se_ratio=1 / 16, **GROUPS_32X4)
+@register_model(
+    "seresnext26d_32x4d", HU_2018, 16_809_512, depths=(2, 2, 2, 2), se_ratio=1 / 16, **GROUPS_32X4, **RESNET_D
+)
 @register_model("resnet50d", HE_2019, 25_576_264, depths=(3, 4, 6, 3), **RESNET_D)
+@register_model("resnext50d_32x4d", HE_2019, 25_048_136, depths=(3, 4, 6, 3), **GROUPS_32X4, **RESNET_D)
 @register_model("resnetblur50", ZHANG_2019, 25_557_032, depths=(3, 4, 6, 3), stem="blurred", blur=True)
 @register_model("ecaresnet50d", WANG_2020, 25_576_350, depths=(3, 4, 6, 3), eca=True, **RESNET_D)
 @register_model("resnetrs50", BELLO_2021, 35_691_912, Reference((160, 160, 3), 1000), depths=(3, 4, 6, 3), **RESNET_RS)
+@register_model(
+    "resnetrs101", BELLO_2021, 63_618_696, Reference((192, 192, 3), 1000), depths=(3, 4, 23, 3), **RESNET_RS
+)
 @register_model("resnet20", HE_2016, 269_722, CIFAR10, depths=(3, 3, 3), shortcut="zeros", **SMALL)
 @register_model("resnet32", HE_2016, 464_154, CIFAR10, depths=(5, 5, 5), shortcut="zeros", **SMALL)
 @register_model("resnet44", HE_2016, 658_586, CIFAR10, depths=(7, 7, 7), shortcut="zeros", **SMALL)

@@ -12,7 +12,8 @@ from kzoo.data.audio.files import SUFFIXES, read_audio, remark, to_int16
 from kzoo.data.audio.frontends import resampled
 from kzoo.data.audio.preprocess import AudioPreprocess
 from kzoo.data.folders import files_of_kind, read_each
-from kzoo.data.random import fold, uniform
+from kzoo.data.mixing import Mixing
+from kzoo.data.random import check_ranges, fold, uniform
 from kzoo.lazy import lazy_import
 
 np = lazy_import("numpy")
@@ -60,10 +61,11 @@ def read_background(path: Path, preprocess: AudioPreprocess) -> Background:
 
 
 @dataclass(frozen=True)
-class AudioAugment:
+class AudioAugment(Mixing):
     """Shift, play faster or slower, change the loudness, add noise, and hide parts of the spectrogram (SpecAugment).
 
-    Everything is drawn for each recording of a batch on its own, from the seed alone.
+    Everything is drawn for each recording of a batch on its own, from the seed alone. `mixup` and `cutmix` mix what
+    the model gets, spectrograms or waveforms; cutmix takes a piece of time, with all its bands.
 
     Args:
         shift: up to such a share of the clip earlier or later; silence comes in.
@@ -93,10 +95,9 @@ class AudioAugment:
     masks: int = 1
 
     def __post_init__(self):
+        super().__post_init__()
         ranges = {"shift": 1, "speed": 0.5, "gain": 1, "noise": 10, "time_mask": 10000, "band_mask": 1000, "masks": 20}
-        for name, highest in ranges.items():
-            if not 0 <= getattr(self, name) <= highest:
-                raise ValueError(f"augment.{name} must lie between 0 and {highest}, got {getattr(self, name)}")
+        check_ranges(self, ranges)
         self.check_background()
 
     def check_background(self) -> None:
@@ -168,11 +169,15 @@ class AudioAugment:
             return batch
         if preprocess.feature == "waveform":
             raise ValueError("augment.time_mask and band_mask are for spectrograms; the feature is 'waveform'")
-        time = 2 if preprocess.layout == "frequency_time" else 1
+        (time,) = self.cut_axes(preprocess)
         for number in range(self.masks):
             batch = mask_somewhere(batch, time, self.time_mask, fold(seed, 10 + 2 * number))
             batch = mask_somewhere(batch, 3 - time, self.band_mask, fold(seed, 11 + 2 * number))
         return batch
+
+    def cut_axes(self, preprocess: AudioPreprocess) -> tuple[int, ...]:
+        """Return the axis of time."""
+        return (2,) if preprocess.feature != "waveform" and preprocess.layout == "frequency_time" else (1,)
 
 
 def mask_somewhere(batch, axis: int, longest: int, seed):

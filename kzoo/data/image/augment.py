@@ -5,15 +5,37 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kzoo.data.random import fold, uniform
+from kzoo.data.image.geometry import affine_bilinear, affine_nearest
+from kzoo.data.image.randaugment import randaugment
+from kzoo.data.mixing import Mixing
+from kzoo.data.random import check_ranges, fold, inside, share, uniform
 from kzoo.lazy import lazy_import
+from kzoo.registry import lookup
 
 tf = lazy_import("tensorflow")
 
 
+def noise(images, seed):
+    """Return noise of the images' shape: any bytes, or floats between the batch's least and greatest value."""
+    if images.dtype != tf.uint8:
+        low, high = tf.reduce_min(images), tf.reduce_max(images)
+        return tf.random.stateless_uniform(tf.shape(images), seed, low, high, images.dtype)
+    words = tf.random.stateless_uniform([tf.size(images) // 4 + 1], seed, None, None, tf.uint32)
+    return tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[: tf.size(images)], tf.shape(images))
+
+
+def mean_colour(images, seed=None):
+    """Return a row of pixels of the batch's mean colour, (1, 1, width, channels)."""
+    mean = tf.reduce_mean(tf.reduce_mean(tf.cast(images, tf.float32), axis=(0, 1)), axis=0)
+    return tf.tile(tf.cast(mean, images.dtype)[None, None, None], [1, 1, tf.shape(images)[2], 1])
+
+
+FILLS = {"noise": noise, "mean": mean_colour}
+
+
 @dataclass(frozen=True)
-class ImageAugment:
-    """Flip, shift, rotate, cover up, and RandAugment, drawn for each image of a batch on its own.
+class ImageAugment(Mixing):
+    """Flip, shift, rotate, cover up, and RandAugment, drawn for each image of a batch on its own; mixup and cutmix.
 
     Args:
         flip: mirror left and right, every second time.
@@ -23,6 +45,13 @@ class ImageAugment:
             (DeVries, Taylor, 2017, https://arxiv.org/abs/1708.04552); 0 for none.
         randaugment: magnitude of RandAugment with two operations, 0 (none) to 30, for 8-bit images
             (Cubuk, Zoph, Shlens, Le, 2019, https://arxiv.org/abs/1909.13719).
+        erase: probability that a rectangle inside an image is erased (Zhong et al., 2017,
+            https://arxiv.org/abs/1708.04896); 0 for none.
+        erase_area: the least and the greatest share of the image that it covers.
+        erase_aspect: the least ratio of its sides, at most 1; the greatest is the inverse. Drawn on a logarithmic
+            scale, among the ratios at which the rectangle fits.
+        erase_fill: "noise" (0 to 255 in 8-bit images, else between the batch's least and greatest value), or "mean",
+            the batch's mean colour.
 
     Raises:
         ValueError: for a value out of its range.
@@ -33,166 +62,110 @@ class ImageAugment:
     rotation: float = 0.0
     cutout: int = 0
     randaugment: float = 0.0
+    erase: float = 0.0
+    erase_area: tuple[float, float] = (0.02, 0.4)
+    erase_aspect: float = 0.3
+    erase_fill: str = "noise"
 
     def __post_init__(self):
-        ranges = {"shift": math.inf, "rotation": 180, "cutout": math.inf, "randaugment": 30}
-        for name, highest in ranges.items():
-            if not 0 <= getattr(self, name) <= highest:
-                raise ValueError(f"augment.{name} must lie between 0 and {highest}, got {getattr(self, name)}")
+        super().__post_init__()
+        check_ranges(
+            self,
+            {"shift": math.inf, "rotation": 180, "cutout": math.inf, "randaugment": 30, "erase": 1, "erase_aspect": 1},
+        )
+        lookup("augment.erase_fill", self.erase_fill, FILLS)
+        area = self.erase_area
+        if not isinstance(area, (list, tuple)) or len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
+            raise ValueError(f"augment.erase_area must be [least, greatest] share of the image, got {area!r}")
+        if not self.erase_aspect:
+            raise ValueError("augment.erase_aspect must be above 0")
 
     def __call__(self, images, seed):
-        """Return a changed batch, float32 in the raw range.
+        """Return a changed batch, of the same type and range.
 
         Args:
             images: batch of shape (batch, height, width, channels), 8-bit or float.
             seed: integer tensor of shape (2,).
+
+        Raises:
+            ValueError: if RandAugment is asked for of images that are not 8-bit.
         """
-        images = tf.cast(images, tf.float32)
+        images = tf.convert_to_tensor(images)
         if self.randaugment:
+            if images.dtype != tf.uint8:
+                raise ValueError(f"augment.randaugment is for 8-bit images, these are {images.dtype.name}")
             images = randaugment(images, self.randaugment, fold(seed, 1))
         if self.flip or self.shift or self.rotation:
             images = self.move(images, seed)
         if self.cutout:
             images = cutout(images, self.cutout, fold(seed, 2))
+        if self.erase:
+            images = self.erased(images, fold(seed, 7))
         return images
 
     def move(self, images, seed):
-        """Flip, rotate and shift in one resampling."""
+        """Flip, rotate and shift in one resampling, which is only bilinear where there is a rotation."""
         count = tf.shape(images)[0]
         mirror = tf.where((uniform(count, fold(seed, 3)) < 0) & self.flip, -1.0, 1.0)
         angle = uniform(count, fold(seed, 4)) * math.radians(self.rotation)
-        right = tf.round(uniform(count, fold(seed, 5)) * (self.shift + 0.5))
-        down = tf.round(uniform(count, fold(seed, 6)) * (self.shift + 0.5))
+        right, down = (tf.round(uniform(count, fold(seed, number)) * (self.shift + 0.5)) for number in (5, 6))
         cos, sin = tf.cos(angle), tf.sin(angle)
         matrix = tf.stack([cos * mirror, -sin, sin * mirror, cos], axis=1)
-        return affine(images, matrix, right, down, "BILINEAR" if self.rotation else "NEAREST")
+        if not self.rotation:
+            return affine_nearest(images, matrix, right, down)
+        moved = affine_bilinear(tf.cast(images, tf.float32), matrix, right, down)
+        return moved if images.dtype.is_floating else tf.cast(tf.round(moved), images.dtype)
 
+    def erased(self, images, seed):
+        """Erase a rectangle of some images."""
+        count, height, width = tf.unstack(tf.shape(images)[:3])
+        rows, columns = self.rectangles(count, tf.cast(height, tf.float32), tf.cast(width, tf.float32), seed)
+        chosen = (share(count, fold(seed, 1)) < self.erase)[:, None]
 
-def affine(images, matrix, right, down, interpolation: str = "BILINEAR"):
-    """Move each image by a matrix about its centre, then by pixels; what comes from outside is 0.
+        def span(size, length, seed):
+            start = tf.cast(share(count, seed) * tf.cast(size - length + 1, tf.float32), tf.int32)
+            return inside(size, start, length)
 
-    Args:
-        images: float batch of shape (batch, height, width, channels).
-        matrix: (batch, 4), the rows of the 2 x 2 matrix from output to input positions (x, y).
-        right: pixels to the right, shape (batch,).
-        down: pixels down, shape (batch,).
-        interpolation: "BILINEAR" or "NEAREST".
-    """
-    size = tf.cast(tf.shape(images)[1:3], tf.float32)
-    middle_y, middle_x = (size[0] - 1) / 2, (size[1] - 1) / 2
-    a, b, c, d = tf.unstack(matrix, axis=1)
-    x = middle_x - a * (middle_x + right) - b * (middle_y + down)
-    y = middle_y - c * (middle_x + right) - d * (middle_y + down)
-    zero = tf.zeros_like(a)
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=tf.stack([a, b, x, c, d, y, zero, zero], axis=1),
-        output_shape=tf.shape(images)[1:3],
-        fill_value=0.0,
-        interpolation=interpolation,
-        fill_mode="CONSTANT",
-    )
+        hole = chosen & span(height, rows, fold(seed, 2)), span(width, columns, fold(seed, 3))
+        return cover(images, *hole, FILLS[self.erase_fill](images, fold(seed, 4)))
+
+    def rectangles(self, count, height, width, seed):
+        """Draw the sides of `count` rectangles that fit into images, integers (count,) each."""
+        least, greatest = self.erase_area
+        area = least + (greatest - least) * share(count, fold(seed, 5))
+        low = tf.maximum(math.log(self.erase_aspect), tf.math.log(area * height / width))
+        high = tf.minimum(-math.log(self.erase_aspect), tf.math.log(height / width / area))
+        aspect = tf.exp(low + (high - low) * share(count, fold(seed, 6)))
+        area *= height * width
+        sides = tf.minimum(tf.sqrt(area * aspect), height), tf.minimum(tf.sqrt(area / aspect), width)
+        return (tf.cast(tf.round(tf.maximum(side, 1)), tf.int32) for side in sides)
 
 
 def cutout(images, side: int, seed):
     """Set a square of `side` pixels, centred anywhere in the image, to the batch's mean colour."""
-    shape = tf.shape(images)
+    count, height, width = tf.unstack(tf.shape(images)[:3])
 
-    def covered(length, seed):
-        centre = tf.random.stateless_uniform([shape[0], 1], seed, 0, length, dtype=tf.int32)
-        distance = 2 * (tf.range(length)[None] - centre) + (side + 1) % 2
-        return tf.abs(distance) < side
+    def span(size, seed):
+        centre = tf.random.stateless_uniform([count], seed, 0, size, dtype=tf.int32)
+        return inside(size, centre - side // 2, side)
 
-    hole = covered(shape[1], fold(seed, 1))[:, :, None, None] & covered(shape[2], fold(seed, 2))[:, None, :, None]
-    return tf.where(hole, tf.reduce_mean(images, axis=(0, 1, 2), keepdims=True), images)
+    return cover(images, span(height, fold(seed, 1)), span(width, fold(seed, 2)), mean_colour(images))
 
 
-def randaugment(images, magnitude: float, seed, operations: int = 2):
-    """Apply `operations` random operations to each image; values stay between 0 and 255.
+def cover(images, rows, columns, fill):
+    """Replace what lies in some rows and columns of images by `fill`.
 
-    The operations and their greatest strengths (at magnitude 30) are the paper's; translations go up to a
-    third of the image, as in its code.
+    Rows of pixels count as rows of values here: TensorFlow is slow to broadcast over few channels.
+
+    Args:
+        images: (batch, height, width, channels).
+        rows: bool (batch, height).
+        columns: bool (batch, width).
+        fill: of the images' shape, or one row of pixels (1, 1, width, channels).
     """
-    level = magnitude / 30
-    for number in range(operations):
-        choice = tf.random.stateless_uniform(
-            [tf.shape(images)[0]], fold(seed, 2 * number), 0, len(OPERATIONS), tf.int32
-        )
-        strength = level * tf.sign(uniform(tf.shape(images)[0], fold(seed, 2 * number + 1)))
-        images = tf.map_fn(operate, (images, choice, strength), fn_output_signature=images.dtype)
-    return images
-
-
-def operate(image_choice_strength):
-    """Apply one operation to one image."""
-    image, choice, strength = image_choice_strength
-    branches = [lambda operation=operation: operation(image, strength) for operation in OPERATIONS]
-    result = tf.switch_case(choice, branches)
-    return tf.ensure_shape(tf.clip_by_value(result, 0.0, 255.0), image.shape)
-
-
-def blend(other, image, strength):
-    """Move away from `other` (strength above 0) or towards it (below), by at most 0.9 of the difference."""
-    return other + (1.0 + 0.9 * strength) * (image - other)
-
-
-def warp(image, a=1.0, b=0.0, c=0.0, d=1.0, right=0.0, down=0.0):
-    """Move one image by a matrix and pixels."""
-    matrix = tf.stack([tf.cast(value, tf.float32) for value in (a, b, c, d)])[None]
-    return affine(image[None], matrix, tf.reshape(right, [1]), tf.reshape(down, [1]))[0]
-
-
-def rotate(image, strength):
-    angle = strength * math.radians(30)
-    return warp(image, tf.cos(angle), -tf.sin(angle), tf.sin(angle), tf.cos(angle))
-
-
-def auto_contrast(image, strength):
-    low = tf.reduce_min(image, axis=(0, 1), keepdims=True)
-    high = tf.reduce_max(image, axis=(0, 1), keepdims=True)
-    return tf.where(high > low, (image - low) * 255 / tf.maximum(high - low, 1e-6), image)
-
-
-def equalize(image, strength):
-    """Spread the values so that each is about equally frequent, each channel on its own."""
-    values = tf.cast(tf.round(image), tf.int32)
-    pixels = tf.cast(tf.size(values) // tf.shape(values)[2], tf.float32)
-
-    def channel(plane):
-        below = tf.cumsum(tf.math.bincount(plane, minlength=256, maxlength=256, dtype=tf.float32))
-        first = tf.reduce_min(tf.boolean_mask(below, below > 0))
-        spread = tf.where(pixels > first, (below - first) * 255 / tf.maximum(pixels - first, 1.0), tf.range(256.0))
-        return tf.gather(spread, plane)
-
-    planes = tf.map_fn(channel, tf.transpose(values, [2, 0, 1]), fn_output_signature=tf.float32)
-    return tf.transpose(planes, [1, 2, 0])
-
-
-def sharpness(image, strength):
-    kernel = tf.constant([[1.0, 1.0, 1.0], [1.0, 5.0, 1.0], [1.0, 1.0, 1.0]])[:, :, None, None] / 13
-    kernel = tf.tile(kernel, [1, 1, tf.shape(image)[2], 1])
-    padded = tf.pad(image[None], [[0, 0], [1, 1], [1, 1], [0, 0]], "SYMMETRIC")
-    return blend(tf.nn.depthwise_conv2d(padded, kernel, [1, 1, 1, 1], "VALID")[0], image, strength)
-
-
-def posterize(image, strength):
-    step = 2.0 ** tf.round(4 * tf.abs(strength))  # keeps 8 down to 4 bits
-    return tf.floor(image / step) * step
-
-
-OPERATIONS = (
-    lambda image, strength: image,
-    auto_contrast,
-    equalize,
-    rotate,
-    posterize,
-    sharpness,
-    lambda image, strength: tf.where(image < 256 * (1 - tf.abs(strength)), image, 255 - image),  # solarize
-    lambda image, strength: blend(tf.reduce_mean(image, axis=2, keepdims=True), image, strength),  # colour
-    lambda image, strength: blend(tf.reduce_mean(image), image, strength),  # contrast
-    lambda image, strength: blend(0.0, image, strength),  # brightness
-    lambda image, strength: warp(image, b=0.3 * strength),  # shear
-    lambda image, strength: warp(image, c=0.3 * strength),
-    lambda image, strength: warp(image, right=strength * tf.cast(tf.shape(image)[1], tf.float32) / 3),
-    lambda image, strength: warp(image, down=strength * tf.cast(tf.shape(image)[0], tf.float32) / 3),
-)
+    count, height, width, channels = tf.unstack(tf.shape(images))
+    shape = [count, height, width * channels]
+    hole = rows[:, :, None] & tf.repeat(columns, channels, axis=1)[:, None]
+    fill = tf.broadcast_to(tf.reshape(fill, [tf.shape(fill)[0], -1, width * channels]), shape)
+    covered = tf.where(hole, fill, tf.reshape(images, shape))
+    return tf.ensure_shape(tf.reshape(covered, tf.shape(images)), images.shape)

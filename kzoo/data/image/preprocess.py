@@ -61,8 +61,9 @@ class ImagePreprocess:
         """Prepare a batch of raw images; a tensor of a data pipeline, an array, or a symbolic Keras tensor."""
         if tuple(raw.shape[1:-1]) != tuple(self.image_size):
             raw = keras.ops.round(resize(raw, self.image_size, self.crop, self.interpolation))
-        scale = [1 / std for std in self.std]
-        offset = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        across = [self.image_size[-1], 1]  # one for each value of a row: TensorFlow is slow to broadcast over channels
+        scale = np.tile([1 / std for std in self.std], across).tolist()
+        offset = np.tile([-mean / std for mean, std in zip(self.mean, self.std, strict=True)], across).tolist()
         return keras.layers.Rescaling(scale, offset, dtype="float32")(raw)
 
     def read(self, path: str | Path) -> np.ndarray:

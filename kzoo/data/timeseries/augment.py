@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kzoo.data.random import fold, uniform
+from kzoo.data.mixing import Mixing
+from kzoo.data.random import check_ranges, fold, share, uniform
 from kzoo.data.timeseries.preprocess import interpolate, own_part
 from kzoo.lazy import lazy_import
 
@@ -14,11 +15,13 @@ tf = lazy_import("tensorflow")
 
 
 @dataclass(frozen=True)
-class SeriesAugment:
-    """Noise, other size, other speed, drawn for each series of a batch on its own.
+class SeriesAugment(Mixing):
+    """Noise, other size, other speed, other order, drawn for each series of a batch on its own; mixup and cutmix.
 
-    The changes of Um et al. (2017, https://arxiv.org/abs/1706.00527), with a smooth speed made of three cosines.
-    Steps at the end in which all channels are 0 are padding and stay 0.
+    The changes of Um et al. (2017, https://arxiv.org/abs/1706.00527) and of Le Guennec et al. (2016) that Iwana and
+    Uchida (2021, https://arxiv.org/abs/2007.15951) compare, with smooth curves made of three cosines. Steps at the end
+    in which all channels are 0 are padding and stay 0; mixup and cutmix treat them like any others. All changes of
+    time are made in one linear interpolation.
 
     Args:
         jitter: standard deviation of noise added to each value, as a share of that channel's own deviation.
@@ -26,6 +29,14 @@ class SeriesAugment:
             every series is normalised by itself.
         time_warp: the speed varies along the series between 1 - time_warp and 1 + time_warp at most; first and
             last step stay.
+        magnitude_warp: each channel is multiplied by a factor that varies along the series between
+            1 - magnitude_warp and 1 + magnitude_warp at most.
+        flip: each channel is turned upside down about 0, every second time.
+        permutation: the series is cut into 1 to so many pieces of equal length, which change places; below 2 for none.
+        window_slice: up to such a share is cut away at both ends together, and the rest stretched.
+        window_warp: a piece of such a share, anywhere, is played at half or at double speed, every second time each,
+            and the whole stretched to the same length.
+        mask: up to such a share, in one piece, is set to each channel's mean.
 
     Raises:
         ValueError: for a value out of its range.
@@ -34,13 +45,17 @@ class SeriesAugment:
     jitter: float = 0.0
     scale: float = 0.0
     time_warp: float = 0.0
+    magnitude_warp: float = 0.0
+    flip: bool = False
+    permutation: int = 0
+    window_slice: float = 0.0
+    window_warp: float = 0.0
+    mask: float = 0.0
 
     def __post_init__(self):
-        ranges = {"jitter": 10, "scale": 1, "time_warp": 1}
-        for name, highest in ranges.items():
-            value = getattr(self, name)
-            if not (isinstance(value, (int, float)) and 0 <= value <= highest):
-                raise ValueError(f"augment.{name} must lie between 0 and {highest}, got {value!r}")
+        super().__post_init__()
+        ranges = {"jitter": 10, "scale": 1, "time_warp": 1, "magnitude_warp": 1, "permutation": 1000}
+        check_ranges(self, ranges | {"window_slice": 0.99, "window_warp": 0.99, "mask": 1})
 
     def __call__(self, series, seed):
         """Return a changed batch, float32 in the raw range.
@@ -51,27 +66,133 @@ class SeriesAugment:
         """
         series = tf.cast(series, tf.float32)
         own, count = own_part(series)
-        if self.time_warp:
-            series = interpolate(series, self.warped_places(series, count, fold(seed, 1)))
-        if self.scale:
-            shape = [tf.shape(series)[0], 1, series.shape[-1]]
-            series = series * tf.random.stateless_uniform(shape, fold(seed, 2), 1 - self.scale, 1 + self.scale)
+        if self.time_warp or self.permutation > 1 or self.window_slice or self.window_warp:
+            series = interpolate(series, self.places(tf.shape(series)[1], count, seed))
+        if self.scale or self.magnitude_warp or self.flip:
+            series = series * self.factors(tf.shape(series), count, seed)
         if self.jitter:
             noise = tf.random.stateless_normal(tf.shape(series), fold(seed, 3))
             series = series + self.jitter * deviation(series, own, count) * noise
+        if self.mask:
+            series = self.masked(series, own, count, fold(seed, 9))
         return series * own
 
-    def warped_places(self, series, count, seed):
-        """Return for each step of the result the place in the series that it is taken from, (batch, length, 1)."""
+    def places(self, length, count, seed):
+        """Return for each step of the result the place in the series that it is taken from, (batch, length, 1).
+
+        Args:
+            length: steps of a series with its padding.
+            count: steps of each series without it, (batch, 1, 1).
+            seed: integer tensor of shape (2,).
+        """
         last = tf.maximum(count - 1, 1)
-        time = tf.minimum(tf.range(tf.shape(series)[1], dtype=tf.float32)[None, :, None] / last, 1)
-        waves = range(1, 4)
-        speeds = [uniform(tf.shape(series)[0], fold(seed, k))[:, None, None] * self.time_warp / 3 for k in waves]
-        shift = [speed * tf.sin(math.pi * k * time) / (math.pi * k) for k, speed in zip(waves, speeds, strict=True)]
-        return (time + sum(shift)) * last
+        time = own_time(length, count)
+        if self.time_warp:
+            time = time + self.time_warp * waves(time, tf.shape(count)[0], fold(seed, 1), integral=True)
+        if self.window_warp:
+            time = play_window(time, self.window_warp, fold(seed, 6))
+        if self.window_slice:
+            kept = each(1 - self.window_slice * share(tf.shape(count)[0], fold(seed, 4)))
+            time = time * kept + (1 - kept) * each(share(tf.shape(count)[0], fold(seed, 5)))
+        places = time * last
+        if self.permutation > 1:
+            places = permute(places, count, int(self.permutation), fold(seed, 7))
+        return tf.minimum(places, last)
+
+    def factors(self, shape, count, seed):
+        """Return what each value is multiplied by, (batch, length or 1, channels)."""
+        factor = tf.random.stateless_uniform([shape[0], 1, shape[2]], fold(seed, 2), 1 - self.scale, 1 + self.scale)
+        if self.flip:
+            factor *= tf.sign(tf.random.stateless_uniform([shape[0], 1, shape[2]], fold(seed, 8), -1.0, 1.0))
+        if self.magnitude_warp:
+            curve = waves(own_time(shape[1], count), [shape[0], shape[2]], fold(seed, 10))
+            factor *= 1 + self.magnitude_warp * curve
+        return factor
+
+    def masked(self, series, own, count, seed):
+        """Set a piece of each series to the mean of each channel."""
+        batch = tf.shape(series)[0]
+        hidden = each(share(batch, fold(seed, 1))) * self.mask
+        time = (step_numbers(tf.shape(series)[1]) + 0.5) / count
+        start = each(share(batch, fold(seed, 2))) * (1 - hidden)
+        return tf.where((time >= start) & (time < start + hidden), mean(series, own, count), series)
+
+
+def each(numbers):
+    """Return numbers (batch,) in a shape that broadcasts to series."""
+    return numbers[:, None, None]
+
+
+def step_numbers(length):
+    """Return 0, 1, 2, ... as (1, length, 1)."""
+    return tf.range(length, dtype=tf.float32)[None, :, None]
+
+
+def own_time(length, count):
+    """Return each step's time as a share of its series, 0 at the first to 1 at the last and after it."""
+    return tf.minimum(step_numbers(length) / tf.maximum(count - 1, 1), 1)
+
+
+def waves(time, shape, seed, integral: bool = False):
+    """Return a smooth random curve between -1 and 1, or its integral from 0, which is 0 at time 1 as well.
+
+    Args:
+        time: 0 to 1, (batch, length, 1).
+        shape: batch, or [batch, channels] for a curve for each channel.
+        seed: integer tensor of shape (2,).
+        integral: of the curve.
+    """
+    shape = tf.reshape(shape, [-1])
+    shape = tf.concat([shape[:1], [1], shape[1:] if shape.shape[0] == 2 else [1]], axis=0)
+    heights = [tf.random.stateless_uniform(shape, fold(seed, k), -1.0, 1.0) / 3 for k in range(1, 4)]
+    if integral:
+        curves = [tf.sin(math.pi * k * time) / (math.pi * k) for k in range(1, 4)]
+    else:
+        curves = [tf.cos(math.pi * k * time) for k in range(1, 4)]
+    return sum(height * curve for height, curve in zip(heights, curves, strict=True))
+
+
+def play_window(time, window: float, seed):
+    """Return times of which a window passes at half or double speed, the rest so that first and last stay.
+
+    Args:
+        time: 0 to 1, (batch, length, 1).
+        window: share of the series, below 1.
+        seed: integer tensor of shape (2,).
+    """
+    batch = tf.shape(time)[0]
+    start = each(share(batch, fold(seed, 1))) * (1 - window)
+    speed = each(tf.where(uniform(batch, fold(seed, 2)) < 0, 0.5, 2.0))
+    passed = time * (1 + window * (1 / speed - 1))  # the new series is this much as long
+    inside = tf.clip_by_value(passed - start, 0, window / speed)
+    return passed + inside * (speed - 1)
+
+
+def permute(places, count, pieces: int, seed):
+    """Return places after equal pieces of each series changed places.
+
+    Args:
+        places: between 0 and count - 1, (batch, length, 1).
+        count: steps of each series, (batch, 1, 1).
+        pieces: how many at most.
+        seed: integer tensor of shape (2,).
+    """
+    batch = tf.shape(count)[0]
+    number = tf.floor(share(batch, fold(seed, 1)) * pieces) + 1
+    keys = tf.random.stateless_uniform([batch, pieces], fold(seed, 2))
+    used = tf.range(pieces, dtype=tf.float32)[None] < number[:, None]
+    order = tf.argsort(tf.where(used, keys, 2.0), axis=1, stable=True)
+    length = count / each(number)
+    piece = tf.minimum(tf.floor(places / length), each(number) - 1)
+    source = tf.gather(order, tf.cast(piece[..., 0], tf.int32), batch_dims=1)
+    return places + (tf.cast(source, tf.float32)[..., None] - piece) * length
+
+
+def mean(x, own, count):
+    """Return the mean of each channel over the steps that are not padding, (batch, 1, channels)."""
+    return keras.ops.sum(x * own, axis=1, keepdims=True) / count
 
 
 def deviation(x, own, count):
     """Return the standard deviation of each channel over the steps that are not padding, (batch, 1, channels)."""
-    mean = keras.ops.sum(x * own, axis=1, keepdims=True) / count
-    return keras.ops.sqrt(keras.ops.sum(((x - mean) * own) ** 2, axis=1, keepdims=True) / count)
+    return keras.ops.sqrt(keras.ops.sum(((x - mean(x, own, count)) * own) ** 2, axis=1, keepdims=True) / count)

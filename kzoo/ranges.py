@@ -1,0 +1,31 @@
+"""Numbers that a user gives: whether each is one, and lies where it has a meaning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+
+RANGES: dict[str, Callable[[Real], bool]] = {
+    "a positive integer": lambda value: isinstance(value, Integral) and value > 0,
+    "an integer from 0": lambda value: isinstance(value, Integral) and value >= 0,
+    "a positive number": lambda value: 0 < value < math.inf,
+    "a number from 0": lambda value: 0 <= value < math.inf,
+    "a fraction in [0, 1)": lambda value: 0 <= value < 1,
+    "a fraction in (0, 1)": lambda value: 0 < value < 1,
+}
+
+
+def check_range(name: str, value, expected: str, *, none: bool = False) -> None:
+    """Raise a ValueError unless a value is what is expected of it.
+
+    Args:
+        name: of the value, for the message.
+        value: what the user gave; words and truth values are no numbers.
+        expected: a key of `RANGES`.
+        none: None will do too.
+    """
+    if value is None and none:
+        return
+    if isinstance(value, bool) or not isinstance(value, Real) or not RANGES[expected](value):
+        raise ValueError(f"{name} must be {expected}{' or None' if none else ''}, got {value!r}")
