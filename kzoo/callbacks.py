@@ -6,6 +6,7 @@ This module imports Keras at once; `kzoo.train` imports it when training begins.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import signal
 import threading
@@ -19,8 +20,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 
-from kzoo import averaging, checkpoint, pictures, runs
+from kzoo import averaging, checkpoint, distributed, pictures, runs
 from kzoo.checkpoint import Checkpoint
+from kzoo.data.splits import WHOLE
 
 COST = 40  # a checkpoint by the clock is not written before so many times the duration of the last one has passed
 
@@ -144,8 +146,10 @@ class SaveState(keras.callbacks.Callback):
     The state is all variables (weights, statistics, seeds, the optimizer's with its step, averages and loss scale, the
     running metrics), the place in the data, and what its parts know. Callbacks of the user are not in it.
 
+    Of several processes, which all have the same state, the first one saves it, and gives it to the others to go on.
+
     Args:
-        folder: of the checkpoints.
+        folder: of the checkpoints; None in the other processes.
         parts: callbacks whose `state()` is part of it.
         metrics: those whose running values are part of it.
         steps_per_epoch: batches.
@@ -157,7 +161,7 @@ class SaveState(keras.callbacks.Callback):
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         parts: Sequence[KeepBest | AverageLast],
         metrics: Sequence[keras.metrics.Metric],
         steps_per_epoch: int,
@@ -173,7 +177,7 @@ class SaveState(keras.callbacks.Callback):
     def go_on(self, model: keras.Model) -> int:
         """Give a compiled model the newest saved state, if there is one; return the number of steps done."""
         self.set_model(model)
-        self.start = checkpoint.newest(self.folder)
+        self.start = distributed.from_first(lambda: checkpoint.newest(self.folder))
         if self.start is None:
             return 0
         self.skipped = self.start.step % self.steps_per_epoch
@@ -214,6 +218,10 @@ class SaveState(keras.callbacks.Callback):
 
     def save_if_due(self, done: int) -> None:
         """Save the state after `done` batches of this epoch if it is time to; stop if the process was asked to."""
+        if self.folder is None:  # the first process saves and stops, and all others with it
+            while self.struck:
+                distributed.forward(self.struck.pop())
+            return
         step = self.epoch * self.steps_per_epoch + done
         steps, minutes = self.every
         waited = time.monotonic() - self.last_time
@@ -329,8 +337,9 @@ class AverageLast(keras.callbacks.Callback):
         if not self.added:
             return
         self.model.set_weights(list(self.average.values()))
-        last = (self.epochs - 1) * splits.steps_per_epoch
-        averaging.refresh_batch_norm(self.model, splits.stream(last).take(splits.steps_per_epoch))
+        whole = dataclasses.replace(splits, share=WHOLE)
+        last = (self.epochs - 1) * whole.steps_per_epoch
+        averaging.refresh_batch_norm(self.model, whole.stream(last).take(whole.steps_per_epoch))
         measured = self.model.evaluate(splits.validation, return_dict=True, verbose=0)
         keeper.consider(self.epochs, {f"val_{name}": value for name, value in measured.items()})
 

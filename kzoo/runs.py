@@ -20,6 +20,7 @@ from kzoo.files import write_file, write_json, write_text
 from kzoo.lazy import lazy_import
 from kzoo.precision import in_float32
 
+distributed = lazy_import("kzoo.distributed")
 filelock = lazy_import("filelock")
 keras = lazy_import("keras")
 psutil = lazy_import("psutil")
@@ -33,8 +34,10 @@ RESULTS = (MODEL, HISTORY, METRICS, CURVES, ENVIRONMENT, DATA, EXAMPLES, CONFUSI
 
 
 @contextlib.contextmanager
-def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path]:
+def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path | None]:
     """Hold a run folder, so that no other process writes into it, with nothing half-written in it.
+
+    Of processes that train together only the first one holds it; the others get None.
 
     Args:
         path: the folder; made if it is not there.
@@ -43,6 +46,9 @@ def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path]:
     Raises:
         ValueError: if it is in use by another process, or cannot be written.
     """
+    if not distributed.is_first():
+        yield None
+        return
     run = Path(path).expanduser()
     try:
         (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)

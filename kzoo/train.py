@@ -18,6 +18,7 @@ from kzoo.registry import lookup
 from kzoo.tasks import TASKS, balanced_weights
 from kzoo.yaml import write_yaml
 
+distributed = lazy_import("kzoo.distributed")
 keras = lazy_import("keras")
 np = lazy_import("numpy")
 own_callbacks = lazy_import("kzoo.callbacks")
@@ -67,6 +68,11 @@ def fit(
     its state saved: with KeyboardInterrupt, or status 143. In a run folder whose training is complete nothing is
     trained.
 
+    On several devices, within `kzoo.distributed.devices()`, it ends with the weights of one device but for rounding,
+    where examples that the devices cannot share evenly are left out of each epoch's last batch; on TensorFlow each
+    device normalises its own part of a batch. Several processes (`kzoo.distributed.connected`) give all the same
+    arguments; the first one writes the run folder, and gives the others the state to go on from.
+
     Args:
         model: a classifier that returns logits.
         splits: batches to train on and to validate with after each epoch.
@@ -109,6 +115,7 @@ def fit(
     arguments = locals()
     check_arguments(arguments)
     check_model(model, splits)
+    splits = distributed.divided(splits)
     with runs.opened(run_dir, restart=restart) if run_dir is not None else contextlib.nullcontext() as run:
         return trained(model, splits, run, arguments)
 
@@ -118,7 +125,8 @@ def trained(model: keras.Model, splits: Splits, run: Path | None, arguments: Map
     if arguments["deterministic"]:
         make_deterministic()
     metrics = compile_model(model, splits, arguments)
-    if run and begin(run, model, splits, {name: arguments[name] for name in RECIPE}):
+    recipe = {name: arguments[name] for name in RECIPE}
+    if arguments["run_dir"] is not None and distributed.from_first(lambda: begin(run, model, splits, recipe)):
         return finished(model, run, arguments["verbose"])
     keeper = own_callbacks.KeepBest(run, arguments["early_stopping"])
     adapt(model, splits)
@@ -134,12 +142,13 @@ def trained(model: keras.Model, splits: Splits, run: Path | None, arguments: Map
 def stepped(model, splits: Splits, keeper, metrics: Sequence, arguments: Mapping) -> dict[str, list[float]]:
     """Train step by step, from the newest checkpoint if there is one."""
     epochs, per_epoch, run = arguments["epochs"], splits.steps_per_epoch, keeper.run
+    saving, shown = arguments["run_dir"] is not None, arguments["verbose"] and distributed.is_first()
     averager = own_callbacks.AverageLast(arguments["average_last"], epochs)
-    with own_callbacks.signals_noted() if run else contextlib.nullcontext() as struck:
-        saver = saver_of([keeper, averager], metrics, per_epoch, arguments, struck) if run else None
-        first = saver.go_on(model) if run else 0
-        bars = [own_callbacks.ProgressBar(epochs, per_epoch, first)] if arguments["verbose"] else []
-        logs = [saver, keras.callbacks.TensorBoard(run / runs.TENSORBOARD, write_graph=False)] if run else []
+    with own_callbacks.signals_noted() if saving else contextlib.nullcontext() as struck:
+        savers = [saver_of([keeper, averager], metrics, per_epoch, arguments, struck)] if saving else []
+        first = savers[0].go_on(model) if saving else 0
+        bars = [own_callbacks.ProgressBar(epochs, per_epoch, first)] if shown else []
+        logs = [keras.callbacks.TensorBoard(run / runs.TENSORBOARD, write_graph=False)] if run else []
         try:
             model.fit(
                 splits.stream(first),
@@ -147,11 +156,24 @@ def stepped(model, splits: Splits, keeper, metrics: Sequence, arguments: Mapping
                 initial_epoch=epochs if keeper.out_of_patience else first // per_epoch,
                 epochs=epochs,
                 validation_data=splits.validation,
-                callbacks=[*rules(keeper, arguments, splits), keeper, averager, *bars, *arguments["callbacks"], *logs],
+                callbacks=[
+                    distributed.DivideTraining(),
+                    *rules(keeper, arguments, splits),
+                    keeper,
+                    averager,
+                    *bars,
+                    *arguments["callbacks"],
+                    *savers,
+                    *logs,
+                ],
                 shuffle=False,
                 verbose=0,
             )
             averager.offer(keeper, splits)
+        except BaseException as error:
+            if not isinstance(error, own_callbacks.TrainingDiverged):  # which all processes raise
+                distributed.abandon(error)
+            raise
         finally:
             for bar in bars:
                 bar.stop()
@@ -179,17 +201,22 @@ def warmup_steps(arguments: Mapping, splits: Splits) -> int:
 def saver_of(parts: Sequence, metrics: Sequence, per_epoch: int, arguments: Mapping, struck: list[int]):
     """Return the callback that saves the state of a training in its run folder."""
     every = arguments["checkpoint_steps"], arguments["checkpoint_minutes"]
-    folder, keep = parts[0].run / runs.CHECKPOINTS, arguments["checkpoints_kept"]
+    folder, keep = parts[0].run and parts[0].run / runs.CHECKPOINTS, arguments["checkpoints_kept"]
     return own_callbacks.SaveState(folder, parts, metrics, per_epoch, every, keep, struck)
 
 
-def finished(model: keras.Model, run: Path, verbose: bool) -> dict[str, list[float]]:
+def finished(model: keras.Model, run: Path | None, verbose: bool) -> dict[str, list[float]]:
     """Give a model the best weights of a complete training; return its metrics per epoch."""
-    best, _ = runs.load_run(run)
-    model.set_weights(best.get_weights())
-    if verbose:
+
+    def read():
+        with distributed.alone():
+            return runs.load_run(run)[0].get_weights(), runs.read_history(run)
+
+    weights, history = distributed.from_first(read)
+    model.set_weights(weights)
+    if verbose and run:
         print(f"the training in {run} is complete; to do it again, begin anew (--restart)")
-    return runs.read_history(run)
+    return history
 
 
 def whole(batches) -> tuple[np.ndarray, np.ndarray]:
@@ -327,6 +354,7 @@ def identity(model: keras.Model, splits: Splits, recipe: dict) -> dict:
         "name": splits.name,
         "seed": splits.seed,
         "batch_size": splits.batch_size,
+        "steps_per_epoch": splits.steps_per_epoch,
         "examples": {name: len(examples) for name, examples in splits.examples.items()},
         "augment": str(splits.augment),
     }

@@ -12,6 +12,8 @@ from typing import NamedTuple, Protocol
 from kzoo.data.random import fold
 from kzoo.lazy import lazy_import
 
+batches = lazy_import("kzoo.data.batches")
+keras = lazy_import("keras")
 np = lazy_import("numpy")
 tf = lazy_import("tensorflow")
 model_selection = lazy_import("sklearn.model_selection")
@@ -76,12 +78,39 @@ class Preprocess(Protocol):
         """Show one raw example on matplotlib axes."""
 
 
+class Share(NamedTuple):
+    """Which rows of a training batch are read here: one process's part of as many as the devices can share evenly.
+
+    Attributes:
+        process: number of this process, from 0.
+        processes: how many there are.
+        devices: that the batch is divided over, those of all processes; as many in each.
+    """
+
+    process: int = 0
+    processes: int = 1
+    devices: int = 1
+
+    def even(self, count):
+        """Return how many of `count` rows the devices can share evenly."""
+        return count - count % self.devices
+
+    def part(self, rows, count):
+        """Return this process's part of `count` rows, in a tensor or an array."""
+        size = count // self.processes
+        return rows[self.process * size : (self.process + 1) * size]
+
+
+WHOLE = Share()
+
+
 @dataclass(frozen=True)
 class Splits:
     """A dataset that is ready to train on.
 
-    `train`, `validation` and `test` are `tf.data.Dataset`s of (input, label) batches. The order of the
-    training examples and their augmentation are a pure function of (seed, epoch). Labels are class numbers
+    `train`, `validation` and `test` are `tf.data.Dataset`s of (input, label) batches; on the JAX and PyTorch backends
+    `kzoo.data.batches.Batches` of arrays, which need no TensorFlow, unless examples are augmented or texts. The order
+    of the training examples and their augmentation are a pure function of (seed, epoch). Labels are class numbers
     (batch,), int32; those of training batches that are mixed (mixup, cutmix) are probabilities (batch, num_classes),
     float32.
 
@@ -98,6 +127,9 @@ class Splits:
         batch_size: examples per batch; the last batch of an epoch may be smaller.
         seed: of order and augmentation.
         task: what the labels are for, a name in `kzoo.tasks`.
+        share: the rows of training batches that are read here, where several devices or processes train. What the
+            devices cannot share evenly is left out of the last batch of an epoch. Augmentation is drawn for whole
+            batches, whoever reads them, so that it does not depend on the number of processes.
     """
 
     name: str
@@ -109,6 +141,7 @@ class Splits:
     batch_size: int = 128
     seed: int = 0
     task: str = "classification"
+    share: Share = WHOLE
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -128,17 +161,33 @@ class Splits:
     @property
     def steps_per_epoch(self) -> int:
         """Batches in one pass over the train split."""
-        return math.ceil(len(self.examples["train"]) / self.batch_size)
+        whole, rest = divmod(len(self.examples["train"]), self.batch_size)
+        return whole + (rest >= self.share.devices)
 
     @functools.cached_property
     def train(self) -> tf.data.Dataset:
         """One epoch of shuffled batches; the n-th iteration over it is epoch n, counted from 0."""
+        if self.without_tensorflow and self.augment is None:
+            return self.epoch_after_epoch()
         epoch = tf.Variable(-1, dtype=tf.int64, trainable=False)
         once = tf.data.Dataset.from_tensors(0).flat_map(lambda _: self.shuffled(epoch.assign_add(1)))
         return self.training_batches(once).apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
 
+    def epoch_after_epoch(self) -> batches.Batches:
+        """Return the batches of one epoch, and of the next one whenever they are begun anew."""
+        epoch = -1
+
+        def make(number):
+            nonlocal epoch
+            epoch += number == 0
+            return self.training_batch(epoch * self.steps_per_epoch + number)
+
+        return batches.Batches(make, self.steps_per_epoch)
+
     def stream(self, first_step: int = 0) -> tf.data.Dataset:
         """Return the batches of all epochs without an end, from `first_step` on, counted over all epochs."""
+        if self.without_tensorflow and self.augment is None:
+            return batches.Batches(lambda number: self.training_batch(first_step + number))
         first_epoch, done = divmod(first_step, self.steps_per_epoch)
 
         def rest(epoch):
@@ -158,6 +207,12 @@ class Splits:
 
     def in_order(self, split: str) -> tf.data.Dataset:
         """Return the prepared batches of a split in its fixed order."""
+        if self.without_tensorflow:
+            count, size = len(self.examples[split]), self.batch_size
+            places = np.arange(count)
+            return batches.Batches(
+                lambda number: self.arrays(split, places[number * size :][:size]), math.ceil(count / size)
+            )
         gather = gatherer(self.examples[split])
 
         def prepared(indices):
@@ -167,28 +222,60 @@ class Splits:
         indices = tf.data.Dataset.range(len(self.examples[split])).batch(self.batch_size)
         return indices.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
+    @property
+    def without_tensorflow(self) -> bool:
+        """Whether batches are arrays that are made without TensorFlow: on the other backends, but not of texts."""
+        return keras.backend.backend() != "tensorflow" and self.examples["train"].inputs.dtype.kind in "biuf"
+
+    def training_batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return one batch of training, the step counted over all epochs, as arrays."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        order = batches.shuffled_places(len(self.examples["train"]), self.seed, epoch)
+        whole = order[place * self.batch_size :][: self.batch_size]
+        return self.arrays("train", self.share.part(whole, self.share.even(len(whole))))
+
+    def arrays(self, split: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the prepared examples at some places, and their labels."""
+        examples = self.examples[split]
+        labels = np.asarray(examples.labels)[places].astype("int32")
+        return self.prepared_array(examples.inputs[places]), labels
+
+    def prepared_array(self, raw: np.ndarray) -> np.ndarray:
+        """Apply the preprocessing, in the backend."""
+        return keras.ops.convert_to_numpy(self.preprocess(raw))
+
+    def prepared(self, raw):
+        """Apply the preprocessing in a `tf.data` pipeline; other backends than TensorFlow know no tensors of graphs."""
+        if not self.without_tensorflow:
+            return self.preprocess(raw)
+        features = tf.numpy_function(self.prepared_array, [raw], tf.float32)
+        return tf.ensure_shape(features, (None, *self.preprocess.input_shape))
+
     def shuffled(self, epoch) -> tf.data.Dataset:
         """Return (epoch, step, indices) for each batch of one epoch."""
         places = tf.range(len(self.examples["train"]), dtype=tf.int64)
         order = tf.random.experimental.stateless_shuffle(places, seed=tf.stack([self.seed, epoch]))
-        batches = tf.data.Dataset.from_tensor_slices(order).batch(self.batch_size)
-        return batches.enumerate().map(lambda step, indices: (epoch, step, indices))
+        groups = tf.data.Dataset.from_tensor_slices(order).batch(self.batch_size).take(self.steps_per_epoch)
+        return groups.enumerate().map(lambda step, indices: (epoch, step, indices))
 
-    def training_batches(self, batches: tf.data.Dataset) -> tf.data.Dataset:
-        """Turn (epoch, step, indices) into augmented and prepared batches."""
+    def training_batches(self, groups: tf.data.Dataset) -> tf.data.Dataset:
+        """Turn (epoch, step, indices) into augmented and prepared batches, or this process's part of them."""
         gather = gatherer(self.examples["train"])
 
         def prepared(epoch, step, indices):
-            inputs, labels = gather(indices)
+            count = self.share.even(tf.shape(indices)[0])
             if self.augment is None:
-                return self.preprocess(inputs), labels
-            return self.augmented(inputs, labels, fold(tf.stack([self.seed, epoch]), step))
+                inputs, labels = gather(self.share.part(indices, count))
+                return self.prepared(inputs), labels
+            inputs, labels = gather(indices[:count])
+            features, labels = self.augmented(inputs, labels, fold(tf.stack([self.seed, epoch]), step))
+            return self.share.part(features, count), self.share.part(labels, count)
 
-        return batches.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        return groups.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     def augmented(self, inputs, labels, seed):
         """Change a raw batch, prepare it, then change the features, and mix them and their labels."""
-        features = self.preprocess(tf.ensure_shape(self.augment(inputs, seed), inputs.shape))
+        features = self.prepared(tf.ensure_shape(self.augment(inputs, seed), inputs.shape))
         if hasattr(self.augment, "features"):  # what is masked in a spectrogram, not in its waveform
             features = self.augment.features(features, fold(seed, 1), self.preprocess)
         if hasattr(self.augment, "mix"):

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/checkpoint.py [NAME ...]
 
-Trains on random images for some seconds with `checkpoint_minutes=0`: checkpoints then come as often as their own duration
+Trains on random images for half a minute with `checkpoint_minutes=0`: checkpoints come as often as their own duration
 allows. By default there is at most one a minute, which costs less.
 """
 
@@ -23,7 +23,7 @@ from kzoo import checkpoint
 
 
 def measure(name: str, size: int, seconds: float = 30.0) -> tuple[int, float, float]:
-    """Return how many checkpoints there were, the seconds of one, and their share of the time from the first step on."""
+    """Return how many checkpoints there were, the seconds of one, and their share of the time after the first step."""
     spent, began, save = [], [], checkpoint.save
 
     def timed(*arguments):
