@@ -4,6 +4,7 @@
     data:  {name: digits, batch_size: 32}         # kzoo.load_dataset
     model: {name: resnet8, kernel: 5}             # kzoo.create_model
     train: {epochs: 5, learning_rate: 1e-3}       # kzoo.fit
+    evaluate: {tta: {shift: 1}}                   # kzoo.evaluate; may be left out
     recipe: strong                                # defaults for train and data.augment: kzoo.recipes
 
 There is no schema beside the functions' own signatures, so a new argument needs no second entry.
@@ -32,7 +33,7 @@ from kzoo.yaml import parse_yaml, write_yaml
 
 keras = lazy_import("keras")
 
-SECTIONS = {"data": load_dataset, "model": create_model, "train": fit}
+SECTIONS = {"data": load_dataset, "model": create_model, "train": fit, "evaluate": evaluate}
 PACKAGE = Path(__file__).parent
 CONFIGS = next((f for f in (PACKAGE / "zoo_configs", PACKAGE.parent / "zoo_configs") if f.is_dir()), PACKAGE)
 
@@ -67,7 +68,7 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> dict:
     content = parse_yaml(find_config(config).read_text())
     if not isinstance(content, dict):
         raise ValueError(f"{config} is not an experiment: expected the sections {', '.join(SECTIONS)}")
-    experiment = {"seed": 0, "data": {}, "model": {}, "train": {}} | content
+    experiment = {"seed": 0, "data": {}, "model": {}, "train": {}, "evaluate": {}} | content
     for override in overrides:
         apply_override(experiment, override)
     check_experiment(experiment)
@@ -76,17 +77,13 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> dict:
 
 def completed(experiment: dict) -> dict:
     """Return an experiment with the values of the recipe that it names written out, where it has none of its own."""
+    written = {key: value for key, value in experiment.items() if key != "recipe"}
     if experiment.get("recipe") is None:
-        return {key: value for key, value in experiment.items() if key != "recipe"}
-    data, train = experiment["data"], experiment["train"]
+        return written
+    data = experiment["data"]
     defaults = recipe(experiment["recipe"], dataset_card(data["name"]).modality)
     augment = defaults["data"]["augment"] | (data.get("augment") or {})
-    return {
-        "seed": experiment["seed"],
-        "data": data | {"augment": augment},
-        "model": experiment["model"],
-        "train": defaults["train"] | train,
-    }
+    return written | {"data": data | {"augment": augment}, "train": defaults["train"] | experiment["train"]}
 
 
 def apply_override(experiment: dict, override: str) -> None:
@@ -110,7 +107,7 @@ def check_experiment(experiment: dict) -> None:
     for section in SECTIONS:
         if not isinstance(experiment[section], dict):
             raise ValueError(f"section {section!r} must hold keys and values, got {experiment[section]!r}")
-    data, model, train = (experiment[section] for section in SECTIONS)
+    data, model = experiment["data"], experiment["model"]
     for section in ("data", "model"):
         if "name" not in experiment[section]:
             raise ValueError(f"section {section!r} needs a name, e.g. {section}.name=...")
@@ -119,7 +116,8 @@ def check_experiment(experiment: dict) -> None:
     check_keywords("key in 'data'", options, load_dataset, card.load, MODALITIES[card.modality].preprocess.fit)
     general = {key for key in model if key in ("name", "embed_dim", "dialect", "weights", "precision")}
     customised(model_card(model["name"]), {key: model[key] for key in model.keys() - general})
-    check_keywords("key in 'train'", train.keys(), fit)
+    for section in ("train", "evaluate"):
+        check_keywords(f"key in {section!r}", experiment[section].keys(), SECTIONS[section])
 
 
 def load_data(experiment: dict) -> Splits:
@@ -156,7 +154,7 @@ def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, 
         model, splits = prepared(experiment)
         write_yaml(run / runs.CONFIG, experiment)
         fit(model, splits, **experiment["train"], run_dir=run, verbose=verbose)
-        report = evaluate(model, splits, run_dir=run)
+        report = evaluate(model, splits, **experiment["evaluate"], run_dir=run)
         write_html(run)
         return report
 
@@ -208,6 +206,6 @@ def evaluate_run(path: str | Path, split: str = "test") -> Report:
     """Measure the best model of a run again, on the data of its config; pictures and numbers go into the run."""
     model, _ = runs.load_run(path)
     experiment = load_experiment(Path(path) / runs.CONFIG)
-    report = evaluate(model, load_data(experiment), split=split, run_dir=path)
+    report = evaluate(model, load_data(experiment), **experiment["evaluate"] | {"split": split}, run_dir=path)
     write_html(path)
     return report

@@ -4,6 +4,22 @@ from collections.abc import Sequence
 
 import keras
 
+def airbench94(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: int | None = None,
+    embed_dim: int = 128,
+    features: Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    widths: tuple[int, ...] = (64, 256, 256),
+    stem_kernel: int = 2,
+    kernel: int = 3,
+    depth: int = 2,
+    scale: float = 0.1111111111111111,
+) -> keras.Model: ...
 def alexnet(
     input_shape: Sequence[int | None],
     num_classes: int,
@@ -599,6 +615,7 @@ def cspdarknet53(
     groups: int = 1,
     slope: float = 0.01,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def cspresnet50(
     input_shape: Sequence[int | None],
@@ -623,6 +640,7 @@ def cspresnet50(
     groups: int = 1,
     slope: float = 0.01,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def cspresnext50(
     input_shape: Sequence[int | None],
@@ -647,6 +665,7 @@ def cspresnext50(
     groups: int = 32,
     slope: float = 0.01,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def darknet53(
     input_shape: Sequence[int | None],
@@ -671,6 +690,7 @@ def darknet53(
     groups: int = 1,
     slope: float = 0.01,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def densenet121(
     input_shape: Sequence[int | None],
@@ -876,6 +896,7 @@ def dm_nfnet_f0(
     scaled_act: bool = True,
     skip_init: bool = True,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def dm_nfnet_f1(
     input_shape: Sequence[int | None],
@@ -902,6 +923,7 @@ def dm_nfnet_f1(
     scaled_act: bool = True,
     skip_init: bool = True,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def dpcnn(
     input_shape: Sequence[int | None],
@@ -1019,6 +1041,7 @@ def eca_nfnet_l0(
     scaled_act: bool = False,
     skip_init: bool = False,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def ecaresnet50d(
     input_shape: Sequence[int | None],
@@ -1042,6 +1065,8 @@ def ecaresnet50d(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def efficientnet_b0(
     input_shape: Sequence[int | None],
@@ -1976,6 +2001,7 @@ def inceptiontime(
     filters: int = 32,
     kernels: tuple[int, ...] = (40, 20, 10),
     width: int = 32,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def lcnet_035(
     input_shape: Sequence[int | None],
@@ -2331,6 +2357,7 @@ def mnasnet0_5(
     stem_width: int = 16,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mnasnet0_75(
     input_shape: Sequence[int | None],
@@ -2351,6 +2378,7 @@ def mnasnet0_75(
     stem_width: int = 24,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mnasnet1_0(
     input_shape: Sequence[int | None],
@@ -2371,6 +2399,7 @@ def mnasnet1_0(
     stem_width: int = 32,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mnasnet1_3(
     input_shape: Sequence[int | None],
@@ -2391,6 +2420,7 @@ def mnasnet1_3(
     stem_width: int = 40,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mnasnet_050(
     input_shape: Sequence[int | None],
@@ -2411,6 +2441,7 @@ def mnasnet_050(
     stem_width: int = 16,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mnasnet_075(
     input_shape: Sequence[int | None],
@@ -2431,6 +2462,7 @@ def mnasnet_075(
     stem_width: int = 24,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mnasnet_100(
     input_shape: Sequence[int | None],
@@ -2451,6 +2483,7 @@ def mnasnet_100(
     stem_width: int = 32,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mnasnet_140(
     input_shape: Sequence[int | None],
@@ -2471,6 +2504,7 @@ def mnasnet_140(
     stem_width: int = 48,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mnasnet_small(
     input_shape: Sequence[int | None],
@@ -2491,6 +2525,7 @@ def mnasnet_small(
     stem_width: int = 8,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenet_v2(
     input_shape: Sequence[int | None],
@@ -2510,6 +2545,7 @@ def mobilenet_v2(
     stem_width: int = 32,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenet_v3_large(
     input_shape: Sequence[int | None],
@@ -2533,6 +2569,7 @@ def mobilenet_v3_large(
     activation: str = "hard_silu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenet_v3_small(
     input_shape: Sequence[int | None],
@@ -2556,6 +2593,7 @@ def mobilenet_v3_small(
     activation: str = "hard_silu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv1_100(
     input_shape: Sequence[int | None],
@@ -2626,6 +2664,7 @@ def mobilenetv2_035(
     stem_width: int = 16,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv2_050(
     input_shape: Sequence[int | None],
@@ -2645,6 +2684,7 @@ def mobilenetv2_050(
     stem_width: int = 16,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv2_075(
     input_shape: Sequence[int | None],
@@ -2664,6 +2704,7 @@ def mobilenetv2_075(
     stem_width: int = 24,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv2_100(
     input_shape: Sequence[int | None],
@@ -2683,6 +2724,7 @@ def mobilenetv2_100(
     stem_width: int = 32,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv2_110d(
     input_shape: Sequence[int | None],
@@ -2702,6 +2744,7 @@ def mobilenetv2_110d(
     stem_width: int = 32,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv2_120d(
     input_shape: Sequence[int | None],
@@ -2721,6 +2764,7 @@ def mobilenetv2_120d(
     stem_width: int = 32,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv2_140(
     input_shape: Sequence[int | None],
@@ -2740,6 +2784,7 @@ def mobilenetv2_140(
     stem_width: int = 48,
     width: int = 1792,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv3_large_075(
     input_shape: Sequence[int | None],
@@ -2763,6 +2808,7 @@ def mobilenetv3_large_075(
     activation: str = "hard_silu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv3_large_100(
     input_shape: Sequence[int | None],
@@ -2786,6 +2832,7 @@ def mobilenetv3_large_100(
     activation: str = "hard_silu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv3_small_050(
     input_shape: Sequence[int | None],
@@ -2809,6 +2856,7 @@ def mobilenetv3_small_050(
     activation: str = "hard_silu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv3_small_075(
     input_shape: Sequence[int | None],
@@ -2832,6 +2880,7 @@ def mobilenetv3_small_075(
     activation: str = "hard_silu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv3_small_100(
     input_shape: Sequence[int | None],
@@ -2855,6 +2904,7 @@ def mobilenetv3_small_100(
     activation: str = "hard_silu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv4_conv_large(
     input_shape: Sequence[int | None],
@@ -2875,6 +2925,7 @@ def mobilenetv4_conv_large(
     width: int = 960,
     units: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv4_conv_medium(
     input_shape: Sequence[int | None],
@@ -2895,6 +2946,7 @@ def mobilenetv4_conv_medium(
     width: int = 960,
     units: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv4_conv_small(
     input_shape: Sequence[int | None],
@@ -2915,6 +2967,7 @@ def mobilenetv4_conv_small(
     width: int = 960,
     units: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv4_conv_small_035(
     input_shape: Sequence[int | None],
@@ -2935,6 +2988,7 @@ def mobilenetv4_conv_small_035(
     width: int = 336,
     units: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobilenetv4_conv_small_050(
     input_shape: Sequence[int | None],
@@ -2955,6 +3009,7 @@ def mobilenetv4_conv_small_050(
     width: int = 480,
     units: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def mobileone_s0(
     input_shape: Sequence[int | None],
@@ -3071,6 +3126,7 @@ def nf_resnet26(
     scaled_act: bool = False,
     skip_init: bool = False,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def nf_resnet50(
     input_shape: Sequence[int | None],
@@ -3097,6 +3153,7 @@ def nf_resnet50(
     scaled_act: bool = False,
     skip_init: bool = False,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def nfnet_f0(
     input_shape: Sequence[int | None],
@@ -3123,6 +3180,7 @@ def nfnet_f0(
     scaled_act: bool = False,
     skip_init: bool = False,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def nfnet_l0(
     input_shape: Sequence[int | None],
@@ -3149,6 +3207,7 @@ def nfnet_l0(
     scaled_act: bool = False,
     skip_init: bool = False,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def omniscale_cnn(
     input_shape: Sequence[int | None],
@@ -3223,6 +3282,7 @@ def regnet_x_16gf(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_x_1_6gf(
     input_shape: Sequence[int | None],
@@ -3240,6 +3300,7 @@ def regnet_x_1_6gf(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_x_32gf(
     input_shape: Sequence[int | None],
@@ -3257,6 +3318,7 @@ def regnet_x_32gf(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_x_3_2gf(
     input_shape: Sequence[int | None],
@@ -3274,6 +3336,7 @@ def regnet_x_3_2gf(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_x_400mf(
     input_shape: Sequence[int | None],
@@ -3291,6 +3354,7 @@ def regnet_x_400mf(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_x_800mf(
     input_shape: Sequence[int | None],
@@ -3308,6 +3372,7 @@ def regnet_x_800mf(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_x_8gf(
     input_shape: Sequence[int | None],
@@ -3325,6 +3390,7 @@ def regnet_x_8gf(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_y_16gf(
     input_shape: Sequence[int | None],
@@ -3342,6 +3408,7 @@ def regnet_y_16gf(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_y_1_6gf(
     input_shape: Sequence[int | None],
@@ -3359,6 +3426,7 @@ def regnet_y_1_6gf(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_y_32gf(
     input_shape: Sequence[int | None],
@@ -3376,6 +3444,7 @@ def regnet_y_32gf(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_y_3_2gf(
     input_shape: Sequence[int | None],
@@ -3393,6 +3462,7 @@ def regnet_y_3_2gf(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_y_400mf(
     input_shape: Sequence[int | None],
@@ -3410,6 +3480,7 @@ def regnet_y_400mf(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_y_800mf(
     input_shape: Sequence[int | None],
@@ -3427,6 +3498,7 @@ def regnet_y_800mf(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnet_y_8gf(
     input_shape: Sequence[int | None],
@@ -3444,6 +3516,7 @@ def regnet_y_8gf(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_002(
     input_shape: Sequence[int | None],
@@ -3461,6 +3534,7 @@ def regnetx_002(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_004(
     input_shape: Sequence[int | None],
@@ -3478,6 +3552,7 @@ def regnetx_004(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_006(
     input_shape: Sequence[int | None],
@@ -3495,6 +3570,7 @@ def regnetx_006(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_008(
     input_shape: Sequence[int | None],
@@ -3512,6 +3588,7 @@ def regnetx_008(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_016(
     input_shape: Sequence[int | None],
@@ -3529,6 +3606,7 @@ def regnetx_016(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_032(
     input_shape: Sequence[int | None],
@@ -3546,6 +3624,7 @@ def regnetx_032(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_040(
     input_shape: Sequence[int | None],
@@ -3563,6 +3642,7 @@ def regnetx_040(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_064(
     input_shape: Sequence[int | None],
@@ -3580,6 +3660,7 @@ def regnetx_064(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_080(
     input_shape: Sequence[int | None],
@@ -3597,6 +3678,7 @@ def regnetx_080(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_120(
     input_shape: Sequence[int | None],
@@ -3614,6 +3696,7 @@ def regnetx_120(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_160(
     input_shape: Sequence[int | None],
@@ -3631,6 +3714,7 @@ def regnetx_160(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnetx_320(
     input_shape: Sequence[int | None],
@@ -3648,6 +3732,7 @@ def regnetx_320(
     se_ratio: float = 0.0,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_002(
     input_shape: Sequence[int | None],
@@ -3665,6 +3750,7 @@ def regnety_002(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_004(
     input_shape: Sequence[int | None],
@@ -3682,6 +3768,7 @@ def regnety_004(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_006(
     input_shape: Sequence[int | None],
@@ -3699,6 +3786,7 @@ def regnety_006(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_008(
     input_shape: Sequence[int | None],
@@ -3716,6 +3804,7 @@ def regnety_008(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_016(
     input_shape: Sequence[int | None],
@@ -3733,6 +3822,7 @@ def regnety_016(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_032(
     input_shape: Sequence[int | None],
@@ -3750,6 +3840,7 @@ def regnety_032(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_040(
     input_shape: Sequence[int | None],
@@ -3767,6 +3858,7 @@ def regnety_040(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_064(
     input_shape: Sequence[int | None],
@@ -3784,6 +3876,7 @@ def regnety_064(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_080(
     input_shape: Sequence[int | None],
@@ -3801,6 +3894,7 @@ def regnety_080(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_120(
     input_shape: Sequence[int | None],
@@ -3818,6 +3912,7 @@ def regnety_120(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_160(
     input_shape: Sequence[int | None],
@@ -3835,6 +3930,7 @@ def regnety_160(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def regnety_320(
     input_shape: Sequence[int | None],
@@ -3852,6 +3948,7 @@ def regnety_320(
     se_ratio: float = 0.25,
     stem_width: int = 32,
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def repvgg_a0(
     input_shape: Sequence[int | None],
@@ -4008,6 +4105,7 @@ def res2net101_26w_4s(
     stem: str = "conv7",
     shortcut: str = "projection",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def res2net50_14w_8s(
     input_shape: Sequence[int | None],
@@ -4027,6 +4125,7 @@ def res2net50_14w_8s(
     stem: str = "conv7",
     shortcut: str = "projection",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def res2net50_26w_4s(
     input_shape: Sequence[int | None],
@@ -4046,6 +4145,7 @@ def res2net50_26w_4s(
     stem: str = "conv7",
     shortcut: str = "projection",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def res2net50_26w_6s(
     input_shape: Sequence[int | None],
@@ -4065,6 +4165,7 @@ def res2net50_26w_6s(
     stem: str = "conv7",
     shortcut: str = "projection",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def res2net50_26w_8s(
     input_shape: Sequence[int | None],
@@ -4084,6 +4185,7 @@ def res2net50_26w_8s(
     stem: str = "conv7",
     shortcut: str = "projection",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def res2net50_48w_2s(
     input_shape: Sequence[int | None],
@@ -4103,6 +4205,7 @@ def res2net50_48w_2s(
     stem: str = "conv7",
     shortcut: str = "projection",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def res2net50d(
     input_shape: Sequence[int | None],
@@ -4122,6 +4225,7 @@ def res2net50d(
     stem: str = "deep",
     shortcut: str = "pooled",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def res2next50(
     input_shape: Sequence[int | None],
@@ -4141,6 +4245,7 @@ def res2next50(
     stem: str = "conv7",
     shortcut: str = "projection",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def res8(
     input_shape: Sequence[int | None],
@@ -4190,6 +4295,7 @@ def resnest14d(
     stem: str = "deep",
     shortcut: str = "pooled",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnest26d(
     input_shape: Sequence[int | None],
@@ -4207,6 +4313,7 @@ def resnest26d(
     stem: str = "deep",
     shortcut: str = "pooled",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnest50d(
     input_shape: Sequence[int | None],
@@ -4224,6 +4331,7 @@ def resnest50d(
     stem: str = "deep",
     shortcut: str = "pooled",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet101(
     input_shape: Sequence[int | None],
@@ -4247,6 +4355,8 @@ def resnet101(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet110(
     input_shape: Sequence[int | None],
@@ -4270,6 +4380,8 @@ def resnet110(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet110_option_b(
     input_shape: Sequence[int | None],
@@ -4293,6 +4405,8 @@ def resnet110_option_b(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet152(
     input_shape: Sequence[int | None],
@@ -4316,6 +4430,8 @@ def resnet152(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet18(
     input_shape: Sequence[int | None],
@@ -4339,6 +4455,8 @@ def resnet18(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet20(
     input_shape: Sequence[int | None],
@@ -4362,6 +4480,8 @@ def resnet20(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet200(
     input_shape: Sequence[int | None],
@@ -4385,6 +4505,8 @@ def resnet200(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet20_option_b(
     input_shape: Sequence[int | None],
@@ -4408,6 +4530,8 @@ def resnet20_option_b(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet26(
     input_shape: Sequence[int | None],
@@ -4431,6 +4555,8 @@ def resnet26(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet32(
     input_shape: Sequence[int | None],
@@ -4454,6 +4580,8 @@ def resnet32(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet32_option_b(
     input_shape: Sequence[int | None],
@@ -4477,6 +4605,8 @@ def resnet32_option_b(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet34(
     input_shape: Sequence[int | None],
@@ -4500,6 +4630,8 @@ def resnet34(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet44(
     input_shape: Sequence[int | None],
@@ -4523,6 +4655,8 @@ def resnet44(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet44_option_b(
     input_shape: Sequence[int | None],
@@ -4546,6 +4680,8 @@ def resnet44_option_b(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet50(
     input_shape: Sequence[int | None],
@@ -4569,6 +4705,8 @@ def resnet50(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet50d(
     input_shape: Sequence[int | None],
@@ -4592,6 +4730,8 @@ def resnet50d(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet56(
     input_shape: Sequence[int | None],
@@ -4615,6 +4755,8 @@ def resnet56(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet56_option_b(
     input_shape: Sequence[int | None],
@@ -4638,6 +4780,8 @@ def resnet56_option_b(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet8(
     input_shape: Sequence[int | None],
@@ -4661,6 +4805,8 @@ def resnet8(
     kernel: int = 3,
     use_bias: bool = True,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnet_tsc(
     input_shape: Sequence[int | None],
@@ -4674,6 +4820,7 @@ def resnet_tsc(
     precision: str | None = None,
     filters: tuple[int, ...] = (64, 128, 128),
     kernels: tuple[int, ...] = (8, 5, 3),
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnetblur50(
     input_shape: Sequence[int | None],
@@ -4697,6 +4844,8 @@ def resnetblur50(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = True,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnetrs101(
     input_shape: Sequence[int | None],
@@ -4720,6 +4869,8 @@ def resnetrs101(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnetrs50(
     input_shape: Sequence[int | None],
@@ -4743,6 +4894,8 @@ def resnetrs50(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnetv2_101(
     input_shape: Sequence[int | None],
@@ -4763,6 +4916,9 @@ def resnetv2_101(
     dropout: float = 0.0,
     norm: str = "batch",
     standardized: bool = False,
+    use_bias: bool = False,
+    stride_in_last: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnetv2_101x1_bit(
     input_shape: Sequence[int | None],
@@ -4783,6 +4939,9 @@ def resnetv2_101x1_bit(
     dropout: float = 0.0,
     norm: str = "group",
     standardized: bool = True,
+    use_bias: bool = False,
+    stride_in_last: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnetv2_101x3_bit(
     input_shape: Sequence[int | None],
@@ -4803,6 +4962,32 @@ def resnetv2_101x3_bit(
     dropout: float = 0.0,
     norm: str = "group",
     standardized: bool = True,
+    use_bias: bool = False,
+    stride_in_last: bool = False,
+    drop_path: float = 0.0,
+) -> keras.Model: ...
+def resnetv2_152(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: int | None = None,
+    embed_dim: int = 128,
+    features: Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    depths: tuple[int, ...] = (3, 8, 36, 3),
+    block: str = "bottleneck",
+    width: int = 64,
+    stem: str = "conv7",
+    stem_width: int = 64,
+    kernel: int = 3,
+    dropout: float = 0.0,
+    norm: str = "batch",
+    standardized: bool = False,
+    use_bias: bool = False,
+    stride_in_last: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnetv2_152x2_bit(
     input_shape: Sequence[int | None],
@@ -4823,6 +5008,9 @@ def resnetv2_152x2_bit(
     dropout: float = 0.0,
     norm: str = "group",
     standardized: bool = True,
+    use_bias: bool = False,
+    stride_in_last: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnetv2_18(
     input_shape: Sequence[int | None],
@@ -4843,6 +5031,9 @@ def resnetv2_18(
     dropout: float = 0.0,
     norm: str = "batch",
     standardized: bool = False,
+    use_bias: bool = False,
+    stride_in_last: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnetv2_50(
     input_shape: Sequence[int | None],
@@ -4863,6 +5054,9 @@ def resnetv2_50(
     dropout: float = 0.0,
     norm: str = "batch",
     standardized: bool = False,
+    use_bias: bool = False,
+    stride_in_last: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnetv2_50x1_bit(
     input_shape: Sequence[int | None],
@@ -4883,6 +5077,9 @@ def resnetv2_50x1_bit(
     dropout: float = 0.0,
     norm: str = "group",
     standardized: bool = True,
+    use_bias: bool = False,
+    stride_in_last: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnetv2_50x3_bit(
     input_shape: Sequence[int | None],
@@ -4903,6 +5100,9 @@ def resnetv2_50x3_bit(
     dropout: float = 0.0,
     norm: str = "group",
     standardized: bool = True,
+    use_bias: bool = False,
+    stride_in_last: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnext101_32x8d(
     input_shape: Sequence[int | None],
@@ -4926,6 +5126,8 @@ def resnext101_32x8d(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnext101_64x4d(
     input_shape: Sequence[int | None],
@@ -4949,6 +5151,8 @@ def resnext101_64x4d(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnext50_32x4d(
     input_shape: Sequence[int | None],
@@ -4972,6 +5176,8 @@ def resnext50_32x4d(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def resnext50d_32x4d(
     input_shape: Sequence[int | None],
@@ -4995,6 +5201,8 @@ def resnext50d_32x4d(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def semnasnet_050(
     input_shape: Sequence[int | None],
@@ -5015,6 +5223,7 @@ def semnasnet_050(
     stem_width: int = 16,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def semnasnet_075(
     input_shape: Sequence[int | None],
@@ -5035,6 +5244,7 @@ def semnasnet_075(
     stem_width: int = 24,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def semnasnet_100(
     input_shape: Sequence[int | None],
@@ -5055,6 +5265,7 @@ def semnasnet_100(
     stem_width: int = 32,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def semnasnet_140(
     input_shape: Sequence[int | None],
@@ -5075,6 +5286,7 @@ def semnasnet_140(
     stem_width: int = 48,
     width: int = 1280,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def seresnet50(
     input_shape: Sequence[int | None],
@@ -5098,6 +5310,8 @@ def seresnet50(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def seresnext26d_32x4d(
     input_shape: Sequence[int | None],
@@ -5121,6 +5335,8 @@ def seresnext26d_32x4d(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def seresnext50_32x4d(
     input_shape: Sequence[int | None],
@@ -5144,6 +5360,8 @@ def seresnext50_32x4d(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def shufflenet_v2_x0_5(
     input_shape: Sequence[int | None],
@@ -5230,6 +5448,7 @@ def skresnet18(
     stem: str = "conv7",
     shortcut: str = "projection",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def skresnet34(
     input_shape: Sequence[int | None],
@@ -5252,6 +5471,7 @@ def skresnet34(
     stem: str = "conv7",
     shortcut: str = "projection",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def skresnext50_32x4d(
     input_shape: Sequence[int | None],
@@ -5274,6 +5494,7 @@ def skresnext50_32x4d(
     stem: str = "conv7",
     shortcut: str = "projection",
     kernel: int = 3,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def squeezenet1_0(
     input_shape: Sequence[int | None],
@@ -5947,6 +6168,7 @@ def tf_mobilenetv3_large_075(
     activation: str = "hard_silu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def tf_mobilenetv3_large_100(
     input_shape: Sequence[int | None],
@@ -5970,6 +6192,7 @@ def tf_mobilenetv3_large_100(
     activation: str = "hard_silu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def tf_mobilenetv3_large_minimal_100(
     input_shape: Sequence[int | None],
@@ -5993,6 +6216,7 @@ def tf_mobilenetv3_large_minimal_100(
     activation: str = "relu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def tf_mobilenetv3_small_075(
     input_shape: Sequence[int | None],
@@ -6016,6 +6240,7 @@ def tf_mobilenetv3_small_075(
     activation: str = "hard_silu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def tf_mobilenetv3_small_100(
     input_shape: Sequence[int | None],
@@ -6039,6 +6264,7 @@ def tf_mobilenetv3_small_100(
     activation: str = "hard_silu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def tf_mobilenetv3_small_minimal_100(
     input_shape: Sequence[int | None],
@@ -6062,6 +6288,7 @@ def tf_mobilenetv3_small_minimal_100(
     activation: str = "relu",
     stem_width: int = 16,
     dropout: float = 0.2,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def time_cnn(
     input_shape: Sequence[int | None],
@@ -6464,6 +6691,8 @@ def wide_resnet101_2(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def wide_resnet50_2(
     input_shape: Sequence[int | None],
@@ -6487,6 +6716,8 @@ def wide_resnet50_2(
     kernel: int = 3,
     use_bias: bool = False,
     blur: bool = False,
+    stride_in_first: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def wrn_28_10(
     input_shape: Sequence[int | None],
@@ -6507,6 +6738,9 @@ def wrn_28_10(
     dropout: float = 0.0,
     norm: str = "batch",
     standardized: bool = False,
+    use_bias: bool = False,
+    stride_in_last: bool = False,
+    drop_path: float = 0.0,
 ) -> keras.Model: ...
 def xception41(
     input_shape: Sequence[int | None],
