@@ -47,6 +47,8 @@ class Application(NamedTuple):
         size: height and width of its input.
         hyperparameters: what makes our network that one, the dialect among them.
         arguments: what its builder is given.
+        apart: what the names of layers in shortcuts have in them, theirs and ours, where these are matched among
+            themselves.
     """
 
     builder: str
@@ -56,6 +58,7 @@ class Application(NamedTuple):
     size: int = 224
     hyperparameters: Mapping = {}
     arguments: Mapping = {}
+    apart: tuple[str, ...] = ()
 
     @property
     def preprocess(self) -> ImagePreprocess:
@@ -67,6 +70,11 @@ def usual(builder: str, path: str, checksum: str | None, pixels: Pixels, size: i
     """Return a network whose file is called as most are."""
     file = f"tensorflow/keras-applications/{path}_weights_tf_dim_ordering_tf_kernels.h5"
     return Application(builder, file, checksum, pixels, size, hyperparameters)
+
+
+def resnet(name: str, checksum: str, pixels: Pixels, **hyperparameters) -> Application:
+    path = f"resnet/resnet{name.lower()}"
+    return usual(f"ResNet{name}", path, checksum, pixels, **hyperparameters)._replace(apart=("_0_", "shortcut"))
 
 
 def mobilenet_v2(alpha: float) -> Application:
@@ -97,10 +105,18 @@ def convnext(name: str, checksum: str) -> Application:
 TENSORFLOW = {"dialect": "tensorflow"}
 UNSCALED = {"dialect": "tensorflow", "scale": False}
 
-# Not here are ResNet and ResNet v2, which take their steps in other places than ours.
+V1 = {"pixels": CAFFE, "stride_in_first": True}
+V2 = {"pixels": TF, "stride_in_last": True, "stem": "conv7_zeros", "use_bias": True}
+
 APPLICATIONS = {
     "vgg16": usual("VGG16", "vgg16/vgg16", "64373286793e3c8b2b4e3219cbf3544b", CAFFE),
     "vgg19": usual("VGG19", "vgg19/vgg19", "cbe5617147190e668d6c5d5026f83318", CAFFE),
+    "resnet50": resnet("50", "2cb95161c43110f7111970584f804107", **V1),
+    "resnet101": resnet("101", "f1aeb4b969a6efcfb50fad2f0c20cfc5", **V1),
+    "resnet152": resnet("152", "100835be76be38e30d865e96f2aaae62", **V1),
+    "resnetv2_50": resnet("50V2", "3ef43a0b657b3be2300d5770ece849e0", **V2),
+    "resnetv2_101": resnet("101V2", "6343647c601c52e1368623803854d971", **V2),
+    "resnetv2_152": resnet("152V2", "a49b44d1979771252814e80f8ec446f9", **V2),
     "densenet121": usual("DenseNet121", "densenet/densenet121", "9d60b8095a5708f2dcce2bca79d332c7", TORCH),
     "densenet169": usual("DenseNet169", "densenet/densenet169", "d699b8f76981ab1b30698df4c175e90b", TORCH),
     "densenet201": usual("DenseNet201", "densenet/densenet201", "1ceb130c1ea1b78c3bf6114dbdfd8807", TORCH),
@@ -205,23 +221,25 @@ def download(application: Application) -> Path:
 def tensors(model: keras.Model, application: Application, file: Path) -> dict[str, np.ndarray]:
     """Return the weights in a file of keras.applications by their addresses in a model of ours.
 
-    Those that the model has nothing for keep their own names.
+    Those that the model has nothing for keep their own names. The bias of a convolution that is normalised is in the
+    mean of the normalisation.
 
     Raises:
         ValueError: for a file of another network.
     """
     theirs = read(application, file)
-    first, *inner, kernel, bias = (w for w in theirs.weights if w.name not in ("mean", "variance", "count"))
+    needless = {"mean", "variance", "count", *fold_biases(theirs)}
+    first, *inner, kernel, bias = (w for w in theirs.weights if needless.isdisjoint((w.name, w.path)))
     stem, *others = (w for w in model.weights if not w.path.startswith("logits/"))
     found = {address(stem): array(first)[..., :: -1 if application.pixels.blue_first else 1, :]}
     found |= {"logits/kernel": array(kernel).reshape(kernel.shape[-2:]), "logits/bias": array(bias)}
     shift = epsilon(theirs) - epsilon(model)  # by which the roots that divide are the same
     waiting = defaultdict(list)
     for weight in inner:
-        waiting[kind(weight)].append(weight)
+        waiting[kind(weight, application.apart)].append(weight)
     for weight in others:
-        if waiting[kind(weight)]:
-            value = array(waiting[kind(weight)].pop(0)).reshape(weight.shape)
+        if alike := waiting[kind(weight, application.apart)]:
+            value = array(alike.pop(0)).reshape(weight.shape)
             found[address(weight)] = value + shift if weight.name == "moving_variance" else value
     return found | {weight.path: array(weight) for left in waiting.values() for weight in left}
 
@@ -235,12 +253,23 @@ def read(application: Application, file: Path) -> keras.Model:
         raise ValueError(f"{file} does not hold the weights of {application.builder}: {error}") from error
 
 
-def kind(weight: keras.Variable) -> tuple:
-    """Return what a weight is, whatever it is called: its role and extents, without axes of 1."""
+def fold_biases(model: keras.Model) -> set[str]:
+    """Subtract each bias from the mean that a batch normalisation subtracts right after; return the biases' paths."""
+    biases = {id(part.output): part.bias for part in model.layers if getattr(part, "bias", None) is not None}
+    norms = [part for part in model.layers if isinstance(part, keras.layers.BatchNormalization)]
+    pairs = [(norm.moving_mean, biases[id(norm.input)]) for norm in norms if id(norm.input) in biases]
+    for mean, bias in pairs:
+        mean.assign(mean - bias)
+    return {bias.path for _, bias in pairs}
+
+
+def kind(weight: keras.Variable, apart: tuple[str, ...] = ()) -> tuple:
+    """Return what a weight is, whatever it is called: its role and extents, without axes of 1; and if it is `apart`."""
     role = weight.name if weight.name in ROLES else "kernel"
     *window, inputs, outputs = (1, 1, *weight.shape)
     extents = window if max(window) > 1 else []
-    return (role, *extents, *(channels for channels in (inputs, outputs) if channels > 1))
+    separate = any(part in weight.path for part in apart)
+    return (separate, role, *extents, *(channels for channels in (inputs, outputs) if channels > 1))
 
 
 def address(weight: keras.Variable) -> str:

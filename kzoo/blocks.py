@@ -109,7 +109,15 @@ def together(**fields: Sequence) -> zip:
     return zip(*fields.values(), strict=True)
 
 
-def stages(x, block: Callable, *, depths: Sequence[int], strides: Sequence[int], **fields: Sequence):
+def stages(
+    x,
+    block: Callable,
+    *,
+    depths: Sequence[int],
+    strides: Sequence[int],
+    stride_in_last: bool = False,
+    **fields: Sequence,
+):
     """Make the blocks of each stage in turn: the body of an architecture that is written as a table.
 
     A block is `block(x, stride, ...)` with the stage's entry of each field; the first one of a stage takes its stride.
@@ -120,6 +128,7 @@ def stages(x, block: Callable, *, depths: Sequence[int], strides: Sequence[int],
         block: a function from feature map to feature map.
         depths: number of blocks in each stage.
         strides: step of each stage.
+        stride_in_last: the last block of each stage takes its stride, not the first.
         **fields: what else the blocks are given. An entry that is a tuple has a value for each block of its stage, of
             which the last stands for all blocks after it.
 
@@ -130,15 +139,28 @@ def stages(x, block: Callable, *, depths: Sequence[int], strides: Sequence[int],
         for n in range(depth):
             values = [entry[min(n, len(entry) - 1)] if isinstance(entry, tuple) else entry for entry in row]
             with scope(f"stage{stage}.block{n}"):
-                x = block(x, stride if n == 0 else 1, *values)
+                x = block(x, stride if n == (depth - 1 if stride_in_last else 0) else 1, *values)
         x = tap(x, f"stage{stage}")
     return x
 
 
-def residual_stages(x, block: Callable, depths: Sequence[int], width: int):
-    """Stages of `block(x, stride, filters)`: each but the first halves the resolution and doubles the filters."""
+def residual_stages(
+    x, block: Callable, depths: Sequence[int], width: int, drop_path: float = 0.0, *, stride_in_last: bool = False
+):
+    """Stages of `block(x, stride, filters, drop_rate)`: between two, the resolution is halved and the filters doubled.
+
+    The first block of the later stage halves it, or the last of the earlier one; the rates rise to `drop_path`.
+    """
     strides = (1,) + (2,) * (len(depths) - 1)
-    return stages(x, block, depths=depths, strides=strides, filters=[width * 2**n for n in range(len(depths))])
+    return stages(
+        x,
+        block,
+        depths=depths,
+        strides=strides[::-1] if stride_in_last else strides,
+        stride_in_last=stride_in_last,
+        filters=[width * 2**n for n in range(len(depths))],
+        drop_rates=rising_rates(drop_path, depths),
+    )
 
 
 def rising_rates(rate: float, depths: Sequence[int]) -> tuple[tuple[float, ...], ...]:
@@ -225,12 +247,12 @@ def add_where_shape_is_kept(x, y, stride: Size, drop_rate: float = 0.0):
     return keras.layers.add([x, drop_path(y, drop_rate)]) if stride == 1 and x.shape[-1] == y.shape[-1] else y
 
 
-def add_to_shortcut(x, y, stride: Size = 1):
+def add_to_shortcut(x, y, stride: Size = 1, drop_rate: float = 0.0):
     """Add `y`, the output of a branch, to its input, which is projected where the shape is another; then activate."""
     if stride != 1 or x.shape[-1] != y.shape[-1]:
         with scope("shortcut"):
             x = conv_norm_act(x, y.shape[-1], 1, stride=stride, activation=None)
-    return act(keras.layers.add([y, x]))
+    return act(keras.layers.add([drop_path(y, drop_rate), x]))
 
 
 def depthwise_norm_act(x, kernel: Size = 3, *, stride: Size = 1, activation: str | None = "relu"):

@@ -146,7 +146,7 @@ def check_built(model: keras.Model, weights: str, hyperparameters: dict) -> None
 
     def steps(network):
         layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.Dropout)]
-        return [(type(layer), layer.get_config() | {"name": None, "dtype": None}) for layer in layers]
+        return sorted((str(type(layer)), repr(layer.get_config() | {"name": None, "dtype": None})) for layer in layers)
 
     num_classes = model.output_shape[-1] if "logits" in [layer.name for layer in model.layers] else 0
     if steps(model) != steps(create_model(model.name, model.input_shape[1:], num_classes, **hyperparameters)):

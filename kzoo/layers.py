@@ -343,13 +343,14 @@ def conv_norm_act(
 def max_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"):
     """Maximum over windows of `size`, every `stride` steps (default: `size`).
 
-    With padding "ceil", what the last window lacks at the end of an axis is left out of its maximum.
+    With padding "ceil", what the last window lacks at the end of an axis is left out of its maximum; no window begins
+    beyond the end.
     """
     stride = stride or size
     if padding == "same":
         x, padding = pad(x, size, stride, value=-float("inf"))
     if padding == "ceil":
-        ends = [(0, step - 1) for step in per_axis(x, stride)]
+        ends = [(0, min(width, step) - 1) for width, step in zip(per_axis(x, size), per_axis(x, stride), strict=True)]
         x, padding = keras.ops.pad(x, ((0, 0), *ends, (0, 0)), constant_values=-float("inf")), "valid"
     if padding == "valid":
         check_fits(x, size)

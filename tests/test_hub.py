@@ -174,6 +174,21 @@ def test_weights_of_torchvision_that_are_pickles_alone(name, message):
         hub.find(f"torchvision/{name}")
 
 
+def test_a_bias_before_a_normalisation_is_folded_into_its_mean():
+    inputs = keras.Input((8, 8, 3))
+    convolved = keras.layers.Conv2D(4, 3, bias_initializer="random_normal")(inputs)
+    normalised = keras.layers.BatchNormalization()(convolved)
+    biased = keras.layers.Conv2D(4, 3, bias_initializer="random_normal", activation="relu")(normalised)
+    model = keras.Model(inputs, [normalised, biased])
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3))
+    before = model(x, training=False)
+    bias = model.layers[1].bias
+    assert applications.fold_biases(model) == {bias.path}
+    bias.assign(np.zeros(4))
+    for found, expected in zip(model(x, training=False), before, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_every_network_of_the_tables_is_one_of_ours():
     copied = {name.partition("_Weights")[0].lower() for name in hub.COPIES}
     assert copied | applications.APPLICATIONS.keys() <= set(kzoo.list_models())

@@ -45,6 +45,15 @@ def test_a_maximum_with_ceil_takes_the_last_window_as_far_as_it_goes(length, siz
     np.testing.assert_array_equal(found.ravel(), np.array(expected, "float32"))
 
 
+@pytest.mark.parametrize("length", range(1, 12))
+@pytest.mark.parametrize("size, stride", [(1, 2), (1, 4), (2, 3), (2, 5), (3, 4)])
+def test_a_maximum_with_ceil_begins_no_window_beyond_the_end(length, size, stride):
+    values = np.random.default_rng(length).normal(size=length).astype("float32") - 10
+    expected = [values[start : start + size].max() for start in range(0, length, stride)]
+    found = run(lambda t: layers.max_pool(t, size, stride=stride, padding="ceil"), values.reshape(1, length, 1))
+    np.testing.assert_array_equal(found.ravel(), np.array(expected, "float32"))
+
+
 def test_a_maximum_with_ceil_on_images():
     x = np.random.default_rng(0).normal(size=(2, 8, 7, 3)).astype("float32") - 10
     found = run(lambda t: layers.max_pool(t, 3, stride=2, padding="ceil"), x)

@@ -52,15 +52,15 @@ def narrow(name: str) -> dict:
     return {key: small(values[key].value, most) for key, most in NARROW.items() if key in values}
 
 
-def smallest_working(name: str, dim: int) -> keras.Model:
+def smallest_working(name: str, dim: int, **options) -> keras.Model:
     """Build a narrow network for a small input, or the smallest that it says it takes."""
     try:
-        return kzoo.create_model(name, INPUTS[dim], num_classes=3, **narrow(name))
+        return kzoo.create_model(name, INPUTS[dim], num_classes=3, **narrow(name), **options)
     except ValueError as error:
         if "smallest that works" not in str(error):
             raise
         shape = ast.literal_eval(str(error).rpartition(" is ")[2])
-        return kzoo.create_model(name, shape, num_classes=3, **narrow(name))
+        return kzoo.create_model(name, shape, num_classes=3, **narrow(name), **options)
 
 
 @contextlib.contextmanager
@@ -123,6 +123,43 @@ def test_logits_are_float32_under_mixed_precision(name):
     assert np.isfinite(keras.ops.convert_to_numpy(model(random_batch(model), training=False))).all()
 
 
+@pytest.mark.parametrize("name", [name for name in FAMILIES if "drop_path" in kzoo.model_card(name).hyperparameters])
+def test_stochastic_depth_drops_whole_feature_maps_in_training_alone(name):
+    keras.utils.set_random_seed(0)
+    model, certain = (smallest_working(name, kzoo.model_card(name).dims[-1], drop_path=rate) for rate in (0.3, 0.0))
+    drops, x = path_drops(model), random_batch(model, 32)
+    rates = [drop.rate for drop in drops]
+    assert rates == sorted(set(rates))
+    assert all(0 < rate < 0.3 for rate in rates)
+    assert not path_drops(certain)
+    leave_nothing_at_zero(model)
+    maps = keras.Model(model.input, [feature_map for drop in drops for feature_map in (drop.input, drop.output)])
+    maps = [keras.ops.convert_to_numpy(y).reshape(len(x), -1) for y in keras.tree.flatten(maps(x, training=True))]
+    lost = [~dropped.any(axis=1) for dropped in maps[1::2]]
+    for before, after, gone, rate in zip(maps[::2], maps[1::2], lost, rates, strict=True):
+        assert before.any(axis=1).all()
+        np.testing.assert_allclose(after[~gone], before[~gone] / (1 - rate), rtol=1e-5, atol=1e-6)
+    assert 0 < np.mean(lost) < 0.5
+    values = {weight.path: weight for weight in model.weights}
+    for weight in certain.weights:
+        if "seed_generator" not in weight.path:
+            weight.assign(values[weight.path])
+    np.testing.assert_allclose(model(x, training=False), certain(x, training=False), rtol=1e-5, atol=1e-5)
+
+
+def path_drops(model: keras.Model) -> list[keras.layers.Dropout]:
+    """Return the layers that drop whole feature maps, in their order."""
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout) and layer.noise_shape]
+
+
+def leave_nothing_at_zero(model: keras.Model) -> None:
+    """Give weights that start as 0 other values, so that no branch is the zero function."""
+    generator = np.random.default_rng(0)
+    for weight in model.trainable_weights:
+        if not keras.ops.any(weight):
+            weight.assign(generator.normal(size=weight.shape))
+
+
 @every_model
 def test_card_explains_each_hyperparameter(name):
     card = kzoo.model_card(name)
@@ -175,6 +212,17 @@ def test_no_classes_give_the_feature_vector():
 def test_features_give_a_pyramid():
     model = kzoo.models.resnet18((64, 64, 3), 10, width=8, features=("stage2", "stage4"))
     assert [tuple(x.shape) for x in model.outputs] == [(None, 8, 8, 16), (None, 2, 2, 64)]
+
+
+@pytest.mark.parametrize("shape", [(32, 3), (32, 32, 3)])
+@pytest.mark.parametrize("name, field", [("resnet50", "stride_in_first"), ("resnetv2_50", "stride_in_last")])
+def test_residual_networks_can_take_their_steps_earlier(name, field, shape):
+    usual, earlier = (kzoo.create_model(name, shape, 2, width=4, depths=(2, 2), **{field: b}) for b in (False, True))
+    before = f"stage2.block0.{'norm1' if name == 'resnet50' else 'norm2'}"
+    assert usual.get_layer(before).output.shape[1] == 8
+    assert earlier.get_layer(before).output.shape[1] == 4
+    assert usual.output.shape == earlier.output.shape
+    assert earlier.count_params() == usual.count_params()
 
 
 def test_small_networks_have_the_golden_addresses():

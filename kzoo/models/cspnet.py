@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import together
-from kzoo.layers import conv_norm_act, max_pool, scope, tap
+from kzoo.blocks import rising_rates, together
+from kzoo.layers import conv_norm_act, drop_path, max_pool, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.naming import Rule, from_zero
 from kzoo.registry import IMAGENET, Paper, lookup, register_model
@@ -114,6 +115,7 @@ class CSPNet:
         groups: groups of the wide convolutions, or the largest number that divides them and the channels.
         slope: factor of negative values in the activation, a leaky ReLU.
         kernel: size of the convolutions; signals often want more than 3.
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for an unknown stem or block, or stages that are not described by equally many entries.
@@ -132,6 +134,7 @@ class CSPNet:
     groups: int = 1
     slope: float = 0.01
     kernel: int = 3
+    drop_path: float = 0.0
 
     def __call__(self, x):
         stems = {"conv7": self.conv7_stem, "conv3": self.conv3_stem}
@@ -143,14 +146,15 @@ class CSPNet:
             strides=self.strides,
             expansions=self.expansions,
             inner_ratios=self.inner_ratios,
+            drop_rates=rising_rates(self.drop_path, self.depths),
         )
-        for stage, (depth, filters, stride, expansion, ratio) in enumerate(table, start=1):
+        for stage, (_, filters, stride, expansion, ratio, drop_rates) in enumerate(table, start=1):
             with scope(f"stage{stage}"):
                 x = self.downsample(x, filters, stride)
                 if expansion:
-                    x = self.cross_stage(x, depth, filters, round(expansion * filters), ratio)
+                    x = self.cross_stage(x, drop_rates, filters, round(expansion * filters), ratio)
                 else:
-                    x = self.blocks(x, depth, ratio)
+                    x = self.blocks(x, drop_rates, ratio)
             x = tap(x, f"stage{stage}")
         return x
 
@@ -166,30 +170,30 @@ class CSPNet:
         with scope("down"):
             return self.convolution(x, filters if self.grows else x.shape[-1], stride=stride)
 
-    def cross_stage(self, x, depth: int, filters: int, expanded: int, ratio: float):
+    def cross_stage(self, x, drop_rates: Sequence[float], filters: int, expanded: int, ratio: float):
         with scope("expand"):
             x = conv_norm_act(x, expanded, 1, activation=None)
         kept, x = keras.ops.split(x if self.linear else self.activated(x), 2, axis=-1)
-        x = self.blocks(x, depth, ratio)
+        x = self.blocks(x, drop_rates, ratio)
         with scope("transition"):
             x = self.pointwise(x, expanded // 2)
             return self.pointwise(keras.layers.concatenate([kept, x]), filters)
 
-    def blocks(self, x, depth: int, ratio: float):
+    def blocks(self, x, drop_rates: Sequence[float], ratio: float):
         block = lookup("block", self.block, {"bottleneck": self.bottleneck, "dark": self.dark_block})
-        for n in range(depth):
+        for n, drop_rate in enumerate(drop_rates):
             with scope(f"block{n}"):
-                x = block(x, round(ratio * x.shape[-1]))
+                x = block(x, round(ratio * x.shape[-1]), drop_rate)
         return x
 
-    def bottleneck(self, x, inner: int):
+    def bottleneck(self, x, inner: int, drop_rate: float):
         y = self.convolution(self.pointwise(x, inner), inner)
         y = conv_norm_act(y, x.shape[-1], 1, activation=None, zero_gamma=True)
-        return self.activated(keras.layers.add([y, x]))
+        return self.activated(keras.layers.add([drop_path(y, drop_rate), x]))
 
-    def dark_block(self, x, inner: int):
+    def dark_block(self, x, inner: int, drop_rate: float):
         y = self.convolution(self.pointwise(x, inner), x.shape[-1], zero_gamma=True)
-        return keras.layers.add([y, x])
+        return keras.layers.add([drop_path(y, drop_rate), x])
 
     def pointwise(self, x, filters: int):
         return self.activated(conv_norm_act(x, filters, 1, activation=None))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, batch_norm, conv, conv_norm_act, max_pool, scope, tap
+from kzoo.blocks import rising_rates
+from kzoo.layers import act, batch_norm, conv, conv_norm_act, drop_path, max_pool, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.registry import Paper, register_model
@@ -32,28 +33,31 @@ class InceptionTime:
         filters: kernels of each branch of a module; there is one branch more than `kernels`.
         kernels: sizes of a module's parallel convolutions; the last branch is a pooling.
         width: channels that the bottleneck leaves to them; an input of one channel has no bottleneck.
+        drop_path: rate of stochastic depth that rises to this from none at the first stage, in [0, 1).
     """
 
     depths: tuple[int, ...] = (3, 3)
     filters: int = 32
     kernels: tuple[int, ...] = (40, 20, 10)
     width: int = 32
+    drop_path: float = 0.0
 
     def __call__(self, x):
-        for stage, depth in enumerate(self.depths, start=1):
+        (rates,) = rising_rates(self.drop_path, [len(self.depths)])
+        for stage, (depth, drop_rate) in enumerate(zip(self.depths, rates, strict=True), start=1):
             with scope(f"stage{stage}"):
-                x = self.residual_stage(x, depth)
+                x = self.residual_stage(x, depth, drop_rate)
             x = tap(x, f"stage{stage}")
         return x
 
-    def residual_stage(self, x, depth: int):
+    def residual_stage(self, x, depth: int, drop_rate: float):
         y = x
         for block in range(depth):
             with scope(f"block{block}"):
                 y = self.inception_module(y)
         with scope("shortcut"):
             x = conv_norm_act(x, y.shape[-1], 1, activation=None)
-        return act(keras.layers.add([x, y]))
+        return act(keras.layers.add([x, drop_path(y, drop_rate)]))
 
     def inception_module(self, x):
         bottleneck = conv(x, self.width, 1, use_bias=False) if x.shape[-1] > 1 else x

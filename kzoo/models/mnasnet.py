@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import divisible, inverted_residual, squeeze_excite, stages
+from kzoo.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
 from kzoo.layers import conv_norm_act, dropout, global_avg_pool, scope
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD
 from kzoo.naming import Rule
@@ -102,6 +102,7 @@ class MnasNet:
         stem_width: filters of the first convolution, at stride 2.
         width: filters of the last convolution.
         dropout: fraction of the vector dropped in training, in [0, 1).
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for stages that are not described by equally many numbers.
@@ -116,6 +117,7 @@ class MnasNet:
     stem_width: int = 32
     width: int = 1280
     dropout: float = 0.2
+    drop_path: float = 0.0
 
     def __call__(self, x):
         with scope("stem"):
@@ -129,15 +131,23 @@ class MnasNet:
             kernels=self.kernels,
             expansions=self.expansions,
             se_ratios=self.se_ratios,
+            drop_rates=rising_rates(self.drop_path, self.depths),
         )
         with scope("head"):
             x = conv_norm_act(x, self.width, 1)
         return dropout(global_avg_pool(x), self.dropout)
 
-    def block(self, x, stride: int, filters: int, kernel: int, expansion: float, se_ratio: float):
+    def block(self, x, stride: int, filters: int, kernel: int, expansion: float, se_ratio: float, drop_rate: float):
         def excite(hidden):
             return squeeze_excite(hidden, se_ratio / expansion) if se_ratio else hidden
 
         return inverted_residual(
-            x, filters, kernel, stride=stride, expansion=expansion, activation="relu", excite=excite
+            x,
+            filters,
+            kernel,
+            stride=stride,
+            expansion=expansion,
+            activation="relu",
+            excite=excite,
+            drop_rate=drop_rate,
         )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import divisible, inverted_residual, stages
+from kzoo.blocks import divisible, inverted_residual, rising_rates, stages
 from kzoo.layers import conv_norm_act, dropout, global_avg_pool, scope
 from kzoo.naming import Rule, from_zero
 from kzoo.registry import Paper, register_model
@@ -125,6 +125,7 @@ class MobileNetV2:
         stem_width: filters of the first convolution, at stride 2.
         width: filters of the last convolution.
         dropout: fraction of the vector dropped in training, in [0, 1).
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for stages that are not described by equally many numbers.
@@ -138,6 +139,7 @@ class MobileNetV2:
     stem_width: int = 32
     width: int = 1280
     dropout: float = 0.2
+    drop_path: float = 0.0
 
     def __call__(self, x):
         with scope("stem"):
@@ -149,10 +151,11 @@ class MobileNetV2:
             strides=self.strides,
             filters=self.filters,
             expansions=self.expansions,
+            drop_rates=rising_rates(self.drop_path, self.depths),
         )
         with scope("head"):
             x = conv_norm_act(x, self.width, 1, activation="relu6")
         return dropout(global_avg_pool(x), self.dropout)
 
-    def block(self, x, stride: int, filters: int, expansion: float):
-        return inverted_residual(x, filters, self.kernel, stride=stride, expansion=expansion)
+    def block(self, x, stride: int, filters: int, expansion: float, drop_rate: float):
+        return inverted_residual(x, filters, self.kernel, stride=stride, expansion=expansion, drop_rate=drop_rate)

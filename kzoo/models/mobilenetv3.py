@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import divisible, inverted_residual, squeeze_excite, stages
+from kzoo.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
 from kzoo.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
 from kzoo.models.mobilenetv2 import TIMM, TIMM_BLOCKS, place_after_blocks, place_among_blocks, place_in_pairs
 from kzoo.naming import Rule
@@ -116,6 +116,7 @@ class MobileNetV3:
         activation: of all layers but those that end a block.
         stem_width: filters of the first convolution, at stride 2.
         dropout: fraction of the vector dropped in training, in [0, 1).
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for stages that are not described by equally many entries.
@@ -133,6 +134,7 @@ class MobileNetV3:
     activation: str = "hard_silu"
     stem_width: int = 16
     dropout: float = 0.2
+    drop_path: float = 0.0
 
     def __call__(self, x):
         with scope("stem"):
@@ -148,15 +150,33 @@ class MobileNetV3:
             expansions=self.expansions,
             se_ratios=self.se_ratios,
             activations=["relu"] * self.relu_stages + [self.activation] * later,
+            drop_rates=rising_rates(self.drop_path, self.depths),
         )
         with scope("head"):
             x = global_avg_pool(conv_norm_act(x, self.width, 1, activation=self.activation))
             return dropout(dense(x, self.units, self.activation), self.dropout)
 
-    def block(self, x, stride: int, filters: int, kernel: int, expansion: float, se_ratio: float, activation: str):
+    def block(
+        self,
+        x,
+        stride: int,
+        filters: int,
+        kernel: int,
+        expansion: float,
+        se_ratio: float,
+        activation: str,
+        drop_rate: float,
+    ):
         def excite(hidden):
             return squeeze_excite(hidden, se_ratio, divisor=8, gate="hard_sigmoid") if se_ratio else hidden
 
         return inverted_residual(
-            x, filters, kernel, stride=stride, expansion=expansion, activation=activation, excite=excite
+            x,
+            filters,
+            kernel,
+            stride=stride,
+            expansion=expansion,
+            activation=activation,
+            excite=excite,
+            drop_rate=drop_rate,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import add_where_shape_is_kept, depthwise_norm_act, divisible, stages
+from kzoo.blocks import add_where_shape_is_kept, depthwise_norm_act, divisible, rising_rates, stages
 from kzoo.layers import conv_norm_act, dropout, global_avg_pool, scope
 from kzoo.models.efficientnet import sized
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS
@@ -112,6 +112,7 @@ class MobileNetV4:
         width: filters of the last convolution before the pooling.
         units: filters of the one behind it.
         dropout: fraction of the vector dropped in training, in [0, 1).
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for stages that are not described by equally many entries.
@@ -126,32 +127,35 @@ class MobileNetV4:
     width: int = 960
     units: int = 1280
     dropout: float = 0.2
+    drop_path: float = 0.0
 
     def __call__(self, x):
         with scope("stem"):
             x = conv_norm_act(x, self.stem_width, 3, stride=2)
+        depths = [len(blocks) for blocks in self.blocks]
         x = stages(
             x,
             self.block,
-            depths=[len(blocks) for blocks in self.blocks],
+            depths=depths,
             strides=self.strides,
             filters=self.filters,
             blocks=self.blocks,
             fused=[stage < self.fused for stage in range(len(self.blocks))],
+            drop_rates=rising_rates(self.drop_path, depths),
         )
         with scope("head"):
             x = global_avg_pool(conv_norm_act(x, self.width, 1), keepdims=True)
             x = conv_norm_act(x, self.units, 1)
         return dropout(global_avg_pool(x), self.dropout)
 
-    def block(self, x, stride: int, filters: int, sizes: tuple[float, ...], fused: bool):
+    def block(self, x, stride: int, filters: int, sizes: tuple[float, ...], fused: bool, drop_rate: float):
         start, middle, expansion = sizes
         hidden = divisible(x.shape[-1] * expansion)
         if fused:
             x = conv_norm_act(x, hidden, middle, stride=stride)
             return conv_norm_act(x, filters, 1, activation=None if self.linear else "relu")
         y = self.branch(x, stride, filters, start, middle, hidden)
-        return add_where_shape_is_kept(x, y, stride)
+        return add_where_shape_is_kept(x, y, stride, drop_rate)
 
     def branch(self, x, stride: int, filters: int, start: int, middle: int, hidden: int):
         """The universal inverted bottleneck; the later of its depthwise convolutions takes the step."""

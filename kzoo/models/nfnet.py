@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import divisible, efficient_channel_attention, squeeze_excite, stages
-from kzoo.layers import act, avg_pool, max_pool, scope, skip_gain, standardized_conv
+from kzoo.blocks import divisible, efficient_channel_attention, rising_rates, squeeze_excite, stages
+from kzoo.layers import act, avg_pool, drop_path, max_pool, scope, skip_gain, standardized_conv
 from kzoo.lazy import lazy_import
 from kzoo.naming import Rule, from_zero
 from kzoo.registry import IMAGENET, TENSORFLOW, Paper, Reference, lookup, register_model
@@ -84,6 +84,7 @@ class NFNet:
         skip_init: a learned number that starts as 0 multiplies each branch; otherwise the gains of its last kernels
             start as 0.
         kernel: size of the spatial convolutions of the blocks; signals often want more than 3.
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for an unknown stem or activation, or filters and depths that differ in length.
@@ -104,13 +105,21 @@ class NFNet:
     scaled_act: bool = False
     skip_init: bool = False
     kernel: int = 3
+    drop_path: float = 0.0
 
     def __call__(self, x):
         stem = lookup("stem", self.stem, {"quad": self.quad_stem, "conv7": self.conv7_stem})
         with scope("stem"):
             x = stem(x)
-        strides, scales = (1,) + (2,) * (len(self.depths) - 1), deviations(self.depths, self.alpha)
-        x = stages(x, self.block, depths=self.depths, strides=strides, filters=self.filters, scales=scales)
+        x = stages(
+            x,
+            self.block,
+            depths=self.depths,
+            strides=(1,) + (2,) * (len(self.depths) - 1),
+            filters=self.filters,
+            scales=deviations(self.depths, self.alpha),
+            drop_rates=rising_rates(self.drop_path, self.depths),
+        )
         with scope("head"):
             x = self.conv(x, int(self.filters[-1] * self.expansion), 1) if self.expansion else x
         return self.act(x)
@@ -123,14 +132,14 @@ class NFNet:
     def conv7_stem(self, x):
         return max_pool(self.conv(x, self.stem_width, 7, stride=2), 3, stride=2)
 
-    def block(self, x, stride: int, filters: int, deviation: float):
+    def block(self, x, stride: int, filters: int, deviation: float, drop_rate: float):
         active = scaled(self.act(x), 1 / deviation)
         y = self.attention(self.branch(active, filters, stride))
         y = skip_gain(y) if self.skip_init else y
         if stride > 1 or x.shape[-1] != filters:
             with scope("shortcut"):
                 x = self.conv(avg_pool(active, stride) if stride > 1 else active, filters, 1)
-        return keras.layers.add([x, scaled(y, self.alpha)])
+        return keras.layers.add([x, drop_path(scaled(y, self.alpha), drop_rate)])
 
     def branch(self, x, filters: int, stride: int):
         inner = divisible(filters * self.bottleneck)

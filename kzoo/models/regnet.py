@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import add_to_shortcut, bottleneck_branch, divisible, squeeze_excite, stages
+from kzoo.blocks import add_to_shortcut, bottleneck_branch, divisible, rising_rates, squeeze_excite, stages
 from kzoo.layers import conv_norm_act, scope
 from kzoo.naming import Rule
 from kzoo.registry import Paper, register_model
@@ -148,6 +148,7 @@ class RegNet:
         se_ratio: hidden channels of the gates as a fraction of the channels that come into a block, 0 for no gates.
         stem_width: filters of the first convolution, at stride 2.
         kernel: size of the convolutions; signals often want more than 3.
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for stages that are not described by equally many entries.
@@ -159,14 +160,21 @@ class RegNet:
     se_ratio: float = 0.0
     stem_width: int = 32
     kernel: int = 3
+    drop_path: float = 0.0
 
     def __call__(self, x):
         with scope("stem"):
             x = conv_norm_act(x, self.stem_width, 3, stride=2)
-        strides = (2,) * len(self.depths)
-        return stages(x, self.block, depths=self.depths, strides=strides, filters=self.filters)
+        return stages(
+            x,
+            self.block,
+            depths=self.depths,
+            strides=(2,) * len(self.depths),
+            filters=self.filters,
+            drop_rates=rising_rates(self.drop_path, self.depths),
+        )
 
-    def block(self, x, stride: int, filters: int):
+    def block(self, x, stride: int, filters: int, drop_rate: float):
         groups = max(1, filters // self.group_width)
         ratio = self.se_ratio * x.shape[-1] / filters
 
@@ -176,4 +184,4 @@ class RegNet:
         y = bottleneck_branch(
             x, filters, filters, self.kernel, stride=stride, groups=groups, excite=excite, zero_gamma=True
         )
-        return add_to_shortcut(x, y, stride)
+        return add_to_shortcut(x, y, stride, drop_rate)

@@ -53,6 +53,7 @@ class Res2Net:
         stem: as of ResNet, "conv7" or "deep".
         shortcut: as of ResNet, "projection" or "pooled".
         kernel: size of the spatial convolutions; signals often want more than 3.
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for an unknown stem or shortcut, or fewer than 2 scales.
@@ -66,21 +67,22 @@ class Res2Net:
     stem: str = "conv7"
     shortcut: str = "projection"
     kernel: int = 3
+    drop_path: float = 0.0
 
     def __call__(self, x):
         if self.scales < 2:
             raise ValueError(f"a hierarchy needs 2 or more scales, got {self.scales}")
         with scope("stem"):
             x = lookup("stem", self.stem, STEMS)(x, self.width)
-        return residual_stages(x, self.residual_block, self.depths, self.width)
+        return residual_stages(x, self.residual_block, self.depths, self.width, self.drop_path)
 
-    def residual_block(self, x, stride: int, filters: int):
+    def residual_block(self, x, stride: int, filters: int, drop_rate: float):
         inner = filters * self.scale_width // 64 * self.groups
         first = stride > 1 or x.shape[-1] != 4 * filters
         y = conv_norm_act(x, inner * self.scales, 1)
         y = self.steps(y, inner, stride) if first else self.hierarchy(y, inner)
         y = conv_norm_act(y, 4 * filters, 1, activation=None, zero_gamma=True)
-        return add_shortcut(x, y, stride, self.shortcut)
+        return add_shortcut(x, y, stride, self.shortcut, drop_rate)
 
     def hierarchy(self, x, inner: int):
         first, *parts, last = keras.ops.split(x, self.scales, axis=-1)

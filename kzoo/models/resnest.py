@@ -48,6 +48,7 @@ class ResNeSt:
         stem: as of ResNet, "deep" or "conv7".
         shortcut: as of ResNet, "pooled" or "projection".
         kernel: size of the spatial convolutions; signals often want more than 3.
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for an unknown stem or shortcut, or nothing to choose from.
@@ -59,19 +60,20 @@ class ResNeSt:
     stem: str = "deep"
     shortcut: str = "pooled"
     kernel: int = 3
+    drop_path: float = 0.0
 
     def __call__(self, x):
         if self.radix < 2:
             raise ValueError(f"attention needs a radix of 2 or more to choose from, got {self.radix}")
         with scope("stem"):
             x = lookup("stem", self.stem, STEMS)(x, self.width)
-        return residual_stages(x, self.residual_block, self.depths, self.width)
+        return residual_stages(x, self.residual_block, self.depths, self.width, self.drop_path)
 
-    def residual_block(self, x, stride: int, filters: int):
+    def residual_block(self, x, stride: int, filters: int, drop_rate: float):
         y = self.splits(conv_norm_act(x, filters, 1), filters)
         y = avg_pool(y, 3, stride=stride, count_padding=True) if stride > 1 else y
         y = conv_norm_act(y, 4 * filters, 1, activation=None, zero_gamma=True)
-        return add_shortcut(x, y, stride, self.shortcut)
+        return add_shortcut(x, y, stride, self.shortcut, drop_rate)
 
     def splits(self, x, filters: int):
         with scope("splits"):

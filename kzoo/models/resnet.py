@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.blocks import efficient_channel_attention, residual_stages, squeeze_excite
-from kzoo.layers import act, avg_pool, blur_pool, conv, conv_norm_act, max_pool, scope, subsample
+from kzoo.layers import act, avg_pool, blur_pool, conv, conv_norm_act, drop_path, max_pool, scope, subsample
 from kzoo.lazy import lazy_import
 from kzoo.naming import Rule
 from kzoo.registry import CIFAR10, TENSORFLOW, Paper, Reference, lookup, register_model
@@ -111,13 +111,13 @@ def zero_padding(x, filters: int, stride: int):
 SHORTCUTS = {"projection": projection, "pooled": pooled_projection, "plain": plain_projection, "zeros": zero_padding}
 
 
-def add_shortcut(x, y, stride: int, shortcut: str):
+def add_shortcut(x, y, stride: int, shortcut: str, drop_rate: float = 0.0):
     """Add the branch `y` to the block's input, which a shortcut of that name brings to its shape; activate."""
     brought = lookup("shortcut", shortcut, SHORTCUTS)
     if stride > 1 or x.shape[-1] != y.shape[-1]:
         with scope("shortcut"):
             x = brought(x, y.shape[-1], stride)
-    return act(keras.layers.add([y, x]))
+    return act(keras.layers.add([drop_path(y, drop_rate), x]))
 
 
 SMALL = {"block": "basic", "width": 16, "stem": "conv3"}  # the paper's networks for 32 x 32 pixels
@@ -194,7 +194,7 @@ REFERENCE_NAMES = (
 )
 @dataclass(frozen=True)
 class ResNet:
-    """Residual network in its v1.5 form: a bottleneck strides in its middle convolution.
+    """Residual network, by default in its v1.5 form: a bottleneck strides in its middle convolution.
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)` (by
     `2 ** (len(depths) - 1)` with the "conv3" stem). The output of stage n is named `stage<n>`.
@@ -214,6 +214,8 @@ class ResNet:
         kernel: size of the spatial convolutions; signals often want more than 3.
         use_bias: biases in the convolutions, although a normalisation follows.
         blur: a branch leaves out positions after a convolution that sees all of them, and a blur.
+        stride_in_first: a bottleneck strides in its first convolution, as in the paper.
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for an unknown block, stem or shortcut, or groups in a basic block.
@@ -231,18 +233,20 @@ class ResNet:
     kernel: int = 3
     use_bias: bool = False
     blur: bool = False
+    stride_in_first: bool = False
+    drop_path: float = 0.0
 
     def __call__(self, x):
         with scope("stem"):
             x = lookup("stem", self.stem, STEMS)(x, self.width, self.use_bias)
-        return residual_stages(x, self.residual_block, self.depths, self.width)
+        return residual_stages(x, self.residual_block, self.depths, self.width, self.drop_path)
 
-    def residual_block(self, x, stride: int, filters: int):
+    def residual_block(self, x, stride: int, filters: int, drop_rate: float):
         branches = {"basic": self.basic_branch, "bottleneck": self.bottleneck_branch}
         y = lookup("block", self.block, branches)(x, filters, stride)
         y = squeeze_excite(y, self.se_ratio) if self.se_ratio else y
         y = efficient_channel_attention(y) if self.eca else y
-        return add_shortcut(x, y, stride, self.shortcut)
+        return add_shortcut(x, y, stride, self.shortcut, drop_rate)
 
     def basic_branch(self, x, filters: int, stride: int):
         if self.groups != 1:
@@ -252,8 +256,9 @@ class ResNet:
 
     def bottleneck_branch(self, x, filters: int, stride: int):
         inner = filters * self.width_per_group * self.groups // 64
-        x = conv_norm_act(x, inner, 1, use_bias=self.use_bias)
-        x = self.strided(x, inner, stride)
+        first, middle = (stride, 1) if self.stride_in_first else (1, stride)
+        x = conv_norm_act(x, inner, 1, stride=first, use_bias=self.use_bias)
+        x = self.strided(x, inner, middle)
         return conv_norm_act(x, 4 * filters, 1, use_bias=self.use_bias, activation=None, zero_gamma=True)
 
     def strided(self, x, filters: int, stride: int):

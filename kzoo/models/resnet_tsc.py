@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, batch_norm, conv, conv_norm_act, scope, tap
+from kzoo.blocks import rising_rates
+from kzoo.layers import act, batch_norm, conv, conv_norm_act, drop_path, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.models.fcn_tsc import GUNPOINT, WANG_2017
 from kzoo.registry import register_model
@@ -23,6 +24,7 @@ class ResNetTSC:
     Args:
         filters: kernels of every convolution of each block; there are as many blocks as entries.
         kernels: size of each convolution in a block.
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: if `kernels` is empty.
@@ -30,24 +32,26 @@ class ResNetTSC:
 
     filters: tuple[int, ...] = (64, 128, 128)
     kernels: tuple[int, ...] = (8, 5, 3)
+    drop_path: float = 0.0
 
     def __post_init__(self):
         if not self.kernels:
             raise ValueError("a residual block needs at least one convolution, got kernels ()")
 
     def __call__(self, x):
-        for stage, filters in enumerate(self.filters, start=1):
+        (rates,) = rising_rates(self.drop_path, [len(self.filters)])
+        for stage, (filters, drop_rate) in enumerate(zip(self.filters, rates, strict=True), start=1):
             with scope(f"stage{stage}"):
-                x = self.residual_block(x, filters)
+                x = self.residual_block(x, filters, drop_rate)
             x = tap(x, f"stage{stage}")
         return x
 
-    def residual_block(self, x, filters: int):
+    def residual_block(self, x, filters: int, drop_rate: float):
         y = x
         for kernel in self.kernels[:-1]:
             y = conv_norm_act(y, filters, kernel, use_bias=True)
         y = conv_norm_act(y, filters, self.kernels[-1], use_bias=True, activation=None)
-        return act(keras.layers.add([y, self.shortcut(x, filters)]))
+        return act(keras.layers.add([drop_path(y, drop_rate), self.shortcut(x, filters)]))
 
     def shortcut(self, x, filters: int):
         with scope("shortcut"):

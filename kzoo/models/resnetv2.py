@@ -6,7 +6,19 @@ import math
 from dataclasses import dataclass
 
 from kzoo.blocks import residual_stages
-from kzoo.layers import act, batch_norm, conv, dropout, group_norm, max_pool, pad, scope, standardized_conv
+from kzoo.layers import (
+    act,
+    batch_norm,
+    conv,
+    drop_path,
+    dropout,
+    group_norm,
+    max_pool,
+    pad,
+    scope,
+    standardized_conv,
+    subsample,
+)
 from kzoo.lazy import lazy_import
 from kzoo.models.resnet import ZAGORUYKO_2016
 from kzoo.naming import Rule, from_zero
@@ -59,6 +71,8 @@ REFERENCE_NAMES = (
 @register_model("resnetv2_18", HE_2016B, 11_687_720, depths=(2, 2, 2, 2), block="basic")
 @register_model("resnetv2_50", HE_2016B, 25_549_352, depths=(3, 4, 6, 3))
 @register_model("resnetv2_101", HE_2016B, 44_541_480, depths=(3, 4, 23, 3))
+# The count is that of keras.applications, 60,236,904, less the 51,776 biases that it has in addition.
+@register_model("resnetv2_152", HE_2016B, 60_185_128, depths=(3, 8, 36, 3))
 @register_model("resnetv2_50x1_bit", KOLESNIKOV_2020, 25_549_352, depths=(3, 4, 6, 3), **BIT)
 @register_model("resnetv2_101x1_bit", KOLESNIKOV_2020, 44_541_480, depths=(3, 4, 23, 3), **BIT)
 @register_model(
@@ -99,6 +113,10 @@ class ResNetV2:
         dropout: fraction dropped between the convolutions of a basic block in training, in [0, 1).
         norm: "batch", or "group" for groups of channels, 32 where they divide by that.
         standardized: every kernel is brought to mean 0 and variance 1 when it is used.
+        use_bias: biases in the convolutions that no normalisation follows at once.
+        stride_in_last: the last block of each stage but the last halves the resolution, without a projection, not the
+            first of the next.
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for an unknown block, stem or norm.
@@ -113,38 +131,48 @@ class ResNetV2:
     dropout: float = 0.0
     norm: str = "batch"
     standardized: bool = False
+    use_bias: bool = False
+    stride_in_last: bool = False
+    drop_path: float = 0.0
 
     def __call__(self, x):
         with scope("stem"):
-            x = lookup("stem", self.stem, STEMS)(x, self.stem_width, self.conv)
-        x = residual_stages(x, self.residual_block, self.depths, self.width)
+            x = lookup("stem", self.stem, STEMS)(x, self.stem_width, self.last_conv)
+        options = {"drop_path": self.drop_path, "stride_in_last": self.stride_in_last}
+        x = residual_stages(x, self.residual_block, self.depths, self.width, **options)
         with scope("head"):
             return self.norm_act(x)
 
-    def residual_block(self, x, stride: int, filters: int):
+    def residual_block(self, x, stride: int, filters: int, drop_rate: float):
         branches = {"basic": self.basic_branch, "bottleneck": self.bottleneck_branch}
         branch = lookup("block", self.block, branches)
         active = self.norm_act(x)
         y = branch(active, filters, stride)
-        if stride > 1 or x.shape[-1] != y.shape[-1]:
+        if x.shape[-1] != y.shape[-1] or (stride > 1 and not self.stride_in_last):
             with scope("shortcut"):
-                x = self.conv(active, y.shape[-1], 1, stride=stride)
-        return keras.layers.add([y, x])
+                x = self.last_conv(active, y.shape[-1], 1, stride=stride)
+        elif stride > 1:
+            x = subsample(x, stride)
+        return keras.layers.add([drop_path(y, drop_rate), x])
 
     def basic_branch(self, x, filters: int, stride: int):
         x = self.conv(x, filters, self.kernel, stride=stride)
         x = dropout(self.norm_act(x), self.dropout)
-        return self.conv(x, filters, self.kernel)
+        return self.last_conv(x, filters, self.kernel)
 
     def bottleneck_branch(self, x, filters: int, stride: int):
         x = self.norm_act(self.conv(x, filters, 1))
         x = self.norm_act(self.conv(x, filters, self.kernel, stride=stride))
-        return self.conv(x, 4 * filters, 1)
+        return self.last_conv(x, 4 * filters, 1)
 
     def norm_act(self, x):
         return act(lookup("norm", self.norm, NORMS)(x))
 
-    def conv(self, x, filters: int, kernel: int, *, stride: int = 1):
+    def last_conv(self, x, filters: int, kernel: int, *, stride: int = 1):
+        """Convolve at the end of a stem, branch or shortcut."""
+        return self.conv(x, filters, kernel, stride=stride, use_bias=self.use_bias)
+
+    def conv(self, x, filters: int, kernel: int, *, stride: int = 1, use_bias: bool = False):
         if self.standardized:
-            return standardized_conv(x, filters, kernel, stride=stride, epsilon=1e-8)
-        return conv(x, filters, kernel, stride=stride, use_bias=False)
+            return standardized_conv(x, filters, kernel, stride=stride, use_bias=use_bias, epsilon=1e-8)
+        return conv(x, filters, kernel, stride=stride, use_bias=use_bias)

@@ -61,6 +61,7 @@ class SKNet:
         stem: as of ResNet, "conv7" or "deep".
         shortcut: as of ResNet, "projection" or "pooled".
         kernel: size of the narrow window; the wide one of `2 * kernel - 1` leaves out every second position.
+        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for an unknown block, stem or shortcut.
@@ -77,16 +78,17 @@ class SKNet:
     stem: str = "conv7"
     shortcut: str = "projection"
     kernel: int = 3
+    drop_path: float = 0.0
 
     def __call__(self, x):
         with scope("stem"):
             x = lookup("stem", self.stem, STEMS)(x, self.width)
-        return residual_stages(x, self.residual_block, self.depths, self.width)
+        return residual_stages(x, self.residual_block, self.depths, self.width, self.drop_path)
 
-    def residual_block(self, x, stride: int, filters: int):
+    def residual_block(self, x, stride: int, filters: int, drop_rate: float):
         branches = {"basic": self.basic_branch, "bottleneck": self.bottleneck_branch}
         y = lookup("block", self.block, branches)(x, filters, stride)
-        return add_shortcut(x, y, stride, self.shortcut)
+        return add_shortcut(x, y, stride, self.shortcut, drop_rate)
 
     def basic_branch(self, x, filters: int, stride: int):
         return conv_norm_act(self.choice(x, filters, stride), filters, self.kernel, activation=None)
