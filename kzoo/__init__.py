@@ -17,6 +17,7 @@ from kzoo.reparameterize import reparameterize
 from kzoo.runs import load_run
 from kzoo.serve import load_predictor, predict_files
 from kzoo.train import fit, freeze
+from kzoo.visualize import visualize
 from kzoo.weights import WeightReport, load_weights, save_weights
 
 try:
@@ -55,4 +56,5 @@ __all__ = [
     "run_each",
     "run_experiment",
     "save_weights",
+    "visualize",
 ]

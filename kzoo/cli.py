@@ -21,6 +21,7 @@ from kzoo.experiment import (
     evaluate_run,
     find_config,
     list_configs,
+    load_data,
     load_experiment,
     prepared,
     run_each,
@@ -33,8 +34,9 @@ from kzoo.finders import find_batch_size, find_learning_rate
 from kzoo.lazy import lazy_import
 from kzoo.precision import PRECISIONS
 from kzoo.report_html import write_html
-from kzoo.runs import PAGE, load_run
+from kzoo.runs import CONFIG, PAGE, load_run
 from kzoo.serve import predict_files
+from kzoo.visualize import visualize
 
 keras = lazy_import("keras")
 rich_console = lazy_import("rich.console")
@@ -299,6 +301,19 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
 def report(run: Run) -> None:
     """Write a run's report.html again: result, curves, confusion, mistakes, config and environment in one file."""
     typer.echo(f"wrote {write_html(run)}")
+
+
+@app.command("visualize")
+def visualize_(
+    run: Run,
+    layer: Annotated[str | None, typer.Option(metavar="NAME", help="Whose kernels and filters are drawn.")] = None,
+    data: Annotated[bool, typer.Option("--data", help="Load the dataset for the embedding map.")] = False,
+) -> None:
+    """Draw what a run's model has learned: kernels, feature maps, Grad-CAM, occlusion, embedding, exciting inputs."""
+    start_keras()
+    splits = load_data(load_experiment(Path(run) / CONFIG)) if data else None
+    for path in visualize(run, layer=layer, splits=splits):
+        typer.echo(f"wrote {path}")
 
 
 def main() -> None:
