@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from kzoo import models
 from kzoo.benchmark import benchmark
+from kzoo.budget import fit_to_budget
 from kzoo.compare import compare
 from kzoo.data import dataset_card, list_datasets, load_dataset
 from kzoo.evaluate import evaluate
@@ -12,7 +13,7 @@ from kzoo.export import export
 from kzoo.factory import create_model, ensemble, list_models, model_card
 from kzoo.finders import find_batch_size, find_learning_rate
 from kzoo.pretrained import load_model
-from kzoo.profile import macs
+from kzoo.profile import macs, profile
 from kzoo.reparameterize import reparameterize
 from kzoo.runs import load_run
 from kzoo.serve import load_predictor, predict_files
@@ -38,6 +39,7 @@ __all__ = [
     "find_batch_size",
     "find_learning_rate",
     "fit",
+    "fit_to_budget",
     "freeze",
     "list_configs",
     "list_datasets",
@@ -52,6 +54,7 @@ __all__ = [
     "model_card",
     "models",
     "predict_files",
+    "profile",
     "reparameterize",
     "run_each",
     "run_experiment",

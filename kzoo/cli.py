@@ -29,10 +29,11 @@ from kzoo.experiment import (
     summary,
 )
 from kzoo.export import FORMATS, export
-from kzoo.factory import list_models, model_card
+from kzoo.factory import create_model, list_models, model_card
 from kzoo.finders import find_batch_size, find_learning_rate
 from kzoo.lazy import lazy_import
 from kzoo.precision import PRECISIONS
+from kzoo.profile import profile
 from kzoo.report_html import write_html
 from kzoo.runs import CONFIG, PAGE, load_run
 from kzoo.serve import predict_files
@@ -295,6 +296,35 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
     if not all(size.strip().isdecimal() for size in text.split(",")):
         raise ValueError(f"expected whole numbers with commas between them, such as 224,224,3, got {text!r}")
     return tuple(map(int, text.split(",")))
+
+
+@app.command("profile")
+def profile_(
+    name: Annotated[str, typer.Argument(help="A network, e.g. resnet50.")],
+    input_shape: Annotated[
+        str | None,
+        typer.Option("--input", metavar="SIZE,...,CHANNELS", help="E.g. 224,224,3; the published one if not given."),
+    ] = None,
+    classes: Annotated[int | None, typer.Option(help="Outputs; the published ones if not given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    table: Annotated[Path | None, typer.Option("--csv", help="Write the layers as comma-separated values.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw bars along the depth: .png, .svg or .pdf.")] = None,
+) -> None:
+    """Show what each layer of a network costs and sees: parameters, MACs, activations, receptive field."""
+    if as_json and table is not None:
+        raise ValueError("--json prints the numbers and --csv writes them; say one of them")
+    reference = model_card(name).reference
+    start_keras()
+    shape = parse_shape(input_shape) or reference.input_shape
+    found = profile(create_model(name, shape, reference.num_classes if classes is None else classes))
+    if table is not None:
+        typer.echo(f"wrote {found.write_csv(table)}", err=True)
+    if picture is not None:
+        typer.echo(f"wrote {found.draw(picture)}", err=True)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+    elif table is None:
+        wide_console().print(found)
 
 
 @app.command()
