@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -39,6 +40,7 @@ from kzoo.runs import CONFIG, PAGE, load_run
 from kzoo.serve import predict_files
 from kzoo.visualize import visualize
 
+distributed = lazy_import("kzoo.distributed")
 keras = lazy_import("keras")
 rich_console = lazy_import("rich.console")
 rich_table = lazy_import("rich.table")
@@ -155,6 +157,11 @@ def train(
         typer.Option(metavar="SECTION.KEY=[VALUE,...]", help="One run for each value, e.g. 'seed=[0, 1, 2]'."),
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew; delete the run in that folder.")] = False,
+    hosts: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Of several processes (JAX): where the first one listens.")
+    ] = None,
+    num_processes: Annotated[int | None, typer.Option(help="How many processes train together.")] = None,
+    process_id: Annotated[int | None, typer.Option(help="The number of this one, from 0.")] = None,
 ) -> None:
     """Train an experiment, evaluate it on the test split, leave a run folder.
 
@@ -162,16 +169,25 @@ def train(
     """
     experiment = load_experiment(config, overrides or ())
     run = out or Path("runs") / Path(config).stem
-    start_keras()
-    try:
-        if each is not None:
-            return show_summary(run_each(config, overrides or (), each, run, restart=restart), run)
-        found = run_experiment(experiment, run, restart=restart)
-    except (KeyboardInterrupt, SystemExit) as stop:
-        typer.echo(f"interrupted; what was reached is in {run}, and the same command goes on from there", err=True)
-        raise typer.Exit(getattr(stop, "code", 130)) from None
-    rich_console.Console().print(found)
-    typer.echo(f"\nwrote {run}: pictures, numbers and model.keras; look at {run / PAGE}. Next: kzoo export {run}")
+    with together(hosts, num_processes, process_id):
+        start_keras()
+        try:
+            if each is not None:
+                return show_summary(run_each(config, overrides or (), each, run, restart=restart), run)
+            found = run_experiment(experiment, run, restart=restart)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            typer.echo(f"interrupted; what was reached is in {run}, and the same command goes on from there", err=True)
+            raise typer.Exit(getattr(stop, "code", 130)) from None
+        if not distributed.is_first():
+            return None
+        rich_console.Console().print(found)
+        typer.echo(f"\nwrote {run}: pictures, numbers and model.keras; look at {run / PAGE}. Next: kzoo export {run}")
+
+
+def together(*settings: str | int | None):
+    """Return the scope of a process among others, if the command or the environment says that there are any."""
+    said = any(value is not None for value in settings) or any(k.startswith("KERAS_DISTRIBUTION_") for k in os.environ)
+    return distributed.connected(*settings) if said else contextlib.nullcontext()
 
 
 def show_summary(reports: dict[str, Report], folder: Path) -> None:

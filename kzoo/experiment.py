@@ -31,6 +31,7 @@ from kzoo.report_html import write_html
 from kzoo.train import fit
 from kzoo.yaml import parse_yaml, write_yaml
 
+distributed = lazy_import("kzoo.distributed")
 keras = lazy_import("keras")
 
 SECTIONS = {"data": load_dataset, "model": create_model, "train": fit, "evaluate": evaluate}
@@ -148,15 +149,22 @@ def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, 
     Raises:
         ValueError: if `out` holds a run of another experiment, and as the functions of its sections.
     """
-    with runs.opened(out, restart=restart) as run:
-        if (run / runs.CONFIG).exists():
-            runs.check_same(run, parse_yaml((run / runs.CONFIG).read_text()), experiment)
+    with runs.opened(out, restart=restart) as run, distributed.devices():
+        distributed.from_first(lambda: check_config(run, experiment))
         model, splits = prepared(experiment)
-        write_yaml(run / runs.CONFIG, experiment)
-        fit(model, splits, **experiment["train"], run_dir=run, verbose=verbose)
+        if run:
+            write_yaml(run / runs.CONFIG, experiment)
+        fit(model, splits, **experiment["train"], run_dir=out, verbose=verbose)
         report = evaluate(model, splits, **experiment["evaluate"], run_dir=run)
-        write_html(run)
+        if run:
+            write_html(run)
         return report
+
+
+def check_config(run: Path, experiment: dict) -> None:
+    """Raise a ValueError if a run folder holds another experiment."""
+    if (run / runs.CONFIG).exists():
+        runs.check_same(run, parse_yaml((run / runs.CONFIG).read_text()), experiment)
 
 
 def run_each(config: str | Path, overrides: Sequence[str], each: str, out: str | Path, **options) -> dict[str, Report]:
