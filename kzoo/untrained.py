@@ -7,6 +7,7 @@ This module imports Keras at once; what needs it imports it when a network is bu
 from __future__ import annotations
 
 import itertools
+import math
 
 import keras
 import numpy as np
@@ -149,13 +150,13 @@ class WhitenedConv(keras.layers.Layer):
     biases are trained. As in Jordan, 2024, https://arxiv.org/abs/2404.00498; the filters are random until `adapt`.
 
     Args:
-        kernel: size of a patch along each axis.
+        kernel: size of a patch, along each axis or for all of them.
         least: added to the eigenvalues, for directions in which the patches hardly vary.
     """
 
     EXAMPLES = 5000  # as many of the training inputs are looked at
 
-    def __init__(self, kernel: int = 2, least: float = 5e-4, **options):
+    def __init__(self, kernel: int | tuple[int, ...] = 2, least: float = 5e-4, **options):
         super().__init__(**options)
         self.kernel_size, self.least = kernel, least
 
@@ -163,15 +164,21 @@ class WhitenedConv(keras.layers.Layer):
         return super().get_config() | {"kernel": self.kernel_size, "least": self.least}
 
     def build(self, input_shape):
-        window = (self.kernel_size,) * (len(input_shape) - 2)
-        filters = 2 * int(np.prod(window)) * input_shape[-1]
+        window = self.window(input_shape)
+        filters = 2 * math.prod(window) * input_shape[-1]
         shape = (*window, input_shape[-1], filters)
         self.kernel = self.add_weight(shape=shape, initializer="he_normal", trainable=False, name="kernel")
         self.bias = self.add_weight(shape=(filters,), initializer="zeros", name="bias")
 
     def compute_output_shape(self, input_shape):
-        sizes = [size and size - self.kernel_size + 1 for size in input_shape[1:-1]]
-        return (input_shape[0], *sizes, 2 * self.kernel_size ** len(sizes) * input_shape[-1])
+        window = self.window(input_shape)
+        sizes = [size and size - width + 1 for size, width in zip(input_shape[1:-1], window, strict=True)]
+        return (input_shape[0], *sizes, 2 * math.prod(window) * input_shape[-1])
+
+    def window(self, input_shape: tuple[int | None, ...]) -> tuple[int, ...]:
+        """Return the size of a patch along each axis."""
+        size, axes = self.kernel_size, len(input_shape) - 2
+        return (size,) * axes if isinstance(size, int) else tuple(size)
 
     def call(self, x):
         kernel = keras.ops.cast(self.kernel, self.compute_dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, address, batch_norm, conv, global_max_pool, max_pool, scope, tap
+from kzoo.layers import act, address, batch_norm, conv, global_max_pool, max_pool, per_axis, scope, tap
 from kzoo.lazy import lazy_import
 from kzoo.registry import PYTORCH, Paper, Reference, register_model
 
@@ -43,7 +43,7 @@ class Airbench:
 
     def __call__(self, x):
         with scope("stem"):
-            x = act(untrained.WhitenedConv(self.stem_kernel, name=address("conv"))(x), "gelu")
+            x = act(untrained.WhitenedConv(per_axis(x, self.stem_kernel), name=address("conv"))(x), "gelu")
         for stage, width in enumerate(self.widths, start=1):
             with scope(f"stage{stage}"):
                 x = self.stage(x, width)
