@@ -247,9 +247,9 @@ def settings_of(*given: str | int | None) -> tuple[str, int, int] | None:
 
 def start(host: str, count: int, place: int) -> None:
     """Let JAX use the devices of all processes."""
+    peers.watch()
     jax.distributed.initialize(f"{host}:{peers.port}", count, place)
     keras.utils.set_random_seed(0)
-    peers.watch()
 
 
 def abandon(error: BaseException) -> None:
@@ -269,8 +269,8 @@ def leave(error: BaseException) -> NoReturn:
     if isinstance(error, ValueError):
         status = 2
         print(f"kzoo: {' '.join(str(error).split())}", file=sys.stderr)
-    elif isinstance(error, KeyboardInterrupt | SystemExit):
-        status = 130 if isinstance(error, KeyboardInterrupt) else error.code or 0
+    elif isinstance(error, KeyboardInterrupt | SystemExit) or hasattr(error, "exit_code"):  # typer.Exit has one
+        status = 130 if isinstance(error, KeyboardInterrupt) else getattr(error, "exit_code", None) or error.code
         print("kzoo: interrupted; the same commands go on from the last checkpoint", file=sys.stderr)
     else:
         traceback.print_exception(error)
