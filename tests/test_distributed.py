@@ -50,6 +50,7 @@ def main(folder, options):
 
         parts = [tf.config.LogicalDeviceConfiguration()] * options["logical"]
         tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
+    distributed.CONNECT_SECONDS = 60
     with distributed.connected():
         splits = kzoo.load_dataset("digits", batch_size=64, augment={"shift": 1, "mixup": 0.2})
         train = splits.examples["train"].take(np.arange(options["train"]))
@@ -88,7 +89,11 @@ def start(folder, count=1, *, backend="jax", flags="", each=(), **options):
 
 def ended(processes, seconds=300):
     """Wait for processes to end; return their statuses and what they said."""
-    errors = [process.communicate(timeout=seconds)[1] for process in processes]
+    try:
+        errors = [process.communicate(timeout=seconds)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
     return [process.returncode for process in processes], errors
 
 

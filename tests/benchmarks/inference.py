@@ -34,7 +34,7 @@ APPLICATIONS = {
 
 def saved_model(model: keras.Model, folder: Path) -> Callable:
     """Return the prediction of a model's SavedModel."""
-    model.export(folder, verbose=False)
+    model.export(str(folder), verbose=False)
     serve = tf.saved_model.load(str(folder)).signatures["serving_default"]
     (name,) = serve.structured_input_signature[1]
     return lambda images: serve(**{name: tf.constant(images)})
@@ -44,7 +44,7 @@ def onnx(model: keras.Model, folder: Path) -> Callable:
     """Return the prediction of a model by ONNX Runtime."""
     import onnxruntime
 
-    model.export(folder.with_suffix(".onnx"), format="onnx", verbose=False)
+    model.export(str(folder.with_suffix(".onnx")), format="onnx", verbose=False)
     session = onnxruntime.InferenceSession(str(folder.with_suffix(".onnx")), providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {session.get_inputs()[0].name: images})
 
@@ -53,8 +53,8 @@ def openvino(model: keras.Model, folder: Path) -> Callable:
     """Return the prediction of a model by OpenVINO, in its default precision."""
     import openvino
 
-    model.export(folder, format="openvino", verbose=False)
-    compiled = openvino.Core().compile_model(str(next(folder.parent.glob(f"{folder.name}*.xml"))), "CPU")
+    model.export(str(folder.with_suffix(".xml")), format="openvino", verbose=False)
+    compiled = openvino.Core().compile_model(str(folder.with_suffix(".xml")), "CPU")
     return lambda images: compiled(images)[0]
 
 
