@@ -160,6 +160,7 @@ def from_first(make: Callable[[], Any]) -> Any:
     outcome = made(make) if is_first() else None
     value, error = pickle.loads(broadcast(pickle.dumps(outcome)))
     if error is not None:
+        error.of_all = True
         raise error
     return value
 
@@ -262,9 +263,11 @@ def leave(error: BaseException) -> NoReturn:
     """Report an error and end this process at once; JAX's own way out waits for the other processes."""
     if isinstance(error, jax.errors.JaxRuntimeError):
         time.sleep(SECONDS_TO_TELL)  # if that is because another process has ended, `peers` says so and ends this one
+    of_all = getattr(error, "of_all", False)
     if peers is not None:
         peers.over = True
-        peers.announce(peers.process)
+        if not of_all:
+            peers.announce(peers.process)
     status = 1
     if isinstance(error, ValueError):
         status = 2
@@ -276,8 +279,8 @@ def leave(error: BaseException) -> NoReturn:
         traceback.print_exception(error)
     sys.stdout.flush()
     sys.stderr.flush()
-    if peers is not None and is_first():
-        time.sleep(1)  # let the others read that before JAX aborts them
+    if peers is not None and is_first():  # let the others read that, or end by themselves, before JAX aborts them
+        peers.await_ends(30) if of_all else time.sleep(1)
     os._exit(status)
 
 

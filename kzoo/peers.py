@@ -29,11 +29,18 @@ class Peers:
     def __init__(self, process: int, connections: dict[int, socket.socket], port: int):
         self.process, self.connections, self.port = process, connections, port
         self.over = False
+        self.watchers = [threading.Thread(target=self.listen, args=(number,), daemon=True) for number in connections]
 
     def watch(self) -> None:
         """Watch the others from now on, and end this process when one of them ends before `over` is set."""
-        for number in self.connections:
-            threading.Thread(target=self.listen, args=(number,), daemon=True).start()
+        for watcher in self.watchers:
+            watcher.start()
+
+    def await_ends(self, seconds: float) -> None:
+        """Wait for the ends of all that are watched, but not longer."""
+        deadline = time.monotonic() + seconds
+        for watcher in self.watchers:
+            watcher.join(max(0.0, deadline - time.monotonic()))
 
     def listen(self, number: int) -> None:
         """Wait for what another process says: a signal that it got, or which process has ended; or for its end."""
