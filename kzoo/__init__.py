@@ -5,8 +5,10 @@ from importlib.metadata import PackageNotFoundError, version
 from kzoo import models
 from kzoo.benchmark import benchmark
 from kzoo.budget import fit_to_budget
+from kzoo.classical import compare_classical
 from kzoo.compare import compare
 from kzoo.data import dataset_card, list_datasets, load_dataset
+from kzoo.diagram import draw_architecture
 from kzoo.evaluate import evaluate
 from kzoo.experiment import evaluate_run, list_configs, load_experiment, run_each, run_experiment
 from kzoo.export import export
@@ -17,6 +19,7 @@ from kzoo.profile import macs, profile
 from kzoo.reparameterize import reparameterize
 from kzoo.runs import load_run
 from kzoo.serve import load_predictor, predict_files
+from kzoo.shift import shift_test
 from kzoo.train import fit, freeze
 from kzoo.visualize import visualize
 from kzoo.weights import WeightReport, load_weights, save_weights
@@ -30,8 +33,10 @@ __all__ = [
     "WeightReport",
     "benchmark",
     "compare",
+    "compare_classical",
     "create_model",
     "dataset_card",
+    "draw_architecture",
     "ensemble",
     "evaluate",
     "evaluate_run",
@@ -59,5 +64,6 @@ __all__ = [
     "run_each",
     "run_experiment",
     "save_weights",
+    "shift_test",
     "visualize",
 ]

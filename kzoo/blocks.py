@@ -10,6 +10,7 @@ from kzoo.layers import (
     act,
     address,
     batch_norm,
+    blur_pool,
     channel_scale,
     conv,
     conv_norm_act,
@@ -221,6 +222,7 @@ def inverted_residual(
     activation: str = "relu6",
     excite: Callable = lambda x: x,
     drop_rate: float = 0.0,
+    blur: bool = False,
 ):
     """Expand the channels, convolve each on its own, project them back: the block of mobile networks.
 
@@ -235,9 +237,10 @@ def inverted_residual(
         activation: of the hidden channels; the result has none.
         excite: what is done to the hidden channels before the projection.
         drop_rate: fraction of the examples that go without this block in training.
+        blur: as of `depthwise_norm_act`.
     """
     y = conv_norm_act(x, divisible(x.shape[-1] * expansion), 1, activation=activation) if expansion != 1 else x
-    y = excite(depthwise_norm_act(y, kernel, stride=stride, activation=activation))
+    y = excite(depthwise_norm_act(y, kernel, stride=stride, activation=activation, blur=blur))
     y = conv_norm_act(y, filters, 1, activation=None)
     return add_where_shape_is_kept(x, y, stride, drop_rate)
 
@@ -255,9 +258,24 @@ def add_to_shortcut(x, y, stride: Size = 1, drop_rate: float = 0.0):
     return act(keras.layers.add([drop_path(y, drop_rate), x]))
 
 
-def depthwise_norm_act(x, kernel: Size = 3, *, stride: Size = 1, activation: str | None = "relu"):
-    """Depthwise convolution, batch normalisation, activation."""
+def depthwise_norm_act(x, kernel: Size = 3, *, stride: Size = 1, activation: str | None = "relu", blur: bool = False):
+    """Depthwise convolution, batch normalisation, activation.
+
+    With `blur` the convolution sees every position, and what is left out by the stride is blurred first: Zhang, 2019,
+    Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486.
+    """
+    if blur and stride != 1:
+        return blur_pool(depthwise_norm_act(x, kernel, activation=activation), stride=stride)
     return act(batch_norm(depthwise_conv(x, kernel, stride=stride, use_bias=False)), activation)
+
+
+def max_blur_pool(x):
+    """Maximum over 2 at every position, blurred before every second one is kept: anti-aliased max pooling.
+
+    Zhang, 2019, Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486, with the filter
+    (1, 2, 1) / 4. The result has the size of a maximum over 2 that takes full windows only.
+    """
+    return blur_pool(max_pool(x, 2, stride=1, padding="valid"))
 
 
 def patches(x, filters: int, size: Size, *, use_bias: bool = True):

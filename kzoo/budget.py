@@ -293,7 +293,7 @@ def variants(family: str) -> list[Variant]:
     for card in cards:
         new = structure(card) not in structures
         structures.add(structure(card))
-        widths = {key: card.hyperparameters[key].value for key in WIDTHS if key in card.hyperparameters} if new else {}
+        widths = {key: h.value for key in WIDTHS if (h := card.hyperparameters.get(key)) and h.value} if new else {}
         found.append(Variant(card, {}, widths))
         if new and len(depths) == 1:
             found += [Variant(card, deeper, widths) for deeper in other_depths(card)]

@@ -172,7 +172,7 @@ class SaveState(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.parts, self.metrics, self.steps_per_epoch = folder, parts, metrics, steps_per_epoch
         self.every, self.keep, self.struck = every, keep, struck
-        self.skipped, self.last_time, self.duration = 0, time.monotonic(), 0.0
+        self.skipped, self.last_step, self.last_time, self.duration = 0, 0, time.monotonic(), 0.0
 
     def go_on(self, model: keras.Model) -> int:
         """Give a compiled model the newest saved state, if there is one; return the number of steps done."""
@@ -180,7 +180,7 @@ class SaveState(keras.callbacks.Callback):
         self.start = distributed.from_first(lambda: checkpoint.newest(self.folder))
         if self.start is None:
             return 0
-        self.skipped = self.start.step % self.steps_per_epoch
+        self.skipped, self.last_step = self.start.step % self.steps_per_epoch, self.start.step
         self.restore("model")
         self.restore("optimizer")
         for part, facts in zip(self.parts, self.start.facts["parts"], strict=True):
@@ -226,7 +226,9 @@ class SaveState(keras.callbacks.Callback):
         steps, minutes = self.every
         waited = time.monotonic() - self.last_time
         by_clock = waited > max(60 * minutes, COST * self.duration)
-        if self.struck or by_clock or (steps and step % steps == 0):
+        by_steps = steps and step // steps > self.last_step // steps
+        self.last_step = step
+        if self.struck or by_clock or by_steps:
             began = time.monotonic()
             written(lambda: checkpoint.save(self.folder, self.state(step), self.keep))
             self.last_time = time.monotonic()
@@ -370,11 +372,12 @@ class ProgressBar(keras.callbacks.Callback):
         self.bar.start()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch, self.start = epoch + 1, time.perf_counter()
+        self.epoch, self.start, self.batches = epoch + 1, time.perf_counter(), 0
 
     def on_train_batch_end(self, batch, logs=None):
         description = f"epoch {self.epoch}/{self.epochs}  loss {logs['loss']:.4f}"
-        self.bar.update(self.task, advance=1, description=description)
+        self.bar.update(self.task, advance=batch + 1 - self.batches, description=description)
+        self.batches = batch + 1
 
     def on_epoch_end(self, epoch, logs=None):
         values = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())

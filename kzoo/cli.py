@@ -15,10 +15,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is impor
 
 from kzoo import __version__
 from kzoo.benchmark import benchmark
+from kzoo.classical import compare_classical
 from kzoo.compare import compare
 from kzoo.data import dataset_card, list_datasets
+from kzoo.diagram import draw_architecture
 from kzoo.evaluate import Report
 from kzoo.experiment import (
+    apply_override,
     evaluate_run,
     find_config,
     list_configs,
@@ -38,6 +41,7 @@ from kzoo.profile import profile
 from kzoo.report_html import write_html
 from kzoo.runs import CONFIG, PAGE, load_run
 from kzoo.serve import predict_files
+from kzoo.shift import shift_runs
 from kzoo.visualize import visualize
 
 distributed = lazy_import("kzoo.distributed")
@@ -117,9 +121,15 @@ def model_row(name: str) -> tuple:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="A network, e.g. resnet50.")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="A network, e.g. resnet50.")],
+    picture: Annotated[Path | None, typer.Option(help="Draw its stages and blocks: a name ending in .svg.")] = None,
+) -> None:
     """Show one network: hyperparameters with their meaning, reference, paper."""
     card = model_card(name)
+    if picture is not None:
+        start_keras()
+        typer.echo(f"wrote {draw_architecture(name, picture)}", err=True)
     shape, classes, dialect = card.reference
     typer.echo(f"{name}: {card.params:,} trainable parameters for input {shape} and {classes} classes")
     typer.echo(f"family {card.family}, task {card.task}, {' and '.join(f'{d}-D' for d in card.dims)}, {dialect}\n")
@@ -279,6 +289,47 @@ def compare_(
     else:
         wide_console().print(comparison)
         typer.echo(f"\nwrote {picture}")
+
+
+@app.command("shift")
+def shift_(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="One or more run folders.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    max_shift: Annotated[int, typer.Option(help="The greatest shift: pixels, samples, frames, steps or tokens.")] = 3,
+    examples: Annotated[int, typer.Option(help="Examples that are measured at most.")] = 1000,
+    out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path("shift.png"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+) -> None:
+    """Measure how steady runs are when their input moves: shifts, small rotations, scale, noise."""
+    start_keras()
+    found = shift_runs(runs, split=split, max_shift=max_shift, examples=examples)
+    picture = found.draw(out)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+    else:
+        wide_console().print(found)
+        typer.echo(f"\nwrote {picture}")
+
+
+@app.command("compare-classical")
+def compare_classical_(
+    dataset: Annotated[str, typer.Argument(help="A dataset of `kzoo datasets`, e.g. digits.")],
+    options: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the dataset, e.g. data_dir=folder.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of networks; as many as make 600 steps if not given.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Training examples at most.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initial weights and order.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for a run folder of each.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+) -> None:
+    """Compare classical methods, a perceptron, fixed filters and learned convolutions on a dataset."""
+    given = {} if limit is None else {"limit": limit}
+    for option in options or ():
+        apply_override(given, option)
+    start_keras()
+    found = compare_classical(dataset, epochs=epochs, seed=seed, out=out, verbose=not as_json, **given)
+    typer.echo(json.dumps(found.to_dict(), indent=1)) if as_json else wide_console().print(found)
 
 
 @app.command("benchmark")

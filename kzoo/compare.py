@@ -202,6 +202,6 @@ def shown(column: str, value) -> str:
         return f"{value:.2%}"
     if column == "95 % interval":
         return f"{value[0]:.2%} to {value[1]:.2%}"
-    if column in ("parameters", "seconds"):
+    if column.endswith(("parameters", "seconds")):
         return f"{value:,.0f}"
     return str(value)

@@ -98,10 +98,8 @@ def create_model(
 
     def build(shape):
         x = inputs = keras.Input(shape)
-        if vocab_size is not None:
-            x = keras.layers.Embedding(vocab_size, embed_dim, name="embedding")(x)
         with written_in(written):
-            x = architecture(x)
+            x = architecture(x) if vocab_size is None else of_tokens(architecture, x, vocab_size, embed_dim)
         own = getattr(architecture, "logits", head) if num_classes else head
         return keras.Model(inputs, own(x, num_classes), name=name)
 
@@ -212,6 +210,13 @@ def check_input(card: ModelCard, input_shape: Sequence[int | None], num_classes:
         raise ValueError(f"the channels of input_shape must be known, got {tuple(input_shape)}")
     if not isinstance(num_classes, int) or num_classes < 0:
         raise ValueError(f"num_classes must be a positive integer, or 0 for the features, got {num_classes!r}")
+
+
+def of_tokens(architecture: Callable, ids, vocab_size: int, embed_dim: int):
+    """Apply an architecture to token ids: embedded, or as they are where it has a method `tokens` for them."""
+    if hasattr(architecture, "tokens"):
+        return architecture.tokens(ids, vocab_size)
+    return architecture(keras.layers.Embedding(vocab_size, embed_dim, name="embedding")(ids))
 
 
 def head(x, num_classes: int):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from kzoo.lazy import lazy_import
 from kzoo.ranges import check_range
 from kzoo.registry import lookup
+from kzoo.solvers import SOLVERS
 
 keras = lazy_import("keras")
 muon = lazy_import("kzoo.muon")
@@ -21,7 +22,7 @@ OPTIMIZERS = {
     "lamb": lambda model, **arguments: keras.optimizers.Lamb(**arguments),
     "lion": lambda model, **arguments: keras.optimizers.Lion(**arguments),
     "muon": lambda model, **arguments: muon.ConvMuon(not_hidden(model), **arguments),
-    "ridge": lambda model, **arguments: keras.optimizers.SGD(**arguments),  # takes no step
+    **dict.fromkeys(SOLVERS, lambda model, **arguments: keras.optimizers.SGD(**arguments)),  # take no step
 }
 RISE = 0.45  # of a one-cycle training whose warm-up is not given
 

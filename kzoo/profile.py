@@ -477,6 +477,11 @@ def of_minirocket(layer: keras.Layer, given: Shape, made: Shape) -> int:
     return given[0] * 9 * math.prod(layer.channels.shape)
 
 
+def of_neighbours(layer: keras.Layer, given: Shape, made: Shape) -> int:
+    """Count the products with all kept examples."""
+    return math.prod(layer.examples.shape)
+
+
 def formula(layer: keras.Layer) -> str:
     """Return the number of a layer's weights as a product of sizes and, with a bias, `(sizes + 1) x filters`.
 
@@ -538,6 +543,7 @@ COUNTED: dict[str, Callable[[keras.Layer, Shape, Shape], int]] = {
     "StandardizedConv": of_convolution,
     "WhitenedConv": of_convolution,
     "MiniRocketFeatures": of_minirocket,
+    "NearestNeighbours": of_neighbours,
 }
 WRITTEN: dict[str, Callable[[list[tuple[int, ...]]], list[str]]] = {
     **dict.fromkeys(CONVOLUTIONS, filtered),
@@ -548,7 +554,7 @@ WRITTEN: dict[str, Callable[[list[tuple[int, ...]]], list[str]]] = {
     "StandardizedConv": filtered,
     "WhitenedConv": filtered,
 }
-SUMS_OF_PRODUCTS = frozenset(COUNTED) - {"MiniRocketFeatures"}
+SUMS_OF_PRODUCTS = frozenset(COUNTED) - {"MiniRocketFeatures", "NearestNeighbours"}
 LOOKUPS = ("Embedding", "PReLU")  # have matrices and no sums of products
 # operations of keras.ops that multiply feature maps with each other
 PRODUCTS = ("Matmul", "Einsum", "Dot", "Tensordot", "Conv", "ConvTranspose", "DepthwiseConv", "SeparableConv")

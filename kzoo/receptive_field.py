@@ -246,6 +246,15 @@ def windows(call: Call) -> View:
     return through_channels(view)
 
 
+def blocks(call: Call) -> View:
+    """Histograms of gradients: blocks of cells, one cell apart, and the neighbours of their pixels."""
+    layer, view = call.operation, call.views[0]
+    for axis, count in enumerate(call.made[0][:-1]):
+        reach = layer.cell * layer.block + 2
+        view = view.along(axis, lambda a, n=count, r=reach: a.slid(n, r, layer.cell, 1))
+    return through_channels(view)
+
+
 def per_axis(sizes: int | Sequence[int], rank: int) -> tuple[int, ...]:
     """Return a size for each axis."""
     return (sizes,) * rank if isinstance(sizes, int) else tuple(sizes)
@@ -505,5 +514,6 @@ RULES: dict[str, Callable[[Call], View | list[View] | None]] = {
     "GetItem": sliced,
     "Repeat": repeated,
     "Embedding": embedded,
-    "MiniRocketFeatures": everything,
+    "HOG": blocks,
+    **dict.fromkeys(("MiniRocketFeatures", "TimeStatistics", "TfIdf", "NearestNeighbours"), everything),
 }

@@ -59,7 +59,8 @@ class Paper(NamedTuple):
 
     def bibtex(self) -> str:
         """Return a BibTeX entry."""
-        first, authors = self.authors.split(", ")[0], self.authors.replace(", ", " and ")
+        authors = self.authors.replace(" et al.", ", others").replace(", ", " and ")
+        first = authors.partition(" and ")[0].replace(" ", "")
         fields = {"author": authors, "title": self.title, "year": self.year, "url": self.url}
         body = "".join(f"  {key} = {{{value}}},\n" for key, value in fields.items())
         return f"@misc{{{first.lower()}{self.year},\n{body}}}"

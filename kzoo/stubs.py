@@ -31,7 +31,7 @@ def declaration(function) -> str:
 
 def literal(value) -> str:
     """Return a default as ruff formats it; `...` for one that fills a line."""
-    text = f'"{value}"' if isinstance(value, str) else repr(value)
+    text = repr(value).replace("'", '"')
     return text if len(text) < 60 else "..."
 
 

@@ -13,8 +13,10 @@ from kzoo.determinism import make_deterministic
 from kzoo.files import write_json
 from kzoo.lazy import lazy_import
 from kzoo.optimizers import build_optimizer, jit_compile, learning_rate_schedule
+from kzoo.pace import steps_per_call
 from kzoo.ranges import check_range
 from kzoo.registry import lookup
+from kzoo.solvers import SOLVERS, solve_head
 from kzoo.tasks import TASKS, balanced_weights
 from kzoo.yaml import write_yaml
 
@@ -22,7 +24,6 @@ distributed = lazy_import("kzoo.distributed")
 keras = lazy_import("keras")
 np = lazy_import("numpy")
 own_callbacks = lazy_import("kzoo.callbacks")
-ridge = lazy_import("kzoo.ridge")
 schedules = lazy_import("kzoo.schedules")
 
 RECIPE = ("epochs", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay", "clip_norm", "accumulate")
@@ -78,8 +79,9 @@ def fit(
         splits: batches to train on and to validate with after each epoch.
         epochs: passes over the train split.
         optimizer: "adamw", "adam", "sgd" (Nesterov momentum 0.9), "lamb", "lion" or "muon" (see
-            `kzoo.optimizers.build_optimizer`); or "ridge", which leaves all layers but the last as they are and solves
-            that in one pass (see `kzoo.ridge`): the arguments of the steps have no part in it.
+            `kzoo.optimizers.build_optimizer`); or "ridge", "svm" or "logistic", which leave all layers but the last as
+            they are and solve that at once (see `kzoo.solvers.solve_head`), or "none", for a model without weights to
+            train, whose layers only look at the data: the arguments of the steps have no part in these.
         learning_rate: the peak, reached at the end of the warm-up.
         schedule: "cosine" (to zero), "one_cycle", "step", "plateau" or "constant"; see
             `kzoo.optimizers.learning_rate_schedule`.
@@ -99,7 +101,8 @@ def fit(
             holds for all that the process does from then on.
         run_dir: folder for the results; nothing is written without one.
         restart: begin anew, and delete the results of an earlier run in `run_dir`.
-        checkpoint_steps: save the state whenever so many steps are done; None for by the clock alone.
+        checkpoint_steps: save the state whenever so many steps are done (small networks take up to 16 steps at a time
+            and save after those: see `kzoo.pace`); None for by the clock alone.
         checkpoint_minutes: save the state when so many minutes have passed, or later where writing takes long, so that
             it takes less than 3 % of the time.
         checkpoints_kept: how many of the newest states are kept.
@@ -130,8 +133,8 @@ def trained(model: keras.Model, splits: Splits, run: Path | None, arguments: Map
         return finished(model, run, arguments["verbose"])
     keeper = own_callbacks.KeepBest(run, arguments["early_stopping"])
     adapt(model, splits)
-    if arguments["optimizer"] == "ridge":
-        history = solve(model, splits, keeper)
+    if arguments["optimizer"] in SOLVERS:
+        history = solve(model, splits, keeper, arguments)
     else:
         history = stepped(model, splits, keeper, metrics, arguments)
     if run:
@@ -149,6 +152,7 @@ def stepped(model, splits: Splits, keeper, metrics: Sequence, arguments: Mapping
         first = savers[0].go_on(model) if saving else 0
         bars = [own_callbacks.ProgressBar(epochs, per_epoch, first)] if shown else []
         logs = [keras.callbacks.TensorBoard(run / runs.TENSORBOARD, write_graph=False)] if run else []
+        model.steps_per_execution = steps_per_call(model, splits, arguments["callbacks"], first % per_epoch)
         try:
             model.fit(
                 splits.stream(first),
@@ -227,14 +231,15 @@ def whole(batches) -> tuple[np.ndarray, np.ndarray]:
 def adapt(model: keras.Model, splits: Splits) -> None:
     """Show the training inputs to the layers of the zoo that take values from them without a gradient."""
     for layer in model.layers:
-        if type(layer).__module__ == "kzoo.untrained":
-            inputs, _ = whole(splits.in_order("train"))
-            layer.adapt(keras.Model(model.input, layer.input).predict(inputs, verbose=0), splits.seed)
+        if type(layer).__module__.startswith("kzoo.untrained.") and hasattr(layer, "adapt"):
+            inputs, labels = whole(splits.in_order("train"))
+            layer.adapt(keras.Model(model.input, layer.input).predict(inputs, verbose=0), labels, splits.seed)
 
 
-def solve(model: keras.Model, splits: Splits, keeper: own_callbacks.KeepBest) -> dict[str, list[float]]:
-    """Solve the last layer in closed form; return the metrics of this one epoch."""
-    ridge.solve_head(model, *whole(splits.in_order("train")))
+def solve(model, splits: Splits, keeper: own_callbacks.KeepBest, arguments: Mapping) -> dict[str, list[float]]:
+    """Solve the last layer at once; return the metrics of this one epoch."""
+    say = print if arguments["verbose"] and distributed.is_first() else lambda line: None
+    solve_head(model, *whole(splits.in_order("train")), arguments["optimizer"], say)
     measured = {
         prefix + name: value
         for prefix, split in (("", "train"), ("val_", "validation"))

@@ -42,7 +42,8 @@ def test_config_is_valid_and_says_what_was_seen(name):
     model, dataset = experiment["model"]["name"], experiment["data"]["name"]
     called = Path(dataset.rpartition(":")[2]).name.split(".")[0]
     modality = kzoo.dataset_card(dataset).modality
-    assert name in (f"{modality}/{model}_{called}".lower(), f"{modality}/{called}_record".lower())
+    names = (f"{modality}/{model}_{called}", f"{modality}/{called}_record", f"{modality}/shift_{model}_{called}")
+    assert name in [each.lower() for each in names]
     head = find_config(name).read_text().split("seed:")[0]
     assert f"kzoo train {name}" in head
     assert "%" in head

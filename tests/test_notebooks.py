@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebook_runs(path, tmp_path, monkeypatch):
-    if path.stem == "timeseries" and not any(map(importlib.util.find_spec, ("sktime", "aeon"))):
+    if path.stem in ("timeseries", "convolution") and not any(map(importlib.util.find_spec, ("sktime", "aeon"))):
         pytest.skip("needs the extra timeseries")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")]))
     notebook = nbformat.read(path, as_version=4)

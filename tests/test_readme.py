@@ -9,16 +9,12 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from snippets import run, snippets
 from test_hub import fill_cache, write_repository
 
 import kzoo
 
 REPOSITORY = Path(__file__).parents[1]
-
-SNIPPETS = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
-
-
-NEEDS = {"folder:recordings": ("soundfile",), "GunPoint": ("sktime", "aeon"), "timm/": ("huggingface_hub",)}
 
 
 @pytest.fixture
@@ -50,20 +46,10 @@ def belongings(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.utils, "get_file", lambda *args, **options: "names.json")
 
 
-def runnable(snippet: str) -> str:
-    """Return a snippet without the lines whose optional package is not here, and with one epoch in place of many."""
-    absent = [word for word, packages in NEEDS.items() if not any(map(importlib.util.find_spec, packages))]
-    if any(word in snippet for word in absent):
-        return ""
-    return re.sub(r"epochs=\d+", "epochs=1", snippet)
-
-
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_snippets_run(belongings):
-    assert SNIPPETS
-    namespace = {}
-    for snippet in SNIPPETS:
-        exec(compile(runnable(snippet), "README.md", "exec"), namespace)
+    assert snippets(REPOSITORY / "README.md")
+    run(REPOSITORY / "README.md")
 
 
 def test_it_stays_short():

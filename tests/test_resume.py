@@ -141,6 +141,22 @@ class TestTheSameLastBit:
         assert_equal(train(splits, tmp_path), uninterrupted)
         assert sorted(p.name for p in (tmp_path / runs.CHECKPOINTS).iterdir()) == [runs.LOCK, runs.TRAINING]
 
+    def test_where_several_steps_are_one_call(self, splits, uninterrupted, tmp_path, monkeypatch):
+        """No callback looks at the batches, so that they come in sevens: 21 an epoch."""
+        real, steps = checkpoint.save, []
+
+        def dying(folder, state, keep):
+            steps.append(state.step)
+            if len(steps) == 5:
+                raise Killed
+            real(folder, state, keep)
+
+        monkeypatch.setattr(checkpoint, "save", dying)
+        assert train(splits, tmp_path) is None
+        assert steps == [7, 14, 21, 28, 35]
+        assert_equal(train(splits, tmp_path), uninterrupted)
+        assert_equal(train(splits, kill_at=1000), uninterrupted)  # one by one
+
     def test_by_the_command(self, tmp_path):
         """SIGTERM ends the process with 143; the same command goes on; both give what one run gives."""
         overrides = ["train.epochs=4", "train.deterministic=true", "train.checkpoint_steps=3"]
@@ -291,7 +307,7 @@ def test_writing_by_the_clock_leaves_time_for_training(splits, tmp_path, monkeyp
 
     monkeypatch.setattr(checkpoint, "save", slow)
     train(splits, tmp_path, checkpoint_steps=None, checkpoint_minutes=0)
-    assert written[0] == 1
+    assert written[0] == 7  # the first call
     assert len(written) < 10
 
 

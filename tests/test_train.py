@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo import ridge, runs
+from kzoo import runs, solvers
 from kzoo.callbacks import TrainingDiverged
 from kzoo.data.splits import Examples
 from kzoo.train import whole
@@ -216,7 +216,7 @@ class TestRidge:
         inputs, labels = whole(digits.in_order("train"))
         features = body.predict(inputs, verbose=0).astype("float64")
         features, scale = features / features.std(0), features.std(0)
-        theirs = linear_model.RidgeClassifierCV(alphas=ridge.PENALTIES).fit(features, labels)
+        theirs = linear_model.RidgeClassifierCV(alphas=solvers.RIDGE_PENALTIES).fit(features, labels)
         tested, labels = whole(digits.test)
         predicted = theirs.predict(body.predict(tested, verbose=0) / scale)
         ours = model.predict(tested, verbose=0).argmax(-1)
@@ -225,7 +225,7 @@ class TestRidge:
 
     def test_two_classes_get_opposite_scores(self, rng_features):
         model, inputs, labels = rng_features
-        ridge.solve_head(model, inputs, labels)
+        solvers.solve_head(model, inputs, labels)
         logits = model.predict(inputs, verbose=0)
         np.testing.assert_allclose(logits[:, 0], -logits[:, 1], atol=1e-4)
         assert (logits.argmax(-1) == labels).all()
@@ -242,7 +242,7 @@ class TestRidge:
         model, inputs, labels = rng_features
         other = keras.Model(model.input, keras.layers.Softmax()(model.output))
         with pytest.raises(ValueError, match="ends in softmax"):
-            ridge.solve_head(other, inputs, labels)
+            solvers.solve_head(other, inputs, labels)
 
 
 def test_an_ensemble_averages_probabilities(digits):

@@ -35,7 +35,8 @@ from kzoo.visualize import (
 )
 
 PICTURES = ["kernels", "feature_maps", "grad_cam", "occlusion", "embedding", "exciting"]
-WITHOUT_PLACES = ("mlp", "mlp_tsc", "fasttext", "minirocket")  # none of whose layers has positions
+# none of whose layers has positions
+WITHOUT_PLACES = ("mlp", "mlp_tsc", "fasttext", "minirocket", "mfcc_svm", "tfidf", "nearest_neighbour")
 
 
 def corner_network() -> keras.Model:
@@ -492,7 +493,7 @@ def test_every_network_is_looked_into(name, dim):
     size = x.shape[1:-1]
     stride = tuple(-(-length // 2) for length in size)
     assert occlusion(model, x[0], window=stride, stride=stride).shape == size
-    if kzoo.model_card(name).family in WITHOUT_PLACES:
+    if {name, kzoo.model_card(name).family} & set(WITHOUT_PLACES):
         with pytest.raises(ValueError, match="no other layer with positions"):
             grad_cam(model, x[0])
         return
@@ -501,4 +502,5 @@ def test_every_network_is_looked_into(name, dim):
     assert np.isfinite(heat).all()
     assert heat.min() >= 0
     assert heat.max() in (0.0, pytest.approx(1, abs=1e-5))
-    assert draw_kernels(model).axes
+    if name != "hog_svm":  # its kernels are not learned
+        assert draw_kernels(model).axes

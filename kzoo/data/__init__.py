@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Callable, Mapping
 
 from kzoo.data import audio, image, kinds, text, timeseries  # noqa: F401  (register their datasets)
-from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits, check_examples, complete
+from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits, check_examples, complete, limited
 from kzoo.registry import check_keywords, did_you_mean, keywords, lookup
 
 __all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "list_datasets", "load_dataset"]
@@ -45,6 +45,7 @@ def load_dataset(
     batch_size: int = 128,
     validation: float = 0.1,
     augment: Mapping | None = None,
+    limit: int | None = None,
     seed: int = 0,
     **options,
 ) -> Splits:
@@ -61,6 +62,7 @@ def load_dataset(
             `audio.AudioAugment`, `text.TextAugment` or `timeseries.SeriesAugment`: `{"flip": True, "shift": 4}`.
             With `mixup` or `cutmix` (see `kzoo.data.mixing.Mixing`; not for texts) the labels of training batches are
             probabilities (batch, num_classes).
+        limit: examples of the train split, at most, the classes in their shares; always the same ones.
         seed: of the training order and the augmentation, which are a pure function of (seed, epoch).
         **options: of the dataset's loader and of its preprocessing: `image_size` for images, `data_dir` and
             `download` for tensorflow-datasets.
@@ -80,7 +82,7 @@ def load_dataset(
     for split, examples in zip(RawData._fields, raw[:3], strict=False):
         if examples is not None:
             check_examples(split, examples, len(raw.class_names))
-    examples = complete(raw, validation)
+    examples = limited(complete(raw, validation), limit)
     preprocess = modality.preprocess.fit(examples["train"], **taken_by(modality.preprocess.fit, options))
     if hasattr(change, "prepared"):
         change = change.prepared(preprocess)

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from kzoo.data.random import fold
 from kzoo.lazy import lazy_import
+from kzoo.ranges import check_range
 
 batches = lazy_import("kzoo.data.batches")
 keras = lazy_import("keras")
@@ -321,6 +322,26 @@ def complete(raw: RawData, validation: float) -> dict[str, Examples]:
     if held is None:
         train, held = hold_out(train, validation, "validation") if validation else (train, train)
     return {"train": train, "validation": held, "test": test}
+
+
+def limited(examples: Mapping[str, Examples], limit: int | None) -> Mapping[str, Examples]:
+    """Return splits whose train split has `limit` examples at most, the classes in their shares; None for all.
+
+    Raises:
+        ValueError: if the limit is not a positive integer, or too low for the number of classes.
+    """
+    check_range("limit", limit, "a positive integer", none=True)
+    train = examples["train"]
+    if limit is None or limit >= len(train):
+        return examples
+    try:
+        kept, _ = model_selection.train_test_split(
+            np.arange(len(train)), train_size=limit, stratify=train.labels, random_state=SPLIT_SEED
+        )
+    except ValueError as error:
+        raise ValueError(f"cannot take {limit} of {len(train)} training examples: {error}") from error
+    fewer = train.take(np.sort(kept))
+    return {name: fewer if split is train else split for name, split in examples.items()}
 
 
 def check_examples(name: str, examples: Examples, num_classes: int) -> None:

@@ -1690,6 +1690,40 @@ def fcn(
     filters: tuple[int, ...] = (128, 256, 128),
     kernels: tuple[int, ...] = (8, 5, 3),
 ) -> keras.Model: ...
+def filter_bank(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: int | None = None,
+    embed_dim: int = 128,
+    features: Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    banks: tuple[str, ...] = ("sobel", "laplacian", "gabor", "difference_of_gaussians"),
+    learn_filters: bool = False,
+    pool: int = 4,
+    units: tuple[int, ...] = (),
+    norm: bool = False,
+    dropout: float = 0.0,
+) -> keras.Model: ...
+def fixed_filters(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: int | None = None,
+    embed_dim: int = 128,
+    features: Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    banks: tuple[str, ...] = ("sobel", "laplacian", "gabor", "difference_of_gaussians"),
+    learn_filters: bool = False,
+    pool: int = 4,
+    units: tuple[int, ...] = (64,),
+    norm: bool = True,
+    dropout: float = 0.0,
+) -> keras.Model: ...
 def gcnn(
     input_shape: Sequence[int | None],
     num_classes: int,
@@ -1778,6 +1812,21 @@ def googlenet(
     kernels: tuple[int, int] = (3, 3),
     stem_width: int = 64,
     dropout: float = 0.2,
+) -> keras.Model: ...
+def hog_svm(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: int | None = None,
+    embed_dim: int = 128,
+    features: Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    cell: int = 4,
+    block: int = 3,
+    orientations: int = 9,
+    block_norm: str = "l2_hys",
 ) -> keras.Model: ...
 def hrnet_w18(
     input_shape: Sequence[int | None],
@@ -2296,6 +2345,17 @@ def matchboxnet_3x2x64(
     tail_dilation: int = 2,
     dropout: float = 0.0,
 ) -> keras.Model: ...
+def mfcc_svm(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: int | None = None,
+    embed_dim: int = 128,
+    features: Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+) -> keras.Model: ...
 def minirocket(
     input_shape: Sequence[int | None],
     num_classes: int,
@@ -2546,6 +2606,7 @@ def mobilenet_v2(
     width: int = 1280,
     dropout: float = 0.2,
     drop_path: float = 0.0,
+    blur: bool = False,
 ) -> keras.Model: ...
 def mobilenet_v3_large(
     input_shape: Sequence[int | None],
@@ -2611,6 +2672,7 @@ def mobilenetv1_100(
     kernel: int = 3,
     stem_width: int = 32,
     width: int = 0,
+    blur: bool = False,
 ) -> keras.Model: ...
 def mobilenetv1_100h(
     input_shape: Sequence[int | None],
@@ -2628,6 +2690,7 @@ def mobilenetv1_100h(
     kernel: int = 3,
     stem_width: int = 32,
     width: int = 1024,
+    blur: bool = False,
 ) -> keras.Model: ...
 def mobilenetv1_125(
     input_shape: Sequence[int | None],
@@ -2645,6 +2708,7 @@ def mobilenetv1_125(
     kernel: int = 3,
     stem_width: int = 40,
     width: int = 0,
+    blur: bool = False,
 ) -> keras.Model: ...
 def mobilenetv2_035(
     input_shape: Sequence[int | None],
@@ -2665,6 +2729,7 @@ def mobilenetv2_035(
     width: int = 1280,
     dropout: float = 0.2,
     drop_path: float = 0.0,
+    blur: bool = False,
 ) -> keras.Model: ...
 def mobilenetv2_050(
     input_shape: Sequence[int | None],
@@ -2685,6 +2750,7 @@ def mobilenetv2_050(
     width: int = 1280,
     dropout: float = 0.2,
     drop_path: float = 0.0,
+    blur: bool = False,
 ) -> keras.Model: ...
 def mobilenetv2_075(
     input_shape: Sequence[int | None],
@@ -2705,6 +2771,7 @@ def mobilenetv2_075(
     width: int = 1280,
     dropout: float = 0.2,
     drop_path: float = 0.0,
+    blur: bool = False,
 ) -> keras.Model: ...
 def mobilenetv2_100(
     input_shape: Sequence[int | None],
@@ -2725,6 +2792,7 @@ def mobilenetv2_100(
     width: int = 1280,
     dropout: float = 0.2,
     drop_path: float = 0.0,
+    blur: bool = False,
 ) -> keras.Model: ...
 def mobilenetv2_110d(
     input_shape: Sequence[int | None],
@@ -2745,6 +2813,7 @@ def mobilenetv2_110d(
     width: int = 1280,
     dropout: float = 0.2,
     drop_path: float = 0.0,
+    blur: bool = False,
 ) -> keras.Model: ...
 def mobilenetv2_120d(
     input_shape: Sequence[int | None],
@@ -2765,6 +2834,7 @@ def mobilenetv2_120d(
     width: int = 1280,
     dropout: float = 0.2,
     drop_path: float = 0.0,
+    blur: bool = False,
 ) -> keras.Model: ...
 def mobilenetv2_140(
     input_shape: Sequence[int | None],
@@ -2785,6 +2855,7 @@ def mobilenetv2_140(
     width: int = 1792,
     dropout: float = 0.2,
     drop_path: float = 0.0,
+    blur: bool = False,
 ) -> keras.Model: ...
 def mobilenetv3_large_075(
     input_shape: Sequence[int | None],
@@ -3100,6 +3171,18 @@ def mobileone_s4(
     se_blocks: tuple[int, ...] = (0, 0, 5, 1),
     se_ratio: float = 0.0625,
     kernel: int = 3,
+) -> keras.Model: ...
+def nearest_neighbour(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: int | None = None,
+    embed_dim: int = 128,
+    features: Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    room: int = 1000,
 ) -> keras.Model: ...
 def nf_resnet26(
     input_shape: Sequence[int | None],
@@ -5427,6 +5510,26 @@ def shufflenet_v2_x2_0(
     width: int = 2048,
     kernel: int = 3,
 ) -> keras.Model: ...
+def sinc_filters(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: int | None = None,
+    embed_dim: int = 128,
+    features: Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    bands: int = 40,
+    taps: int = 251,
+    sample_rate: int = 16000,
+    low: float = 30.0,
+    learn_filters: bool = False,
+    stride: int = 16,
+    pool: int = 20,
+    units: tuple[int, ...] = (64,),
+    dropout: float = 0.0,
+) -> keras.Model: ...
 def skresnet18(
     input_shape: Sequence[int | None],
     num_classes: int,
@@ -6290,6 +6393,17 @@ def tf_mobilenetv3_small_minimal_100(
     dropout: float = 0.2,
     drop_path: float = 0.0,
 ) -> keras.Model: ...
+def tfidf(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: int | None = None,
+    embed_dim: int = 128,
+    features: Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+) -> keras.Model: ...
 def time_cnn(
     input_shape: Sequence[int | None],
     num_classes: int,
@@ -6505,6 +6619,7 @@ def vgg11(
     positions: int = 7,
     dense_units: tuple[int, ...] = (4096, 4096),
     dropout: float = 0.5,
+    blur: bool = False,
 ) -> keras.Model: ...
 def vgg11_bn(
     input_shape: Sequence[int | None],
@@ -6523,6 +6638,7 @@ def vgg11_bn(
     positions: int = 7,
     dense_units: tuple[int, ...] = (4096, 4096),
     dropout: float = 0.5,
+    blur: bool = False,
 ) -> keras.Model: ...
 def vgg13(
     input_shape: Sequence[int | None],
@@ -6541,6 +6657,7 @@ def vgg13(
     positions: int = 7,
     dense_units: tuple[int, ...] = (4096, 4096),
     dropout: float = 0.5,
+    blur: bool = False,
 ) -> keras.Model: ...
 def vgg13_bn(
     input_shape: Sequence[int | None],
@@ -6559,6 +6676,7 @@ def vgg13_bn(
     positions: int = 7,
     dense_units: tuple[int, ...] = (4096, 4096),
     dropout: float = 0.5,
+    blur: bool = False,
 ) -> keras.Model: ...
 def vgg16(
     input_shape: Sequence[int | None],
@@ -6577,6 +6695,7 @@ def vgg16(
     positions: int = 7,
     dense_units: tuple[int, ...] = (4096, 4096),
     dropout: float = 0.5,
+    blur: bool = False,
 ) -> keras.Model: ...
 def vgg16_bn(
     input_shape: Sequence[int | None],
@@ -6595,6 +6714,7 @@ def vgg16_bn(
     positions: int = 7,
     dense_units: tuple[int, ...] = (4096, 4096),
     dropout: float = 0.5,
+    blur: bool = False,
 ) -> keras.Model: ...
 def vgg19(
     input_shape: Sequence[int | None],
@@ -6613,6 +6733,7 @@ def vgg19(
     positions: int = 7,
     dense_units: tuple[int, ...] = (4096, 4096),
     dropout: float = 0.5,
+    blur: bool = False,
 ) -> keras.Model: ...
 def vgg19_bn(
     input_shape: Sequence[int | None],
@@ -6631,6 +6752,7 @@ def vgg19_bn(
     positions: int = 7,
     dense_units: tuple[int, ...] = (4096, 4096),
     dropout: float = 0.5,
+    blur: bool = False,
 ) -> keras.Model: ...
 def vggish(
     input_shape: Sequence[int | None],

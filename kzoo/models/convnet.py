@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import dense_layers
+from kzoo.blocks import dense_layers, max_blur_pool
 from kzoo.layers import act, avg_pool, conv, dropout, flatten, global_avg_pool, max_pool, norm, scope, tap
 from kzoo.registry import MNIST, Paper, lookup, register_model
 
@@ -14,6 +14,7 @@ POOLINGS = {
     "max": lambda x: max_pool(x, 2, padding="valid"),
     "avg": lambda x: avg_pool(x, 2, padding="valid"),
     "stride": lambda x: x,
+    "blur": max_blur_pool,
 }
 
 
@@ -29,7 +30,9 @@ class ConvNet:
         filters: kernels of each stage; there are as many stages as entries.
         kernel: size of every convolution.
         convs_per_stage: convolutions before each pooling.
-        pooling: "max", "avg", or "stride" (the last convolution of the stage takes every second position).
+        pooling: "max", "avg", "stride" (the last convolution of the stage takes every second position) or "blur"
+            (anti-aliased: a maximum at every position, blurred before every second one is kept; Zhang, 2019,
+            https://arxiv.org/abs/1904.11486).
         padding: "same" keeps the size in a convolution, "valid" computes full windows only.
         norm: "none", "batch", "layer" or "group", between convolution and activation.
         activation: Keras name of the function after each convolution.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import divisible, separable_norm_act, stages
+from kzoo.blocks import depthwise_norm_act, divisible, stages
 from kzoo.layers import conv_norm_act, scope
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD
 from kzoo.registry import Paper, register_model
@@ -45,6 +45,9 @@ class MobileNetV1:
         kernel: size of the depthwise convolutions; signals often want more than 3.
         stem_width: filters of the first convolution, at stride 2.
         width: filters of a last, 1-wide convolution, 0 for none.
+        blur: a depthwise convolution that takes steps sees every position, and a blur follows its activation before
+            positions are left out: anti-aliased (Zhang, 2019, https://arxiv.org/abs/1904.11486). The stem, as there,
+            takes its steps unblurred.
 
     Raises:
         ValueError: for stages that are not described by equally many numbers.
@@ -56,6 +59,7 @@ class MobileNetV1:
     kernel: int = 3
     stem_width: int = 32
     width: int = 0
+    blur: bool = False
 
     def __call__(self, x):
         with scope("stem"):
@@ -65,4 +69,5 @@ class MobileNetV1:
             return conv_norm_act(x, self.width, 1, activation="relu6") if self.width else x
 
     def block(self, x, stride: int, filters: int):
-        return separable_norm_act(x, filters, self.kernel, stride=stride, activation="relu6")
+        x = depthwise_norm_act(x, self.kernel, stride=stride, activation="relu6", blur=self.blur)
+        return conv_norm_act(x, filters, 1, activation="relu6")

@@ -126,6 +126,9 @@ class MobileNetV2:
         width: filters of the last convolution.
         dropout: fraction of the vector dropped in training, in [0, 1).
         drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        blur: a depthwise convolution that takes steps sees every position, and a blur follows its activation before
+            positions are left out: anti-aliased (Zhang, 2019, https://arxiv.org/abs/1904.11486). The stem, as there,
+            takes its steps unblurred.
 
     Raises:
         ValueError: for stages that are not described by equally many numbers.
@@ -140,6 +143,7 @@ class MobileNetV2:
     width: int = 1280
     dropout: float = 0.2
     drop_path: float = 0.0
+    blur: bool = False
 
     def __call__(self, x):
         with scope("stem"):
@@ -158,4 +162,5 @@ class MobileNetV2:
         return dropout(global_avg_pool(x), self.dropout)
 
     def block(self, x, stride: int, filters: int, expansion: float, drop_rate: float):
-        return inverted_residual(x, filters, self.kernel, stride=stride, expansion=expansion, drop_rate=drop_rate)
+        options = {"stride": stride, "expansion": expansion, "drop_rate": drop_rate, "blur": self.blur}
+        return inverted_residual(x, filters, self.kernel, **options)

@@ -95,6 +95,11 @@ def pooled_projection(x, filters: int, stride: int):
     return projection(avg_pool(x, stride) if stride > 1 else x, filters, 1)
 
 
+def blurred_projection(x, filters: int, stride: int):
+    """Zhang (2019): blur before positions are left out, then project."""
+    return projection(blur_pool(x, stride=stride) if stride > 1 else x, filters, 1)
+
+
 def plain_projection(x, filters: int, stride: int):
     """MLPerf Tiny: a 1-wide convolution with bias, not normalised."""
     return conv(x, filters, 1, stride=stride)
@@ -108,7 +113,13 @@ def zero_padding(x, filters: int, stride: int):
     return keras.ops.pad(x, (*((0, 0),) * (x.ndim - 1), (before, after)))
 
 
-SHORTCUTS = {"projection": projection, "pooled": pooled_projection, "plain": plain_projection, "zeros": zero_padding}
+SHORTCUTS = {
+    "projection": projection,
+    "pooled": pooled_projection,
+    "blurred": blurred_projection,
+    "plain": plain_projection,
+    "zeros": zero_padding,
+}
 
 
 def add_shortcut(x, y, stride: int, shortcut: str, drop_rate: float = 0.0):
@@ -209,11 +220,13 @@ class ResNet:
         eca: a gate for each channel from the means of those beside it ends a branch: efficient channel attention.
         stem: "conv7" (ImageNet), "blurred" (with a blurred maximum), "deep" (ResNet-D), "strided" (ResNet-RS) or
             "conv3" (CIFAR: keeps the resolution).
-        shortcut: where a block changes the shape, "projection" (option B), "pooled" (ResNet-D), "plain"
-            (no normalisation) or "zeros" (option A, without parameters).
+        shortcut: where a block changes the shape, "projection" (option B), "pooled" (ResNet-D), "blurred" (see
+            `blur`), "plain" (no normalisation) or "zeros" (option A, without parameters).
         kernel: size of the spatial convolutions; signals often want more than 3.
         use_bias: biases in the convolutions, although a normalisation follows.
-        blur: a branch leaves out positions after a convolution that sees all of them, and a blur.
+        blur: a branch leaves out positions after a convolution that sees all of them, and a blur. Zhang (2019,
+            https://arxiv.org/abs/1904.11486) blurs the shortcuts too, which timm's resnetblur50 does not: his networks
+            are those with the stem and the shortcut "blurred" besides, up to the size of the stem's maximum, 2 there.
         stride_in_first: a bottleneck strides in its first convolution, as in the paper.
         drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 

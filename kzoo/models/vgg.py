@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import dense_layers
+from kzoo.blocks import dense_layers, max_blur_pool
 from kzoo.layers import act, adaptive_avg_pool, batch_norm, conv, flatten, max_pool, scope, tap
 from kzoo.naming import Rule
 from kzoo.registry import Paper, register_model
@@ -61,6 +61,8 @@ class VGG:
         positions: positions per axis that the classifier sees; others are averaged to them.
         dense_units: outputs of the fully connected layers before the logits.
         dropout: fraction of each fully connected layer dropped in training, in [0, 1).
+        blur: a maximum sees every position, and a blur follows before every second one is kept: anti-aliased pooling
+            (Zhang, 2019, https://arxiv.org/abs/1904.11486).
 
     Raises:
         ValueError: for an input that the stages halve to nothing.
@@ -73,6 +75,7 @@ class VGG:
     positions: int = 7
     dense_units: tuple[int, ...] = (4096, 4096)
     dropout: float = 0.5
+    blur: bool = False
 
     def __call__(self, x):
         for stage, depth in enumerate(self.depths, start=1):
@@ -87,4 +90,4 @@ class VGG:
         for _ in range(depth):
             x = conv(x, filters, self.kernel)
             x = act(batch_norm(x) if self.norm else x)
-        return max_pool(x, 2, padding="valid")
+        return max_blur_pool(x) if self.blur else max_pool(x, 2, padding="valid")

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from kzoo.filters import hertz_to_mel, mel_to_hertz
 from kzoo.lazy import lazy_import
 from kzoo.registry import lookup
 
@@ -203,23 +204,6 @@ def stft_power(waves, kernel: np.ndarray, hop: int, before: int, frames: int):
     parts = keras.ops.conv(padded[..., None], constant(kernel), strides=hop, padding="valid")[:, :frames]
     bins = kernel.shape[2] // 2
     return keras.ops.square(parts[..., :bins]) + keras.ops.square(parts[..., bins:])
-
-
-def hertz_to_mel(hertz, scale: str = "htk") -> np.ndarray:
-    """Return the pitch in mel; "slaney" (Auditory Toolbox, 1998) is linear up to 1 kHz, "htk" nowhere."""
-    hertz = np.asarray(hertz, "float64")
-    if scale == "htk":
-        return 1127 * np.log1p(hertz / 700)
-    above = 15 + 27 * np.log(np.maximum(hertz, 1) / 1000) / np.log(6.4)
-    return np.where(hertz < 1000, hertz * 3 / 200, above)
-
-
-def mel_to_hertz(mel, scale: str = "htk") -> np.ndarray:
-    """Return the inverse of `hertz_to_mel`."""
-    mel = np.asarray(mel, "float64")
-    if scale == "htk":
-        return 700 * np.expm1(mel / 1127)
-    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
 
 
 def mel_filters(

@@ -1,0 +1,54 @@
+"""The pages that are written anew by every build: one for each family of networks, and the reference of the API.
+
+What they say is read from the registry, from docstrings and from the heads of the configs; registering a network is all
+that its page needs.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import api_pages
+import network_pages
+
+FOLDERS = {"networks": network_pages.pages, "api": api_pages.pages}
+
+
+def setup(app) -> dict:
+    """Let Sphinx write the pages before it looks for sources."""
+    app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir)))
+    app.connect("autodoc-process-docstring", literal_names, priority=400)  # before napoleon
+    app.connect("autodoc-skip-member", is_place)
+    return {}
+
+
+def write_pages(source: Path) -> None:
+    """Write the pages that have changed, and delete those that are no longer made."""
+    for folder, pages in FOLDERS.items():
+        (source / folder).mkdir(exist_ok=True)
+        made = dict(pages())
+        for old in {path.name for path in (source / folder).iterdir()} - set(made):
+            (source / folder / old).unlink()
+        for name, text in made.items():
+            path = source / folder / name
+            if not path.exists() or path.read_text() != text:
+                path.write_text(text)
+
+
+def is_place(app, what, name, obj, skip, options) -> bool | None:
+    """Leave out the fields of named tuples, which their docstrings explain."""
+    return True if str(obj.__doc__).startswith("Alias for field number") else None
+
+
+def literal_names(app, what, name, obj, options, lines: list[str]) -> None:
+    """Turn `x` in a docstring into a link where it is in the reference, into code otherwise; a star stays a star."""
+    lines[:] = [re.sub(r"(?<![`:])`([^`]+)`(?!`)|(?<![*\w])\*(?=\w)", written, line) for line in lines]
+
+
+def written(match: re.Match) -> str:
+    """Return what a name between backticks, or a star, becomes."""
+    if match[1] is None:
+        return r"\*"
+    known = match[1].startswith("kzoo.") and match[1].removeprefix("kzoo.") in api_pages.public()
+    return f":py:obj:`{match[1]}`" if known else f"``{match[1]}``"

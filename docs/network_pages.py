@@ -1,0 +1,264 @@
+"""A page for each family of networks, from the registry alone, and their table."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+
+import docstring_parser
+
+import kzoo
+from kzoo.budget import without_values
+from kzoo.diagram import architecture_svg
+from kzoo.experiment import find_config, load_experiment
+from kzoo.registry import MODELS, ModelCard
+
+COUNTED = Path(__file__).parents[1] / "tests" / "macs.csv"  # of timm; there in a checkout
+GROUPS = ("Images", "Time series", "Text", "Sound")
+
+
+def pages() -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each file."""
+    yield "index.md", index()
+    for family, cards in families().items():
+        pictures = {card.name: architecture_svg(built(card.name)) for card in pictured(cards)}
+        yield f"{family}.md", page(cards, pictures)
+        yield from ((f"{name}.svg", text) for name, text in pictures.items())
+
+
+@cache
+def families() -> dict[str, list[ModelCard]]:
+    """Return the variants of each family, as they are listed in its file."""
+    found: dict[str, list[ModelCard]] = {}
+    for card in MODELS.values():
+        found.setdefault(card.family, []).append(card)
+    for family, cards in found.items():  # decorators register from the bottom upwards
+        found[family] = [card for one in architectures(cards) for card in reversed(of_class(cards, one))]
+    return dict(sorted(found.items(), key=lambda item: title(item[1]).lower()))
+
+
+@cache
+def built(name: str):
+    """Return a network for its published input, with weights that have no values."""
+    shape, num_classes, _ = kzoo.model_card(name).reference
+    return without_values(lambda: kzoo.create_model(name, shape, num_classes))
+
+
+def architectures(cards: Sequence[ModelCard]) -> list[type]:
+    """Return the classes of a family's variants."""
+    return list(dict.fromkeys(type(card.architecture) for card in cards))
+
+
+def of_class(cards: Sequence[ModelCard], architecture: type) -> list[ModelCard]:
+    """Return the variants of one architecture."""
+    return [card for card in cards if type(card.architecture) is architecture]
+
+
+def pictured(cards: Sequence[ModelCard]) -> list[ModelCard]:
+    """Return the first variant of each architecture."""
+    return [of_class(cards, architecture)[0] for architecture in architectures(cards)]
+
+
+def about(card: ModelCard) -> str:
+    """Return what the family's file says of itself."""
+    return sys.modules[type(card.architecture).__module__].__doc__.strip()
+
+
+def title(cards: Sequence[ModelCard]) -> str:
+    """Return the name of a family as people write it: what the file's first sentence begins with, or the class."""
+    start, colon, _ = about(cards[0]).partition("\n")[0].partition(":")
+    if colon and start.partition(" ")[0] not in ("The", "What", "A"):
+        return start.partition(",")[0]
+    classes = architectures(cards)
+    return classes[0].__name__ if len(classes) == 1 else cards[0].family.replace("_", " ").capitalize()
+
+
+def group(card: ModelCard) -> str:
+    """Return what a variant was published for, as its published input and its texts tell."""
+    *spatial, _ = card.reference.input_shape
+    said = f"{about(card)} {type(card.architecture).__doc__} {card.paper.title}".lower()
+    if len(spatial) == 2 and spatial[0] == spatial[1]:
+        return "Images"
+    if card.reference.input_shape == (150, 1) or "time series" in said:
+        return "Time series"
+    words = r"\b(text|sentence|language|character|word|token)s?\b"
+    return (
+        "Text"
+        if len(spatial) == 1 and re.search(words, said) and not re.search("keyword|speech|spoken", said)
+        else "Sound"
+    )
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return e.g. `28 × 28 × 1`, which no line breaks in."""
+    return "\u00a0×\u00a0".join(map(str, shape))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """Return a table in Markdown; columns that begin with `>` are flush right."""
+    marks = ["--:" if name.startswith(">") else "---" for name in header]
+    lines = [[name.lstrip(">") for name in header], marks, *rows]
+    return "".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
+
+
+def index() -> str:
+    """Return the page of all families, by what they were published for."""
+    parts = [
+        "# Networks\n\n"
+        f"{len(MODELS)} names in {len(families())} families. Those with 1-D and 2-D take signals, token ids and images "
+        "alike, whatever they were published for; `kzoo list` prints the names.\n"
+    ]
+    for name in GROUPS:
+        rows = [index_row(f, [c for c in cards if group(c) == name]) for f, cards in families().items()]
+        header = ("family", "what it is", ">names", "parameters", "takes")
+        parts.append(f"## {name}\n\n{table(header, [row for row in rows if row])}")
+    entries = "\n".join(families())
+    return "\n".join([*parts, f"```{{toctree}}\n:hidden:\n:maxdepth: 1\n\n{entries}\n```\n"])
+
+
+def index_row(family: str, cards: Sequence[ModelCard]) -> tuple | None:
+    """Return a family's line in the table of its group; None if it has no variant there."""
+    if not cards:
+        return None
+    sentence = about(cards[0]).partition("\n")[0].removeprefix(f"{title(families()[family])}: ")
+    ends = sorted(cards, key=lambda card: card.params)
+    span = " to ".join(dict.fromkeys(short(card.params) for card in (ends[0], ends[-1])))
+    dims = " and ".join(f"{dim}-D" for dim in sorted({dim for card in cards for dim in card.dims}))
+    sentence = sentence[0].upper() + sentence[1:]
+    return f"[{title(families()[family])}]({family}.md)", sentence, len(cards), span, dims
+
+
+def short(count: int) -> str:
+    """Return a count to three digits, such as 25.6 M."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
+
+
+def page(cards: Sequence[ModelCard], pictures: dict[str, str]) -> str:
+    """Return a family's page."""
+    family = cards[0].family
+    parts = [f"---\nhide-toc: true\n---\n\n# {title(cards)}\n\n{about(cards[0])}\n"]
+    classes = architectures(cards)
+    for architecture in classes:
+        parts.append(section(of_class(cards, architecture), heading=len(classes) > 1))
+    parts.append(experiments(family))
+    parts.append(papers(cards))
+    return "\n".join(part for part in parts if part)
+
+
+def section(cards: Sequence[ModelCard], heading: bool) -> str:
+    """Return what is said of one architecture: text, picture, variants, how to build it, hyperparameters."""
+    first, architecture = cards[0], type(cards[0].architecture)
+    level = "###" if heading else "##"
+    parts = [f"## {architecture.__name__}\n"] if heading else []
+    parts += [description(architecture), picture(first), f"{level} Variants\n", variants(cards), snippet(first)]
+    if first.hyperparameters:
+        rows = [(f"`{key}`", f"`{value.value!r}`", value.meaning) for key, value in first.hyperparameters.items()]
+        parts += [f"{level} Hyperparameters\n", f"The values are those of `{first.name}`.\n"]
+        parts += [table(("name", "value", "what it does"), rows)]
+    return "\n".join(parts)
+
+
+def description(architecture: type) -> str:
+    """Return the docstring of an architecture without its lists of arguments and errors."""
+    parsed = docstring_parser.parse(architecture.__doc__, docstring_parser.DocstringStyle.GOOGLE)
+    return "\n\n".join(filter(None, (parsed.short_description, parsed.long_description))) + "\n"
+
+
+def picture(card: ModelCard) -> str:
+    """Return the picture of a network and what is to be known of it."""
+    shape = shape_text(card.reference.input_shape)
+    found = counted(card)
+    cost = f" takes {short(found)} multiplications for one input of {shape}" if found else f", for an input of {shape}"
+    return (
+        f":::{{container}} picture\n\n![The stages and blocks of {card.name}]({card.name}.svg)\n\n:::\n\n"
+        f"`{card.name}`{cost}. Each row is a layer and what follows it; /2 is a stride; equal blocks in a row are "
+        "drawn once.\n"
+    )
+
+
+def counted(card: ModelCard) -> int | None:
+    """Return the multiplications for one published input: as counted in the picture's network, or else by timm."""
+    if card in pictured(families()[card.family]):
+        return kzoo.profile(built(card.name)).macs
+    return timms().get((card.name, card.reference.input_shape))
+
+
+@cache
+def timms() -> dict[tuple, int]:
+    """Return the multiplications that timm counts, by name and input."""
+    if not COUNTED.exists():
+        return {}
+    with COUNTED.open(newline="") as file:
+        rows = csv.DictReader(file)
+        return {(row["name"], (int(row["size"]), int(row["size"]), 3)): int(row["macs"]) for row in rows}
+
+
+def variants(cards: Sequence[ModelCard]) -> str:
+    """Return the table of a family's names."""
+    rows = []
+    for card in cards:
+        macs, (shape, classes, _) = counted(card), card.reference
+        dims = ",\u00a0".join(f"{dim}-D" for dim in card.dims)
+        published = f"{card.paper.authors.split(', ')[0]}, {card.paper.year}"
+        cells = (f"`{card.name}`", f"{card.params:,}", f"{macs:,}" if macs else "", shape_text(shape), classes, dims)
+        rows.append((*cells, f"[{published}]({card.paper.url})", settings(card)))
+    header = ("name", ">parameters", ">MACs", "input", ">classes", "takes", "paper", "what it sets")
+    return table(header, rows)
+
+
+def settings(card: ModelCard) -> str:
+    """Return the hyperparameters in which a variant differs from the architecture's defaults."""
+    defaults = {name: field.default for name, field in type(card.architecture).__dataclass_fields__.items()}
+    changed = {key: h.value for key, h in card.hyperparameters.items() if h.value != defaults[key]}
+    return ", ".join(f"`{key}={value!r}`" for key, value in changed.items())
+
+
+def snippet(card: ModelCard) -> str:
+    """Return how to build a network."""
+    shape, classes, _ = card.reference
+    return f"```python\nimport kzoo\n\nmodel = kzoo.models.{card.name}({shape}, num_classes={classes})\n```\n"
+
+
+@cache
+def configs() -> dict[str, list[str]]:
+    """Return the names of the configs of each family's networks."""
+    found: dict[str, list[str]] = {}
+    for name in kzoo.list_configs():
+        model = load_experiment(name)["model"]["name"]
+        found.setdefault(kzoo.model_card(model).family, []).append(name)
+    return found
+
+
+def experiments(family: str) -> str:
+    """Return the configs of a family's networks with what their heads say was seen."""
+    if family not in configs():
+        return ""
+    lines = [f"- `kzoo train {name}`: {head(find_config(name))}" for name in configs()[family]]
+    return "## Experiments\n\nWhat was seen, by the command beside it:\n\n" + "\n".join(lines) + "\n"
+
+
+def head(path: Path) -> str:
+    """Return the comment that a config begins with, without the lines that repeat its command."""
+    lines = []
+    for line in path.read_text().splitlines():
+        if not line.startswith("#") or not line.strip("# "):
+            break
+        lines.append(line.strip("# "))
+    return re.sub(r"( by|\.)?$", ".", " ".join(lines), count=1)
+
+
+def papers(cards: Sequence[ModelCard]) -> str:
+    """Return the papers of a family with their BibTeX."""
+    parts = ["## Papers\n"]
+    for paper in dict.fromkeys(card.paper for card in cards):
+        parts.append(
+            f"{paper.authors}, {paper.year}, [{paper.title}]({paper.url})\n\n```bibtex\n{paper.bibtex()}\n```\n"
+        )
+    return "\n".join(parts)

@@ -1,0 +1,150 @@
+"""What came before learned convolutions: hand-made features and a linear classifier, or none at all.
+
+The features are layers of `kzoo.untrained`. `kzoo.fit(..., optimizer="svm")` or "logistic" solves the linear layer
+behind them, so that they are fitted, measured, saved and served as any network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo.layers import InputTooSmall, address, flatten, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.models.fcn_tsc import GUNPOINT
+from kzoo.registry import MNIST, Paper, Reference, lookup, register_model
+
+untrained = lazy_import("kzoo.untrained")
+
+DALAL_2005 = Paper(
+    "Dalal, Triggs",
+    2005,
+    "Histograms of Oriented Gradients for Human Detection",
+    "https://doi.org/10.1109/CVPR.2005.177",
+)
+DAVIS_1980 = Paper(
+    "Davis, Mermelstein",
+    1980,
+    "Comparison of Parametric Representations for Monosyllabic Word Recognition in Continuously Spoken Sentences",
+    "https://doi.org/10.1109/TASSP.1980.1163420",
+)
+SPARCK_JONES_1972 = Paper(
+    "Sparck Jones",
+    1972,
+    "A Statistical Interpretation of Term Specificity and its Application in Retrieval",
+    "https://doi.org/10.1108/eb026526",
+)
+COVER_1967 = Paper(
+    "Cover, Hart", 1967, "Nearest Neighbor Pattern Classification", "https://doi.org/10.1109/TIT.1967.1053964"
+)
+
+MFCCS = Reference((101, 13), 10)  # one second in 13 cepstra every 10 milliseconds
+BAG = Reference((64, 1000), 6)  # counts of 1,000 tokens
+
+
+# 28 pixels have 7 cells of 4, so 5 blocks of 3 along each side: 25 * 9 * 9 = 2,025 features, and 2,025*10 + 10 weights.
+@register_model("hog_svm", DALAL_2005, 20_260, MNIST, dims=(2,))
+@dataclass(frozen=True)
+class HogClassifier:
+    """Histograms of the orientations of gradients in small cells, in proportion to the cells around.
+
+    Maps images of fixed size to a vector; the histograms of the blocks are named `stage1`. Train with
+    `kzoo.fit(..., optimizer="svm")`, which solves the linear layer. The paper's gradients vote for neighbouring bins
+    and cells too; these vote for one, as scikit-image's.
+
+    Args:
+        cell: pixels along a side of a cell, 8 in the paper, whose people are 128 pixels high.
+        block: cells along a side of a block, which are normalised together.
+        orientations: bins of the angle, from 0 to 180 degrees.
+        block_norm: "l2_hys" for blocks of length 1 without values above a fifth, "l1_sqrt" for roots of shares.
+
+    Raises:
+        ValueError: for an unknown norm, a value below 1, or an image of unknown size or smaller than a block.
+    """
+
+    cell: int = 4
+    block: int = 3
+    orientations: int = 9
+    block_norm: str = "l2_hys"
+
+    def __post_init__(self):
+        if min(self.cell, self.block, self.orientations) < 1:
+            raise ValueError(
+                "cell, block and orientations must be at least 1, got "
+                f"{self.cell}, {self.block} and {self.orientations}"
+            )
+
+    def __call__(self, x):
+        if min(size or self.cell * self.block for size in x.shape[1:3]) < self.cell * self.block:
+            raise InputTooSmall(f"a block of {self.cell * self.block} pixels does not fit into {tuple(x.shape[1:3])}")
+        lookup("block_norm", self.block_norm, untrained.BLOCK_NORMS)
+        with scope("stage1"):
+            layer = untrained.HOG(self.cell, self.block, self.orientations, self.block_norm, name=address("hog"))
+        return flatten(tap(layer(x), "stage1"))
+
+
+# 8 statistics of 13 cepstra: 104*10 + 10 weights.
+@register_model("mfcc_svm", DAVIS_1980, 1_050, MFCCS, dims=(1,))
+@dataclass(frozen=True)
+class StatisticsClassifier:
+    """Mean, deviation, minimum and maximum over time of each cepstrum and of its slope.
+
+    Maps a feature map (batch, length, channels) of any length to a vector of 8 values per channel, named `stage1`; its
+    data are MFCCs: `feature="mfcc", layout="time"`. Train with `kzoo.fit(..., optimizer="svm")`. The paper compares the
+    cepstra by dynamic programming; a support vector machine on their statistics is later custom.
+    """
+
+    def __call__(self, x):
+        with scope("stage1"):
+            layer = untrained.TimeStatistics(name=address("statistics"))
+        return tap(layer(x), "stage1")
+
+
+# 1,000 tokens: 1,000*6 + 6 weights; how rare each token is, another 1,000 numbers, is not trained.
+@register_model("tfidf", SPARCK_JONES_1972, 6_006, BAG, dims=(1,))
+@dataclass(frozen=True)
+class TfIdfClassifier:
+    """How often each word occurs, rare ones counting more; their order is lost.
+
+    Maps token ids to a vector as long as the vocabulary, named `stage1`, without embedding them; a feature map (batch,
+    length, channels) holds counts of what its channels stand for. Train with `kzoo.fit(..., optimizer="logistic")`.
+    """
+
+    def __call__(self, x):
+        return self.tokens(x, None)
+
+    def tokens(self, x, vocab_size: int | None):
+        """Map token ids (batch, length)."""
+        with scope("stage1"):
+            layer = untrained.TfIdf(vocab_size, name=address("tfidf"))
+        return tap(layer(x), "stage1")
+
+
+# Nothing is trained; it keeps 1,000 * (150 + 2) + 1 numbers.
+@register_model("nearest_neighbour", COVER_1967, 0, GUNPOINT, dims=(1,))
+@dataclass(frozen=True)
+class NearestNeighbour:
+    """The class of the training series that is nearest, by Euclidean distance.
+
+    Maps series of fixed length to logits: minus the distance to the nearest training series of each class, times a
+    number that makes probabilities of them. Train with `kzoo.fit(..., optimizer="none")`, which keeps the training
+    series.
+
+    Args:
+        room: training series that can be kept.
+
+    Raises:
+        ValueError: for no room, or a series of unknown length.
+    """
+
+    room: int = 1000
+
+    def __post_init__(self):
+        if self.room < 1:
+            raise ValueError(f"room must be a positive number of training series, got {self.room}")
+
+    def __call__(self, x):
+        return flatten(x)
+
+    def logits(self, x, num_classes: int):
+        """Compare vectors with the training series of each class."""
+        return untrained.NearestNeighbours(num_classes, self.room, name="logits")(x)

@@ -1,0 +1,149 @@
+"""A first layer that is a bank of hand-made filters, frozen or learned from there on, and a small classifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kzoo import filters
+from kzoo.blocks import dense_layers
+from kzoo.layers import act, address, avg_pool, batch_norm, dropout, flatten, ranked, scope, tap
+from kzoo.lazy import lazy_import
+from kzoo.registry import MNIST, TENSORFLOW, Paper, Reference, register_model
+
+keras = lazy_import("keras")
+untrained = lazy_import("kzoo.untrained")
+
+JAIN_1991 = Paper(
+    "Jain, Farrokhnia",
+    1991,
+    "Unsupervised Texture Segmentation Using Gabor Filters",
+    "https://doi.org/10.1016/0031-3203(91)90143-S",
+)
+RAVANELLI_2018 = Paper(
+    "Ravanelli, Bengio", 2018, "Speaker Recognition from Raw Waveform with SincNet", "https://arxiv.org/abs/1808.00158"
+)
+
+SECOND = Reference((16000, 1), 10, TENSORFLOW)
+EDGES = ("sobel", "laplacian", "gabor", "difference_of_gaussians")
+
+
+def bank_conv(x, count: int, kernel: int, initializer, *, stride: int = 1, learn: bool = False):
+    """Convolve each channel of `x` on its own with the same bank of filters; the channels of the result are in turn.
+
+    Args:
+        x: feature map.
+        count: number of filters.
+        kernel: their size.
+        initializer: of the kernels of one channel.
+        stride: step.
+        learn: whether training changes the kernels.
+    """
+    layer = ranked("Conv", x)(
+        count,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer=initializer,
+        trainable=learn,
+        name=address("bank"),
+    )
+    channels = [x] if x.shape[-1] == 1 else keras.ops.split(x, x.shape[-1], axis=-1)
+    return layer(channels[0]) if len(channels) == 1 else keras.ops.concatenate([layer(c) for c in channels], axis=-1)
+
+
+# The 21 filters are 2 of Sobel, the Laplacian, 16 of Gabor (2 wavelengths, 4 angles, cosine and sine) and 2 differences
+# of Gaussians. Both signs in 7 * 7 windows are 2,058 features: 2,058*10 + 10 weights for the logits, and with a hidden
+# layer of 64: 2,058*64 + 64 + 64*10 + 10, beside a normalisation of 2 * 42. The 7*7*21 of the bank are frozen.
+@register_model("filter_bank", JAIN_1991, 20_590, MNIST, dims=(2,), units=(), norm=False)
+@register_model("fixed_filters", JAIN_1991, 132_510, MNIST, dims=(2,))
+@dataclass(frozen=True)
+class FixedFilters:
+    """How strongly edges, spots and stripes are present around each place of an image.
+
+    Maps images of fixed size to a vector: a bank of filters on each channel, both signs of their answers kept apart,
+    their means over windows (named `stage1`), and fully connected layers. Without these (`filter_bank`), train with
+    `kzoo.fit(..., optimizer="logistic")`.
+
+    Args:
+        banks: of the filters: "sobel", "laplacian", "gabor", "difference_of_gaussians"; see `kzoo.filters`.
+        learn_filters: train the filters too, which then begin as hand-made ones.
+        pool: pixels along a side of the windows, which do not overlap.
+        units: outputs of each hidden layer.
+        norm: normalise the windows' means in batches.
+        dropout: fraction dropped before each fully connected layer in training, in [0, 1).
+
+    Raises:
+        ValueError: for an unknown bank, or an image of unknown size or smaller than a window.
+    """
+
+    banks: tuple[str, ...] = EDGES
+    learn_filters: bool = False
+    pool: int = 4
+    units: tuple[int, ...] = (64,)
+    norm: bool = True
+    dropout: float = 0.0
+
+    def __call__(self, x):
+        kernels = filters.bank(self.banks)
+        with scope("stem"):
+            options = {"initializer": untrained.ImageBank(self.banks), "learn": self.learn_filters}
+            x = bank_conv(x, kernels.shape[-1], kernels.shape[0], **options)
+        x = keras.ops.concatenate([act(x), act(-x)], axis=-1)
+        with scope("stage1"):
+            x = avg_pool(x, self.pool, padding="valid")
+            x = tap(batch_norm(x) if self.norm else x, "stage1")
+        with scope("head"):
+            return dense_layers(dropout(flatten(x), self.dropout), self.units, self.dropout)
+
+
+# 40 bands of 50 windows are 2,000 features: 2,000*64 + 64 + 64*10 + 10, beside a normalisation of 2 * 40. The 251*40
+# taps of the bank are frozen.
+@register_model("sinc_filters", RAVANELLI_2018, 128_794, SECOND, dims=(1,))
+@dataclass(frozen=True)
+class SincFilters:
+    """How loud each band of frequencies is in each window of time: a spectrogram by a bank of band-pass filters.
+
+    Maps waveforms (batch, samples, channels) of fixed length to a vector: the bank on each channel, the logarithm of
+    the mean amplitude in windows (named `stage1`), and fully connected layers. In SincNet training moves the two
+    cut-offs of each filter; with `learn_filters` it moves every tap.
+
+    Args:
+        bands: number of filters, whose cut-offs are equally far apart in mel.
+        taps: samples of a filter, odd.
+        sample_rate: samples per second of the data.
+        low: lower cut-off of the first band, in hertz.
+        learn_filters: train the filters too.
+        stride: samples from one answer of the filters to the next.
+        pool: answers in a window; windows do not overlap.
+        units: outputs of each hidden layer.
+        dropout: fraction dropped before each fully connected layer in training, in [0, 1).
+
+    Raises:
+        ValueError: for bands that do not lie between 0 and half the sample rate, an even number of taps, or a waveform
+            of unknown length or shorter than a window.
+    """
+
+    bands: int = 40
+    taps: int = 251
+    sample_rate: int = 16000
+    low: float = 30.0
+    learn_filters: bool = False
+    stride: int = 16
+    pool: int = 20
+    units: tuple[int, ...] = (64,)
+    dropout: float = 0.0
+
+    def __call__(self, x):
+        filters.sinc(self.bands, self.taps, self.sample_rate, self.low)  # says what is wrong
+        with scope("stem"):
+            bank = untrained.SincBank(self.sample_rate, self.low)
+            x = bank_conv(x, self.bands, self.taps, bank, stride=self.stride, learn=self.learn_filters)
+        with scope("stage1"):
+            loudness = avg_pool(keras.ops.abs(x), self.pool, padding="valid")
+            x = tap(batch_norm(keras.ops.log(loudness + QUIET)), "stage1")
+        with scope("head"):
+            return dense_layers(dropout(flatten(x), self.dropout), self.units, self.dropout)
+
+
+QUIET = 1e-3  # amplitude below which differences do not count, where that of the waveforms is about 1

@@ -1,0 +1,117 @@
+"""The documentation: the site is built without a warning, says what the registry says, and its snippets run."""
+
+import ast
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from snippets import only_parsed, run, snippets
+
+import kzoo
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+FAMILIES = {kzoo.model_card(name).family for name in kzoo.list_models()}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The site, built as its readers do, from a copy of its sources."""
+    if not all(map(importlib.util.find_spec, ("sphinx", "myst_parser", "furo"))):
+        pytest.skip("needs the extra docs")
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(DOCS, folder / "docs", ignore=shutil.ignore_patterns("networks", "api", "__pycache__"))
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", folder / "docs", folder / "site"]
+    paths = os.pathsep.join([str(Path(kzoo.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    built = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}, check=False)
+    assert built.returncode == 0, built.stderr[-3000:]
+    return folder / "site"
+
+
+def links(page: Path) -> list[str]:
+    """Return what a page refers to: other pages, files and places of both."""
+    return re.findall(r'(?:href|src)="([^"]+)"', page.read_text())
+
+
+def test_each_family_has_a_page_with_its_picture_and_its_variants(site):
+    for family in FAMILIES:
+        page = (site / "networks" / f"{family}.html").read_text()
+        assert [name for name in kzoo.list_models(family=family) if f">{name}<" not in page] == []
+        pictures = re.findall(r'<img [^>]*src="\.\./([^"]+\.svg)"', page)
+        assert pictures, family
+        assert all("<svg " in (site / picture).read_text() for picture in pictures)
+
+
+def test_a_family_page_has_the_results_of_its_configs_and_its_papers(site):
+    page = re.sub("<[^>]+>", "", (site / "networks" / "resnet.html").read_text())
+    assert "kzoo train image/resnet8_digits" in page
+    assert "99.44 % test accuracy" in page
+    assert "@misc{banbury2021," in page
+
+
+def test_the_reference_has_every_public_name(site):
+    page = (site / "api" / "index.html").read_text()
+    assert [name for name in kzoo.__all__ if f'id="kzoo.{name}"' not in page] == ["models"]
+
+
+def test_no_internal_link_is_broken(site):
+    pages = list(site.rglob("*.html"))
+    places = {page.resolve(): set(re.findall(r'id="([^"]+)"', page.read_text())) for page in pages}
+    for page in pages:
+        for link in links(page):
+            path, _, place = link.partition("#")
+            if re.match(r"[a-z]+:", link):
+                continue
+            target = (page.parent / path.partition("?")[0]).resolve() if path else page.resolve()
+            assert target.is_file(), f"{page.name} refers to {link}"
+            assert not place or target not in places or place in places[target], f"{page.name} refers to {link}"
+
+
+def test_the_site_needs_no_network(site):
+    for page in site.rglob("*.html"):
+        assert not re.findall(r'(?:src|<link[^>]+href)="https?:[^"]+"', page.read_text())
+    for style in site.rglob("*.css"):
+        assert not re.findall(r"url\(.?https?:|@import", style.read_text())
+
+
+@pytest.mark.slow
+def test_external_links_lead_somewhere(site):
+    """`pytest tests/test_docs.py -m slow -k external`, with a network."""
+    found = {link.partition("#")[0] for page in site.rglob("*.html") for link in links(page) if link.startswith("http")}
+    broken = []
+    for link in sorted(found):
+        request = urllib.request.Request(link, headers={"User-Agent": "Mozilla/5.0"})
+        try:
+            urllib.request.urlopen(request, timeout=30).close()
+        except OSError as error:
+            if getattr(error, "code", None) not in (403, 418, 429):  # some publishers answer browsers alone
+                broken.append(f"{link}: {error}")
+    assert broken == []
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.stem)
+def test_the_snippets_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = dict(kzoo.registry.MODELS), dict(kzoo.data.splits.DATASETS)
+    Image.fromarray(np.full((30, 40, 3), 128, "uint8")).save("photo.jpg")
+    try:
+        run(page)
+    finally:
+        for registry, kept in zip((kzoo.registry.MODELS, kzoo.data.splits.DATASETS), before, strict=True):
+            registry.clear()
+            registry.update(kept)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if only_parsed(page)], ids=lambda page: page.stem)
+def test_the_other_snippets_are_python(page):
+    for snippet in only_parsed(page):
+        ast.parse(snippet)
