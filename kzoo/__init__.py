@@ -21,7 +21,15 @@ from kzoo.runs import load_run
 from kzoo.serve import load_predictor, predict_files
 from kzoo.shift import shift_test
 from kzoo.train import fit, freeze
-from kzoo.visualize import visualize
+from kzoo.visualize import (
+    draw_embedding,
+    draw_exciting,
+    draw_feature_maps,
+    draw_grad_cam,
+    draw_kernels,
+    draw_occlusion,
+    visualize,
+)
 from kzoo.weights import WeightReport, load_weights, save_weights
 
 try:
@@ -37,6 +45,12 @@ __all__ = [
     "create_model",
     "dataset_card",
     "draw_architecture",
+    "draw_embedding",
+    "draw_exciting",
+    "draw_feature_maps",
+    "draw_grad_cam",
+    "draw_kernels",
+    "draw_occlusion",
     "ensemble",
     "evaluate",
     "evaluate_run",

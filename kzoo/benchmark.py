@@ -14,6 +14,7 @@ from kzoo.lazy import lazy_import
 from kzoo.optimizers import build_optimizer, jit_compile
 from kzoo.precision import computing_in
 from kzoo.profile import LayerProfile, layer_profiles, rebuilt
+from kzoo.shown import Shown
 from kzoo.tasks import TASKS
 
 keras = lazy_import("keras")
@@ -29,7 +30,7 @@ MATRIX, PRODUCTS, ROUNDS = 2048, 4, 4  # of the machine's peak: size, products i
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Benchmark(Shown):
     """What was measured of one network on one machine.
 
     Attributes:

@@ -14,6 +14,7 @@ from kzoo.lazy import lazy_import
 from kzoo.profile import Profile, profile, sizes
 from kzoo.ranges import check_range
 from kzoo.registry import ModelCard
+from kzoo.shown import Shown
 
 keras = lazy_import("keras")
 rich_table = lazy_import("rich.table")
@@ -80,7 +81,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Shown):
     """The network that fits a budget, and others that nearly do as well.
 
     Attributes:

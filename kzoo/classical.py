@@ -20,6 +20,7 @@ from kzoo.lazy import lazy_import
 from kzoo.ranges import check_range
 from kzoo.registry import lookup
 from kzoo.report_html import write_html
+from kzoo.shown import Shown
 from kzoo.train import fit
 from kzoo.yaml import write_yaml
 
@@ -120,7 +121,7 @@ NOTES = {"text": ("words have no hand-made filters, so none are compared",)}
 
 
 @dataclass(frozen=True)
-class ClassicalComparison:
+class ClassicalComparison(Shown):
     """What hand-made and learned features reach on one dataset; a table for rich.
 
     Attributes:

@@ -15,6 +15,7 @@ from kzoo.lazy import lazy_import
 from kzoo.pictures import Curve, draw_comparison
 from kzoo.records import Record, read_record
 from kzoo.registry import MODELS
+from kzoo.shown import Shown
 from kzoo.train import fit
 from kzoo.yaml import plain
 
@@ -26,7 +27,7 @@ Row = dict[str, object]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Shown):
     """What several runs reached, and where their configs differ.
 
     Attributes:

@@ -12,6 +12,7 @@ from kzoo.data.splits import Splits
 from kzoo.files import write_file, write_json
 from kzoo.lazy import lazy_import
 from kzoo.precision import in_float32
+from kzoo.shown import Shown
 from kzoo.train import check_model
 from kzoo.views import views_of
 
@@ -37,7 +38,7 @@ class Mistake:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Shown):
     """How well a classifier does on one split.
 
     Attributes:

@@ -15,6 +15,7 @@ from kzoo.files import write_file
 from kzoo.lazy import lazy_import
 from kzoo.optimizers import build_optimizer, jit_compile
 from kzoo.ranges import check_range
+from kzoo.shown import Shown
 from kzoo.tasks import TASKS
 
 keras = lazy_import("keras")
@@ -128,7 +129,7 @@ class BatchSpeed(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchFinding:
+class BatchFinding(Shown):
     """What a test of batch sizes saw.
 
     Attributes:

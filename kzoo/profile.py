@@ -19,6 +19,7 @@ from kzoo.files import write_text
 from kzoo.lazy import lazy_import
 from kzoo.pictures import save
 from kzoo.receptive_field import Call, ReceptiveField, View, view_of_input, views_after
+from kzoo.shown import Shown
 
 figures = lazy_import("matplotlib.figure")
 keras = lazy_import("keras")
@@ -92,7 +93,7 @@ class LayerProfile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Profile:
+class Profile(Shown):
     """What a network costs and sees.
 
     Attributes:

@@ -12,7 +12,7 @@ from kzoo import stubs
 
 LAYERS = [
     ["kzoo.lazy"],
-    ["kzoo.files", "kzoo.ranges", "kzoo.determinism", "kzoo.averaging", "kzoo.muon"],
+    ["kzoo.files", "kzoo.ranges", "kzoo.determinism", "kzoo.averaging", "kzoo.muon", "kzoo.shown"],
     ["kzoo.standardized", "kzoo.solvers"],
     [
         "kzoo.registry",

@@ -11,6 +11,7 @@ from kzoo.lazy import lazy_import
 from kzoo.pictures import run_styles, save
 from kzoo.profile import sizes, written
 from kzoo.shift.stages import StageError
+from kzoo.shown import Shown
 
 figures = lazy_import("matplotlib.figure")
 np = lazy_import("numpy")
@@ -41,7 +42,7 @@ def mean(answers: Sequence[Answer]) -> Answer:
 
 
 @dataclass(frozen=True)
-class ShiftReport:
+class ShiftReport(Shown):
     """How steady the predictions of a network are, and how its features move, when its input does.
 
     Attributes:
@@ -153,7 +154,7 @@ class ShiftReport:
 
 
 @dataclass(frozen=True)
-class ShiftComparison:
+class ShiftComparison(Shown):
     """The shift tests of one or more runs.
 
     Attributes:
@@ -192,13 +193,17 @@ class ShiftComparison:
         for note in [last, *self.notes()]:
             yield rich_text.Text(note)
 
+    def figure(self) -> figures.Figure:
+        """Return the curves of all runs and, of images, their heat maps beside each other."""
+        return draw_reports(self.names, self.reports)
+
     def draw(self, path: str | Path) -> Path:
-        """Draw the curves of all runs and, of images, their heat maps beside each other into one picture.
+        """Draw `figure()` into a file.
 
         Raises:
             ValueError: if the picture cannot be written, or not in the format that its ending asks for.
         """
-        return written(path, lambda target: save(draw_reports(self.names, self.reports), target))
+        return written(path, lambda target: save(self.figure(), target))
 
 
 def distance(by: Sequence[int]) -> int:
