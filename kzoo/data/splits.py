@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from kzoo.data.pipeline import computed
 from kzoo.data.random import fold
 from kzoo.lazy import lazy_import
 from kzoo.ranges import check_range
@@ -239,18 +240,13 @@ class Splits:
         """Return the prepared examples at some places, and their labels."""
         examples = self.examples[split]
         labels = np.asarray(examples.labels)[places].astype("int32")
-        return self.prepared_array(examples.inputs[places]), labels
-
-    def prepared_array(self, raw: np.ndarray) -> np.ndarray:
-        """Apply the preprocessing, in the backend."""
-        return keras.ops.convert_to_numpy(self.preprocess(raw))
+        return keras.ops.convert_to_numpy(self.preprocess(examples.inputs[places])), labels
 
     def prepared(self, raw):
-        """Apply the preprocessing in a `tf.data` pipeline; other backends than TensorFlow know no tensors of graphs."""
+        """Apply the preprocessing in a `tf.data` pipeline."""
         if not self.without_tensorflow:
             return self.preprocess(raw)
-        features = tf.numpy_function(self.prepared_array, [raw], tf.float32)
-        return tf.ensure_shape(features, (None, *self.preprocess.input_shape))
+        return computed(self.preprocess, (None, *self.preprocess.input_shape), raw)
 
     def shuffled(self, epoch) -> tf.data.Dataset:
         """Return (epoch, step, indices) for each batch of one epoch."""

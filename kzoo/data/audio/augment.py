@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from kzoo.data.audio.frontends import resampled
 from kzoo.data.audio.preprocess import AudioPreprocess
 from kzoo.data.folders import files_of_kind, read_each
 from kzoo.data.mixing import Mixing
+from kzoo.data.pipeline import computed
 from kzoo.data.random import check_ranges, fold, uniform
 from kzoo.lazy import lazy_import
 
@@ -134,10 +136,12 @@ class AudioAugment(Mixing):
         count = tf.shape(waves)[0]
         if self.shift or self.speed:
             shift = uniform(count, fold(seed, 1)) * self.shift * waves.shape[1]
-            waves = frontends.move_in_time(waves, shift, 1 + uniform(count, fold(seed, 2)) * self.speed)
+            speed = 1 + uniform(count, fold(seed, 2)) * self.speed
+            waves = computed(frontends.move_in_time, waves.shape, waves, shift, speed)
         if self.noise:
             noise = tf.random.stateless_normal(tf.shape(waves), fold(seed, 3))
-            waves = frontends.add_noise(waves, noise, self.noise * tf.abs(uniform(count, fold(seed, 4))))
+            ratio = self.noise * tf.abs(uniform(count, fold(seed, 4)))
+            waves = computed(frontends.add_noise, waves.shape, waves, noise, ratio)
         if self.background is not None:
             waves = self.with_background(waves, fold(seed, 6))
         if self.gain:
@@ -152,7 +156,7 @@ class AudioAugment(Mixing):
         low, high = self.background_snr
         decibels = low + (high - low) * (uniform(count, fold(seed, 1)) + 1) / 2
         pieces = self.background.pieces(count, waves.shape[1], fold(seed, 2))
-        return frontends.add_noise(waves, pieces, tf.pow(10.0, -decibels / 20))
+        return computed(frontends.add_noise, waves.shape, waves, pieces, tf.pow(10.0, -decibels / 20))
 
     def features(self, batch, seed, preprocess: AudioPreprocess):
         """Return prepared features with some frames and some bands set to 0, the mean where normalised by the set.
@@ -188,4 +192,5 @@ def mask_somewhere(batch, axis: int, longest: int, seed):
     share = (uniform(count, fold(seed, 1)) + 1) / 2
     length = tf.floor(share * (min(longest, width) + 1))
     start = tf.floor((uniform(count, fold(seed, 2)) + 1) / 2 * (width - length + 1))
-    return frontends.mask_bands(batch, axis, width, tf.cast(start, tf.int32), tf.cast(length, tf.int32))
+    mask = functools.partial(frontends.mask_bands, axis, width)
+    return computed(mask, batch.shape, batch, tf.cast(start, tf.int32), tf.cast(length, tf.int32))

@@ -329,15 +329,15 @@ def normalise_by(features, mean, std):
     return (features - constant(mean)) / constant(std)
 
 
-def mask_bands(features, axis: int, width: int, start, length):
+def mask_bands(axis: int, width: int, features, start, length):
     """Set to 0 what lies between `start` and `start + length` on one axis (SpecAugment).
 
     (Park et al., 2019, https://arxiv.org/abs/1904.08779.)
 
     Args:
-        features: (batch, ...), normalised to mean 0.
         axis: 1 or 2.
         width: size of that axis.
+        features: (batch, ...), normalised to mean 0.
         start: first place hidden, (batch,).
         length: how many, (batch,).
     """

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 
 from kzoo.data.mixing import Mixing
+from kzoo.data.pipeline import computed
 from kzoo.data.random import check_ranges, fold, share, uniform
 from kzoo.data.timeseries.preprocess import interpolate, own_part
 from kzoo.lazy import lazy_import
 
-keras = lazy_import("keras")
 tf = lazy_import("tensorflow")
 
 
@@ -65,9 +65,11 @@ class SeriesAugment(Mixing):
             seed: integer tensor of shape (2,).
         """
         series = tf.cast(series, tf.float32)
-        own, count = own_part(series)
+        own = computed(lambda x: own_part(x)[0], (*series.shape[:2], 1), series)
+        count = computed(lambda x: own_part(x)[1], (series.shape[0], 1, 1), series)
         if self.time_warp or self.permutation > 1 or self.window_slice or self.window_warp:
-            series = interpolate(series, self.places(tf.shape(series)[1], count, seed))
+            places = self.places(tf.shape(series)[1], count, seed)
+            series = computed(interpolate, series.shape, series, places)
         if self.scale or self.magnitude_warp or self.flip:
             series = series * self.factors(tf.shape(series), count, seed)
         if self.jitter:
@@ -190,9 +192,9 @@ def permute(places, count, pieces: int, seed):
 
 def mean(x, own, count):
     """Return the mean of each channel over the steps that are not padding, (batch, 1, channels)."""
-    return keras.ops.sum(x * own, axis=1, keepdims=True) / count
+    return tf.reduce_sum(x * own, axis=1, keepdims=True) / count
 
 
 def deviation(x, own, count):
     """Return the standard deviation of each channel over the steps that are not padding, (batch, 1, channels)."""
-    return keras.ops.sqrt(keras.ops.sum(((x - mean(x, own, count)) * own) ** 2, axis=1, keepdims=True) / count)
+    return tf.sqrt(tf.reduce_sum(((x - mean(x, own, count)) * own) ** 2, axis=1, keepdims=True) / count)

@@ -1,0 +1,24 @@
+"""Functions of the backend within a `tf.data` pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kzoo.lazy import lazy_import
+
+keras = lazy_import("keras")
+tf = lazy_import("tensorflow")
+
+
+def computed(function: Callable, shape: Sequence[int | None], *tensors):
+    """Return what a function of `keras.ops` makes of tensors; other backends than TensorFlow know none of graphs.
+
+    Args:
+        function: returns float32.
+        shape: of what it returns.
+        tensors: its arguments, of a graph.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return function(*tensors)
+    made = tf.numpy_function(lambda *arrays: keras.ops.convert_to_numpy(function(*arrays)), tensors, tf.float32)
+    return tf.ensure_shape(made, shape)
