@@ -36,6 +36,7 @@ from kzoo.export import FORMATS, export
 from kzoo.factory import create_model, list_models, model_card
 from kzoo.finders import find_batch_size, find_learning_rate
 from kzoo.lazy import lazy_import
+from kzoo.pictures import picture_format
 from kzoo.precision import PRECISIONS
 from kzoo.profile import profile
 from kzoo.report_html import write_html
@@ -301,6 +302,7 @@ def shift_(
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
     """Measure how steady runs are when their input moves: shifts, small rotations, scale, noise."""
+    picture_format(out)  # says what is wrong before all the work
     start_keras()
     found = shift_runs(runs, split=split, max_shift=max_shift, examples=examples)
     picture = found.draw(out)

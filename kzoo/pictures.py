@@ -120,7 +120,17 @@ def save(picture: figures.Figure, path: Path) -> None:
     Raises:
         ValueError: for an ending that is no format of Matplotlib.
     """
-    kind = path.suffix.lstrip(".") or "png"
-    if kind not in picture.canvas.get_supported_filetypes():
-        raise ValueError(f"a picture cannot be written as {path.name}; choose a name that ends in .png, .svg or .pdf")
+    kind = picture_format(path)
     write_file(path, lambda file: picture.savefig(file, format=kind, dpi=100))
+
+
+def picture_format(path: Path) -> str:
+    """Return the format that a picture's ending asks for, "png" for none.
+
+    Raises:
+        ValueError: for an ending that is no format of Matplotlib.
+    """
+    kind = path.suffix.lstrip(".") or "png"
+    if kind not in figures.Figure().canvas.get_supported_filetypes():
+        raise ValueError(f"a picture cannot be written as {path.name}; choose a name that ends in .png, .svg or .pdf")
+    return kind

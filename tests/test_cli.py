@@ -54,6 +54,11 @@ def test_quick_commands(arguments, shown):
         (["evaluate", "nowhere"], "nowhere is not a run folder of kzoo"),
         (["export", "nowhere"], "nowhere is not a run folder of kzoo"),
         (["predict", "nowhere", "a.png"], "there is no run or export at nowhere"),
+        (["shift", "nowhere"], "nowhere is not a run folder of kzoo"),
+        (["shift", "nowhere", "--out", "shift.xyz"], "a picture cannot be written as shift.xyz"),
+        (["visualize", "nowhere"], "nowhere is not a run folder of kzoo"),
+        (["compare-classical", "digit"], "unknown dataset 'digit'; did you mean digits"),
+        (["show", "resnet18", "--picture", "resnet18.png"], "choose a name ending in .svg"),
     ],
 )
 def test_mistakes_end_with_status_2_and_one_line(arguments, message, tmp_path):
