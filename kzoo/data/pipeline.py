@@ -20,5 +20,8 @@ def computed(function: Callable, shape: Sequence[int | None], *tensors):
     """
     if keras.backend.backend() == "tensorflow":
         return function(*tensors)
-    made = tf.numpy_function(lambda *arrays: keras.ops.convert_to_numpy(function(*arrays)), tensors, tf.float32)
-    return tf.ensure_shape(made, shape)
+
+    def of_arrays(*arrays):
+        return keras.ops.convert_to_numpy(function(*map(keras.ops.convert_to_tensor, arrays)))
+
+    return tf.ensure_shape(tf.numpy_function(of_arrays, tensors, tf.float32), shape)
