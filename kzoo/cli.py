@@ -317,16 +317,15 @@ def shift_(
 def compare_classical_(
     dataset: Annotated[str, typer.Argument(help="A dataset of `kzoo datasets`, e.g. digits.")],
     options: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the dataset, e.g. data_dir=folder.")
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the dataset, e.g. limit=1000.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Of networks; as many as make 600 steps if not given.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Training examples at most.")] = None,
     seed: Annotated[int, typer.Option(help="Of initial weights and order.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Folder for a run folder of each.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
 ) -> None:
     """Compare classical methods, a perceptron, fixed filters and learned convolutions on a dataset."""
-    given = {} if limit is None else {"limit": limit}
+    given: dict = {}
     for option in options or ():
         apply_override(given, option)
     start_keras()

@@ -437,7 +437,7 @@ def layer_profile(call: Call, view: View | None, first: bool) -> LayerProfile:
         if kind in ARRANGED.split()
         else sum(math.prod(size or 1 for size in shape) for shape in call.made),
         receptive_field=None if view is None else view.field(),
-        inputs=math.prod(call.given[0]) if kind in SUMS_OF_PRODUCTS and counted else 0,
+        inputs=math.prod(call.given[0]) if kind in COUNTED and counted else 0,
     )
 
 
@@ -446,6 +446,8 @@ def multiplications(operation: keras.Operation, given: Shape, made: Shape) -> in
     kind = type(operation).__name__
     if kind in COUNTED:
         return COUNTED[kind](operation, given, made)
+    if hasattr(operation, "multiplications"):  # a layer of kzoo.untrained
+        return operation.multiplications(given)
     matrices = [w for w in getattr(operation, "weights", ()) if len(w.shape) > 1 and math.prod(w.shape) > max(w.shape)]
     return None if kind in PRODUCTS or (matrices and kind not in LOOKUPS) else 0
 
@@ -471,16 +473,6 @@ def of_separable(layer: keras.Layer, given: Shape, made: Shape) -> int:
     """Count a depthwise and a pointwise convolution in one layer."""
     positions = math.prod(made[:-1])
     return positions * (math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape))
-
-
-def of_minirocket(layer: keras.Layer, given: Shape, made: Shape) -> int:
-    """Count MiniRocket's fixed kernels as they are computed here: a convolution of 9 taps for each dilation."""
-    return given[0] * 9 * math.prod(layer.channels.shape)
-
-
-def of_neighbours(layer: keras.Layer, given: Shape, made: Shape) -> int:
-    """Count the products with all kept examples."""
-    return math.prod(layer.examples.shape)
 
 
 def formula(layer: keras.Layer) -> str:
@@ -543,8 +535,6 @@ COUNTED: dict[str, Callable[[keras.Layer, Shape, Shape], int]] = {
     "Dense": of_convolution,
     "StandardizedConv": of_convolution,
     "WhitenedConv": of_convolution,
-    "MiniRocketFeatures": of_minirocket,
-    "NearestNeighbours": of_neighbours,
 }
 WRITTEN: dict[str, Callable[[list[tuple[int, ...]]], list[str]]] = {
     **dict.fromkeys(CONVOLUTIONS, filtered),
@@ -555,7 +545,6 @@ WRITTEN: dict[str, Callable[[list[tuple[int, ...]]], list[str]]] = {
     "StandardizedConv": filtered,
     "WhitenedConv": filtered,
 }
-SUMS_OF_PRODUCTS = frozenset(COUNTED) - {"MiniRocketFeatures", "NearestNeighbours"}
 LOOKUPS = ("Embedding", "PReLU")  # have matrices and no sums of products
 # operations of keras.ops that multiply feature maps with each other
 PRODUCTS = ("Matmul", "Einsum", "Dot", "Tensordot", "Conv", "ConvTranspose", "DepthwiseConv", "SeparableConv")

@@ -186,7 +186,7 @@ class Call(NamedTuple):
 
 def views_after(call: Call) -> list[View | None]:
     """Return what each output of a call sees of the input; None where kzoo cannot tell."""
-    rule = RULES.get(type(call.operation).__name__, unknown)
+    rule = RULES.get(type(call.operation).__name__) or getattr(call.operation, "view_after", unknown)
     if getattr(call.operation, "data_format", None) == "channels_first":
         rule = unknown
     views = rule(call)
@@ -199,7 +199,7 @@ def views_after(call: Call) -> list[View | None]:
 
 
 def unknown(call: Call) -> None:
-    """Say nothing of an operation that is not among the `RULES`."""
+    """Say nothing of an operation that is not among the `RULES` and has no `view_after` of its own."""
 
 
 def joined(call: Call, made: Sequence[int]) -> View:
@@ -243,15 +243,6 @@ def windows(call: Call) -> View:
         reach, count = gap * (size - 1) + 1, call.made[0][axis]
         before = padding_before(padding, call.given[0][axis], count, reach, stride)
         view = view.along(axis, lambda a, n=count, r=reach, s=stride, b=before: a.slid(n, r, s, b))
-    return through_channels(view)
-
-
-def blocks(call: Call) -> View:
-    """Histograms of gradients: blocks of cells, one cell apart, and the neighbours of their pixels."""
-    layer, view = call.operation, call.views[0]
-    for axis, count in enumerate(call.made[0][:-1]):
-        reach = layer.cell * layer.block + 2
-        view = view.along(axis, lambda a, n=count, r=reach: a.slid(n, r, layer.cell, 1))
     return through_channels(view)
 
 
@@ -514,6 +505,4 @@ RULES: dict[str, Callable[[Call], View | list[View] | None]] = {
     "GetItem": sliced,
     "Repeat": repeated,
     "Embedding": embedded,
-    "HOG": blocks,
-    **dict.fromkeys(("MiniRocketFeatures", "TimeStatistics", "TfIdf", "NearestNeighbours"), everything),
 }

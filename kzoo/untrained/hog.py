@@ -10,12 +10,15 @@ import math
 
 import keras
 
+from kzoo import receptive_field
+from kzoo.untrained.layer import Untrained
+
 EPSILON = 1e-5  # a block without gradients stays 0
 CLIP = 0.2  # of a normalised block, before it is normalised again
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class HOG(keras.layers.Layer):
+class HOG(Untrained):
     """How much gradient of each orientation there is in each cell, in proportion to the cells around.
 
     Maps images (batch, height, width, channels) to (batch, rows, columns, block x block x orientations): the blocks'
@@ -29,17 +32,22 @@ class HOG(keras.layers.Layer):
         block_norm: "l2_hys" or "l1_sqrt"; see `BLOCK_NORMS`.
     """
 
-    def __init__(self, cell: int = 4, block: int = 2, orientations: int = 9, block_norm: str = "l2_hys", **options):
-        super().__init__(**options | {"dtype": "float32"})
-        self.cell, self.block, self.orientations, self.block_norm = cell, block, orientations, block_norm
+    ARGUMENTS = ("cell", "block", "orientations", "block_norm")
 
-    def get_config(self) -> dict:
-        own = {name: getattr(self, name) for name in ("cell", "block", "orientations", "block_norm")}
-        return {key: value for key, value in super().get_config().items() if key != "dtype"} | own
+    def __init__(self, cell: int = 4, block: int = 2, orientations: int = 9, block_norm: str = "l2_hys", **options):
+        super().__init__(**options)
+        self.cell, self.block, self.orientations, self.block_norm = cell, block, orientations, block_norm
 
     def compute_output_shape(self, input_shape):
         blocks = [size and size // self.cell - self.block + 1 for size in input_shape[1:3]]
         return (input_shape[0], *blocks, self.block**2 * self.orientations)
+
+    def view_after(self, call: receptive_field.Call) -> receptive_field.View:
+        """Return what the blocks see: their cells, one cell apart, and the neighbours of their pixels."""
+        view, reach = call.views[0], self.cell * self.block + 2
+        for axis, count in enumerate(call.made[0][:-1]):
+            view = view.along(axis, lambda a, n=count: a.slid(n, reach, self.cell, 1))
+        return receptive_field.through_channels(view)
 
     def call(self, x):
         down, right = steepest(*gradients(x))

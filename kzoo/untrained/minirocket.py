@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import keras
 import numpy as np
+
+from kzoo.untrained.layer import Untrained
 
 TAPS = 9
 KERNELS = np.array(
@@ -35,7 +38,7 @@ def dilations(length: int, features: int, most: int) -> list[tuple[int, int]]:
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class MiniRocketFeatures(keras.layers.Layer):
+class MiniRocketFeatures(Untrained):
     """How often each of 84 fixed kernels, at many dilations, answers above each of many thresholds.
 
     Maps series (batch, length, channels) to shares in [0, 1], (batch, features). A kernel has six weights of -1
@@ -51,17 +54,15 @@ class MiniRocketFeatures(keras.layers.Layer):
         ValueError: for fewer than 84 features or 1 dilation.
     """
 
+    ARGUMENTS = ("features", "max_dilations", "seed")
+
     def __init__(self, features: int = 10_000, max_dilations: int = 32, seed: int = 0, **options):
         if features < len(KERNELS) or max_dilations < 1:
             raise ValueError(
                 f"MiniRocket needs {len(KERNELS)} features and 1 dilation at least, got {features} and {max_dilations}"
             )
-        super().__init__(trainable=False, **options | {"dtype": "float32"})
+        super().__init__(**options)
         self.features, self.max_dilations, self.seed = features, max_dilations, seed
-
-    def get_config(self) -> dict:
-        own = {"features": self.features, "max_dilations": self.max_dilations, "seed": self.seed}
-        return {k: v for k, v in super().get_config().items() if k not in ("trainable", "dtype")} | own
 
     def build(self, input_shape):
         self.dilations = dilations(input_shape[1], self.features, self.max_dilations)
@@ -71,6 +72,10 @@ class MiniRocketFeatures(keras.layers.Layer):
         self.channels = self.add_weight(shape=shape, initializer="ones", trainable=False, name="channels")
         if input_shape[2] > 1:
             self.channels.assign(self.random_channels(shape))
+
+    def multiplications(self, given: tuple[int, ...]) -> int:
+        """Return those of the fixed kernels as they are computed here: a convolution of 9 taps for each dilation."""
+        return given[0] * TAPS * math.prod(self.channels.shape)
 
     def random_channels(self, shape: tuple[int, int, int]) -> np.ndarray:
         """Return which channels each kernel sees at each dilation, as 0 and 1: few more often than many."""

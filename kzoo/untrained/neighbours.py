@@ -5,17 +5,20 @@ Cover, Hart, 1967, Nearest Neighbor Pattern Classification.
 
 from __future__ import annotations
 
+import math
+
 import keras
 import numpy as np
 
 from kzoo.solvers import sharpness
+from kzoo.untrained.layer import Untrained
 
 FAR = 1e30  # square of the distance to a class without an example
 LEFT_OUT = 1000  # training examples at most that the sharpness is looked for with
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class NearestNeighbours(keras.layers.Layer):
+class NearestNeighbours(Untrained):
     """Logits of classes: minus the Euclidean distance to the nearest of each class's training examples.
 
     Maps vectors (batch, features) to (batch, classes). The examples, their labels and the number that turns distances
@@ -26,13 +29,11 @@ class NearestNeighbours(keras.layers.Layer):
         room: training examples that can be kept.
     """
 
-    def __init__(self, classes: int, room: int = 1000, **options):
-        super().__init__(trainable=False, **options | {"dtype": "float32"})
-        self.classes, self.room = classes, room
+    ARGUMENTS = ("classes", "room")
 
-    def get_config(self) -> dict:
-        kept = {k: v for k, v in super().get_config().items() if k not in ("trainable", "dtype")}
-        return kept | {"classes": self.classes, "room": self.room}
+    def __init__(self, classes: int, room: int = 1000, **options):
+        super().__init__(**options)
+        self.classes, self.room = classes, room
 
     def build(self, input_shape):
         options = {"initializer": "zeros", "trainable": False}
@@ -42,6 +43,10 @@ class NearestNeighbours(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.classes)
+
+    def multiplications(self, given: tuple[int, ...]) -> int:
+        """Return the number of products with all kept examples."""
+        return math.prod(self.examples.shape)
 
     def call(self, x):
         return -self.sharpness * self.nearest(self.squares(x))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from kzoo.untrained.layer import Untrained
+
 REACH = 2  # steps on either side that a slope is fitted to
 STATISTICS = {
     "mean": lambda x: keras.ops.mean(x, axis=1),
@@ -15,18 +17,12 @@ STATISTICS = {
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class TimeStatistics(keras.layers.Layer):
+class TimeStatistics(Untrained):
     """Mean, standard deviation, minimum and maximum over time, of each channel and of its slope.
 
     Maps (batch, length, channels) to (batch, 8 x channels). Each number is then brought to mean 0 and deviation 1 over
     the training inputs, by weights that no gradient reaches; `adapt` sets them.
     """
-
-    def __init__(self, **options):
-        super().__init__(trainable=False, **options | {"dtype": "float32"})
-
-    def get_config(self) -> dict:
-        return {k: v for k, v in super().get_config().items() if k not in ("trainable", "dtype")}
 
     def build(self, input_shape):
         shape = (2 * len(STATISTICS) * input_shape[-1],)

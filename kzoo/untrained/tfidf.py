@@ -9,12 +9,14 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from kzoo.untrained.layer import Untrained
+
 PADDING = 0  # the token id that stands for no token
 CHUNK = 1000  # training texts that are counted at a time
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class TfIdf(keras.layers.Layer):
+class TfIdf(Untrained):
     """Counts of tokens, times how rare each is, as vectors of length 1; the order of the tokens is lost.
 
     Maps token ids (batch, length) to (batch, vocab_size), id 0 being none; or a feature map (batch, length, channels)
@@ -25,13 +27,11 @@ class TfIdf(keras.layers.Layer):
         vocab_size: number of token ids; None for feature maps.
     """
 
-    def __init__(self, vocab_size: int | None = None, **options):
-        super().__init__(trainable=False, **options | {"dtype": "float32"})
-        self.vocab_size = vocab_size
+    ARGUMENTS = ("vocab_size",)
 
-    def get_config(self) -> dict:
-        kept = {k: v for k, v in super().get_config().items() if k not in ("trainable", "dtype")}
-        return kept | {"vocab_size": self.vocab_size}
+    def __init__(self, vocab_size: int | None = None, **options):
+        super().__init__(**options)
+        self.vocab_size = vocab_size
 
     def build(self, input_shape):
         tokens = self.vocab_size or input_shape[-1]
