@@ -23,6 +23,7 @@ from kzoo.yaml import write_yaml
 distributed = lazy_import("kzoo.distributed")
 keras = lazy_import("keras")
 np = lazy_import("numpy")
+fused = lazy_import("kzoo.fused")
 own_callbacks = lazy_import("kzoo.callbacks")
 schedules = lazy_import("kzoo.schedules")
 
@@ -147,7 +148,8 @@ def stepped(model, splits: Splits, keeper, metrics: Sequence, arguments: Mapping
     epochs, per_epoch, run = arguments["epochs"], splits.steps_per_epoch, keeper.run
     saving, shown = arguments["run_dir"] is not None, arguments["verbose"] and distributed.is_first()
     averager = own_callbacks.AverageLast(arguments["average_last"], epochs)
-    with own_callbacks.signals_noted() if saving else contextlib.nullcontext() as struck:
+    noted = own_callbacks.signals_noted() if saving else contextlib.nullcontext()
+    with noted as struck, fused.batch_normalisation(model):
         savers = [saver_of([keeper, averager], metrics, per_epoch, arguments, struck)] if saving else []
         first = savers[0].go_on(model) if saving else 0
         bars = [own_callbacks.ProgressBar(epochs, per_epoch, first)] if shown else []

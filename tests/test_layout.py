@@ -13,7 +13,7 @@ from kzoo import stubs
 LAYERS = [
     ["kzoo.lazy"],
     ["kzoo.files", "kzoo.ranges", "kzoo.determinism", "kzoo.averaging", "kzoo.muon", "kzoo.shown"],
-    ["kzoo.standardized", "kzoo.solvers"],
+    ["kzoo.standardized", "kzoo.solvers", "kzoo.fused"],
     [
         "kzoo.registry",
         "kzoo.naming",
