@@ -32,18 +32,19 @@ def test_a_run_in_16_bits_leaves_a_model_in_32(digits, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags, gpus, expected",
+    "facts, gpus, expected",
     [
         ({"avx2"}, [], "float32"),
-        ({"avx2", "avx512_bf16"}, [], "mixed_bfloat16"),
+        ({"AuthenticAMD", "avx512_bf16"}, [], "mixed_bfloat16"),
+        ({"GenuineIntel", "avx512_bf16"}, [], "float32"),
         ({"amx_bf16"}, [], "mixed_bfloat16"),
         ({"avx512_bf16"}, [(7, 5)], "float32"),
         (set(), [(8, 0)], "mixed_bfloat16"),
         (set(), [(9, 0), (7, 0)], "float32"),
     ],
 )
-def test_auto_is_what_the_hardware_does(monkeypatch, flags, gpus, expected):
-    monkeypatch.setattr(precision, "processor_flags", lambda: flags)
+def test_auto_is_what_the_hardware_does(monkeypatch, facts, gpus, expected):
+    monkeypatch.setattr(precision, "processor_facts", lambda: facts)
     monkeypatch.setitem(precision.GPUS, keras.backend.backend(), lambda: gpus)
     if gpus or keras.backend.backend() == "tensorflow":
         assert precision.fastest() == expected
