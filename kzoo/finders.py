@@ -18,6 +18,7 @@ from kzoo.ranges import check_range
 from kzoo.shown import Shown
 from kzoo.tasks import TASKS
 
+fused = lazy_import("kzoo.fused")
 keras = lazy_import("keras")
 np = lazy_import("numpy")
 psutil = lazy_import("psutil")
@@ -93,7 +94,7 @@ def find_learning_rate(
     if not lowest < highest:
         raise ValueError(f"highest must be above lowest, {lowest}, got {highest}")
     rates = [lowest * (highest / lowest) ** (step / max(1, steps - 1)) for step in range(steps)]
-    with unchanged(model):
+    with unchanged(model), fused.batch_normalisation(model):
         losses = range_test(model, splits, build_optimizer(model, optimizer, lowest, weight_decay=weight_decay), rates)
     if not losses:
         raise ValueError(f"the loss of {model.name} is not a number at the learning rate {lowest}; try a lower one")
@@ -177,7 +178,7 @@ def find_batch_size(
     if largest < smallest:
         raise ValueError(f"largest must be at least smallest, {smallest}, got {largest}")
     largest = min(largest, max(smallest, len(splits.examples["train"])))
-    with unchanged(model):
+    with unchanged(model), fused.batch_normalisation(model):
         compile_for_steps(model, build_optimizer(model, optimizer, 0.0), splits.task)
         speeds, reason = double(lambda size: training_speed(model, splits, size), smallest, largest)
     fitting = [speed for speed in speeds if speed.examples_per_second is not None]

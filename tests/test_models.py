@@ -93,16 +93,46 @@ def test_model_is_built_trained_saved_and_loaded(name, dim, tmp_path):
     assert badly_named_weights(model) == []
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_allclose(loaded(x, training=False), model(x, training=False), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs_of(loaded, x), outputs_of(model, x), rtol=1e-4, atol=1e-5)
 
 
 def weights_without_gradient(model: keras.Model, x: np.ndarray) -> list[str]:
+    """Return the weights without a gradient, or one that is not a number (JAX gives zeros where there is none)."""
+    gradients = GRADIENTS[keras.backend.backend()](model, x)
+    missing = (gradient is None or not np.isfinite(np.asarray(gradient)).all() for gradient in gradients)
+    return [weight.path for weight, without in zip(model.trainable_variables, missing, strict=True) if without]
+
+
+def tensorflow_gradients(model, x):
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(model(x, training=True) ** 2)
-    weights = model.trainable_variables
-    return [w.path for w, g in zip(weights, tape.gradient(loss, weights), strict=True) if g is None]
+    gradients = tape.gradient(loss, model.trainable_variables)
+    return [gradient if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+
+
+def torch_gradients(model, x):
+    (model(x, training=True) ** 2).sum().backward()
+    return [weight.value.grad for weight in model.trainable_variables]
+
+
+def jax_gradients(model, x):
+    import jax
+
+    def loss(weights):
+        outputs, _ = model.stateless_call(weights, fixed, x, training=True)
+        return (outputs**2).sum()
+
+    fixed = [variable.value for variable in model.non_trainable_variables]
+    return jax.grad(loss)([variable.value for variable in model.trainable_variables])
+
+
+GRADIENTS = {"tensorflow": tensorflow_gradients, "torch": torch_gradients, "jax": jax_gradients}
+
+
+def outputs_of(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    return keras.ops.convert_to_numpy(model(x, training=False))
 
 
 def badly_named_weights(model: keras.Model) -> list[str]:
@@ -120,7 +150,7 @@ def test_logits_are_float32_under_mixed_precision(name):
     finally:
         keras.config.set_dtype_policy("float32")
     assert model.output.dtype == "float32"
-    assert np.isfinite(keras.ops.convert_to_numpy(model(random_batch(model), training=False))).all()
+    assert np.isfinite(outputs_of(model, random_batch(model))).all()
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if "drop_path" in kzoo.model_card(name).hyperparameters])
@@ -144,7 +174,7 @@ def test_stochastic_depth_drops_whole_feature_maps_in_training_alone(name):
     for weight in certain.weights:
         if "seed_generator" not in weight.path:
             weight.assign(values[weight.path])
-    np.testing.assert_allclose(model(x, training=False), certain(x, training=False), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(outputs_of(model, x), outputs_of(certain, x), rtol=1e-5, atol=1e-5)
 
 
 def path_drops(model: keras.Model) -> list[keras.layers.Dropout]:

@@ -49,14 +49,15 @@ def plain():
     return kzoo.load_dataset("digits", batch_size=64)
 
 
-def new_model(splits, dropout=0.5, seed=0):
+def new_model(splits, dropout=0.5, seed=0, norm="none"):
     keras.utils.set_random_seed(seed)
-    return kzoo.create_model("convnet", splits.input_shape, 10, filters=(4,), padding="same", dropout=dropout)
+    options = {"filters": (4,), "padding": "same", "dropout": dropout, "norm": norm}
+    return kzoo.create_model("convnet", splits.input_shape, 10, **options)
 
 
-def train(splits, run=None, *, dropout=0.5, kill_at=None, **options):
+def train(splits, run=None, *, dropout=0.5, norm="none", kill_at=None, **options):
     """Train a small network, dying after some steps if asked to; return its weights and history, or None."""
-    model = new_model(splits, dropout)
+    model = new_model(splits, dropout, norm=norm)
     callbacks = [KillAt(kill_at)] if kill_at else []
     settings = {"epochs": EPOCHS, "checkpoint_steps": 5, "deterministic": True, "verbose": False} | options
     try:
@@ -84,6 +85,7 @@ PLACES = {
 
 OPTIONS = {
     "no dropout": {"dropout": 0.0},
+    "batch normalisation": {"norm": "batch"},
     "moving average": {"ema": 0.9},
     "Nesterov": {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 1e-4},
     "accumulated gradients": {"accumulate": 4},

@@ -58,14 +58,14 @@ class Stopwatch(keras.callbacks.Callback):
         self.seconds.append((self.ended or time.perf_counter()) - self.began)
 
 
-def random_splits(shape: tuple[int, ...], count: int) -> Splits:
+def random_splits(shape: tuple[int, ...], count: int, batch: int = BATCH) -> Splits:
     """Return random examples of ten classes: 8-bit images, or series of float32."""
     rng = np.random.default_rng(0)
     inputs = rng.integers(0, 256, (count, *shape)).astype("uint8" if len(shape) == 3 else "float32")
     train = Examples(inputs, rng.integers(0, 10, count).astype("int32"))
-    examples = {"train": train, "validation": train.take(np.arange(BATCH)), "test": train.take(np.arange(BATCH))}
+    examples = {"train": train, "validation": train.take(np.arange(batch)), "test": train.take(np.arange(batch))}
     names = tuple("0123456789")
-    return Splits("random", "image", examples, names, ImagePreprocess.fit(train), batch_size=BATCH)
+    return Splits("random", "image", examples, names, ImagePreprocess.fit(train), batch_size=batch)
 
 
 def network(name: str, shape: tuple[int, ...], precision: str = "float32") -> keras.Model:
