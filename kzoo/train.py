@@ -235,7 +235,9 @@ def adapt(model: keras.Model, splits: Splits) -> None:
     for layer in model.layers:
         if type(layer).__module__.startswith("kzoo.untrained.") and hasattr(layer, "adapt"):
             inputs, labels = whole(splits.in_order("train"))
-            layer.adapt(keras.Model(model.input, layer.input).predict(inputs, verbose=0), labels, splits.seed)
+            if layer.input is not model.input:
+                inputs = keras.Model(model.input, layer.input).predict(inputs, verbose=0)
+            layer.adapt(inputs, labels, splits.seed)
 
 
 def solve(model, splits: Splits, keeper: own_callbacks.KeepBest, arguments: Mapping) -> dict[str, list[float]]:

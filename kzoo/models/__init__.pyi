@@ -18,6 +18,7 @@ def airbench94(
     stem_kernel: int = 2,
     kernel: int = 3,
     depth: int = 2,
+    activation: str = "gelu",
     scale: float = 0.1111111111111111,
 ) -> keras.Model: ...
 def alexnet(
