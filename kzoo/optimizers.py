@@ -153,7 +153,10 @@ def build_optimizer(
         # Keras averages after every batch, also where it only accumulates: so many times for one step.
         ema_momentum=(ema or 0.0) ** (1 / accumulate),
     )
-    optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if is_vector(v)])
+    # Without a decay, all: Keras would take nothing away from each of them.
+    optimizer.exclude_from_weight_decay(
+        var_list=[v for v in model.trainable_variables if not weight_decay or is_vector(v)]
+    )
     return optimizer
 
 
