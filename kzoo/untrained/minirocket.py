@@ -90,7 +90,7 @@ class MiniRocketFeatures(Untrained):
 
     def responses(self, x, place: int):
         """Return what the kernels answer at one dilation, (batch, length, 84)."""
-        weights = KERNELS.T[:, None, :].astype("float32") * self.channels[place]
+        weights = keras.ops.multiply(KERNELS.T[:, None, :].astype("float32"), self.channels[place])
         dilation = self.dilations[place][0]
         return keras.ops.conv(x, weights, padding="same", dilation_rate=dilation, data_format="channels_last")
 
