@@ -15,8 +15,16 @@ keras = lazy_import("keras")
 muon = lazy_import("kzoo.muon")
 schedules = lazy_import("kzoo.schedules")
 
+
+def adamw(*, weight_decay: float | None, **arguments) -> keras.optimizers.Adam:
+    """Return AdamW; without a decay that is Adam."""
+    if weight_decay is None:
+        return keras.optimizers.Adam(**arguments)
+    return keras.optimizers.AdamW(weight_decay=weight_decay, **arguments)
+
+
 OPTIMIZERS = {
-    "adamw": lambda model, **arguments: keras.optimizers.AdamW(**arguments),
+    "adamw": lambda model, **arguments: adamw(**arguments),
     "adam": lambda model, **arguments: keras.optimizers.Adam(**arguments),
     "sgd": lambda model, **arguments: keras.optimizers.SGD(momentum=0.9, nesterov=True, **arguments),
     "lamb": lambda model, **arguments: keras.optimizers.Lamb(**arguments),
@@ -146,17 +154,14 @@ def build_optimizer(
     optimizer = lookup("optimizer", name, OPTIMIZERS)(
         model,
         learning_rate=float(rate) if isinstance(rate, int) else rate,
-        weight_decay=float(weight_decay),
+        weight_decay=float(weight_decay) or None,  # for 0.0 Keras would take nothing away from each weight
         global_clipnorm=clip_norm,
         gradient_accumulation_steps=accumulate if accumulate > 1 else None,
         use_ema=ema is not None,
         # Keras averages after every batch, also where it only accumulates: so many times for one step.
         ema_momentum=(ema or 0.0) ** (1 / accumulate),
     )
-    # Without a decay, all: Keras would take nothing away from each of them.
-    optimizer.exclude_from_weight_decay(
-        var_list=[v for v in model.trainable_variables if not weight_decay or is_vector(v)]
-    )
+    optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if is_vector(v)])
     return optimizer
 
 

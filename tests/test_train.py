@@ -281,7 +281,7 @@ class TestFreeze:
     def test_the_frozen_part_gives_the_same_features_after_training(self, trained, digits, faint):
         before = self.features(trained, digits)
         names = kzoo.freeze(trained, until="stage2")
-        assert "stem.conv1" in names
+        assert {"stem.conv1", "stem_conv1"} & set(names)  # PyTorch allows no dots
         assert not [name for name in names if name.startswith(("stage3", "logits"))]
         kzoo.fit(trained, faint, epochs=1, learning_rate=1e-2, verbose=False)
         np.testing.assert_array_equal(self.features(trained, digits), before)
