@@ -127,7 +127,7 @@ def jax_gradients(model, x):
         return (outputs**2).sum()
 
     fixed = [variable.value for variable in model.non_trainable_variables]
-    return jax.grad(loss)([variable.value for variable in model.trainable_variables])
+    return jax.jit(jax.grad(loss))([variable.value for variable in model.trainable_variables])
 
 
 GRADIENTS = {"tensorflow": tensorflow_gradients, "torch": torch_gradients, "jax": jax_gradients}
@@ -139,7 +139,14 @@ def named_here(address: str) -> str:
 
 
 def outputs_of(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    return keras.ops.convert_to_numpy(model(x, training=False))
+    def outputs(x):
+        return model(x, training=False)
+
+    if keras.backend.backend() == "jax":  # which compiles one operation after the other otherwise
+        import jax
+
+        outputs = jax.jit(outputs)
+    return keras.ops.convert_to_numpy(outputs(x))
 
 
 def badly_named_weights(model: keras.Model) -> list[str]:
