@@ -9,7 +9,9 @@ ratio to bare Keras. A way that is not installed is left out, and that is said.
 
 Seen on 2 quiet cores (AMD EPYC with AVX-512 bf16; Keras 3.15, TensorFlow 2.21, PyTorch 2.13; two rounds), kzoo.fit, the
 same with precision="auto" and PyTorch, each against bare Keras: lenet5 1.44, 1.56, 1.55; convnet 1.00, 1.39, 0.83;
-resnet20 0.98, 1.10, 1.30; fcn 1.13, 1.29, 1.00.
+resnet20 0.98, 1.10, 1.30; fcn 1.13, 1.29, 1.00. That was before batch normalisation became one operation. With it, on 2
+quiet cores (Intel Xeon without AMX, where "auto" is float32; --examples 2048 --rounds 2), kzoo.fit and PyTorch: lenet5
+1.12, 1.66; convnet 0.93, 0.96; resnet20 1.42, 1.54.
 """
 
 from __future__ import annotations
