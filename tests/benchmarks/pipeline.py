@@ -10,8 +10,8 @@ prefetched. All take turns, and the best round of each counts. Where other work 
 processor time are the fairer figure: what all cores spent, so that a machine to itself makes as many per core.
 
 Seen on 2 shared cores (AMD EPYC), per processor second: CIFAR-like kzoo 27,300, 6.0 times the same operations per image
-and 33 times keras.layers; MNIST-like 42,100, 8.6 and 26 times. On 2 quiet cores (Intel Xeon): CIFAR-like 13,300, 7.2 and
-42 times, 25,400 images a second in all; MNIST-like 17,300, 8.1 and 27 times, 33,600 in all.
+and 33 times keras.layers; MNIST-like 42,100, 8.6 and 26 times. On 2 quiet cores (Intel Xeon): CIFAR-like 13,300, 7.2
+and 42 times, 25,400 images a second in all; MNIST-like 17,300, 8.1 and 27 times, 33,600 in all.
 
 """
 
