@@ -316,7 +316,13 @@ def channel_scale(x, initial: float = 1.0, *, use_bias: bool = False):
 
 
 def act(x, activation: str | None = "relu"):
-    """Apply an activation by its Keras name; `None` is the identity."""
+    """Apply an activation by its Keras name; `None` is the identity.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if isinstance(activation, str):
+        lookup("activation", activation, vars(keras.activations) | keras.utils.get_custom_objects())
     return x if activation is None else keras.layers.Activation(activation)(x)
 
 

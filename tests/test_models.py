@@ -317,6 +317,7 @@ def test_small_networks_have_the_golden_addresses():
             r"filters and kernels must have equally many entries, got .* and \(8, 5\)",
         ),
         ({"name": "convnet", "pooling": "mean"}, "unknown pooling 'mean'"),
+        ({"name": "convnet", "activation": "rellu"}, "unknown activation 'rellu'; did you mean relu"),
         ({"name": "convnet", "norm": "bacth"}, "unknown norm 'bacth'; did you mean batch"),
     ],
 )
