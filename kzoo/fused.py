@@ -1,7 +1,7 @@
 """Batch normalisation as one operation of TensorFlow while a network is trained; the network stays Keras's own.
 
 Keras computes it from its parts: means, products, a sum, each a pass over memory. TensorFlow's own operation makes the
-training of ResNet-20 on 2 cores 1.4 times faster (tests/benchmarks/training.py). This module imports Keras at once;
+training of ResNet-20 on 2 cores 1.4 times as fast (tests/benchmarks/training.py). This module imports Keras at once;
 `kzoo.train` imports it when training begins.
 """
 

@@ -20,7 +20,7 @@ torch = lazy_import("torch")
 
 PRECISIONS = {name: name for name in ("auto", "float32", "mixed_bfloat16", "mixed_float16")}
 AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with bfloat16
-# Intel's AVX-512 has products of bfloat16 at the rate of float32 at best: networks trained at 0.65 to 0.85 of the speed
+# Intel's AVX-512 has products of bfloat16 at the rate of float32 at best: networks trained at 0.58 to 0.86 of the speed
 # of float32 on a Xeon without AMX, at 1.1 to 1.4 times of it on AMD's (tests/benchmarks/training.py).
 FAST_PROCESSORS = ({"amx_bf16"}, {"avx512_bf16", "AuthenticAMD"})
 
