@@ -13,7 +13,7 @@ import typer
 import kzoo
 from kzoo import cli
 
-BUILDING = ("kzoo.registry", "kzoo.layers", "kzoo.blocks")
+BUILDING = ("kzoo.core.registry", "kzoo.nn.layers", "kzoo.nn.blocks")
 DATA = ("kzoo.data.splits", "kzoo.data.image", "kzoo.data.audio", "kzoo.data.text", "kzoo.data.timeseries")
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import docstring_parser
 
 import kzoo
-from kzoo.budget import without_values
-from kzoo.diagram import architecture_svg
-from kzoo.experiment import find_config, load_experiment
-from kzoo.registry import MODELS, ModelCard
+from kzoo.analysis.budget import without_values
+from kzoo.analysis.diagram import architecture_svg
+from kzoo.core.registry import MODELS, ModelCard
+from kzoo.training.experiment import find_config, load_experiment
 
-COUNTED = Path(__file__).parents[1] / "tests" / "macs.csv"  # of timm; there in a checkout
+COUNTED = Path(__file__).parents[1] / "tests" / "zoo" / "macs.csv"  # of timm; there in a checkout
 GROUPS = ("Images", "Time series", "Text", "Sound")
 
 

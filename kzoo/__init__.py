@@ -1,27 +1,13 @@
 """A zoo of Keras Conv1D and Conv2D architectures, datasets for them, and one way to train, evaluate and ship."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 from kzoo import models
-from kzoo.benchmark import benchmark
-from kzoo.budget import fit_to_budget
-from kzoo.classical import compare_classical
-from kzoo.compare import compare
-from kzoo.data import dataset_card, list_datasets, load_dataset
-from kzoo.diagram import draw_architecture
-from kzoo.evaluate import evaluate
-from kzoo.experiment import evaluate_run, list_configs, load_experiment, run_each, run_experiment
-from kzoo.export import export
-from kzoo.factory import create_model, ensemble, list_models, model_card
-from kzoo.finders import find_batch_size, find_learning_rate
-from kzoo.pretrained import load_model
-from kzoo.profile import macs, profile
-from kzoo.reparameterize import reparameterize
-from kzoo.runs import load_run
-from kzoo.serve import load_predictor, predict_files
-from kzoo.shift import shift_test
-from kzoo.train import fit, freeze
-from kzoo.visualize import (
+from kzoo.analysis.benchmark import benchmark
+from kzoo.analysis.budget import fit_to_budget
+from kzoo.analysis.classical import compare_classical
+from kzoo.analysis.compare import compare
+from kzoo.analysis.diagram import draw_architecture
+from kzoo.analysis.shift import shift_test
+from kzoo.analysis.visualize import (
     draw_embedding,
     draw_exciting,
     draw_feature_maps,
@@ -30,15 +16,24 @@ from kzoo.visualize import (
     draw_occlusion,
     visualize,
 )
-from kzoo.weights import WeightReport, load_weights, save_weights
-
-try:
-    __version__ = version("kzoo")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
+from kzoo.core.version import __version__
+from kzoo.data import dataset_card, list_datasets, load_dataset
+from kzoo.serving.export import export
+from kzoo.serving.pretrained import load_model
+from kzoo.serving.serve import load_predictor, predict_files
+from kzoo.training.evaluate import evaluate
+from kzoo.training.experiment import evaluate_run, list_configs, load_experiment, run_each, run_experiment
+from kzoo.training.finders import find_batch_size, find_learning_rate
+from kzoo.training.runs import load_run
+from kzoo.training.train import fit, freeze
+from kzoo.zoo.factory import create_model, ensemble, list_models, model_card
+from kzoo.zoo.profile import macs, profile
+from kzoo.zoo.reparameterize import reparameterize
+from kzoo.zoo.weights import WeightReport, load_weights, save_weights
 
 __all__ = [
     "WeightReport",
+    "__version__",
     "benchmark",
     "compare",
     "compare_classical",

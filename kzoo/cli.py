@@ -13,14 +13,21 @@ import typer
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported anywhere
 
-from kzoo import __version__
-from kzoo.benchmark import benchmark
-from kzoo.classical import compare_classical
-from kzoo.compare import compare
+from kzoo.analysis.benchmark import benchmark
+from kzoo.analysis.classical import compare_classical
+from kzoo.analysis.compare import compare
+from kzoo.analysis.diagram import draw_architecture
+from kzoo.analysis.shift import shift_runs
+from kzoo.analysis.visualize import visualize
+from kzoo.core.lazy import lazy_import
+from kzoo.core.pictures import picture_format
+from kzoo.core.version import __version__
 from kzoo.data import dataset_card, list_datasets
-from kzoo.diagram import draw_architecture
-from kzoo.evaluate import Report
-from kzoo.experiment import (
+from kzoo.nn.precision import PRECISIONS
+from kzoo.serving.export import FORMATS, export
+from kzoo.serving.serve import predict_files
+from kzoo.training.evaluate import Report
+from kzoo.training.experiment import (
     apply_override,
     evaluate_run,
     find_config,
@@ -32,20 +39,13 @@ from kzoo.experiment import (
     run_experiment,
     summary,
 )
-from kzoo.export import FORMATS, export
-from kzoo.factory import create_model, list_models, model_card
-from kzoo.finders import find_batch_size, find_learning_rate
-from kzoo.lazy import lazy_import
-from kzoo.pictures import picture_format
-from kzoo.precision import PRECISIONS
-from kzoo.profile import profile
-from kzoo.report_html import write_html
-from kzoo.runs import CONFIG, PAGE, load_run
-from kzoo.serve import predict_files
-from kzoo.shift import shift_runs
-from kzoo.visualize import visualize
+from kzoo.training.finders import find_batch_size, find_learning_rate
+from kzoo.training.report_html import write_html
+from kzoo.training.runs import CONFIG, PAGE, load_run
+from kzoo.zoo.factory import create_model, list_models, model_card
+from kzoo.zoo.profile import profile
 
-distributed = lazy_import("kzoo.distributed")
+distributed = lazy_import("kzoo.training.distributed")
 keras = lazy_import("keras")
 rich_console = lazy_import("rich.console")
 rich_table = lazy_import("rich.table")

@@ -16,7 +16,7 @@ from PIL import Image
 from snippets import only_parsed, run, snippets
 
 import kzoo
-from kzoo.experiment import find_config
+from kzoo.training.experiment import find_config
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -102,12 +102,12 @@ def test_external_links_lead_somewhere(site):
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.stem)
 def test_the_snippets_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    before = dict(kzoo.registry.MODELS), dict(kzoo.data.splits.DATASETS)
+    before = dict(kzoo.core.registry.MODELS), dict(kzoo.data.splits.DATASETS)
     Image.fromarray(np.full((30, 40, 3), 128, "uint8")).save("photo.jpg")
     try:
         run(page)
     finally:
-        for registry, kept in zip((kzoo.registry.MODELS, kzoo.data.splits.DATASETS), before, strict=True):
+        for registry, kept in zip((kzoo.core.registry.MODELS, kzoo.data.splits.DATASETS), before, strict=True):
             registry.clear()
             registry.update(kept)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from hub_files import fill_cache, write_repository
 from PIL import Image
 from snippets import run, snippets
-from test_hub import fill_cache, write_repository
 
 import kzoo
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Mapping
 
+from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.data import audio, image, kinds, text, timeseries  # noqa: F401  (register their datasets)
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits, check_examples, complete, limited
-from kzoo.registry import check_keywords, did_you_mean, keywords, lookup
 
 __all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "list_datasets", "load_dataset"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from tempfile import TemporaryFile
 
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
 
 np = lazy_import("numpy")
 rich_progress = lazy_import("rich.progress")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
 
 keras = lazy_import("keras")
 tf = lazy_import("tensorflow")

@@ -7,10 +7,10 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.files import write_file, write_json
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import lookup
 from kzoo.data.splits import MODALITIES, Preprocess, Splits
-from kzoo.files import write_file, write_json
-from kzoo.lazy import lazy_import
-from kzoo.registry import lookup
 
 np = lazy_import("numpy")
 

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from kzoo.core.lazy import lazy_import
+from kzoo.core.ranges import check_range
 from kzoo.data.pipeline import computed
 from kzoo.data.random import fold
-from kzoo.lazy import lazy_import
-from kzoo.ranges import check_range
 
 batches = lazy_import("kzoo.data.batches")
 keras = lazy_import("keras")

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import did_you_mean
 from kzoo.data.splits import Examples, RawData
-from kzoo.lazy import lazy_import
-from kzoo.registry import did_you_mean
 
 tfds = lazy_import("tensorflow_datasets")
 

@@ -1,6 +1,6 @@
 """Architectures, one file per family; a file in this folder is imported, and registers its variants, by being there.
 
-`kzoo.models.<name>(input_shape, num_classes, **hyperparameters)` builds the variant of that name: `kzoo.factory`
+`kzoo.models.<name>(input_shape, num_classes, **hyperparameters)` builds the variant of that name: `kzoo.zoo.factory`
 puts one function per registered name here, in front of a submodule of the same name, as torchvision does.
 """
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, address, batch_norm, conv, global_max_pool, max_pool, per_axis, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.registry import PYTORCH, Paper, Reference, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
+from kzoo.nn.layers import act, address, batch_norm, conv, global_max_pool, max_pool, per_axis, scope, tap
 
 keras = lazy_import("keras")
-untrained = lazy_import("kzoo.untrained")
+untrained = lazy_import("kzoo.nn.handcrafted")
 
 JORDAN_2024 = Paper(
     "Jordan", 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", "https://arxiv.org/abs/2404.00498"

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.layers import adaptive_avg_pool, conv, dense, dropout, flatten, max_pool, scope, tap
-from kzoo.naming import Rule
-from kzoo.registry import Paper, register_model
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.layers import adaptive_avg_pool, conv, dense, dropout, flatten, max_pool, scope, tap
+from kzoo.nn.naming import Rule
 
 KRIZHEVSKY_2014 = Paper(
     "Krizhevsky",

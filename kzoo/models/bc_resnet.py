@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import together
-from kzoo.layers import act, batch_norm, check_fits, conv, conv_norm_act, depthwise_conv, ranked, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.registry import Paper, Reference, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, Reference, register_model
+from kzoo.nn.blocks import together
+from kzoo.nn.layers import act, batch_norm, check_fits, conv, conv_norm_act, depthwise_conv, ranked, scope, tap
 
 keras = lazy_import("keras")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import dense_layers
-from kzoo.layers import conv, flatten, max_pool, scope, tap
-from kzoo.registry import Paper, Reference, register_model
+from kzoo.core.registry import Paper, Reference, register_model
+from kzoo.nn.blocks import dense_layers
+from kzoo.nn.layers import conv, flatten, max_pool, scope, tap
 
 ZHANG_2015 = Paper(
     "Zhang, Zhao, LeCun",

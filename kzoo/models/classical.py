@@ -1,6 +1,6 @@
 """What came before learned convolutions: hand-made features and a linear classifier, or none at all.
 
-The features are layers of `kzoo.untrained`. `kzoo.fit(..., optimizer="svm")` or "logistic" solves the linear layer
+The features are layers of `kzoo.nn.handcrafted`. `kzoo.fit(..., optimizer="svm")` or "logistic" solves the linear layer
 behind them, so that they are fitted, measured, saved and served as any network.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import InputTooSmall, address, flatten, scope, tap
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import MNIST, Paper, Reference, lookup, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.registry import MNIST, Paper, Reference, lookup, register_model
+from kzoo.nn.layers import InputTooSmall, address, flatten, scope, tap
 
-untrained = lazy_import("kzoo.untrained")
+untrained = lazy_import("kzoo.nn.handcrafted")
 
 DALAL_2005 = Paper(
     "Dalal, Triggs",

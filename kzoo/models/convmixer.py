@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import patches, stages
-from kzoo.layers import act, batch_norm, conv, depthwise_conv, scope
-from kzoo.lazy import lazy_import
-from kzoo.naming import Rule
-from kzoo.registry import Paper, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.blocks import patches, stages
+from kzoo.nn.layers import act, batch_norm, conv, depthwise_conv, scope
+from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import dense_layers, max_blur_pool
-from kzoo.layers import act, avg_pool, conv, dropout, flatten, global_avg_pool, max_pool, norm, scope, tap
-from kzoo.registry import MNIST, Paper, lookup, register_model
+from kzoo.core.registry import MNIST, Paper, lookup, register_model
+from kzoo.nn.blocks import dense_layers, max_blur_pool
+from kzoo.nn.layers import act, avg_pool, conv, dropout, flatten, global_avg_pool, max_pool, norm, scope, tap
 
 CHOLLET_2015 = Paper("Chollet", 2015, "Simple MNIST convnet", "https://keras.io/examples/vision/mnist_convnet/")
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import global_response_norm, layer_scale, patches, rising_rates, stages
-from kzoo.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
-from kzoo.lazy import lazy_import
-from kzoo.naming import Rule, from_zero
-from kzoo.registry import Paper, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.blocks import global_response_norm, layer_scale, patches, rising_rates, stages
+from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
+from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
 

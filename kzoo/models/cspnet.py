@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import rising_rates, together
-from kzoo.layers import conv_norm_act, drop_path, max_pool, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.naming import Rule, from_zero
-from kzoo.registry import IMAGENET, Paper, lookup, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import IMAGENET, Paper, lookup, register_model
+from kzoo.nn.blocks import rising_rates, together
+from kzoo.nn.layers import conv_norm_act, drop_path, max_pool, scope, tap
+from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import basic_branch, bottleneck_branch, together
-from kzoo.layers import act, conv_norm_act, max_pool, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.naming import Rule
-from kzoo.registry import Paper, lookup, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, lookup, register_model
+from kzoo.nn.blocks import basic_branch, bottleneck_branch, together
+from kzoo.nn.layers import act, conv_norm_act, max_pool, scope, tap
+from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import separable_norm_act
-from kzoo.layers import conv_norm_act, dropout, scope, tap
+from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.models.resnet import BANBURY_2021
-from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
+from kzoo.nn.blocks import separable_norm_act
+from kzoo.nn.layers import conv_norm_act, dropout, scope, tap
 
 ZHANG_2017 = Paper(
     "Zhang, Suda, Lai, Chandra",

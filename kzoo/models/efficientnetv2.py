@@ -7,7 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import (
+from kzoo.core.registry import PYTORCH, TENSORFLOW, Paper, register_model
+from kzoo.models import efficientnet
+from kzoo.models.efficientnet import sized
+from kzoo.models.mobilenetv2 import TIMM
+from kzoo.nn.blocks import (
     add_where_shape_is_kept,
     divisible,
     inverted_residual,
@@ -15,12 +19,8 @@ from kzoo.blocks import (
     squeeze_excite,
     stages,
 )
-from kzoo.layers import conv_norm_act, dropout, global_avg_pool, scope
-from kzoo.models import efficientnet
-from kzoo.models.efficientnet import sized
-from kzoo.models.mobilenetv2 import TIMM
-from kzoo.naming import Rule
-from kzoo.registry import PYTORCH, TENSORFLOW, Paper, register_model
+from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.nn.naming import Rule
 
 TAN_2021 = Paper(
     "Tan, Le", 2021, "EfficientNetV2: Smaller Models and Faster Training", "https://arxiv.org/abs/2104.00298"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import global_avg_pool
-from kzoo.registry import Paper, Reference, register_model
+from kzoo.core.registry import Paper, Reference, register_model
+from kzoo.nn.layers import global_avg_pool
 
 JOULIN_2016 = Paper(
     "Joulin, Grave, Bojanowski, Mikolov",

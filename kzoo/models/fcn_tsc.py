@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import together
-from kzoo.layers import conv_norm_act, scope, tap
-from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
+from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
+from kzoo.nn.blocks import together
+from kzoo.nn.layers import conv_norm_act, scope, tap
 
 WANG_2017 = Paper(
     "Wang, Yan, Oates",

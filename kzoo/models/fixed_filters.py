@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo import filters
-from kzoo.blocks import dense_layers
-from kzoo.layers import act, address, avg_pool, batch_norm, dropout, flatten, ranked, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.registry import MNIST, TENSORFLOW, Paper, Reference, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import MNIST, TENSORFLOW, Paper, Reference, register_model
+from kzoo.nn import filters
+from kzoo.nn.blocks import dense_layers
+from kzoo.nn.layers import act, address, avg_pool, batch_norm, dropout, flatten, ranked, scope, tap
 
 keras = lazy_import("keras")
-untrained = lazy_import("kzoo.untrained")
+untrained = lazy_import("kzoo.nn.handcrafted")
 
 JAIN_1991 = Paper(
     "Jain, Farrokhnia",
@@ -66,7 +66,7 @@ class FixedFilters:
     `kzoo.fit(..., optimizer="logistic")`.
 
     Args:
-        banks: of the filters: "sobel", "laplacian", "gabor", "difference_of_gaussians"; see `kzoo.filters`.
+        banks: of the filters: "sobel", "laplacian", "gabor", "difference_of_gaussians"; see `kzoo.nn.filters`.
         learn_filters: train the filters too, which then begin as hand-made ones.
         pool: pixels along a side of the windows, which do not overlap.
         units: outputs of each hidden layer.

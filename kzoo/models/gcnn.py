@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import conv, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.registry import Paper, Reference, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, Reference, register_model
+from kzoo.nn.layers import conv, scope, tap
 
 keras = lazy_import("keras")
 

@@ -7,13 +7,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import depthwise_norm_act, divisible, squeeze_excite, stages
-from kzoo.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, register_model
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS
 from kzoo.models.mobilenetv3 import place_as_stage
-from kzoo.naming import Rule
-from kzoo.registry import Paper, register_model
+from kzoo.nn.blocks import depthwise_norm_act, divisible, squeeze_excite, stages
+from kzoo.nn.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
+from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 

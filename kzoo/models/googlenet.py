@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import conv_sequence, together
-from kzoo.layers import conv_norm_act, dropout, global_avg_pool, max_pool, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.naming import Rule
-from kzoo.registry import IMAGENET, PYTORCH, Paper, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import IMAGENET, PYTORCH, Paper, register_model
+from kzoo.nn.blocks import conv_sequence, together
+from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, max_pool, scope, tap
+from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import add_to_shortcut, basic_branch, bottleneck_branch, together
-from kzoo.layers import act, conv_norm_act, ranked, scope, tap, upsample
-from kzoo.lazy import lazy_import
-from kzoo.naming import Rule, from_zero
-from kzoo.registry import Paper, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.blocks import add_to_shortcut, basic_branch, bottleneck_branch, together
+from kzoo.nn.layers import act, conv_norm_act, ranked, scope, tap, upsample
+from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
 

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import conv_sequence, inception_stem, together
-from kzoo.layers import act, avg_pool, conv, max_pool, scope, tap
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, register_model
 from kzoo.models.inception_v3 import PIXELS_299
-from kzoo.naming import Rule, from_zero
-from kzoo.registry import Paper, register_model
+from kzoo.nn.blocks import conv_sequence, inception_stem, together
+from kzoo.nn.layers import act, avg_pool, conv, max_pool, scope, tap
+from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import rising_rates
-from kzoo.layers import act, batch_norm, conv, conv_norm_act, drop_path, max_pool, scope, tap
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.registry import Paper, register_model
+from kzoo.nn.blocks import rising_rates
+from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, max_pool, scope, tap
 
 keras = lazy_import("keras")
 

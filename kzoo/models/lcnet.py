@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import depthwise_norm_act, divisible, squeeze_excite, stages
-from kzoo.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
+from kzoo.core.registry import Paper, register_model
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS
-from kzoo.naming import Rule
-from kzoo.registry import Paper, register_model
+from kzoo.nn.blocks import depthwise_norm_act, divisible, squeeze_excite, stages
+from kzoo.nn.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
+from kzoo.nn.naming import Rule
 
 CUI_2021 = Paper(
     "Cui et al.", 2021, "PP-LCNet: A Lightweight CPU Convolutional Neural Network", "https://arxiv.org/abs/2109.15099"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import avg_pool, conv, dense, global_avg_pool, scope, tap
-from kzoo.registry import MNIST, Paper, register_model
+from kzoo.core.registry import MNIST, Paper, register_model
+from kzoo.nn.layers import avg_pool, conv, dense, global_avg_pool, scope, tap
 
 LECUN_1998 = Paper(
     "LeCun, Bottou, Bengio, Haffner",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import separable_conv
-from kzoo.layers import act, address, batch_norm, conv, depthwise_precision, extents, ranked, scope, tap
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
+from kzoo.nn.blocks import separable_conv
+from kzoo.nn.layers import act, address, batch_norm, conv, depthwise_precision, extents, ranked, scope, tap
 
 keras = lazy_import("keras")
 

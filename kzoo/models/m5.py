@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, batch_norm, conv_norm_act, max_pool, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
+from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, scope, tap
 
 keras = lazy_import("keras")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import separable_conv
-from kzoo.layers import act, batch_norm, conv_norm_act, dropout, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.registry import PYTORCH, Paper, Reference, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
+from kzoo.nn.blocks import separable_conv
+from kzoo.nn.layers import act, batch_norm, conv_norm_act, dropout, scope, tap
 
 keras = lazy_import("keras")
 

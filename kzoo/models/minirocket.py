@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import InputTooSmall, address, scope, tap
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.registry import Paper, register_model
+from kzoo.nn.layers import InputTooSmall, address, scope, tap
 
-untrained = lazy_import("kzoo.untrained")
+untrained = lazy_import("kzoo.nn.handcrafted")
 
 DEMPSTER_2021 = Paper(
     "Dempster, Schmidt, Webb",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import dense, dropout, flatten, scope, tap
-from kzoo.registry import MNIST, Paper, register_model
+from kzoo.core.registry import MNIST, Paper, register_model
+from kzoo.nn.layers import dense, dropout, flatten, scope, tap
 
 XIAO_2017 = Paper(
     "Xiao, Rasul, Vollgraf",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import dense, dropout, flatten, scope, tap
+from kzoo.core.registry import register_model
 from kzoo.models.fcn_tsc import GUNPOINT, WANG_2017
-from kzoo.registry import register_model
+from kzoo.nn.layers import dense, dropout, flatten, scope, tap
 
 
 # The count is that of dl-4-tsc and aeon.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
-from kzoo.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.core.registry import IMAGENET, PYTORCH, Paper, register_model
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD
-from kzoo.naming import Rule
-from kzoo.registry import IMAGENET, PYTORCH, Paper, register_model
+from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
+from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.nn.naming import Rule
 
 TAN_2018 = Paper(
     "Tan, Chen, Pang, Vasudevan, Sandler, Howard, Le",

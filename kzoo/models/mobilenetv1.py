@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import depthwise_norm_act, divisible, stages
-from kzoo.layers import conv_norm_act, scope
+from kzoo.core.registry import Paper, register_model
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD
-from kzoo.registry import Paper, register_model
+from kzoo.nn.blocks import depthwise_norm_act, divisible, stages
+from kzoo.nn.layers import conv_norm_act, scope
 
 HOWARD_2017 = Paper(
     "Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto, Adam",

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import divisible, inverted_residual, rising_rates, stages
-from kzoo.layers import conv_norm_act, dropout, global_avg_pool, scope
-from kzoo.naming import Rule, from_zero
-from kzoo.registry import Paper, register_model
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, stages
+from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.nn.naming import Rule, from_zero
 
 SANDLER_2018 = Paper(
     "Sandler, Howard, Zhu, Zhmoginov, Chen",

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
-from kzoo.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
+from kzoo.core.registry import IMAGENET, PYTORCH, TENSORFLOW, Paper, register_model
 from kzoo.models.mobilenetv2 import TIMM, TIMM_BLOCKS, place_after_blocks, place_among_blocks, place_in_pairs
-from kzoo.naming import Rule
-from kzoo.registry import IMAGENET, PYTORCH, TENSORFLOW, Paper, register_model
+from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
+from kzoo.nn.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
+from kzoo.nn.naming import Rule
 
 HOWARD_2019 = Paper(
     "Howard et al.",

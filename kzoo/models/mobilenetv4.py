@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import add_where_shape_is_kept, depthwise_norm_act, divisible, rising_rates, stages
-from kzoo.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.core.registry import Paper, register_model
 from kzoo.models.efficientnet import sized
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS
 from kzoo.models.mobilenetv3 import place_as_stage
-from kzoo.naming import Rule
-from kzoo.registry import Paper, register_model
+from kzoo.nn.blocks import add_where_shape_is_kept, depthwise_norm_act, divisible, rising_rates, stages
+from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.nn.naming import Rule
 
 QIN_2024 = Paper(
     "Qin et al.",

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import branched_conv, squeeze_excite, stages, together
-from kzoo.layers import act, scope
-from kzoo.naming import Rule
-from kzoo.registry import Paper, register_model
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.blocks import branched_conv, squeeze_excite, stages, together
+from kzoo.nn.layers import act, scope
+from kzoo.nn.naming import Rule
 
 VASU_2022 = Paper(
     "Vasu, Gabriel, Zhu, Tuzel, Ranjan",
@@ -48,7 +48,7 @@ class MobileOne:
     """Stages of depthwise and pointwise convolutions in turn, both branched; the first of each stage with step 2.
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is
-    named `stage<n>`. `kzoo.reparameterize` turns the trained model into one of plain convolutions.
+    named `stage<n>`. `kzoo.zoo.reparameterize` turns the trained model into one of plain convolutions.
 
     Args:
         filters: channels of each stage.

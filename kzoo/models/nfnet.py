@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import divisible, efficient_channel_attention, rising_rates, squeeze_excite, stages
-from kzoo.layers import act, avg_pool, drop_path, max_pool, scope, skip_gain, standardized_conv
-from kzoo.lazy import lazy_import
-from kzoo.naming import Rule, from_zero
-from kzoo.registry import IMAGENET, TENSORFLOW, Paper, Reference, lookup, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import IMAGENET, TENSORFLOW, Paper, Reference, lookup, register_model
+from kzoo.nn.blocks import divisible, efficient_channel_attention, rising_rates, squeeze_excite, stages
+from kzoo.nn.layers import act, avg_pool, drop_path, max_pool, scope, skip_gain, standardized_conv
+from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
 

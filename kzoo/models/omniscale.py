@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.layers import act, batch_norm, conv, extents, per_axis, scope, tap
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import PYTORCH, Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.registry import PYTORCH, Paper, register_model
+from kzoo.nn.layers import act, batch_norm, conv, extents, per_axis, scope, tap
 
 keras = lazy_import("keras")
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kzoo.layers import (
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, Reference, register_model
+from kzoo.nn.layers import (
     avg_pool,
     batch_norm,
     conv_norm_act,
@@ -16,8 +18,6 @@ from kzoo.layers import (
     scope,
     tap,
 )
-from kzoo.lazy import lazy_import
-from kzoo.registry import Paper, Reference, register_model
 
 keras = lazy_import("keras")
 

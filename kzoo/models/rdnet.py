@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import effective_squeeze_excite, layer_scale, patches, rising_rates, together
-from kzoo.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.naming import Rule
-from kzoo.registry import Paper, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.blocks import effective_squeeze_excite, layer_scale, patches, rising_rates, together
+from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope, tap
+from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 

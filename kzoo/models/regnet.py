@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import add_to_shortcut, bottleneck_branch, divisible, rising_rates, squeeze_excite, stages
-from kzoo.layers import conv_norm_act, scope
-from kzoo.naming import Rule
-from kzoo.registry import Paper, register_model
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.blocks import add_to_shortcut, bottleneck_branch, divisible, rising_rates, squeeze_excite, stages
+from kzoo.nn.layers import conv_norm_act, scope
+from kzoo.nn.naming import Rule
 
 RADOSAVOVIC_2020 = Paper(
     "Radosavovic, Kosaraju, Girshick, He, Dollar",

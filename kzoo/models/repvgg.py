@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import branched_conv, stages
-from kzoo.layers import act, scope
-from kzoo.naming import Rule, from_zero
-from kzoo.registry import Paper, register_model
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.blocks import branched_conv, stages
+from kzoo.nn.layers import act, scope
+from kzoo.nn.naming import Rule, from_zero
 
 DING_2021 = Paper(
     "Ding, Zhang, Ma, Han, Ding, Sun",
@@ -40,7 +40,7 @@ class RepVGG:
     """Stages of branched convolutions, the first of each with step 2.
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is
-    named `stage<n>`. `kzoo.reparameterize` turns the trained model into the plain stack.
+    named `stage<n>`. `kzoo.zoo.reparameterize` turns the trained model into the plain stack.
 
     Args:
         depths: number of blocks in each stage.

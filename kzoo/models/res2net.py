@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import residual_stages
-from kzoo.layers import avg_pool, conv_norm_act, scope
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, lookup, register_model
 from kzoo.models.resnet import REFERENCE_NAMES as RESNET_NAMES
 from kzoo.models.resnet import RESNET_D, STEMS, add_shortcut
-from kzoo.naming import Rule, from_zero
-from kzoo.registry import Paper, lookup, register_model
+from kzoo.nn.blocks import residual_stages
+from kzoo.nn.layers import avg_pool, conv_norm_act, scope
+from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
 

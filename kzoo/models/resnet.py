@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import efficient_channel_attention, residual_stages, squeeze_excite
-from kzoo.layers import act, avg_pool, blur_pool, conv, conv_norm_act, drop_path, max_pool, scope, subsample
-from kzoo.lazy import lazy_import
-from kzoo.naming import Rule
-from kzoo.registry import CIFAR10, TENSORFLOW, Paper, Reference, lookup, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import CIFAR10, TENSORFLOW, Paper, Reference, lookup, register_model
+from kzoo.nn.blocks import efficient_channel_attention, residual_stages, squeeze_excite
+from kzoo.nn.layers import act, avg_pool, blur_pool, conv, conv_norm_act, drop_path, max_pool, scope, subsample
+from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 

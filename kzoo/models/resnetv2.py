@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kzoo.blocks import residual_stages
-from kzoo.layers import (
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import CIFAR10, Paper, lookup, register_model
+from kzoo.models.resnet import ZAGORUYKO_2016
+from kzoo.nn.blocks import residual_stages
+from kzoo.nn.layers import (
     act,
     batch_norm,
     conv,
@@ -19,10 +22,7 @@ from kzoo.layers import (
     standardized_conv,
     subsample,
 )
-from kzoo.lazy import lazy_import
-from kzoo.models.resnet import ZAGORUYKO_2016
-from kzoo.naming import Rule, from_zero
-from kzoo.registry import CIFAR10, Paper, lookup, register_model
+from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import depthwise_norm_act, stages
-from kzoo.layers import conv_norm_act, max_pool, scope
-from kzoo.lazy import lazy_import
-from kzoo.naming import Rule
-from kzoo.registry import Paper, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.blocks import depthwise_norm_act, stages
+from kzoo.nn.layers import conv_norm_act, max_pool, scope
+from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import divisible, residual_stages, split_attention
-from kzoo.layers import conv_norm_act, scope, subsample
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, lookup, register_model
 from kzoo.models.resnet import REFERENCE_NAMES as RESNET_NAMES
 from kzoo.models.resnet import STEMS, add_shortcut
-from kzoo.naming import Rule
-from kzoo.registry import Paper, lookup, register_model
+from kzoo.nn.blocks import divisible, residual_stages, split_attention
+from kzoo.nn.layers import conv_norm_act, scope, subsample
+from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 

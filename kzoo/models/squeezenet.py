@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.layers import conv, dropout, max_pool, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.naming import Rule
-from kzoo.registry import Paper, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.layers import conv, dropout, max_pool, scope, tap
+from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 

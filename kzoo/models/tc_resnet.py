@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, conv_norm_act, dropout, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
+from kzoo.nn.layers import act, conv_norm_act, dropout, scope, tap
 
 keras = lazy_import("keras")
 

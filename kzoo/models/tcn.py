@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import act, conv, dropout, global_avg_pool, scope, tap
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import PYTORCH, Paper, lookup, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.registry import PYTORCH, Paper, lookup, register_model
+from kzoo.nn.layers import act, conv, dropout, global_avg_pool, scope, tap
 
 keras = lazy_import("keras")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.layers import avg_pool, conv, extents, flatten, scope, tap
+from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.registry import Paper, register_model
+from kzoo.nn.layers import avg_pool, conv, extents, flatten, scope, tap
 
 ZHAO_2017 = Paper(
     "Zhao, Lu, Chen, Liu, Wu",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import dense_layers
-from kzoo.layers import act, check_fits, conv, conv_norm_act, flatten, max_pool, scope, tap
-from kzoo.lazy import lazy_import
-from kzoo.registry import Paper, Reference, register_model
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, Reference, register_model
+from kzoo.nn.blocks import dense_layers
+from kzoo.nn.layers import act, check_fits, conv, conv_norm_act, flatten, max_pool, scope, tap
 
 keras = lazy_import("keras")
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import dense_layers, max_blur_pool
-from kzoo.layers import act, adaptive_avg_pool, batch_norm, conv, flatten, max_pool, scope, tap
-from kzoo.naming import Rule
-from kzoo.registry import Paper, register_model
+from kzoo.core.registry import Paper, register_model
+from kzoo.nn.blocks import dense_layers, max_blur_pool
+from kzoo.nn.layers import act, adaptive_avg_pool, batch_norm, conv, flatten, max_pool, scope, tap
+from kzoo.nn.naming import Rule
 
 SIMONYAN_2014 = Paper(
     "Simonyan, Zisserman",

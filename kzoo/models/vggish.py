@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import dense_layers
-from kzoo.layers import act, conv, dense, flatten, max_pool, scope, tap
-from kzoo.registry import TENSORFLOW, Paper, Reference, register_model
+from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
+from kzoo.nn.blocks import dense_layers
+from kzoo.nn.layers import act, conv, dense, flatten, max_pool, scope, tap
 
 HERSHEY_2017 = Paper(
     "Hershey, Chaudhuri, Ellis, Gemmeke, Jansen, Moore, Plakal, Platt, Saurous, Seybold, Slaney, Weiss, Wilson",

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.blocks import separable_norm_act, stages
-from kzoo.layers import act, conv_norm_act, scope
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import Paper, register_model
 from kzoo.models.inception_v3 import PIXELS_299
-from kzoo.naming import Rule, from_zero
-from kzoo.registry import Paper, register_model
+from kzoo.nn.blocks import separable_norm_act, stages
+from kzoo.nn.layers import act, conv_norm_act, scope
+from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kzoo.blocks import separable_conv
-from kzoo.layers import act, adaptive_avg_pool, conv, conv_norm_act, max_pool, scope, tap
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import PYTORCH, Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.registry import PYTORCH, Paper, register_model
+from kzoo.nn.blocks import separable_conv
+from kzoo.nn.layers import act, adaptive_avg_pool, conv, conv_norm_act, max_pool, scope, tap
 
 keras = lazy_import("keras")
 

@@ -19,7 +19,7 @@ import keras
 from training import random_splits
 
 import kzoo
-from kzoo import checkpoint
+from kzoo.training import checkpoint
 
 
 def measure(name: str, size: int, seconds: float = 30.0) -> tuple[int, float, float]:

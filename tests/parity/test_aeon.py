@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.untrained import MiniRocketFeatures
+from kzoo.nn.handcrafted import MiniRocketFeatures
 
 pytest.importorskip("aeon")
 networks = pytest.importorskip("aeon.networks")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.naming import Rule
+from kzoo.nn.naming import Rule
 
 torch = pytest.importorskip("torch")
 # Its networks import its reader of sound files, which needs torchaudio and is not used here.

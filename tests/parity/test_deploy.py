@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.reparameterize import reparameterize
+from kzoo.zoo.reparameterize import reparameterize
 
 timm = pytest.importorskip("timm")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.applications import APPLICATIONS
+from kzoo.zoo.applications import APPLICATIONS
 
 pytestmark = pytest.mark.parity
 

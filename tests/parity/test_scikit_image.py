@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy import ndimage, signal
 
-from kzoo import filters
-from kzoo.untrained import HOG
+from kzoo.nn import filters
+from kzoo.nn.handcrafted import HOG
 
 feature, sk_filters = (pytest.importorskip(f"skimage.{part}") for part in ("feature", "filters"))
 

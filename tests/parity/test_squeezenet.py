@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.naming import Rule
+from kzoo.nn.naming import Rule
 
 torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("sklearn.datasets")

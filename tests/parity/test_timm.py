@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.weights import load_weights
+from kzoo.zoo.weights import load_weights
 
 torch = pytest.importorskip("torch")
 timm = pytest.importorskip("timm")

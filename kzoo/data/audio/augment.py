@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.lazy import lazy_import
 from kzoo.data.audio import frontends
 from kzoo.data.audio.files import SUFFIXES, read_audio, remark, to_int16
 from kzoo.data.audio.frontends import resampled
@@ -16,7 +17,6 @@ from kzoo.data.folders import files_of_kind, read_each
 from kzoo.data.mixing import Mixing
 from kzoo.data.pipeline import computed
 from kzoo.data.random import check_ranges, fold, uniform
-from kzoo.lazy import lazy_import
 
 np = lazy_import("numpy")
 tf = lazy_import("tensorflow")

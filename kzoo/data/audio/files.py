@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.lazy import lazy_import
 from kzoo.data.splits import Examples
-from kzoo.lazy import lazy_import
 
 np = lazy_import("numpy")
 soundfile = lazy_import("soundfile")

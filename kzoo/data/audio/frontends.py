@@ -12,9 +12,9 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kzoo.filters import hertz_to_mel, mel_to_hertz
-from kzoo.lazy import lazy_import
-from kzoo.registry import lookup
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import lookup
+from kzoo.nn.filters import hertz_to_mel, mel_to_hertz
 
 keras = lazy_import("keras")
 np = lazy_import("numpy")

@@ -6,11 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import lookup
 from kzoo.data.audio import frontends
 from kzoo.data.audio.files import FULL_SCALE, Recordings, cut_or_pad, read_audio, remark, to_int16
 from kzoo.data.audio.frontends import FrontEnd, resampled
-from kzoo.lazy import lazy_import
-from kzoo.registry import lookup
 
 keras = lazy_import("keras")
 np = lazy_import("numpy")

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.lazy import lazy_import
 from kzoo.data.audio.frontends import resampled
-from kzoo.lazy import lazy_import
 
 np = lazy_import("numpy")
 espeakng_loader = lazy_import("espeakng_loader")

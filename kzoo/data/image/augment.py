@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import lookup
 from kzoo.data.image.geometry import affine_bilinear, affine_nearest
 from kzoo.data.image.randaugment import randaugment
 from kzoo.data.mixing import Mixing
 from kzoo.data.random import check_ranges, fold, inside, share, uniform
-from kzoo.lazy import lazy_import
-from kzoo.registry import lookup
 
 tf = lazy_import("tensorflow")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
 
 tf = lazy_import("tensorflow")
 

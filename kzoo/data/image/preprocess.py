@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.lazy import lazy_import
 from kzoo.data.image.files import read_image
 from kzoo.data.image.sizes import resize, resized
 from kzoo.data.splits import Examples
-from kzoo.lazy import lazy_import
 
 keras = lazy_import("keras")
 np = lazy_import("numpy")

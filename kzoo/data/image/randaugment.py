@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
+from kzoo.core.lazy import lazy_import
 from kzoo.data.image.geometry import affine_nearest
 from kzoo.data.random import fold, uniform
-from kzoo.lazy import lazy_import
 
 tf = lazy_import("tensorflow")
 

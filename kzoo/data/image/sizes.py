@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from kzoo.lazy import lazy_import
+from kzoo.core.lazy import lazy_import
 
 keras = lazy_import("keras")
 np = lazy_import("numpy")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kzoo.core.lazy import lazy_import
 from kzoo.data.random import fold
-from kzoo.lazy import lazy_import
 
 tf = lazy_import("tensorflow")
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import lookup
 from kzoo.data.folders import File, classes_and_splits, files_of_kind, read_each, rows_by_folder
 from kzoo.data.folders import Row as FileRow
 from kzoo.data.splits import SPLIT_SEED, Examples, RawData, register_dataset
-from kzoo.lazy import lazy_import
-from kzoo.registry import lookup
 
 model_selection = lazy_import("sklearn.model_selection")
 np = lazy_import("numpy")

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import lookup
 from kzoo.data.splits import Examples
 from kzoo.data.text.files import read_text
-from kzoo.lazy import lazy_import
-from kzoo.registry import lookup
 
 keras = lazy_import("keras")
 np = lazy_import("numpy")

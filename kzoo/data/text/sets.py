@@ -6,10 +6,10 @@ import collections
 import warnings
 from collections.abc import Sequence
 
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import lookup
 from kzoo.data.splits import SPLIT_SEED, Examples, RawData, register_dataset
 from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
-from kzoo.lazy import lazy_import
-from kzoo.registry import lookup
 
 babel = lazy_import("babel")
 np = lazy_import("numpy")

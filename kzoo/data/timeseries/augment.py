@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kzoo.core.lazy import lazy_import
 from kzoo.data.mixing import Mixing
 from kzoo.data.pipeline import computed
 from kzoo.data.random import check_ranges, fold, share, uniform
 from kzoo.data.timeseries.preprocess import interpolate, own_part
-from kzoo.lazy import lazy_import
 
 tf = lazy_import("tensorflow")
 

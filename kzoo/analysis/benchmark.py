@@ -1,0 +1,269 @@
+"""How fast a network is on this machine, and how near to what the machine can do."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from kzoo.core.lazy import lazy_import
+from kzoo.core.shown import Shown
+from kzoo.nn.precision import computing_in
+from kzoo.tasks import TASKS
+from kzoo.training import runs
+from kzoo.training.optimizers import build_optimizer, jit_compile
+from kzoo.zoo.factory import create_model, model_card
+from kzoo.zoo.profile import LayerProfile, layer_profiles, rebuilt
+
+fused = lazy_import("kzoo.nn.fused")
+keras = lazy_import("keras")
+np = lazy_import("numpy")
+psutil = lazy_import("psutil")
+rich_console = lazy_import("rich.console")
+rich_table = lazy_import("rich.table")
+rich_text = lazy_import("rich.text")
+
+WARM_UP = 2  # calls that are not timed: the first compiles
+FEWEST = 3  # calls that are timed however long they take
+MATRIX, PRODUCTS, ROUNDS = 2048, 4, 4  # of the machine's peak: size, products in one timing, timings
+
+
+@dataclass(frozen=True)
+class Benchmark(Shown):
+    """What was measured of one network on one machine.
+
+    Attributes:
+        model: its name.
+        input_shape: of one example.
+        batch_size: of training and inference; latency is that of one example.
+        precision: the policy that the network computes with.
+        backend: of Keras.
+        device: name of the accelerator or the processor.
+        parameters: trainable ones.
+        macs: multiplications of a forward pass for one example; None if a layer cannot be counted.
+        training_examples_per_second: forward, backward, AdamW's step; batches come from the host's memory.
+        inference_examples_per_second: forward passes of whole batches.
+        latency_ms: 50th, 90th and 99th percentile of the time from an array of one example to its result.
+        latency_calls: how many calls the percentiles are of; the 99th says little below some hundreds.
+        inference_memory_mib: most resident memory of the process up to the end of inference, in MiB of the host.
+        training_memory_mib: the same up to the end of training.
+        peak_flops: floating-point operations per second of the best of some products of two matrices of 2048 x 2048,
+            in the precision that the network computes with.
+        training_share: of `peak_flops` that training reaches at 6 operations for each of `macs`; None without them.
+        inference_share: the same of inference, at 2 operations. Above 1 is possible: libraries compute some
+            convolutions with fewer multiplications (Winograd), and other work may slow the peak's measurement.
+    """
+
+    model: str
+    input_shape: tuple[int, ...]
+    batch_size: int
+    precision: str
+    backend: str
+    device: str
+    parameters: int
+    macs: int | None
+    training_examples_per_second: float
+    inference_examples_per_second: float
+    latency_ms: dict[str, float]
+    latency_calls: int
+    inference_memory_mib: float
+    training_memory_mib: float
+    peak_flops: float
+    training_share: float | None
+    inference_share: float | None
+
+    def to_dict(self) -> dict:
+        """Return all numbers, ready for JSON."""
+        return asdict(self)
+
+    def __rich_console__(self, console, options):
+        shape = " x ".join(map(str, self.input_shape))
+        yield rich_text.Text(f"{self.model}, input {shape}, {self.precision}, {self.backend}, {self.device}")
+        table = rich_table.Table("what", rich_table.Column("value", justify="right"), "unit", box=None, pad_edge=False)
+        for row in self.rows():
+            table.add_row(*row)
+        yield table
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return each number with its name and unit."""
+        of_batch = f"examples/s, batches of {self.batch_size}"
+        latencies = [(f"latency, {key}", f"{value:,.2f}", "ms") for key, value in self.latency_ms.items()]
+        return [
+            ("parameters", f"{self.parameters:,}", "trainable"),
+            ("multiplications", "-" if self.macs is None else f"{self.macs:,}", "MACs per example"),
+            ("training", f"{self.training_examples_per_second:,.1f}", of_batch),
+            ("inference", f"{self.inference_examples_per_second:,.1f}", of_batch),
+            *latencies,
+            ("peak memory, inference", f"{self.inference_memory_mib:,.0f}", "MiB of the process"),
+            ("peak memory, training", f"{self.training_memory_mib:,.0f}", "MiB of the process"),
+            ("peak of the machine", f"{self.peak_flops / 1e9:,.1f}", "GFLOP/s, measured"),
+            ("training reaches", percentage(self.training_share), "of that peak, 6 FLOP per MAC"),
+            ("inference reaches", percentage(self.inference_share), "of that peak, 2 FLOP per MAC"),
+        ]
+
+
+def percentage(share: float | None) -> str:
+    """Return a share in [0, 1] in words."""
+    return "-" if share is None else f"{share:.1%}"
+
+
+def benchmark(
+    model: str | keras.Model,
+    input_shape: Sequence[int] | None = None,
+    *,
+    num_classes: int | None = None,
+    batch_size: int = 32,
+    seconds: float = 5.0,
+    precision: str | None = None,
+    verbose: bool = False,
+) -> Benchmark:
+    """Measure training, inference and latency of a network on random inputs.
+
+    Other work on the machine makes the numbers smaller: run it alone.
+
+    Args:
+        model: a name of the zoo, or a classifier that returns logits, of which a copy is measured.
+        input_shape: of one example; a network's published one if not given.
+        num_classes: of a network by name; the published ones if not given.
+        batch_size: examples in a batch of training and inference.
+        seconds: about how long each of the three is measured; their compilation comes on top.
+        precision: "float32", "mixed_bfloat16" or "mixed_float16" for a network by name; Keras's policy if not given.
+        verbose: show what is being done, where the output is a terminal.
+
+    Raises:
+        ValueError: for an unknown name, a value out of its range, or an input of unknown size.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"seconds must be a positive number, got {seconds!r}")
+    with rich_console.Console(stderr=True, quiet=not verbose).status("building the network") as status:
+        network = prepared(model, input_shape, num_classes, precision)
+        return measured(network, batch_size, seconds, status.update)
+
+
+def prepared(model: str | keras.Model, input_shape, num_classes: int | None, precision: str | None) -> keras.Model:
+    """Return the network to measure: a new one, or a copy."""
+    if isinstance(model, str):
+        reference = model_card(model).reference
+        with computing_in(precision):
+            classes = reference.num_classes if num_classes is None else num_classes
+            return create_model(model, reference.input_shape if input_shape is None else input_shape, classes)
+    if precision is not None or num_classes is not None:
+        raise ValueError("precision and num_classes are for networks by name; build the model as it is to be measured")
+    shape = tuple(model.input_shape[1:] if input_shape is None else input_shape)
+    if None in shape:
+        raise ValueError(f"{model.name} takes input {shape} of any size; say the input_shape to measure")
+    return rebuilt(model, shape)
+
+
+def measured(model: keras.Model, batch_size: int, seconds: float, say: Callable[[str], None]) -> Benchmark:
+    """Measure a network; `say` is told what is being done."""
+    say("counting multiplications")
+    counted = total_macs(layer_profiles(model))
+    compile_as_trained(model)
+    policy = policy_of(model)
+    say("the machine's peak")
+    peak = peak_flops(policy.compute_dtype)
+    inputs, labels = random_batch(model, batch_size)
+    say("inference in batches")
+    batches = durations(lambda: model.predict_on_batch(inputs), seconds)
+    model.make_predict_function(force=True)  # one that is compiled for batches of 1 alone
+    say("latency of one example")
+    singles = durations(lambda: model.predict_on_batch(inputs[:1]), seconds)
+    inference_memory = peak_memory()
+    say("training")
+    with fused.batch_normalisation(model):
+        steps = durations(lambda: model.train_on_batch(inputs, labels), seconds)
+    training_memory = peak_memory()
+    say("the machine's peak, again")
+    peak = max(peak, peak_flops(policy.compute_dtype))  # other work may have slowed one of them
+    inference, training = batch_size * len(batches) / sum(batches), batch_size * len(steps) / sum(steps)
+    return Benchmark(
+        model=model.name,
+        input_shape=tuple(model.input_shape[1:]),
+        batch_size=batch_size,
+        precision=policy.name,
+        backend=keras.backend.backend(),
+        device=", ".join(runs.accelerators()) or runs.processor(),
+        parameters=sum(math.prod(weight.shape) for weight in model.trainable_weights),
+        macs=counted,
+        training_examples_per_second=training,
+        inference_examples_per_second=inference,
+        latency_ms={f"p{part}": float(np.percentile(singles, part)) * 1e3 for part in (50, 90, 99)},
+        latency_calls=len(singles),
+        inference_memory_mib=inference_memory,
+        training_memory_mib=training_memory,
+        peak_flops=peak,
+        training_share=None if counted is None else 6 * counted * training / peak,
+        inference_share=None if counted is None else 2 * counted * inference / peak,
+    )
+
+
+def compile_as_trained(model: keras.Model) -> None:
+    """Compile a classifier as `kzoo.fit` does by default."""
+    loss, metrics = TASKS["classification"]
+    metrics = [metric() for metric in metrics]
+    model.compile(build_optimizer(model, "adamw", 1e-3), loss(), metrics=metrics, jit_compile=jit_compile())
+
+
+def total_macs(profiles: Sequence[LayerProfile]) -> int | None:
+    """Return the multiplications of all layers, None if one cannot be counted."""
+    counts = [profile.macs for profile in profiles]
+    return None if None in counts else sum(counts)
+
+
+def policy_of(model: keras.Model) -> keras.DTypePolicy:
+    """Return the precision of the first layer with weights; the last computes in float32 always."""
+    return next((layer.dtype_policy for layer in model.layers if layer.weights), model.dtype_policy)
+
+
+def random_batch(model: keras.Model, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs (size, ...), token ids where the model embeds them, and class numbers (size,)."""
+    rng, shape = np.random.default_rng(0), (size, *model.input_shape[1:])
+    tokens = [layer.input_dim for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+    inputs = rng.integers(0, tokens[0], shape) if tokens else rng.normal(size=shape)
+    return inputs.astype("float32"), rng.integers(0, model.output_shape[-1], size).astype("int32")
+
+
+def durations(work: Callable[[], object], seconds: float) -> list[float]:
+    """Return how long each of repeated calls took, in seconds; they end with a result in the host's memory."""
+    for _ in range(WARM_UP):
+        work()
+    times: list[float] = []
+    while len(times) < FEWEST or sum(times) < seconds:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process ever held, in MiB."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset / 2**20
+    import resource  # not on Windows
+
+    unit = 1 if sys.platform == "darwin" else 2**10  # bytes or KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+
+
+def peak_flops(dtype: str = "float32") -> float:
+    """Return the operations per second of the fastest of some timings of a few products of large matrices."""
+    matrix = keras.random.normal((MATRIX, MATRIX), stddev=MATRIX**-0.5, dtype=dtype)
+
+    def work():
+        product = matrix
+        for _ in range(PRODUCTS):
+            product = keras.ops.matmul(matrix, product)
+        return keras.ops.convert_to_numpy(keras.ops.cast(product[0, 0], "float32"))  # waits for all of them
+
+    work()
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return PRODUCTS * 2 * MATRIX**3 / min(times)

@@ -1,0 +1,236 @@
+"""Hand-made features against learned ones, on any dataset: one table of accuracy, parameters and time."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from kzoo.analysis.compare import Row, as_table
+from kzoo.core.lazy import lazy_import
+from kzoo.core.ranges import check_range
+from kzoo.core.registry import lookup
+from kzoo.core.shown import Shown
+from kzoo.core.yaml import write_yaml
+from kzoo.data import load_dataset, taken_by
+from kzoo.data.splits import Splits
+from kzoo.training import runs
+from kzoo.training.evaluate import evaluate
+from kzoo.training.report_html import write_html
+from kzoo.training.train import fit
+from kzoo.zoo.factory import create_model
+
+keras = lazy_import("keras")
+rich_text = lazy_import("rich.text")
+
+STEPS = 600  # of a network's training, about, where the epochs are not given
+FEWEST, MOST = 5, 200  # such epochs
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to classify: a network, how its data are prepared, how it is fitted.
+
+    Attributes:
+        kind: "classical", "multi-layer perceptron", "fixed filters", "learned filters" or "learned convolution".
+        model: name and hyperparameters, as a config's section `model`.
+        train: what differs from the defaults, as a config's section `train`.
+        data: options of the data's preparation.
+    """
+
+    kind: str
+    model: Mapping
+    train: Mapping = field(default_factory=dict)
+    data: Mapping = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of its run folder."""
+        return f"{self.kind}_{self.model['name']}".replace(" ", "_").replace("-", "_")
+
+
+def image_contenders(splits: Splits) -> list[Contender]:
+    """Return those for images; cells and windows are a seventh of the image."""
+    window = max(2, min(splits.input_shape[:2]) // 7)
+    return [
+        Contender("classical", {"name": "hog_svm", "cell": window}, {"optimizer": "svm"}),
+        Contender("classical", {"name": "filter_bank", "pool": window}, {"optimizer": "logistic"}),
+        Contender("multi-layer perceptron", {"name": "mlp"}),
+        Contender("fixed filters", {"name": "fixed_filters", "pool": window}),
+        Contender("learned filters", {"name": "fixed_filters", "pool": window, "learn_filters": True}),
+        Contender("learned convolution", {"name": "convnet"} | SMALL_CONVNET, {"learning_rate": 4e-3, "warmup": 0.1}),
+    ]
+
+
+SMALL_CONVNET = {
+    "filters": (16, 32, 64),
+    "convs_per_stage": 2,
+    "padding": "same",
+    "norm": "batch",
+    "dialect": "pytorch",
+}
+SMALL_CONVNET |= {"flatten": False, "dropout": 0.1}
+
+
+def audio_contenders(splits: Splits) -> list[Contender]:
+    """Return those for sound; the sinc filters are as long as 16 milliseconds and give an answer each millisecond."""
+    rate = splits.preprocess.sample_rate
+    bank = {"name": "sinc_filters", "sample_rate": rate, "taps": rate // 128 * 2 + 1, "stride": max(1, rate // 1000)}
+    wave = {"feature": "waveform"}
+    return [
+        Contender("classical", {"name": "mfcc_svm"}, {"optimizer": "svm"}, {"feature": "mfcc", "layout": "time"}),
+        Contender("multi-layer perceptron", {"name": "mlp"}),
+        Contender("fixed filters", bank, {}, wave),
+        Contender("learned filters", bank | {"learn_filters": True}, {}, wave),
+        Contender("learned convolution", {"name": "ds_cnn"}, {"learning_rate": 3e-3, "warmup": 0.1}),
+    ]
+
+
+def text_contenders(splits: Splits) -> list[Contender]:
+    """Return those for texts."""
+    return [
+        Contender("classical", {"name": "tfidf"}, {"optimizer": "logistic"}),
+        Contender("multi-layer perceptron", {"name": "mlp"}),
+        Contender("learned convolution", {"name": "textcnn"}),
+    ]
+
+
+def series_contenders(splits: Splits) -> list[Contender]:
+    """Return those for time series."""
+    room = len(splits.examples["train"])
+    return [
+        Contender("classical", {"name": "nearest_neighbour", "room": room}, {"optimizer": "none"}),
+        Contender("multi-layer perceptron", {"name": "mlp"}),
+        Contender("fixed filters", {"name": "minirocket"}, {"optimizer": "ridge"}),
+        Contender("learned convolution", {"name": "fcn"}),
+    ]
+
+
+CONTENDERS: dict[str, Callable[[Splits], list[Contender]]] = {
+    "image": image_contenders,
+    "audio": audio_contenders,
+    "text": text_contenders,
+    "timeseries": series_contenders,
+}
+OPTIONS = {"timeseries": {"validation": 0, "batch_size": 16}}  # the custom for the UCR archive's small sets
+NOTES = {"text": ("words have no hand-made filters, so none are compared",)}
+
+
+@dataclass(frozen=True)
+class ClassicalComparison(Shown):
+    """What hand-made and learned features reach on one dataset; a table for rich.
+
+    Attributes:
+        dataset: its name.
+        examples: number of training examples.
+        rows: one for each contender: kind, model, test accuracy in [0, 1] and its 95 % interval, parameters that were
+            trained, parameters that stayed, seconds of the fit.
+        notes: what has to be known to read the table.
+    """
+
+    dataset: str
+    examples: int
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict:
+        """Return all of it, ready for JSON."""
+        return dataclasses.asdict(self)
+
+    def __rich_console__(self, console, options):
+        yield rich_text.Text(f"{self.dataset}, {self.examples:,} training examples")
+        yield as_table(self.rows)
+        for note in self.notes:
+            yield rich_text.Text(note)
+
+
+def compare_classical(
+    dataset: str,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    verbose: bool = True,
+    **options,
+) -> ClassicalComparison:
+    """Fit classical methods, a perceptron, fixed filters and a convolutional network on one dataset, and measure each.
+
+    Which ones, depends on the kind of data: images get HOG + SVM, a filter bank + logistic regression, a network on
+    fixed filters, the same with the filters learned too, and a small convolutional network; sound MFCC statistics +
+    SVM, band-pass filters and a DS-CNN; texts TF-IDF + logistic regression and a TextCNN; series the nearest neighbour,
+    MiniRocket and an FCN. None is tuned to the dataset.
+
+    Args:
+        dataset: as for `kzoo.load_dataset`.
+        epochs: of those that are trained step by step; if not given, as many as make about 600 steps, but 5 to 200.
+        seed: of initial weights and order.
+        out: folder for a run folder of each; nothing is written without one.
+        verbose: say which one is being fitted.
+        **options: of `kzoo.load_dataset`, such as `limit=1000` or `data_dir`. Series have batches of 16 and no
+            validation split unless another is asked for.
+
+    Raises:
+        ValueError: as `kzoo.load_dataset`, for a kind of data without classical methods here, or a wrong number of
+            epochs.
+    """
+    check_range("epochs", epochs, "a positive integer", none=True)
+    splits = load_dataset(dataset, seed=seed, **options)
+    contenders = lookup("kind of data to compare on", splits.modality, CONTENDERS)
+    if missing := {k: v for k, v in OPTIONS.get(splits.modality, {}).items() if k not in options}:
+        options |= missing
+        splits = load_dataset(dataset, seed=seed, **options)
+    rows = []
+    for contender in contenders(splits):
+        if verbose:
+            print(f"fitting {contender.model['name']} ({contender.kind})")
+        train = {"epochs": epochs or epochs_of(splits)} | contender.train
+        data = {"name": dataset} | options | contender.data
+        experiment = {"seed": seed, "data": data, "model": dict(contender.model), "train": train, "evaluate": {}}
+        folder = None if out is None else Path(out) / contender.name
+        rows.append({"kind": contender.kind} | measured(experiment, prepared_as(splits, data), folder))
+        keras.backend.clear_session()
+    return ClassicalComparison(dataset, len(splits.examples["train"]), tuple(rows), NOTES.get(splits.modality, ()))
+
+
+def epochs_of(splits: Splits) -> int:
+    """Return how many epochs make about `STEPS` steps."""
+    return min(MOST, max(FEWEST, math.ceil(STEPS / splits.steps_per_epoch)))
+
+
+def prepared_as(splits: Splits, options: Mapping) -> Splits:
+    """Return the same examples, prepared for the model by other options."""
+    refit = type(splits.preprocess).fit
+    return dataclasses.replace(splits, preprocess=refit(splits.examples["train"], **taken_by(refit, options)))
+
+
+def measured(experiment: Mapping, splits: Splits, folder: Path | None) -> Row:
+    """Fit and measure one contender; leave a run folder if there is a place for one."""
+    keras.utils.set_random_seed(experiment["seed"])
+    shape, classes, vocabulary = splits.input_shape, splits.num_classes, splits.vocab_size
+    model = create_model(input_shape=shape, num_classes=classes, vocab_size=vocabulary, **experiment["model"])
+    with runs.opened(folder, restart=True) if folder else contextlib.nullcontext() as run:
+        if run:
+            write_yaml(run / runs.CONFIG, dict(experiment))
+        began = time.perf_counter()
+        fit(model, splits, **experiment["train"], run_dir=folder, verbose=False)
+        seconds = time.perf_counter() - began
+        report = evaluate(model, splits, run_dir=folder)
+        if run:
+            write_html(run)
+    return {
+        "model": experiment["model"]["name"],
+        "test accuracy": report.accuracy,
+        "95 % interval": report.accuracy_interval,
+        "trained parameters": count(model.trainable_weights),
+        "fixed parameters": count(model.non_trainable_weights),
+        "seconds": seconds,
+    }
+
+
+def count(weights: Sequence) -> int:
+    """Return how many numbers there are in weights."""
+    return sum(math.prod(weight.shape) for weight in weights)

@@ -1,0 +1,47 @@
+"""A network drawn as its stages and blocks: what follows what, in which sizes, as an SVG.
+
+The boxes are the scopes that the layers are named in (`stage1.block0.conv2`); blocks in a row that are equal are drawn
+once, with their number. A network of other makers, without such names, is drawn layer by layer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kzoo.analysis.budget import without_values
+from kzoo.analysis.diagram.graph import read_graph
+from kzoo.analysis.diagram.svg import document
+from kzoo.core.files import write_text
+from kzoo.core.lazy import lazy_import
+from kzoo.zoo.factory import create_model, model_card
+from kzoo.zoo.profile import check_graph, written
+
+keras = lazy_import("keras")
+
+
+def draw_architecture(model: str | keras.Model, path: str | Path) -> Path:
+    """Draw the stages and blocks of a network into an SVG file, and return where it is.
+
+    Args:
+        model: built of Keras layers, with one input; or a name of `kzoo.list_models()`, for its published input.
+        path: of a file that ends in .svg.
+
+    Raises:
+        ValueError: for an unknown name, a model whose layers are not known before it runs, or a path with another
+            ending or that cannot be written.
+    """
+    target = Path(path)
+    if target.suffix != ".svg":
+        raise ValueError(f"the picture of an architecture is an SVG, got {target.name}; choose a name ending in .svg")
+    text = architecture_svg(model)
+    return written(target, lambda file: write_text(file, text))
+
+
+def architecture_svg(model: str | keras.Model) -> str:
+    """Return the text of the SVG that `draw_architecture` writes."""
+    if isinstance(model, str):
+        shape, num_classes, _ = model_card(model).reference
+        name = model
+        model = without_values(lambda: create_model(name, shape, num_classes))
+    check_graph(model)
+    return document(model.name, read_graph(model))

@@ -1,0 +1,1 @@
+"""What knows nothing of networks: lazy imports, lookup by name, checked values, files, YAML, pictures."""

@@ -1,0 +1,40 @@
+"""YAML 1.2 in and out, where `1e-3` is a number."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from kzoo.core.files import write_text
+from kzoo.core.lazy import lazy_import
+
+ruamel = lazy_import("ruamel.yaml")
+
+
+def parse_yaml(text: str):
+    """Return what YAML text says.
+
+    Raises:
+        ValueError: if it is not YAML, in one line.
+    """
+    try:
+        return ruamel.YAML(typ="safe", pure=True).load(text)
+    except ruamel.error.YAMLError as error:
+        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
+
+
+def write_yaml(path: Path, content: dict) -> None:
+    """Write plain dictionaries, lists, numbers and words in the order given."""
+    text = io.StringIO()
+    yaml = ruamel.YAML(typ="safe", pure=True)
+    yaml.default_flow_style = None
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.dump(plain(content), text)
+    write_text(path, text.getvalue())
+
+
+def plain(value):
+    """Return tuples as lists, at every depth."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value

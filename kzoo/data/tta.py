@@ -1,0 +1,84 @@
+"""Views of raw examples that show the same thing: mirrored and shifted, for the average over them in a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from kzoo.core.lazy import lazy_import
+from kzoo.core.ranges import check_range
+from kzoo.core.registry import check_keywords, lookup
+
+tf = lazy_import("tensorflow")
+
+View = Callable  # from a raw batch to a raw batch of the same shape
+
+
+def image_views(*, flip: bool = False, shift: int = 0) -> list[View]:
+    """Return the images as they are, moved by `shift` pixels along each axis both ways, and all that mirrored.
+
+    Args:
+        flip: mirror left and right too; twice as many views.
+        shift: pixels; nine times as many views. What comes in is black, as in training.
+    """
+    check_range("tta.shift", shift, "an integer from 0")
+    if not isinstance(flip, bool):
+        raise ValueError(f"tta.flip must be true or false, got {flip!r}")
+    steps = (0, -shift, shift) if shift else (0,)
+
+    def view(mirror: bool, *by: int) -> View:
+        def changed(images):
+            images = tf.reverse(images, [len(images.shape) - 2]) if mirror else images
+            for axis, amount in zip(range(1, len(images.shape) - 1), by, strict=False):
+                images = moved(images, amount, axis)
+            return images
+
+        return changed
+
+    return [view(mirror, down, right) for mirror in (False, True)[: 1 + flip] for down in steps for right in steps]
+
+
+def series_views(*, shift: int = 0) -> list[View]:
+    """Return the series as they are, and moved by `shift` steps both ways; first and last step are repeated."""
+    check_range("tta.shift", shift, "an integer from 0")
+    steps = (0, -shift, shift) if shift else (0,)
+    return [lambda series, by=by: moved(series, by, 1, repeat=True) for by in steps]
+
+
+def audio_views(*, shift: float = 0.0) -> list[View]:
+    """Return the recordings as they are, and moved by a share of their length both ways; silence comes in."""
+    check_range("tta.shift", shift, "a fraction in [0, 1)")
+    shares = (0, -shift, shift) if shift else (0,)
+    return [lambda waves, by=by: moved(waves, round(by * waves.shape[1]), 1) for by in shares]
+
+
+VIEWS = {"image": image_views, "timeseries": series_views, "audio": audio_views}
+
+
+def views_of(modality: str, tta: Mapping) -> list[View]:
+    """Return the views that keywords of one of `VIEWS` ask for, the examples as they are first.
+
+    Raises:
+        ValueError: for a kind of data without views, an unknown keyword, or a value out of its range.
+    """
+    views = lookup("kind of data with test-time augmentation", modality, VIEWS)
+    check_keywords(f"test-time augmentation of {modality} data,", tta, views)
+    return views(**tta)
+
+
+def moved(batch, by: int, axis: int, *, repeat: bool = False):
+    """Move each example of a batch along one axis; what comes in is 0, or the nearest value again.
+
+    Args:
+        batch: a tensor of numbers.
+        by: places towards the end; negative towards the beginning.
+        axis: that is moved.
+        repeat: see above.
+    """
+    length = tf.shape(batch)[axis]
+    places = tf.range(length) - by
+    near = tf.gather(batch, tf.clip_by_value(places, 0, length - 1), axis=axis)
+    if repeat or not by:
+        return near
+    inside = (places >= 0) & (places < length)
+    inside = tf.reshape(inside, [-1 if place == axis else 1 for place in range(len(batch.shape))])
+    return tf.ensure_shape(tf.where(inside, near, tf.zeros_like(near)), batch.shape)

@@ -1,0 +1,1 @@
+"""The vocabulary of networks for one and two spatial axes: layer functions, blocks, and layers of our own."""

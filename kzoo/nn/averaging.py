@@ -1,0 +1,57 @@
+"""The mean of the weights of several epochs, and the statistics that go with it.
+
+This module imports Keras at once; `kzoo.training.callbacks` imports it when training begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import keras
+import numpy as np
+
+
+def add(average: Mapping[str, np.ndarray], count: int, weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the mean of `count` + 1 sets of weights, of which `average` is the mean of the first `count`.
+
+    Izmailov et al., 2018, Averaging Weights Leads to Wider Optima and Better Generalization (SWA),
+    https://arxiv.org/abs/1803.05407. The normalisations' statistics fit the mean no more: `refresh_batch_norm`.
+
+    Args:
+        average: an array for each path; of no meaning where `count` is 0.
+        count: how many sets `average` is the mean of.
+        weights: one more set, with the same paths.
+    """
+    if not count:
+        return {path: np.array(weight) for path, weight in weights.items()}
+    return {path: average[path] + (weight - average[path]) / (count + 1) for path, weight in weights.items()}
+
+
+def refresh_batch_norm(model: keras.Model, batches: Iterable) -> None:
+    """Replace the statistics of the batch normalisations by their mean over some batches, under the present weights.
+
+    The network is in training mode, with dropout, as in `torch.optim.swa_utils.update_bn`; each batch counts as much
+    as it has examples. Frozen normalisations keep their statistics.
+
+    Args:
+        model: a network with or without batch normalisations.
+        batches: (inputs, labels) in any number, as of one pass over the train split; they must come to an end.
+    """
+    norms = [layer for layer in batch_norms(model) if layer.trainable]
+    momenta = [layer.momentum for layer in norms]
+    seen = 0
+    try:
+        for inputs, _ in batches if norms else ():
+            seen += len(inputs)
+            for layer in norms:
+                layer.momentum = 1 - len(inputs) / seen
+            model(inputs, training=True)
+    finally:
+        for layer, momentum in zip(norms, momenta, strict=True):
+            layer.momentum = momentum
+
+
+def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
+    """Return the batch normalisations of a model and of the models in it."""
+    nested = [norm for layer in model.layers if isinstance(layer, keras.Model) for norm in batch_norms(layer)]
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)] + nested

@@ -1,0 +1,401 @@
+"""Blocks that more than one architecture uses, written in the vocabulary of `kzoo.nn.layers`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from kzoo.core.lazy import lazy_import
+from kzoo.nn.layers import (
+    Size,
+    act,
+    address,
+    batch_norm,
+    blur_pool,
+    channel_scale,
+    conv,
+    conv_norm_act,
+    dense,
+    depthwise_conv,
+    drop_path,
+    dropout,
+    global_avg_pool,
+    max_pool,
+    scope,
+    tap,
+)
+
+keras = lazy_import("keras")
+
+
+def squeeze_excite(x, ratio: float, *, divisor: int = 1, activation: str = "relu", gate: str = "sigmoid"):
+    """Scale each channel by a gate computed from the global mean of all channels.
+
+    Hu, Shen, Sun, 2018, Squeeze-and-Excitation Networks, https://arxiv.org/abs/1709.01507.
+
+    Args:
+        x: feature map with C channels.
+        ratio: hidden channels of the gate as a fraction of C, in (0, 1].
+        divisor: what the hidden channels are rounded to a multiple of.
+        activation: of the hidden channels.
+        gate: activation that makes the factors.
+    """
+    channels = x.shape[-1]
+    hidden = max(1, round(channels * ratio)) if divisor == 1 else divisible(channels * ratio, divisor)
+    y = global_avg_pool(x, keepdims=True)
+    with scope("se"):
+        y = conv(y, hidden, 1, activation=activation)
+        y = conv(y, channels, 1, activation=gate)
+    return keras.layers.multiply([x, y])
+
+
+def effective_squeeze_excite(x):
+    """Scale each channel by a gate from the global mean of all channels, without a hidden layer that is narrower.
+
+    Lee, Park, 2020, CenterMask, https://arxiv.org/abs/1911.06667.
+    """
+    with scope("ese"):
+        gate = conv(global_avg_pool(x, keepdims=True), x.shape[-1], 1, activation="hard_sigmoid")
+    return keras.layers.multiply([x, gate])
+
+
+def efficient_channel_attention(x):
+    """Scale each channel by a gate computed from the global means of some channels beside it.
+
+    Wang et al., 2020, ECA-Net, https://arxiv.org/abs/1910.03151. How many grows with the logarithm of all channels.
+    """
+    channels = x.shape[-1]
+    seen = int((math.log2(channels) + 1) / 2)
+    y = keras.layers.Reshape((channels, 1))(global_avg_pool(x))
+    with scope("eca"):
+        y = conv(y, 1, max(3, seen | 1), use_bias=False, activation="sigmoid")
+    return keras.layers.multiply([x, keras.layers.Reshape((*(1,) * (x.ndim - 2), channels))(y)])
+
+
+def split_attention(maps: Sequence, hidden: int, *, use_bias: bool = True):
+    """Add up feature maps of one shape; for each channel they are weighted by a softmax that global means decide.
+
+    Li et al., 2019, Selective Kernel Networks, https://arxiv.org/abs/1903.06586; Zhang et al., 2020, ResNeSt,
+    https://arxiv.org/abs/2004.08955.
+
+    Args:
+        maps: feature maps with C channels.
+        hidden: channels between the C means of their sum and the weights.
+        use_bias: biases in both convolutions of the means.
+    """
+    *ones, channels = (1,) * (maps[0].ndim - 2) + maps[0].shape[-1:]
+    y = global_avg_pool(keras.layers.add(maps), keepdims=True)
+    with scope("attention"):
+        y = conv_norm_act(y, hidden, 1, use_bias=use_bias)
+        y = conv(y, len(maps) * channels, 1, use_bias=use_bias)
+    weights = keras.ops.softmax(keras.layers.Reshape((len(maps), *ones, channels))(y), axis=1)
+    return keras.ops.sum(keras.ops.stack(maps, axis=1) * weights, axis=1)
+
+
+def divisible(channels: float, divisor: int = 8, least: float = 0.9) -> int:
+    """Round scaled channels to a multiple of `divisor` that is at least one, and `least` of what was asked for."""
+    rounded = max(1, math.floor(channels / divisor + 0.5)) * divisor
+    return rounded if rounded >= least * channels else rounded + divisor
+
+
+def together(**fields: Sequence) -> zip:
+    """Go through hyperparameters that have one entry each for every stage.
+
+    Raises:
+        ValueError: if they differ in length.
+    """
+    if len({len(entries) for entries in fields.values()}) > 1:
+        given = " and ".join(str(entries) for entries in fields.values())
+        raise ValueError(f"{' and '.join(fields)} must have equally many entries, got {given}")
+    return zip(*fields.values(), strict=True)
+
+
+def stages(
+    x,
+    block: Callable,
+    *,
+    depths: Sequence[int],
+    strides: Sequence[int],
+    stride_in_last: bool = False,
+    **fields: Sequence,
+):
+    """Make the blocks of each stage in turn: the body of an architecture that is written as a table.
+
+    A block is `block(x, stride, ...)` with the stage's entry of each field; the first one of a stage takes its stride.
+    The output of stage n is named `stage<n>`.
+
+    Args:
+        x: feature map.
+        block: a function from feature map to feature map.
+        depths: number of blocks in each stage.
+        strides: step of each stage.
+        stride_in_last: the last block of each stage takes its stride, not the first.
+        **fields: what else the blocks are given. An entry that is a tuple has a value for each block of its stage, of
+            which the last stands for all blocks after it.
+
+    Raises:
+        ValueError: if the fields differ in length.
+    """
+    for stage, (depth, stride, *row) in enumerate(together(depths=depths, strides=strides, **fields), start=1):
+        for n in range(depth):
+            values = [entry[min(n, len(entry) - 1)] if isinstance(entry, tuple) else entry for entry in row]
+            with scope(f"stage{stage}.block{n}"):
+                x = block(x, stride if n == (depth - 1 if stride_in_last else 0) else 1, *values)
+        x = tap(x, f"stage{stage}")
+    return x
+
+
+def residual_stages(
+    x, block: Callable, depths: Sequence[int], width: int, drop_path: float = 0.0, *, stride_in_last: bool = False
+):
+    """Stages of `block(x, stride, filters, drop_rate)`: between two, the resolution is halved and the filters doubled.
+
+    The first block of the later stage halves it, or the last of the earlier one; the rates rise to `drop_path`.
+    """
+    strides = (1,) + (2,) * (len(depths) - 1)
+    return stages(
+        x,
+        block,
+        depths=depths,
+        strides=strides[::-1] if stride_in_last else strides,
+        stride_in_last=stride_in_last,
+        filters=[width * 2**n for n in range(len(depths))],
+        drop_rates=rising_rates(drop_path, depths),
+    )
+
+
+def rising_rates(rate: float, depths: Sequence[int]) -> tuple[tuple[float, ...], ...]:
+    """Return a rate of stochastic depth for each block of each stage: none for the first, nearly `rate` for the last.
+
+    Huang et al., 2016, Deep Networks with Stochastic Depth, https://arxiv.org/abs/1603.09382.
+    """
+    firsts = [sum(depths[:stage]) for stage in range(len(depths))]
+    return tuple(
+        tuple(rate * (first + block) / sum(depths) for block in range(depth))
+        for first, depth in zip(firsts, depths, strict=True)
+    )
+
+
+def basic_branch(x, filters: int, kernel: Size = 3, *, stride: Size = 1):
+    """Two convolutions, the second without activation: what a small residual network adds to its input."""
+    x = conv_norm_act(x, filters, kernel, stride=stride)
+    return conv_norm_act(x, filters, kernel, activation=None)
+
+
+def bottleneck_branch(
+    x,
+    filters: int,
+    inner: int,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    groups: int = 1,
+    excite: Callable = lambda x: x,
+    zero_gamma: bool = False,
+):
+    """Convolve on fewer channels, between two convolutions of width 1, the last without activation.
+
+    He et al., 2016, Deep Residual Learning, https://arxiv.org/abs/1512.03385.
+
+    Args:
+        x: feature map.
+        filters: channels of the result.
+        inner: channels that are convolved.
+        kernel: size of the convolution.
+        stride: step of the convolution.
+        groups: of the convolution.
+        excite: what is done to the convolved channels.
+        zero_gamma: start the branch as the zero function.
+    """
+    x = conv_norm_act(x, inner, 1)
+    x = excite(conv_norm_act(x, inner, kernel, stride=stride, groups=groups))
+    return conv_norm_act(x, filters, 1, activation=None, zero_gamma=zero_gamma)
+
+
+def inverted_residual(
+    x,
+    filters: int,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    expansion: float = 6,
+    activation: str = "relu6",
+    excite: Callable = lambda x: x,
+    drop_rate: float = 0.0,
+    blur: bool = False,
+):
+    """Expand the channels, convolve each on its own, project them back: the block of mobile networks.
+
+    Sandler et al., 2018, MobileNetV2, https://arxiv.org/abs/1801.04381.
+
+    Args:
+        x: feature map with C channels.
+        filters: channels of the result; if they are C, at stride 1, `x` is added.
+        kernel: size of the depthwise convolution.
+        stride: step of the depthwise convolution.
+        expansion: hidden channels as a multiple of C; 1 leaves out the expanding convolution.
+        activation: of the hidden channels; the result has none.
+        excite: what is done to the hidden channels before the projection.
+        drop_rate: fraction of the examples that go without this block in training.
+        blur: as of `depthwise_norm_act`.
+    """
+    y = conv_norm_act(x, divisible(x.shape[-1] * expansion), 1, activation=activation) if expansion != 1 else x
+    y = excite(depthwise_norm_act(y, kernel, stride=stride, activation=activation, blur=blur))
+    y = conv_norm_act(y, filters, 1, activation=None)
+    return add_where_shape_is_kept(x, y, stride, drop_rate)
+
+
+def add_where_shape_is_kept(x, y, stride: Size, drop_rate: float = 0.0):
+    """Return `y`, the output of a branch, plus its input where they are of one shape."""
+    return keras.layers.add([x, drop_path(y, drop_rate)]) if stride == 1 and x.shape[-1] == y.shape[-1] else y
+
+
+def add_to_shortcut(x, y, stride: Size = 1, drop_rate: float = 0.0):
+    """Add `y`, the output of a branch, to its input, which is projected where the shape is another; then activate."""
+    if stride != 1 or x.shape[-1] != y.shape[-1]:
+        with scope("shortcut"):
+            x = conv_norm_act(x, y.shape[-1], 1, stride=stride, activation=None)
+    return act(keras.layers.add([drop_path(y, drop_rate), x]))
+
+
+def depthwise_norm_act(x, kernel: Size = 3, *, stride: Size = 1, activation: str | None = "relu", blur: bool = False):
+    """Depthwise convolution, batch normalisation, activation.
+
+    With `blur` the convolution sees every position, and what is left out by the stride is blurred first: Zhang, 2019,
+    Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486.
+    """
+    if blur and stride != 1:
+        return blur_pool(depthwise_norm_act(x, kernel, activation=activation), stride=stride)
+    return act(batch_norm(depthwise_conv(x, kernel, stride=stride, use_bias=False)), activation)
+
+
+def max_blur_pool(x):
+    """Maximum over 2 at every position, blurred before every second one is kept: anti-aliased max pooling.
+
+    Zhang, 2019, Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486, with the filter
+    (1, 2, 1) / 4. The result has the size of a maximum over 2 that takes full windows only.
+    """
+    return blur_pool(max_pool(x, 2, stride=1, padding="valid"))
+
+
+def patches(x, filters: int, size: Size, *, use_bias: bool = True):
+    """Cut `x` into patches of `size` side by side and map each to one position; what is left over is cut off."""
+    return conv(x, filters, size, stride=size, padding="valid", use_bias=use_bias)
+
+
+def layer_scale(x, initial: float):
+    """Multiply each channel of a branch by a learned factor that starts as `initial`, near 0; 0 leaves it out.
+
+    Touvron et al., 2021, Going deeper with Image Transformers, https://arxiv.org/abs/2103.17239.
+    """
+    return channel_scale(x, initial) if initial else x
+
+
+def global_response_norm(x, epsilon: float = 1e-6):
+    """Strengthen the channels that answer more than the others: each is scaled by its norm over the mean of all norms.
+
+    Woo et al., 2023, ConvNeXt V2, https://arxiv.org/abs/2301.00808. It starts as the identity.
+    """
+    ops, wide = keras.ops, keras.ops.cast(x, "float32")  # the squares leave the range of float16
+    energy = ops.sum(ops.square(wide), axis=tuple(range(1, x.ndim - 1)), keepdims=True)
+    norms = ops.sqrt(ops.maximum(energy, 1e-30))  # a channel of zeros has a gradient all the same
+    relative = norms / (ops.mean(norms, axis=-1, keepdims=True) + epsilon)
+    with scope("response"):
+        y = channel_scale(x * ops.cast(relative, x.dtype), 0.0, use_bias=True)
+    return keras.layers.add([x, y])
+
+
+def branched_conv(x, filters: int, kernel: int = 3, *, stride: int = 1, groups: int = 1, branches: int = 1):
+    """Sum of convolutions that differ in weights or width and, where the shape is kept, the input; each normalised.
+
+    Ding et al., 2021, RepVGG, https://arxiv.org/abs/2101.03697. Trained as branches, it is one convolution with a bias
+    in inference: `kzoo.zoo.reparameterize` makes that of it.
+
+    Args:
+        x: feature map.
+        filters: channels of the result.
+        kernel: width of the convolutions; one of width 1 is added to those that are wider.
+        stride: step of all of them.
+        groups: of all of them; as many as channels are depthwise convolutions.
+        branches: convolutions of that width.
+    """
+
+    def branch(name: str, width: int):
+        with scope(name):
+            if groups == x.shape[-1] == filters:
+                return batch_norm(depthwise_conv(x, width, stride=stride, use_bias=False))
+            return batch_norm(conv(x, filters, width, stride=stride, groups=groups, use_bias=False))
+
+    terms = [branch(f"branch{n}", kernel) for n in range(branches)]
+    if kernel > 1:
+        terms.append(branch("pointwise", 1))
+    if stride == 1 and filters == x.shape[-1]:
+        with scope("identity"):
+            terms.append(batch_norm(x))
+    return keras.layers.Add(name=address("branches"))(terms)
+
+
+def separable_conv(x, filters: int, kernel: Size = 3, *, stride: Size = 1, dilation: Size = 1):
+    """Convolve each channel on its own, then mix the channels at each position; no bias."""
+    x = depthwise_conv(x, kernel, stride=stride, dilation=dilation, use_bias=False)
+    return conv(x, filters, 1, use_bias=False)
+
+
+def separable_norm_act(
+    x,
+    filters: int,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    use_bias: bool = False,
+    activation: str = "relu",
+    scale: bool = True,
+):
+    """Separable convolution with normalisation and activation after each of its two steps.
+
+    Howard et al., 2017, MobileNets, https://arxiv.org/abs/1704.04861.
+
+    Args:
+        x: feature map.
+        filters: channels of the result.
+        kernel: size of the depthwise convolution.
+        stride: step of the depthwise convolution.
+        use_bias: biases in both convolutions, although a normalisation follows.
+        activation: of both steps.
+        scale: learn a scale in both normalisations.
+    """
+    x = act(batch_norm(depthwise_conv(x, kernel, stride=stride, use_bias=use_bias), scale=scale), activation)
+    return conv_norm_act(x, filters, 1, use_bias=use_bias, activation=activation, scale=scale)
+
+
+def dense_layers(x, units: Sequence[int], dropout_rate: float = 0.0, activation: str = "relu"):
+    """Connect a vector to fully connected layers in turn, of so many `units`, each followed by dropout."""
+    for width in units:
+        x = dropout(dense(x, width, activation), dropout_rate)
+    return x
+
+
+def conv_sequence(x, *convolutions: tuple, multiplier: float = 1, scale: bool = True):
+    """Convolutions in turn, each normalised and activated: a branch of an inception module.
+
+    Szegedy et al., 2016, Rethinking the Inception Architecture, https://arxiv.org/abs/1512.00567.
+
+    Args:
+        x: feature map.
+        *convolutions: filters and kernel of each; a third number is the stride of one that is not padded.
+        multiplier: of all filters.
+        scale: learn a scale in the normalisations.
+    """
+    for filters, kernel, *stride in convolutions:
+        filters = max(1, round(multiplier * filters))
+        options = {"stride": stride[0], "padding": "valid"} if stride else {}
+        x = conv_norm_act(x, filters, kernel, scale=scale, **options)
+    return x
+
+
+def inception_stem(x, multiplier: float = 1, scale: bool = True):
+    """Stem of the Inception networks from the third on, not padded but once; divides each spatial axis by 8."""
+    x = conv_sequence(x, (32, 3, 2), (32, 3, 1), (64, 3), multiplier=multiplier, scale=scale)
+    x = max_pool(x, 3, stride=2, padding="valid")
+    x = conv_sequence(x, (80, 1), (192, 3, 1), multiplier=multiplier, scale=scale)
+    return max_pool(x, 3, stride=2, padding="valid")

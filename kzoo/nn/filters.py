@@ -1,0 +1,188 @@
+"""Hand-made filters as kernels of convolutions: edges, blobs and stripes of images, bands of sound. Pure numpy.
+
+Kernels for images have shape (height, width, 1, n), for signals (length, 1, n), as of a Keras convolution with one
+input channel. A Keras convolution does not turn its kernel round: a kernel is the pattern that it answers most to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import lookup
+
+np = lazy_import("numpy")
+
+
+def sobel() -> np.ndarray:
+    """Return Sobel's derivatives downwards and to the right, (3, 3, 1, 2); a slope of 1 per pixel gives 2.
+
+    Sobel, Feldman, 1968, as described by Duda, Hart, 1973, Pattern Classification and Scene Analysis, p. 271. The
+    quarter is that of `skimage.filters.sobel_h`, whose sign is the other one.
+    """
+    down = np.outer([-1, 0, 1], [1, 2, 1]) / 4
+    return np.stack([down, down.T], axis=-1)[:, :, None]
+
+
+def laplacian() -> np.ndarray:
+    """Return the sum of the second differences along both axes, (3, 3, 1, 1), as `scipy.ndimage.laplace` has it."""
+    return np.array([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[:, :, None, None]
+
+
+def gabor(size: int = 7, wavelengths: Sequence[float] = (3.0, 6.0), angles: int = 4) -> np.ndarray:
+    """Return stripes under a Gaussian window, (size, size, 1, len(wavelengths) x angles x 2).
+
+    Of each wavelength and angle there are two, cosine and sine: a line and an edge. The window is that of
+    `skimage.filters.gabor_kernel`, of one octave's bandwidth, cut off at `size`; a constant is subtracted, so that an
+    even surface gives 0. Daugman, 1985, https://doi.org/10.1364/JOSAA.2.001160.
+
+    Args:
+        size: pixels along a side, odd.
+        wavelengths: of the stripes, in pixels.
+        angles: directions across the stripes, spread evenly over 180 degrees from "to the right" on.
+
+    Raises:
+        ValueError: for an even size, a wavelength below 2 pixels, or no angle.
+    """
+    rows, columns = grid(size)
+    if angles < 1 or min(wavelengths, default=0) < 2:
+        raise ValueError(
+            f"Gabor filters need an angle and wavelengths of 2 pixels or more, got {angles} and {tuple(wavelengths)}"
+        )
+    kernels = []
+    for wavelength in wavelengths:
+        for angle in np.pi * np.arange(angles) / angles:
+            across = columns * np.cos(angle) + rows * np.sin(angle)
+            window = gaussian(rows**2 + columns**2, octave_deviation(wavelength))
+            kernels += [window * wave(2 * np.pi * across / wavelength) for wave in (np.cos, np.sin)]
+    kernels = np.stack(kernels, axis=-1)[:, :, None]
+    return kernels - kernels.mean(axis=(0, 1))
+
+
+def octave_deviation(wavelength: float) -> float:
+    """Return the deviation of a Gaussian under which stripes have half their strength at a distance of one octave."""
+    return wavelength * np.sqrt(np.log(2) / 2) / np.pi * 3  # (2^b + 1) / (2^b - 1) for b = 1
+
+
+def difference_of_gaussians(size: int = 7, deviations: Sequence[float] = (0.7, 1.4), ratio: float = 1.6) -> np.ndarray:
+    """Return a bright spot in dark surroundings for each deviation, (size, size, 1, len(deviations)).
+
+    Each is a Gaussian less one that is `ratio` times wider, both with a sum of 1 within the kernel; 1.6 is the ratio of
+    Marr, Hildreth, 1980, https://doi.org/10.1098/rspb.1980.0020.
+
+    Raises:
+        ValueError: for an even size, a deviation that is not positive, or a ratio that is not above 1.
+    """
+    rows, columns = grid(size)
+    if min(deviations, default=0) <= 0 or ratio <= 1:
+        raise ValueError(f"a deviation must be positive and the ratio above 1, got {tuple(deviations)} and {ratio}")
+
+    def spot(deviation):
+        values = gaussian(rows**2 + columns**2, deviation)
+        return values / values.sum()
+
+    return np.stack([spot(d) - spot(ratio * d) for d in deviations], axis=-1)[:, :, None]
+
+
+def gaussian(squares: np.ndarray, deviation: float) -> np.ndarray:
+    """Return the density of a Gaussian in two dimensions at places whose distance has these squares."""
+    return np.exp(-squares / (2 * deviation**2)) / (2 * np.pi * deviation**2)
+
+
+def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows and columns of a square kernel, counted from its middle.
+
+    Raises:
+        ValueError: for a size without a middle.
+    """
+    if not isinstance(size, int) or size < 1 or size % 2 == 0:
+        raise ValueError(f"the size of a kernel must be an odd number of pixels, got {size!r}")
+    return np.mgrid[: 1.0 * size, : 1.0 * size] - size // 2
+
+
+def sinc(
+    filters: int = 40, taps: int = 251, sample_rate: int = 16000, low: float = 30.0, high: float | None = None
+) -> np.ndarray:
+    """Return band-pass filters side by side, whose cut-offs are equally far apart in mel, (taps, 1, filters).
+
+    Each is the difference of two ideal low-passes under a Hamming window, which passes its band with a gain of 1:
+    Ravanelli, Bengio, 2018, Speaker Recognition from Raw Waveform with SincNet, https://arxiv.org/abs/1808.00158,
+    where the gain is the inverse of the bandwidth.
+
+    Args:
+        filters: number of bands.
+        taps: samples of a kernel, odd.
+        sample_rate: samples per second.
+        low: lower cut-off of the first band, in hertz.
+        high: upper cut-off of the last, at most half the sample rate, which it is if not given.
+
+    Raises:
+        ValueError: for an even number of taps, or bands that do not lie between 0 and half the sample rate.
+    """
+    if taps < 3 or taps % 2 == 0 or filters < 1:
+        raise ValueError(f"sinc filters need an odd number of taps and one band at least, got {taps} and {filters}")
+    edges = mel_edges(filters, low, sample_rate / 2 if high is None else high, sample_rate) / sample_rate
+    time = np.arange(taps)[:, None] - taps // 2
+    passes = 2 * edges * np.sinc(2 * edges * time)  # one low-pass for each cut-off, in cycles per sample
+    return (np.diff(passes, axis=1) * np.hamming(taps)[:, None])[:, None]
+
+
+def mel_edges(filters: int, low: float, high: float, sample_rate: int) -> np.ndarray:
+    """Return the cut-offs of bands side by side, in hertz, (filters + 1,).
+
+    Raises:
+        ValueError: if they do not lie between 0 and half the sample rate.
+    """
+    if not 0 <= low < high <= sample_rate / 2:
+        raise ValueError(
+            f"bands must lie between 0 and half the sample rate, {sample_rate / 2:g} Hz; got {low:g} to {high:g}"
+        )
+    return mel_to_hertz(np.linspace(hertz_to_mel(low), hertz_to_mel(high), filters + 1))
+
+
+def hertz_to_mel(hertz, scale: str = "htk") -> np.ndarray:
+    """Return the pitch in mel; "slaney" (Auditory Toolbox, 1998) is linear up to 1 kHz, "htk" nowhere."""
+    hertz = np.asarray(hertz, "float64")
+    if scale == "htk":
+        return 1127 * np.log1p(hertz / 700)
+    above = 15 + 27 * np.log(np.maximum(hertz, 1) / 1000) / np.log(6.4)
+    return np.where(hertz < 1000, hertz * 3 / 200, above)
+
+
+def mel_to_hertz(mel, scale: str = "htk") -> np.ndarray:
+    """Return the inverse of `hertz_to_mel`."""
+    mel = np.asarray(mel, "float64")
+    if scale == "htk":
+        return 700 * np.expm1(mel / 1127)
+    return np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
+
+
+BANKS: dict[str, Callable[[], np.ndarray]] = {
+    "sobel": sobel,
+    "laplacian": laplacian,
+    "gabor": gabor,
+    "difference_of_gaussians": difference_of_gaussians,
+}
+
+
+def bank(names: Sequence[str]) -> np.ndarray:
+    """Return several banks for images as one, each kernel of length 1 with zeros around the smaller ones.
+
+    Args:
+        names: keys of `BANKS`, in the order of the kernels.
+
+    Raises:
+        ValueError: for no name, or an unknown one.
+    """
+    if not names:
+        raise ValueError(f"a filter bank needs a name at least; there are {', '.join(BANKS)}")
+    kernels = [lookup("filter bank", name, BANKS)() for name in names]
+    size = max(len(kernel) for kernel in kernels)
+    joined = np.concatenate([widened(kernel, size) for kernel in kernels], axis=-1)
+    return joined / np.sqrt((joined**2).sum(axis=(0, 1, 2)))
+
+
+def widened(kernel: np.ndarray, size: int) -> np.ndarray:
+    """Return a square kernel with zeros around it."""
+    width = (size - len(kernel)) // 2
+    return np.pad(kernel, ((width, width), (width, width), (0, 0), (0, 0)))

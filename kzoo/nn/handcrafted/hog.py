@@ -1,0 +1,119 @@
+"""Histograms of oriented gradients: the hand-made features that images were classified by before convolutions learned.
+
+Dalal, Triggs, 2005, Histograms of Oriented Gradients for Human Detection, as `skimage.feature.hog` computes them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import keras
+
+from kzoo.nn import receptive_field
+from kzoo.nn.handcrafted.layer import Untrained
+
+EPSILON = 1e-5  # a block without gradients stays 0
+CLIP = 0.2  # of a normalised block, before it is normalised again
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class HOG(Untrained):
+    """How much gradient of each orientation there is in each cell, in proportion to the cells around.
+
+    Maps images (batch, height, width, channels) to (batch, rows, columns, block x block x orientations): the blocks'
+    rows and columns. Of several channels, the one with the steepest gradient counts, pixel by pixel. A gradient votes
+    for one orientation, with all its length. What is left of the image beside whole cells is not looked at.
+
+    Args:
+        cell: pixels along a side of a cell.
+        block: cells along a side of a block, which are normalised together; blocks overlap by all but one cell.
+        orientations: bins of the angle, from 0 to 180 degrees.
+        block_norm: "l2_hys" or "l1_sqrt"; see `BLOCK_NORMS`.
+    """
+
+    ARGUMENTS = ("cell", "block", "orientations", "block_norm")
+
+    def __init__(self, cell: int = 4, block: int = 2, orientations: int = 9, block_norm: str = "l2_hys", **options):
+        super().__init__(**options)
+        self.cell, self.block, self.orientations, self.block_norm = cell, block, orientations, block_norm
+
+    def compute_output_shape(self, input_shape):
+        blocks = [size and size // self.cell - self.block + 1 for size in input_shape[1:3]]
+        return (input_shape[0], *blocks, self.block**2 * self.orientations)
+
+    def view_after(self, call: receptive_field.Call) -> receptive_field.View:
+        """Return what the blocks see: their cells, one cell apart, and the neighbours of their pixels."""
+        view, reach = call.views[0], self.cell * self.block + 2
+        for axis, count in enumerate(call.made[0][:-1]):
+            view = view.along(axis, lambda a, n=count: a.slid(n, reach, self.cell, 1))
+        return receptive_field.through_channels(view)
+
+    def call(self, x):
+        down, right = steepest(*gradients(x))
+        votes = orientation_votes(down, right, self.orientations)
+        size = (self.cell, self.cell)
+        cells = keras.ops.average_pool(votes, size, size, padding="valid", data_format="channels_last")
+        return BLOCK_NORMS[self.block_norm](blocks_of(cells, self.block))
+
+
+def gradients(x):
+    """Return the differences between the neighbours below and above, right and left; 0 at the border."""
+    down = keras.ops.pad(x[:, 2:] - x[:, :-2], ((0, 0), (1, 1), (0, 0), (0, 0)))
+    right = keras.ops.pad(x[:, :, 2:] - x[:, :, :-2], ((0, 0), (0, 0), (1, 1), (0, 0)))
+    return down, right
+
+
+def steepest(down, right):
+    """Return the gradients of the channel in which they are longest, at each pixel: (batch, height, width, 1)."""
+    if down.shape[-1] == 1:
+        return down, right
+    longest = keras.ops.argmax(keras.ops.square(down) + keras.ops.square(right), axis=-1, keepdims=True)
+    return keras.ops.take_along_axis(down, longest, -1), keras.ops.take_along_axis(right, longest, -1)
+
+
+def orientation_votes(down, right, orientations: int):
+    """Return the length of each gradient in the bin of its angle, (batch, height, width, orientations).
+
+    A gradient and its opposite have one orientation. It has passed the edge of a bin if it lies on the left of it; no
+    angle is computed.
+    """
+    opposite = (down < 0) | ((down == 0) & (right < 0))
+    up, across = keras.ops.abs(down), keras.ops.where(opposite, -right, right)
+    edges = [math.pi * number / orientations for number in range(1, orientations)]
+    passed = [keras.ops.cast(up * math.cos(edge) >= across * math.sin(edge), "float32") for edge in edges]
+    passed = [keras.ops.ones_like(up), *passed, keras.ops.zeros_like(up)]
+    inside = keras.ops.concatenate([low - high for low, high in itertools.pairwise(passed)], axis=-1)
+    return inside * length(down, right)
+
+
+def length(down, right):
+    """Return the length of each gradient; the root has a slope everywhere but at 0, which is left out."""
+    squares = keras.ops.square(down) + keras.ops.square(right)
+    return keras.ops.where(squares > 0, keras.ops.sqrt(keras.ops.where(squares > 0, squares, 1.0)), 0.0)
+
+
+def blocks_of(cells, block: int):
+    """Return the cells of each block beside each other, (batch, rows, columns, block^2 x orientations)."""
+    rows, columns = (size - block + 1 for size in cells.shape[1:3])
+    offsets = [(row, column) for row in range(block) for column in range(block)]
+    return keras.ops.concatenate([cells[:, i : i + rows, j : j + columns] for i, j in offsets], axis=-1)
+
+
+def l2_hys(blocks):
+    """Return blocks of length 1, no value of which was above a fifth of the length (Lowe, 2004)."""
+    return unit_length(keras.ops.minimum(unit_length(blocks), CLIP))
+
+
+def l1_sqrt(blocks):
+    """Return the roots of the shares: blocks of length 1 whose products are Bhattacharyya's similarity."""
+    shares = blocks / (keras.ops.sum(blocks, axis=-1, keepdims=True) + EPSILON)
+    return keras.ops.sqrt(keras.ops.maximum(shares, 1e-30))
+
+
+def unit_length(x):
+    """Divide by the length along the last axis."""
+    return x / keras.ops.sqrt(keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True) + EPSILON**2)
+
+
+BLOCK_NORMS = {"l2_hys": l2_hys, "l1_sqrt": l1_sqrt}  # two of the paper's

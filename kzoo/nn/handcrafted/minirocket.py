@@ -1,0 +1,142 @@
+"""MiniRocket's features: how often fixed, dilated kernels answer above thresholds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import keras
+import numpy as np
+
+from kzoo.nn.handcrafted.layer import Untrained
+
+TAPS = 9
+KERNELS = np.array(
+    [[2 if tap in twos else -1 for tap in range(TAPS)] for twos in itertools.combinations(range(TAPS), 3)]
+)
+GOLDEN_RATIO = (1 + 5**0.5) / 2
+
+
+def dilations(length: int, features: int, most: int) -> list[tuple[int, int]]:
+    """Return each dilation of MiniRocket with the features that every kernel gets at it.
+
+    Dilations are spread evenly on a logarithmic scale from 1 to the one at which a kernel spans the series.
+
+    Args:
+        length: steps of the series, at least 9.
+        features: of all kernels together; what does not divide by 84 is left out.
+        most: number of places on the scale, at most.
+    """
+    each = features // len(KERNELS)
+    places = min(each, most)
+    scale = np.logspace(0, np.log2((length - 1) / (TAPS - 1)), places, base=2).astype(int)
+    steps, times = np.unique(scale, return_counts=True)
+    counts = (times * (each / places)).astype(int)
+    for place in range(each - counts.sum()):
+        counts[place % len(counts)] += 1
+    return list(zip(steps.tolist(), counts.tolist(), strict=True))
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class MiniRocketFeatures(Untrained):
+    """How often each of 84 fixed kernels, at many dilations, answers above each of many thresholds.
+
+    Maps series (batch, length, channels) to shares in [0, 1], (batch, features). A kernel has six weights of -1
+    and three of 2 in each of its channels. Half of the kernels see zeros beyond the ends, half of them never look
+    there. The thresholds are weights that no gradient reaches; `adapt` sets them.
+
+    Args:
+        features: number of features; rounded down to a multiple of 84.
+        max_dilations: dilations at most.
+        seed: of the channels that a kernel sees at a dilation, where there are several: 1 to 9 of them.
+
+    Raises:
+        ValueError: for fewer than 84 features or 1 dilation.
+    """
+
+    ARGUMENTS = ("features", "max_dilations", "seed")
+
+    def __init__(self, features: int = 10_000, max_dilations: int = 32, seed: int = 0, **options):
+        if features < len(KERNELS) or max_dilations < 1:
+            raise ValueError(
+                f"MiniRocket needs {len(KERNELS)} features and 1 dilation at least, got {features} and {max_dilations}"
+            )
+        super().__init__(**options)
+        self.features, self.max_dilations, self.seed = features, max_dilations, seed
+
+    def build(self, input_shape):
+        self.dilations = dilations(input_shape[1], self.features, self.max_dilations)
+        count = sum(count for _, count in self.dilations) * len(KERNELS)
+        shape = (len(self.dilations), input_shape[2], len(KERNELS))
+        self.thresholds = self.add_weight(shape=(count,), trainable=False, name="thresholds")
+        self.channels = self.add_weight(shape=shape, initializer="ones", trainable=False, name="channels")
+        if input_shape[2] > 1:
+            self.channels.assign(self.random_channels(shape))
+
+    def multiplications(self, given: tuple[int, ...]) -> int:
+        """Return those of the fixed kernels as they are computed here: a convolution of 9 taps for each dilation."""
+        return given[0] * TAPS * math.prod(self.channels.shape)
+
+    def random_channels(self, shape: tuple[int, int, int]) -> np.ndarray:
+        """Return which channels each kernel sees at each dilation, as 0 and 1: few more often than many."""
+        rng, seen = np.random.default_rng(self.seed), np.zeros(shape)
+        for place, kernel in np.ndindex(shape[0], shape[2]):
+            number = int(2 ** rng.uniform(0, np.log2(min(shape[1], 9) + 1)))
+            seen[place, rng.choice(shape[1], number, replace=False), kernel] = 1
+        return seen
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.features // len(KERNELS) * len(KERNELS))
+
+    def responses(self, x, place: int):
+        """Return what the kernels answer at one dilation, (batch, length, 84)."""
+        weights = keras.ops.multiply(KERNELS.T[:, None, :].astype("float32"), self.channels[place])
+        dilation = self.dilations[place][0]
+        return keras.ops.conv(x, weights, padding="same", dilation_rate=dilation, data_format="channels_last")
+
+    def call(self, x):
+        shares, start = [], 0
+        for place, (dilation, count) in enumerate(self.dilations):
+            size = len(KERNELS) * count
+            thresholds = keras.ops.reshape(self.thresholds[start : start + size], (len(KERNELS), count))
+            shares.append(shares_above(self.responses(x, place), thresholds, 4 * dilation, place % 2))
+            start += size
+        return keras.ops.concatenate(shares, axis=-1)
+
+    def adapt(self, series: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
+        """Set the thresholds to quantiles of what each kernel answers on one of the training series, at random.
+
+        Args:
+            series: training inputs of this layer, (n, length, channels).
+            labels: have no part in it.
+            seed: of the choice.
+        """
+        rng, parts = np.random.default_rng(seed), []
+        for place, (_, count) in enumerate(self.dilations):
+            chosen = series[rng.integers(len(series), size=len(KERNELS))].astype("float32")
+            answers = keras.ops.convert_to_numpy(self.responses(chosen, place))
+            first = sum(part.size for part in parts) + 1
+            shares = (np.arange(first, first + count * len(KERNELS)) * GOLDEN_RATIO % 1).reshape(-1, count)
+            parts.append(np.stack([np.quantile(answers[k, :, k], shares[k]) for k in range(len(KERNELS))]))
+        self.thresholds.assign(np.concatenate([part.ravel() for part in parts]))
+
+
+def shares_above(responses, thresholds, border: int, shift: int):
+    """Return the share of steps above each threshold, (batch, 84 * count); every second kernel leaves out the border.
+
+    Args:
+        responses: (batch, length, 84).
+        thresholds: (84, count).
+        border: steps at either end that some kernels do not look at.
+        shift: 0 if the first kernel looks at all steps, 1 if it leaves out the border.
+    """
+    inner = responses[:, border : responses.shape[1] - border]
+    whole = (np.arange(len(KERNELS)) + shift) % 2 == 0
+    columns = []
+    for number in range(thresholds.shape[1]):
+        above = [
+            keras.ops.mean(keras.ops.cast(answers > thresholds[:, number], "float32"), axis=1)
+            for answers in (responses, inner)
+        ]
+        columns.append(keras.ops.where(whole, *above))
+    return keras.ops.reshape(keras.ops.stack(columns, axis=-1), (-1, len(KERNELS) * thresholds.shape[1]))

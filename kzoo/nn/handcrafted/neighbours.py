@@ -1,0 +1,97 @@
+"""Classes by the nearest training example of each, which the layer keeps.
+
+Cover, Hart, 1967, Nearest Neighbor Pattern Classification.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+
+from kzoo.nn.handcrafted.layer import Untrained
+from kzoo.nn.solvers import sharpness
+
+FAR = 1e30  # square of the distance to a class without an example
+LEFT_OUT = 1000  # training examples at most that the sharpness is looked for with
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class NearestNeighbours(Untrained):
+    """Logits of classes: minus the Euclidean distance to the nearest of each class's training examples.
+
+    Maps vectors (batch, features) to (batch, classes). The examples, their labels and the number that turns distances
+    into logits are weights that no gradient reaches; `adapt` sets them.
+
+    Args:
+        classes: number of classes.
+        room: training examples that can be kept.
+    """
+
+    ARGUMENTS = ("classes", "room")
+
+    def __init__(self, classes: int, room: int = 1000, **options):
+        super().__init__(**options)
+        self.classes, self.room = classes, room
+
+    def build(self, input_shape):
+        options = {"initializer": "zeros", "trainable": False}
+        self.examples = self.add_weight(shape=(self.room, input_shape[-1]), name="examples", **options)
+        self.labels = self.add_weight(shape=(self.room, self.classes), name="labels", **options)
+        self.sharpness = self.add_weight(shape=(), initializer="ones", trainable=False, name="sharpness")
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.classes)
+
+    def multiplications(self, given: tuple[int, ...]) -> int:
+        """Return the number of products with all kept examples."""
+        return math.prod(self.examples.shape)
+
+    def call(self, x):
+        return -self.sharpness * self.nearest(self.squares(x))
+
+    def squares(self, x):
+        """Return the squares of the distances to all examples, (batch, room)."""
+        products = keras.ops.matmul(x, keras.ops.transpose(self.examples))
+        squares = [keras.ops.sum(keras.ops.square(rows), axis=-1) for rows in (x, self.examples)]
+        return keras.ops.maximum(squares[0][:, None] - 2 * products + squares[1], 0.0)
+
+    def nearest(self, squares):
+        """Return the distance to the nearest example of each class, (batch, classes)."""
+        of_class = keras.ops.where(self.labels > 0, squares[:, :, None], FAR)
+        return keras.ops.sqrt(keras.ops.min(of_class, axis=1) + 1e-12)
+
+    def adapt(self, inputs: np.ndarray, labels: np.ndarray, seed: int = 0) -> None:
+        """Keep the training inputs of this layer, and fit the sharpness to their distances from each other.
+
+        Args:
+            inputs: (n, features).
+            labels: class numbers, (n,).
+            seed: has no part in it.
+
+        Raises:
+            ValueError: for more examples than there is room for.
+        """
+        if len(inputs) > self.room:
+            raise ValueError(
+                f"there are {len(inputs):,} training examples, but room for {self.room:,}; "
+                f"build the model with room={len(inputs)}"
+            )
+        unused = ((0, self.room - len(inputs)), (0, 0))
+        self.examples.assign(np.pad(inputs, unused))
+        self.labels.assign(np.pad(np.eye(self.classes)[labels], unused))
+        self.sharpness.assign(self.fitted_sharpness(inputs[:LEFT_OUT], labels[:LEFT_OUT]))
+
+    def fitted_sharpness(self, inputs: np.ndarray, labels: np.ndarray) -> float:
+        """Return the factor that makes softmax fit the labels of examples that are left out; 1 if none can be."""
+        squares = np.array(self.squares(inputs.astype("float32")))
+        np.fill_diagonal(squares, FAR)
+        distances = keras.ops.convert_to_numpy(self.nearest(squares)).astype("float64")
+        usable = distances[np.arange(len(labels)), labels] < FAR**0.5 / 2  # another one of its class is there
+        present = np.unique(labels[usable])
+        if len(present) < 2:
+            return 1.0
+        distances, labels = distances[usable][:, present], np.searchsorted(present, labels[usable])
+        spread = float(np.median(distances)) or 1.0
+        return sharpness(-distances / spread, labels) / spread

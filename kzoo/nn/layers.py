@@ -1,0 +1,429 @@
+"""The vocabulary of the zoo: functions from feature map to feature map, for any spatial rank.
+
+A *feature map* is a channels-last Keras tensor: `(batch, length, channels)` for waveforms, embedded
+tokens and time series, `(batch, height, width, channels)` for images and spectrograms. Each function
+reads the rank from its first argument, so an architecture written in this vocabulary is 1-D or 2-D
+by the input it is given. A kernel, stride or dilation is one integer for all spatial axes, or a
+tuple with one per axis, of which a signal takes the first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections import Counter
+
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import PYTORCH, Dialect, lookup
+
+keras = lazy_import("keras")
+standardized = lazy_import("kzoo.nn.standardized")
+
+Size = int | tuple[int, ...]
+
+_dialect = contextvars.ContextVar("dialect", default=PYTORCH)
+_first_axis = contextvars.ContextVar("first_axis", default=False)
+_scopes = contextvars.ContextVar("scopes", default=())  # ((name, counter of the layers named in it), ...)
+
+
+class InputTooSmall(ValueError):
+    """A window does not fit into its feature map."""
+
+
+@contextlib.contextmanager
+def written_in(dialect: Dialect):
+    """Write every layer made inside in this dialect."""
+    token = _dialect.set(dialect)
+    try:
+        yield
+    finally:
+        _dialect.reset(token)
+
+
+@contextlib.contextmanager
+def along_first_axis():
+    """Let the windows of every layer made inside extend along the first spatial axis alone.
+
+    A network on images that is made inside looks at each column on its own; on images of one column it is the
+    network on signals, weight for weight.
+    """
+    token = _first_axis.set(True)
+    try:
+        yield
+    finally:
+        _first_axis.reset(token)
+
+
+@contextlib.contextmanager
+def scope(name: str):
+    """Name every layer made inside `<outer scopes>.<name>.<kind><n>`, so that weights have stable addresses."""
+    token = _scopes.set((*_scopes.get(), (name, Counter())))
+    try:
+        yield
+    finally:
+        _scopes.reset(token)
+
+
+def address(kind: str) -> str | None:
+    """Return the name of the next layer of this kind; None (Keras's own choice) outside any scope."""
+    scopes = _scopes.get()
+    if not scopes:
+        return None
+    scopes[-1][1][kind] += 1
+    name = ".".join([*(name for name, _ in scopes if name), f"{kind}{scopes[-1][1][kind]}"])
+    # PyTorch allows no dots in the names of parameters.
+    return name.replace(".", "_") if keras.backend.backend() == "torch" else name
+
+
+def ranked(layer: str, x) -> type[keras.layers.Layer]:
+    """Return the Keras class of `layer` for the rank of `x`: `ranked("Conv", image)` is `Conv2D`.
+
+    Raises:
+        ValueError: if `x` has neither one nor two spatial axes.
+    """
+    rank = x.ndim - 2
+    if rank not in (1, 2):
+        raise ValueError(
+            "expected a feature map (batch, length, channels) or (batch, height, width, channels), "
+            f"got shape {tuple(x.shape)}"
+        )
+    return getattr(keras.layers, f"{layer}{rank}D")
+
+
+def extents(x) -> tuple[int | None, ...]:
+    """Return the sizes of the spatial axes of `x` that windows extend along: all, or the `along_first_axis`."""
+    return tuple(x.shape[1:2] if _first_axis.get() else x.shape[1:-1])
+
+
+def per_axis(x, size: Size) -> tuple[int, ...]:
+    """Spell out a size with one integer for each spatial axis of `x`, which is 1 where windows do not extend."""
+    rank, used = x.ndim - 2, len(extents(x))
+    sizes = (size,) * rank if isinstance(size, int) else tuple(size)
+    return (*sizes[:used], *(1,) * (rank - used))
+
+
+def check_fits(x, window: Size, dilation: Size = 1) -> None:
+    """Raise `InputTooSmall` where an unpadded window is wider than a spatial axis of `x`."""
+    for have, size, step in zip(x.shape[1:-1], per_axis(x, window), per_axis(x, dilation), strict=True):
+        if have is not None and have < step * (size - 1) + 1:
+            raise InputTooSmall(f"a window of {step * (size - 1) + 1} does not fit into a feature map {x.shape[1:-1]}")
+
+
+def with_border(x, widths: tuple[int, ...], **options):
+    """Return `x` with as many positions more on both ends of each spatial axis, filled as `keras.ops.pad` is told."""
+    return keras.ops.pad(x, ((0, 0), *((width, width) for width in widths), (0, 0)), **options) if any(widths) else x
+
+
+def pad(x, kernel: Size, stride: Size, dilation: Size = 1, value: float = 0.0):
+    """Return `x` and the Keras padding that together give the dialect's "same"; they differ only for strides."""
+    if _dialect.get().padding == "same" or set(per_axis(x, stride)) == {1}:
+        return x, "same"
+    sizes = zip(per_axis(x, kernel), per_axis(x, dilation), strict=True)
+    return with_border(x, tuple(step * (size - 1) // 2 for size, step in sizes), constant_values=value), "valid"
+
+
+def pad_last(x, kernel: Size, stride: Size, dilation: Size = 1):
+    """Pad `x`, of known size, by zeros as TensorFlow does: one more at the end where their number is odd."""
+    widths = []
+    axes = zip(x.shape[1:-1], per_axis(x, kernel), per_axis(x, stride), per_axis(x, dilation), strict=True)
+    for have, size, step, gap in axes:
+        total = max(0, (-(-have // step) - 1) * step + gap * (size - 1) + 1 - have)
+        widths.append((total // 2, total - total // 2))
+    return keras.ops.pad(x, ((0, 0), *widths, (0, 0))) if any(map(any, widths)) else x
+
+
+def conv(
+    x,
+    filters: int,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    groups: int = 1,
+    dilation: Size = 1,
+    padding: str | int = "same",
+    use_bias: bool = True,
+    activation: str | None = None,
+):
+    """Convolve `x` with `filters` kernels, He-initialised.
+
+    `padding` is "same" (in the dialect's sense), "valid", the number of zeros to put on both ends of each axis, or in
+    one dimension "causal". The initialiser is a string on purpose: a shared initialiser *instance* gives every kernel
+    of the same shape the same values in Keras 3.
+    """
+    x, stride, padding = window(x, kernel, stride, dilation, padding)
+    return ranked("Conv", x)(
+        filters,
+        per_axis(x, kernel),
+        strides=per_axis(x, stride),
+        groups=groups,
+        dilation_rate=per_axis(x, dilation),
+        padding=padding,
+        use_bias=use_bias,
+        activation=activation,
+        kernel_initializer="he_normal",
+        name=address("conv"),
+    )(x)
+
+
+def depthwise_conv(
+    x,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    multiplier: int = 1,
+    dilation: Size = 1,
+    padding: str = "same",
+    use_bias: bool = True,
+):
+    """Convolve each channel of `x` on its own with `multiplier` kernels, He-initialised."""
+    x, stride, padding = window(x, kernel, stride, dilation, padding)
+    if len(set(per_axis(x, stride))) > 1 and None not in x.shape[1:-1]:
+        # TensorFlow 2.21 steps equally along both axes, but where oneDNN computes (not on a GPU or in float64).
+        x = x if padding == "valid" else pad_last(x, kernel, stride, dilation)
+        options = {"multiplier": multiplier, "dilation": dilation, "padding": "valid", "use_bias": use_bias}
+        return subsample(depthwise_conv(x, kernel, **options), stride)
+    return ranked("DepthwiseConv", x)(
+        per_axis(x, kernel),
+        strides=per_axis(x, stride),
+        depth_multiplier=multiplier,
+        dilation_rate=per_axis(x, dilation),
+        padding=padding,
+        use_bias=use_bias,
+        depthwise_initializer="he_normal",
+        dtype=depthwise_precision(x, kernel),
+        name=address("dwconv"),
+    )(x)
+
+
+def standardized_conv(
+    x,
+    filters: int,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    groups: int = 1,
+    use_bias: bool = False,
+    gain: float | None = None,
+    factor: float = 1.0,
+    epsilon: float = 1e-5,
+):
+    """Convolve `x` with kernels of mean 0 and variance 1; with a `gain`, so scaled that they keep the variance of `x`.
+
+    The arguments are those of `kzoo.nn.standardized.StandardizedConv`.
+    """
+    x, stride, padding = window(x, kernel, stride, 1, "same")
+    return standardized.StandardizedConv(
+        filters,
+        per_axis(x, kernel),
+        per_axis(x, stride),
+        padding=padding,
+        groups=groups,
+        use_bias=use_bias,
+        gain=gain,
+        factor=factor,
+        epsilon=epsilon,
+        name=address("conv"),
+    )(x)
+
+
+def skip_gain(x):
+    """Multiply a feature map by one learned number that starts as 0."""
+    return standardized.SkipGain(name=address("skip"))(x)
+
+
+def depthwise_precision(x, kernel: Size) -> str | None:
+    """Return the precision of a depthwise convolution; None is that of the policy.
+
+    Where the processor computes in bfloat16, TensorFlow 2.21 with oneDNN never returns from one that is 15 or more wide
+    (seen on 16 channels or fewer).
+    """
+    return "float32" if max(per_axis(x, kernel)) > 14 else None
+
+
+def window(x, kernel: Size, stride: Size, dilation: Size, padding: str | int):
+    """Return `x`, the stride and the padding with which Keras computes the convolution that was asked for."""
+    if set(per_axis(x, kernel)) == {1} and set(per_axis(x, stride)) != {1}:
+        # The same function by other means: oneDNN in TensorFlow 2.21 corrupts the heap in the gradient
+        # of a strided 1-wide convolution when a batch is not full.
+        x, stride = subsample(x, stride), 1
+    if isinstance(padding, int):
+        x, padding = with_border(x, tuple(padding * (size > 1) for size in per_axis(x, kernel))), "valid"
+    if padding == "same":
+        x, padding = pad(x, kernel, stride, dilation)
+    if padding == "valid":
+        check_fits(x, kernel, dilation)
+    return x, stride, padding
+
+
+def subsample(x, stride: Size):
+    """Keep every `stride`-th position of each spatial axis, the first included."""
+    return ranked("MaxPooling", x)(1, strides=per_axis(x, stride))(x)
+
+
+def upsample(x, factor: Size):
+    """Repeat each position `factor` times along each spatial axis."""
+    factors = per_axis(x, factor)
+    return ranked("UpSampling", x)(factors if len(factors) > 1 else factors[0])(x)
+
+
+def dense(x, units: int, activation: str | None = None):
+    """Connect every channel of `x` to `units` outputs, at each position alike; He-initialised."""
+    return keras.layers.Dense(units, activation=activation, kernel_initializer="he_normal", name=address("dense"))(x)
+
+
+def batch_norm(x, *, scale: bool = True, center: bool = True, zero_gamma: bool = False):
+    """Normalise each channel over the batch, then learn its `scale` and its `center`, the offset.
+
+    `zero_gamma` starts a residual branch as the zero function.
+    """
+    return keras.layers.BatchNormalization(
+        momentum=_dialect.get().bn_momentum,
+        epsilon=_dialect.get().bn_epsilon,
+        scale=scale,
+        center=center,
+        gamma_initializer="zeros" if zero_gamma else "ones",
+        name=address("norm"),
+    )(x)
+
+
+def layer_norm(x, epsilon: float = 1e-6):
+    """Normalise over the channels of each position."""
+    return keras.layers.LayerNormalization(epsilon=epsilon, name=address("norm"))(x)
+
+
+def group_norm(x, groups: int = 8, epsilon: float = 1e-5):
+    """Normalise over all positions of each of `groups` groups of channels."""
+    return keras.layers.GroupNormalization(groups, epsilon=epsilon, name=address("norm"))(x)
+
+
+NORMS = {"none": lambda x: x, "batch": batch_norm, "layer": layer_norm, "group": group_norm}
+
+
+def norm(x, kind: str):
+    """Normalise by the name of the method: "none", "batch", "layer" or "group"."""
+    return lookup("norm", kind, NORMS)(x)
+
+
+def channel_scale(x, initial: float = 1.0, *, use_bias: bool = False):
+    """Multiply each channel of `x` by a learned factor that starts as `initial`, and add a learned offset."""
+    # A convolution of width 1, which is as fast as a product and leaves the model made of Keras's own layers alone.
+    return ranked("DepthwiseConv", x)(
+        1,
+        use_bias=use_bias,
+        depthwise_initializer=keras.initializers.Constant(initial),
+        name=address("scale"),
+    )(x)
+
+
+def act(x, activation: str | None = "relu"):
+    """Apply an activation by its Keras name; `None` is the identity.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if isinstance(activation, str):
+        lookup("activation", activation, vars(keras.activations) | keras.utils.get_custom_objects())
+    return x if activation is None else keras.layers.Activation(activation)(x)
+
+
+def conv_norm_act(
+    x,
+    filters: int,
+    kernel: Size = 3,
+    *,
+    stride: Size = 1,
+    groups: int = 1,
+    dilation: Size = 1,
+    padding: str | int = "same",
+    use_bias: bool = False,
+    activation: str | None = "relu",
+    scale: bool = True,
+    zero_gamma: bool = False,
+):
+    """Convolution, batch normalisation, activation: the brick of most architectures."""
+    options = {"groups": groups, "dilation": dilation, "padding": padding, "use_bias": use_bias}
+    x = conv(x, filters, kernel, stride=stride, **options)
+    return act(batch_norm(x, scale=scale, zero_gamma=zero_gamma), activation)
+
+
+def max_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"):
+    """Maximum over windows of `size`, every `stride` steps (default: `size`).
+
+    With padding "ceil", what the last window lacks at the end of an axis is left out of its maximum; no window begins
+    beyond the end.
+    """
+    stride = stride or size
+    if padding == "same":
+        x, padding = pad(x, size, stride, value=-float("inf"))
+    if padding == "ceil":
+        ends = [(0, min(width, step) - 1) for width, step in zip(per_axis(x, size), per_axis(x, stride), strict=True)]
+        x, padding = keras.ops.pad(x, ((0, 0), *ends, (0, 0)), constant_values=-float("inf")), "valid"
+    if padding == "valid":
+        check_fits(x, size)
+    return ranked("MaxPooling", x)(per_axis(x, size), strides=per_axis(x, stride), padding=padding)(x)
+
+
+def avg_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same", count_padding: bool = False):
+    """Mean over windows of `size`, every `stride` steps (default: `size`).
+
+    Padding is not counted; with `count_padding`, half a window on both ends counts as zeros.
+    """
+    if count_padding:
+        x, padding = with_border(x, tuple((width - 1) // 2 for width in per_axis(x, size))), "valid"
+    if padding == "valid":
+        check_fits(x, size)
+    return ranked("AveragePooling", x)(per_axis(x, size), strides=per_axis(x, stride or size), padding=padding)(x)
+
+
+def blur_pool(x, size: int = 3, *, stride: Size = 2):
+    """Blur with the binomial filter of an odd `size`, mirrored at the ends, and keep every `stride`-th position.
+
+    Zhang, 2019, Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486.
+    """
+    check_fits(x, size // 2 + 1)
+    x = with_border(x, tuple(width // 2 for width in per_axis(x, size)), mode="reflect")
+    for _ in range(size - 2):  # two means over neighbours in turn are the filter (1, 2, 1) / 4, and so on
+        x = avg_pool(x, 2, stride=1, padding="valid")
+    return avg_pool(x, 2, stride=stride, padding="valid")
+
+
+def adaptive_avg_pool(x, size: Size):
+    """Mean over as many even windows as give `size` positions, whatever the size of `x`."""
+    sizes = per_axis(x, size)
+    return x if x.shape[1:-1] == sizes else ranked("AdaptiveAveragePooling", x)(sizes)(x)
+
+
+def global_avg_pool(x, *, keepdims: bool = False):
+    """Mean over all spatial axes."""
+    return ranked("GlobalAveragePooling", x)(keepdims=keepdims)(x)
+
+
+def global_max_pool(x, *, keepdims: bool = False):
+    """Maximum over all spatial axes."""
+    return ranked("GlobalMaxPooling", x)(keepdims=keepdims)(x)
+
+
+def flatten(x):
+    """Lay out all positions and channels of a feature map as one vector.
+
+    Raises:
+        ValueError: if a spatial axis has no fixed size, since a dense layer needs one.
+    """
+    if None in x.shape[1:]:
+        raise ValueError(f"this network ends in dense layers and needs a fixed input size, got {tuple(x.shape[1:])}")
+    return keras.layers.Flatten()(x)
+
+
+def dropout(x, rate: float):
+    """Set a fraction `rate` of the values to zero in training."""
+    return keras.layers.Dropout(rate)(x) if rate else x
+
+
+def drop_path(x, rate: float):
+    """Set the whole feature map of a fraction `rate` of the examples to zero in training (stochastic depth)."""
+    return keras.layers.Dropout(rate, noise_shape=(None, *(1,) * (x.ndim - 1)))(x) if rate else x
+
+
+def tap(x, name: str):
+    """Name a feature map so that `model.get_layer(name).output` and `features=(name,)` find it."""
+    return keras.layers.Identity(name=name)(x)

@@ -1,0 +1,28 @@
+"""Trained models by name, ready to be asked: a run, an export, or weights of others with all that belongs to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kzoo.serving.serve import Predictor, from_model, load_predictor
+from kzoo.zoo import hub
+from kzoo.zoo.factory import create_model
+
+
+def load_model(name: str | Path) -> Predictor:
+    """Return a trained model whose `predict` takes a photograph (a file) or a raw batch.
+
+    Args:
+        name: `timm/resnet50.a1_in1k`, `torchvision/ResNet50_Weights.IMAGENET1K_V2`, `keras/densenet121` (see
+            `kzoo.zoo.hub`), a folder laid out like the hub's, a run folder, or what `kzoo export` wrote.
+
+    Raises:
+        ValueError: for a name that is none of these, a network that the zoo does not have, or damaged files.
+    """
+    path = Path(name).expanduser()
+    if path.exists() and not (path / hub.CONFIG).is_file():
+        return load_predictor(path)
+    found = hub.find(name)
+    shape, built = found.preprocess.input_shape, found.hyperparameters
+    model = create_model(found.architecture, shape, found.num_classes, weights=name, **built)
+    return Predictor(from_model(model, found.preprocess), found.preprocess, hub.class_names(found), True)

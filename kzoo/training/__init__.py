@@ -1,0 +1,1 @@
+"""Fit and evaluate, and what survives a crash: recipes, checkpoints, run directories."""

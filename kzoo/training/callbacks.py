@@ -1,0 +1,396 @@
+"""What `kzoo.fit` does beside Keras's own training: keep the best weights, save the state, stop at NaN, show progress.
+
+This module imports Keras at once; `kzoo.training.train` imports it when training begins.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+
+from kzoo.core import pictures
+from kzoo.data.splits import WHOLE
+from kzoo.nn import averaging
+from kzoo.training import checkpoint, distributed, runs
+from kzoo.training.checkpoint import Checkpoint
+
+COST = 40  # a checkpoint by the clock is not written before so many times the duration of the last one has passed
+
+
+class TrainingDiverged(ValueError):
+    """The loss is no longer a number."""
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Keep the history and the weights of the best epoch, in memory and in the run folder.
+
+    The best epoch is the one of highest validation accuracy, of lowest validation loss among equals.
+
+    Args:
+        run: the run folder, or None.
+        patience: epochs without a better one after which training ends, or None.
+    """
+
+    def __init__(self, run: Path | None, patience: int | None):
+        super().__init__()
+        self.run, self.patience = run, patience
+        self.history: dict[str, list[float]] = {}
+        self.best_epoch, self.best_score, self.best_weights, self.saved = 0, (-math.inf, -math.inf), None, False
+
+    def on_train_begin(self, logs=None):
+        self.first_weights = self.model.get_weights()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if math.isfinite(logs["loss"]):
+            return
+        self.best_weights = self.best_weights or self.first_weights
+        epoch = 1 + len(self.history.get("loss", []))
+        raise TrainingDiverged(
+            f"the loss became {logs['loss']} at step {batch + 1} of epoch {epoch}; the model keeps the weights of "
+            f"epoch {self.best_epoch}. Try a lower learning_rate, a warmup, or look for extreme values in the data"
+        )
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether so many epochs did not bring a better one that training ends."""
+        return bool(self.patience) and len(self.history.get("loss", [])) - self.best_epoch >= self.patience
+
+    def on_epoch_end(self, epoch, logs=None):
+        rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        for name, value in (logs | {"learning_rate": rate}).items():
+            self.history.setdefault(name, []).append(float(value))
+        with exponential_average(self.model):
+            self.consider(epoch + 1, logs)
+        if self.run:
+            written(lambda: runs.write_history(self.run, self.history))
+        if self.out_of_patience:
+            self.model.stop_training = True
+
+    def consider(self, epoch: int, logs: dict) -> None:
+        """Keep the model's weights if they are better than all before."""
+        score = (logs["val_accuracy"], -logs["val_loss"])
+        if score > self.best_score:
+            self.best_epoch, self.best_score, self.best_weights = epoch, score, copies(self.model.weights)
+            self.saved = bool(self.run) and written(lambda: runs.save_model(self.model, self.run / runs.MODEL))
+
+    def finish(self):
+        """Give the model its best weights, or leave those of an interrupted first epoch; write what is not written.
+
+        Raises:
+            ValueError: if the run folder cannot be written.
+        """
+        if self.model is None:  # training never began
+            return
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
+        if not self.run:
+            return
+        try:
+            if not self.saved:
+                runs.save_model(self.model, self.run / runs.MODEL)
+            if self.history:
+                runs.write_history(self.run, self.history)
+                pictures.draw_curves(self.run / runs.CURVES, self.history, self.best_epoch)
+        except OSError as error:
+            raise ValueError(f"the results cannot be written to {self.run}: {error.strerror or error}") from error
+
+    def state(self) -> tuple[dict, dict]:
+        """Return what has to be kept to go on later: arrays and facts."""
+        facts = {"history": self.history, "best_epoch": self.best_epoch, "best_score": self.best_score}
+        return dict(enumerated("best", self.best_weights or ())), facts
+
+    def restore(self, arrays: dict[str, np.ndarray], facts: dict) -> None:
+        """Go on from a state."""
+        self.history, self.best_epoch = facts["history"], facts["best_epoch"]
+        self.best_score = tuple(facts["best_score"])
+        self.best_weights = numbered("best", arrays) or None
+
+
+def written(write: Callable[[], None]) -> bool:
+    """Write, and return whether it could be done; if not, training goes on, with a warning."""
+    try:
+        write()
+    except OSError as error:
+        warnings.warn(
+            f"{error.filename or 'a file'} cannot be written ({error.strerror or error}); training goes on, and the "
+            "files that are there stay whole",
+            stacklevel=2,
+        )
+        return False
+    return True
+
+
+def enumerated(kind: str, values: Sequence) -> Iterator[tuple[str, object]]:
+    """Name values by their place."""
+    return ((f"{kind}.{place:05d}", value) for place, value in enumerate(values))
+
+
+def numbered(kind: str, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Return the arrays of one kind in their order."""
+    return [arrays[name] for name in sorted(arrays) if name.startswith(f"{kind}.")]
+
+
+class SaveState(keras.callbacks.Callback):
+    """Save the whole state of a training now and then, and when the process is asked to stop; go on from a state.
+
+    The state is all variables (weights, statistics, seeds, the optimizer's with its step, averages and loss scale, the
+    running metrics), the place in the data, and what its parts know. Callbacks of the user are not in it.
+
+    Of several processes, which all have the same state, the first one saves it, and gives it to the others to go on.
+
+    Args:
+        folder: of the checkpoints; None in the other processes.
+        parts: callbacks whose `state()` is part of it.
+        metrics: those whose running values are part of it.
+        steps_per_epoch: batches.
+        every: (steps, minutes) between checkpoints; steps may be None. By the clock it is done so rarely that it takes
+            no more than a fortieth of the time.
+        keep: how many to keep.
+        struck: numbers of the signals that came; with one in it, the state is saved and the process stopped.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        parts: Sequence[KeepBest | AverageLast],
+        metrics: Sequence[keras.metrics.Metric],
+        steps_per_epoch: int,
+        every: tuple[int | None, float],
+        keep: int,
+        struck: list[int],
+    ):
+        super().__init__()
+        self.folder, self.parts, self.metrics, self.steps_per_epoch = folder, parts, metrics, steps_per_epoch
+        self.every, self.keep, self.struck = every, keep, struck
+        self.skipped, self.last_step, self.last_time, self.duration = 0, 0, time.monotonic(), 0.0
+
+    def go_on(self, model: keras.Model) -> int:
+        """Give a compiled model the newest saved state, if there is one; return the number of steps done."""
+        self.set_model(model)
+        self.start = distributed.from_first(lambda: checkpoint.newest(self.folder))
+        if self.start is None:
+            return 0
+        self.skipped, self.last_step = self.start.step % self.steps_per_epoch, self.start.step
+        self.restore("model")
+        self.restore("optimizer")
+        for part, facts in zip(self.parts, self.start.facts["parts"], strict=True):
+            part.restore(self.start.arrays, facts)
+        return self.start.step
+
+    def variables(self) -> dict[str, Sequence[keras.Variable]]:
+        """Return the variables of each kind, in a fixed order."""
+        running = [variable for metric in self.metrics for variable in metric.variables]
+        return {"model": self.model.variables, "optimizer": self.model.optimizer.variables, "metric": running}
+
+    def restore(self, kind: str) -> None:
+        """Give the variables of one kind their saved values."""
+        assign(self.variables()[kind], numbered(kind, self.start.arrays))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        if self.skipped:
+            self.restore("metric")
+
+    def on_train_batch_end(self, batch, logs=None):
+        done = self.skipped + batch + 1
+        if done < self.steps_per_epoch:
+            self.save_if_due(done)
+        elif self.skipped:  # Keras would go on for as many batches as were skipped
+            self.model.stop_training = True
+
+    def on_test_begin(self, logs=None):
+        if self.skipped:  # whole epochs follow
+            self.model.stop_training, self.skipped = False, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.epoch = epoch + 1
+        self.save_if_due(0)
+
+    def save_if_due(self, done: int) -> None:
+        """Save the state after `done` batches of this epoch if it is time to; stop if the process was asked to."""
+        if self.folder is None:  # the first process saves and stops, and all others with it
+            while self.struck:
+                distributed.forward(self.struck.pop())
+            return
+        step = self.epoch * self.steps_per_epoch + done
+        steps, minutes = self.every
+        waited = time.monotonic() - self.last_time
+        by_clock = waited > max(60 * minutes, COST * self.duration)
+        by_steps = steps and step // steps > self.last_step // steps
+        self.last_step = step
+        if self.struck or by_clock or by_steps:
+            began = time.monotonic()
+            written(lambda: checkpoint.save(self.folder, self.state(step), self.keep))
+            self.last_time = time.monotonic()
+            self.duration = self.last_time - began
+        if self.struck:
+            raise KeyboardInterrupt if self.struck[0] == signal.SIGINT else SystemExit(128 + self.struck[0])
+
+    def state(self, step: int) -> Checkpoint:
+        """Return the whole state as arrays and facts."""
+        if hasattr(self.model, "jax_state_sync"):  # JAX trains on copies
+            self.model.jax_state_sync()
+        arrays = {
+            name: keras.ops.convert_to_numpy(variable)
+            for kind, variables in self.variables().items()
+            for name, variable in enumerated(kind, variables)
+        }
+        facts = []
+        for part in self.parts:
+            own_arrays, own_facts = part.state()
+            arrays |= own_arrays
+            facts.append(own_facts)
+        return Checkpoint(step, arrays, {"parts": facts})
+
+
+@contextlib.contextmanager
+def signals_noted() -> Iterator[list[int]]:
+    """Note Ctrl-C and SIGTERM in a list, so that a step is finished and saved; a second one strikes at once.
+
+    Only the main thread gets signals; in others the list stays empty.
+    """
+    struck: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield struck
+        return
+
+    def note(number, frame):
+        if struck:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        struck.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield struck
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def exponential_average(model: keras.Model) -> Iterator[None]:
+    """Put the optimizer's moving average of the weights in their place meanwhile, if it keeps one."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if not optimizer.use_ema:
+        yield
+        return
+    weights = copies(model.trainable_variables)
+    optimizer.finalize_variable_values(model.trainable_variables)
+    assign(model.trainable_variables, copies(model.trainable_variables))  # JAX would use up the optimizer's own
+    try:
+        yield
+    finally:
+        assign(model.trainable_variables, weights)
+
+
+def copies(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    """Return the values of variables, which stay as they are when the variables do not."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
+    """Give variables their values."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+class TestAverage(keras.callbacks.Callback):
+    """Validate with the moving average of the weights; `keras.callbacks.SwapEMAWeights` rounds them in passing."""
+
+    def on_test_begin(self, logs=None):
+        self.swap = contextlib.ExitStack()
+        self.swap.enter_context(exponential_average(self.model))
+
+    def on_test_end(self, logs=None):
+        self.swap.close()
+
+
+class AverageLast(keras.callbacks.Callback):
+    """Average the weights of the last epochs (see `kzoo.nn.averaging.add`).
+
+    Args:
+        count: how many epochs, or None for nothing to be done.
+        epochs: of the whole training.
+    """
+
+    def __init__(self, count: int | None, epochs: int):
+        super().__init__()
+        self.first_epoch, self.epochs = epochs - (count or 0), epochs
+        self.average, self.added = {}, 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch >= self.first_epoch:
+            weights = dict(enumerated("average", self.model.get_weights()))
+            self.average = averaging.add(self.average, self.added, weights)
+            self.added += 1
+
+    def offer(self, keeper: KeepBest, splits) -> None:
+        """Give the model the average, if there is one, and let it be kept if it is better than the best epoch."""
+        if not self.added:
+            return
+        self.model.set_weights(list(self.average.values()))
+        whole = dataclasses.replace(splits, share=WHOLE)
+        last = (self.epochs - 1) * whole.steps_per_epoch
+        averaging.refresh_batch_norm(self.model, whole.stream(last).take(whole.steps_per_epoch))
+        measured = self.model.evaluate(splits.validation, return_dict=True, verbose=0)
+        keeper.consider(self.epochs, {f"val_{name}": value for name, value in measured.items()})
+
+    def state(self) -> tuple[dict, dict]:
+        """Return what has to be kept to go on later: arrays and facts."""
+        return self.average, {"added": self.added}
+
+    def restore(self, arrays: dict[str, np.ndarray], facts: dict) -> None:
+        """Go on from a state."""
+        self.average, self.added = dict(enumerated("average", numbered("average", arrays))), facts["added"]
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """Show epoch, loss and time left in a bar, where the output is a terminal, and a line for each epoch done."""
+
+    def __init__(self, epochs: int, steps_per_epoch: int, done: int = 0):
+        super().__init__()
+        self.epochs = epochs
+        console = Console()
+        columns = ("{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), "left")
+        self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.task = self.bar.add_task("", total=epochs * steps_per_epoch, completed=done)
+        if done:
+            epoch, step = divmod(done, steps_per_epoch)
+            console.print(f"going on at epoch {epoch + 1}, step {step + 1} of {steps_per_epoch}", highlight=False)
+
+    def on_train_begin(self, logs=None):
+        self.bar.start()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch, self.start, self.batches = epoch + 1, time.perf_counter(), 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        description = f"epoch {self.epoch}/{self.epochs}  loss {logs['loss']:.4f}"
+        self.bar.update(self.task, advance=batch + 1 - self.batches, description=description)
+        self.batches = batch + 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        seconds = time.perf_counter() - self.start
+        self.bar.console.print(
+            f"epoch {self.epoch}/{self.epochs}  {values}  {seconds:.1f} s", highlight=False, soft_wrap=True
+        )
+
+    def on_train_end(self, logs=None):
+        self.stop()
+
+    def stop(self):
+        """Take the bar away."""
+        self.bar.stop()

@@ -1,0 +1,117 @@
+"""Checkpoints: the whole state of a training as files that are complete and unharmed, or not used.
+
+A checkpoint is two files named after the number of steps done: the state's arrays, and a manifest with their sha256
+that is written when they are on the disk. Without its manifest the state does not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from kzoo.core.files import write_file, write_json
+from kzoo.core.lazy import lazy_import
+
+np = lazy_import("numpy")
+safetensors = lazy_import("safetensors")
+safetensors_numpy = lazy_import("safetensors.numpy")
+
+STATE, MANIFEST = ".safetensors", ".json"
+FACTS = "facts"  # the array that holds them, as the bytes of their JSON
+
+
+class Checkpoint(NamedTuple):
+    """The state of a training after a number of steps.
+
+    Attributes:
+        step: batches that were trained on, over all epochs.
+        arrays: of variables, by name.
+        facts: everything else, as JSON.
+    """
+
+    step: int
+    arrays: dict[str, np.ndarray]
+    facts: dict
+
+
+def save(folder: Path, checkpoint: Checkpoint, keep: int) -> None:
+    """Write a checkpoint beside the others, then delete all but the newest `keep`.
+
+    Raises:
+        OSError: if it cannot be written; the older ones are whole then.
+    """
+    arrays = {name: np.asarray(array, order="C") for name, array in checkpoint.arrays.items()}
+    arrays[FACTS] = np.frombuffer(json.dumps(checkpoint.facts).encode(), "uint8")
+    state = safetensors_numpy.save(arrays)
+    path = folder / f"{checkpoint.step:09d}{STATE}"
+    write_file(path, lambda file: file.write(state))
+    write_json(path.with_suffix(MANIFEST), {"sha256": hashlib.sha256(state).hexdigest()})
+    for old in steps(folder)[:-keep]:
+        delete(folder, old)
+
+
+def delete(folder: Path, step: int) -> None:
+    """Delete one checkpoint, its manifest first."""
+    for suffix in (MANIFEST, STATE):
+        (folder / f"{step:09d}{suffix}").unlink(missing_ok=True)
+
+
+def steps(folder: Path) -> list[int]:
+    """Return the steps at which there are checkpoints with a manifest, the oldest first."""
+    return sorted(int(path.stem) for path in folder.glob(f"*{MANIFEST}") if path.stem.isdecimal())
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """Return the newest unharmed checkpoint, None if there is none; warn of each damaged one, by name."""
+    for step in reversed(steps(folder)):
+        try:
+            return read(folder, step)
+        except (OSError, KeyError, TypeError, ValueError, safetensors.SafetensorError) as error:
+            warnings.warn(
+                f"checkpoint {step} in {folder} is damaged ({error}); going back to the one before it", stacklevel=2
+            )
+    return None
+
+
+def read(folder: Path, step: int) -> Checkpoint:
+    """Read one checkpoint.
+
+    Raises:
+        ValueError: if its bytes are not those that were written; or another error of a damaged file.
+    """
+    path = folder / f"{step:09d}{STATE}"
+    state = path.read_bytes()
+    if hashlib.sha256(state).hexdigest() != json.loads(path.with_suffix(MANIFEST).read_text())["sha256"]:
+        raise ValueError(f"{path.name} does not have the sha256 of its manifest")
+    arrays = safetensors_numpy.load(state)
+    return Checkpoint(step, arrays, json.loads(arrays.pop(FACTS).tobytes()))
+
+
+def clear(folder: Path) -> None:
+    """Delete all checkpoints."""
+    for step in steps(folder):
+        delete(folder, step)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what interrupted writes left: files beside those that they were to become, and states without manifest."""
+    whole = {f"{step:09d}{suffix}" for step in steps(folder) for suffix in (STATE, MANIFEST)}
+    for path in folder.glob("*"):
+        if path.name not in whole and (path.suffix == STATE or path.name.startswith(".")):
+            path.unlink()
+
+
+def differences(before: Mapping, now: Mapping) -> list[str]:
+    """Return what differs between two nested mappings, as `key: before, now`."""
+    found = []
+    for key in before.keys() | now.keys():
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += [f"{key}.{rest}" for rest in differences(old, new)]
+        elif old != new:
+            found.append(f"{key}: {old!r} there, {new!r} now")
+    return sorted(found)

@@ -1,0 +1,218 @@
+"""Experiments as YAML: each section holds the keyword arguments of one function.
+
+    seed: 0
+    data:  {name: digits, batch_size: 32}         # kzoo.load_dataset
+    model: {name: resnet8, kernel: 5}             # kzoo.create_model
+    train: {epochs: 5, learning_rate: 1e-3}       # kzoo.fit
+    evaluate: {tta: {shift: 1}}                   # kzoo.evaluate; may be left out
+    recipe: strong                                # defaults for train and data.augment: kzoo.training.recipes
+
+There is no schema beside the functions' own signatures, so a new argument needs no second entry.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from kzoo.core.files import write_json
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import check_keywords, did_you_mean, lookup
+from kzoo.core.yaml import parse_yaml, write_yaml
+from kzoo.data import dataset_card, load_dataset
+from kzoo.data.splits import MODALITIES, Splits
+from kzoo.training import runs
+from kzoo.training.evaluate import Report, evaluate
+from kzoo.training.recipes import recipe
+from kzoo.training.report_html import write_html
+from kzoo.training.train import fit
+from kzoo.zoo.factory import create_model, customised, model_card
+
+distributed = lazy_import("kzoo.training.distributed")
+keras = lazy_import("keras")
+
+SECTIONS = {"data": load_dataset, "model": create_model, "train": fit, "evaluate": evaluate}
+CONFIGS = Path(__file__).parents[2] / "zoo_configs"  # beside the package, in a checkout and where it is installed
+
+
+def list_configs() -> list[str]:
+    """Return the names of the experiments that come with kzoo, e.g. `image/resnet8_digits`."""
+    return sorted(path.relative_to(CONFIGS).with_suffix("").as_posix() for path in CONFIGS.glob("*/*.yaml"))
+
+
+def find_config(name: str | Path) -> Path:
+    """Return the file of an experiment: a path, or the name of one that comes with kzoo.
+
+    Raises:
+        ValueError: if there is neither.
+    """
+    for path in (Path(name).expanduser(), CONFIGS / f"{name}.yaml"):
+        if path.is_file():
+            return path
+    raise ValueError(f"there is no config {str(name)!r}; {did_you_mean(str(name), list_configs())}")
+
+
+def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> dict:
+    """Read an experiment, apply `section.key=value` overrides, and check every key.
+
+    Args:
+        config: a file, or the name of a config that comes with kzoo.
+        overrides: values in YAML: `train.epochs=5`, `data.augment.flip=true`, `seed=1`.
+
+    Raises:
+        ValueError: for a file that is not there or not YAML, an unknown section or key.
+    """
+    content = parse_yaml(find_config(config).read_text())
+    if not isinstance(content, dict):
+        raise ValueError(f"{config} is not an experiment: expected the sections {', '.join(SECTIONS)}")
+    experiment = {"seed": 0, "data": {}, "model": {}, "train": {}, "evaluate": {}} | content
+    for override in overrides:
+        apply_override(experiment, override)
+    check_experiment(experiment)
+    return completed(experiment)
+
+
+def completed(experiment: dict) -> dict:
+    """Return an experiment with the values of the recipe that it names written out, where it has none of its own."""
+    written = {key: value for key, value in experiment.items() if key != "recipe"}
+    if experiment.get("recipe") is None:
+        return written
+    data = experiment["data"]
+    defaults = recipe(experiment["recipe"], dataset_card(data["name"]).modality)
+    augment = defaults["data"]["augment"] | (data.get("augment") or {})
+    return written | {"data": data | {"augment": augment}, "train": defaults["train"] | experiment["train"]}
+
+
+def apply_override(experiment: dict, override: str) -> None:
+    """Set one value, given as `section.key=value`."""
+    address, equals, value = override.partition("=")
+    *sections, key = address.split(".")
+    if not equals:
+        raise ValueError(f"expected section.key=value, got {override!r}")
+    target = experiment
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ValueError(f"{override!r}: {section} is a value, not a section")
+    target[key] = parse_yaml(value)
+
+
+def check_experiment(experiment: dict) -> None:
+    """Raise a ValueError for an unknown section, key, dataset, model or hyperparameter."""
+    for section in experiment:
+        lookup("section", section, {"seed": None, "recipe": None} | SECTIONS)
+    for section in SECTIONS:
+        if not isinstance(experiment[section], dict):
+            raise ValueError(f"section {section!r} must hold keys and values, got {experiment[section]!r}")
+    data, model = experiment["data"], experiment["model"]
+    for section in ("data", "model"):
+        if "name" not in experiment[section]:
+            raise ValueError(f"section {section!r} needs a name, e.g. {section}.name=...")
+    card = dataset_card(data["name"])
+    options = data.keys() - {"name"}
+    check_keywords("key in 'data'", options, load_dataset, card.load, MODALITIES[card.modality].preprocess.fit)
+    general = {key for key in model if key in ("name", "embed_dim", "dialect", "weights", "precision")}
+    customised(model_card(model["name"]), {key: model[key] for key in model.keys() - general})
+    for section in ("train", "evaluate"):
+        check_keywords(f"key in {section!r}", experiment[section].keys(), SECTIONS[section])
+
+
+def load_data(experiment: dict) -> Splits:
+    """Return the experiment's dataset."""
+    return load_dataset(**{"seed": experiment["seed"]} | experiment["data"])
+
+
+def prepared(experiment: dict) -> tuple[keras.Model, Splits]:
+    """Return the untrained model of an experiment, and its dataset."""
+    splits = load_data(experiment)
+    keras.utils.set_random_seed(experiment["seed"])
+    shape, classes, vocabulary = splits.input_shape, splits.num_classes, splits.vocab_size
+    model = create_model(input_shape=shape, num_classes=classes, vocab_size=vocabulary, **experiment["model"])
+    return model, splits
+
+
+def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, verbose: bool = True) -> Report:
+    """Train and evaluate; leave a run folder (see `kzoo.fit`) with `metrics.json` and pictures in `out`.
+
+    An experiment that was interrupted goes on where it stopped; of a complete one only the evaluation is done again.
+
+    Args:
+        experiment: as `load_experiment` returns it.
+        out: the run folder.
+        restart: begin anew, and delete what an earlier run left in `out`.
+        verbose: show the progress.
+
+    Raises:
+        ValueError: if `out` holds a run of another experiment, and as the functions of its sections.
+    """
+    with runs.opened(out, restart=restart) as run, distributed.devices():
+        distributed.from_first(lambda: check_config(run, experiment))
+        model, splits = prepared(experiment)
+        if run:
+            write_yaml(run / runs.CONFIG, experiment)
+        fit(model, splits, **experiment["train"], run_dir=out, verbose=verbose)
+        report = evaluate(model, splits, **experiment["evaluate"], run_dir=run)
+        if run:
+            write_html(run)
+        return report
+
+
+def check_config(run: Path, experiment: dict) -> None:
+    """Raise a ValueError if a run folder holds another experiment."""
+    if (run / runs.CONFIG).exists():
+        runs.check_same(run, parse_yaml((run / runs.CONFIG).read_text()), experiment)
+
+
+def run_each(config: str | Path, overrides: Sequence[str], each: str, out: str | Path, **options) -> dict[str, Report]:
+    """Run an experiment once for each value of one key: seeds, folds, speakers left out; a run folder for each.
+
+    Args:
+        config: as for `load_experiment`; so are `overrides`.
+        overrides: see `config`.
+        each: `section.key=[VALUE, VALUE, ...]`, e.g. `seed=[0, 1, 2]` or `data.fold=[[0, 10], [1, 10]]`.
+        out: folder of the run folders, and of `summary.json`: the accuracy of each, their mean and deviation.
+        **options: as for `run_experiment`.
+
+    Returns:
+        The report of each value, by `key=value`.
+
+    Raises:
+        ValueError: if `each` is not a list of values, and as `load_experiment` and `run_experiment`.
+    """
+    address, _, values = each.partition("=")
+    values = parse_yaml(values)
+    if not isinstance(values, list) or not values:
+        raise ValueError(f"expected section.key=[VALUE, VALUE, ...], got {each!r}")
+    key = address.split(".")[-1]
+    experiments = {
+        f"{key}={value}": load_experiment(config, [*overrides, f"{address}={json.dumps(value)}"]) for value in values
+    }
+    reports = {}
+    for name, experiment in experiments.items():
+        folder = re.sub(r"[^\w=.-]+", "_", name).strip("_")
+        reports[name] = run_experiment(experiment, Path(out) / folder, **options)
+        write_json(Path(out) / "summary.json", summary(reports))
+        keras.backend.clear_session()
+    return reports
+
+
+def summary(reports: Mapping[str, Report]) -> dict:
+    """Return the accuracies of several runs, their mean and their standard deviation (0 for one run)."""
+    accuracies = [report.accuracy for report in reports.values()]
+    return {
+        "accuracy": {name: report.accuracy for name, report in reports.items()},
+        "mean": statistics.mean(accuracies),
+        "deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+    }
+
+
+def evaluate_run(path: str | Path, split: str = "test") -> Report:
+    """Measure the best model of a run again, on the data of its config; pictures and numbers go into the run."""
+    model, _ = runs.load_run(path)
+    experiment = load_experiment(Path(path) / runs.CONFIG)
+    report = evaluate(model, load_data(experiment), **experiment["evaluate"] | {"split": split}, run_dir=path)
+    write_html(path)
+    return report

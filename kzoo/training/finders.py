@@ -1,0 +1,257 @@
+"""Look for a learning rate and a batch size by short trainings, after which the model is as it was before."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from kzoo.core.files import write_file
+from kzoo.core.lazy import lazy_import
+from kzoo.core.ranges import check_range
+from kzoo.core.shown import Shown
+from kzoo.data.splits import Splits
+from kzoo.tasks import TASKS
+from kzoo.training.optimizers import build_optimizer, jit_compile
+
+fused = lazy_import("kzoo.nn.fused")
+keras = lazy_import("keras")
+np = lazy_import("numpy")
+psutil = lazy_import("psutil")
+matplotlib_figure = lazy_import("matplotlib.figure")
+rich_table = lazy_import("rich.table")
+
+SMOOTHING = 0.9  # share of the earlier losses in the running mean of the range test
+DIVERGED = 4.0  # the range test ends where the mean loss is so many times the least
+BELOW_LEAST = 10.0  # the suggested rate is the one of the least loss over this
+GAIN = 1.05  # a larger batch has to be so much faster
+SECONDS = 1.0  # for which each batch size is measured, after the first step
+
+
+@dataclasses.dataclass(frozen=True)
+class RateFinding:
+    """What a learning rate range test saw.
+
+    Attributes:
+        rates: the learning rate of each step, rising.
+        losses: mean loss of the steps so far, the later ones counting more; as many.
+        suggestion: a learning rate to train with.
+    """
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+
+    def __str__(self) -> str:
+        return f"learning rate {self.suggestion:.1e}, from {len(self.rates)} steps up to {self.rates[-1]:.1e}"
+
+    def draw(self, path: str | Path) -> None:
+        """Draw the loss over the learning rate, with the suggestion, as a PNG file."""
+        picture = matplotlib_figure.Figure(figsize=(6, 4), layout="constrained")
+        axes = picture.subplots()
+        axes.plot(self.rates, self.losses)
+        axes.axvline(self.suggestion, color="grey", linestyle=":", label=f"suggestion {self.suggestion:.1e}")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="loss (running mean)")
+        axes.legend()
+        write_file(Path(path), lambda file: picture.savefig(file, format="png", dpi=100))
+
+
+def find_learning_rate(
+    model: keras.Model,
+    splits: Splits,
+    *,
+    optimizer: str = "adamw",
+    weight_decay: float = 0.0,
+    lowest: float = 1e-6,
+    highest: float = 10.0,
+    steps: int = 100,
+) -> RateFinding:
+    """Train for a few steps at a rate that rises exponentially, and see up to where the loss falls.
+
+    The range test of Smith, 2017, Cyclical Learning Rates, https://arxiv.org/abs/1506.01186. The suggestion, a tenth
+    of the rate at which the mean loss is least, is meant as the peak of a schedule that warms up and falls; a constant
+    rate wants less. It holds for this optimizer, batch size and augmentation.
+
+    Args:
+        model: as for `kzoo.fit`; it is compiled afterwards with another optimizer, its weights are the old ones.
+        splits: of which the training batches are used.
+        optimizer: a name, as for `kzoo.fit`.
+        weight_decay: likewise.
+        lowest: learning rate of the first step.
+        highest: of the last one; the test ends before where the loss rises to several times its least value.
+        steps: how many there are.
+
+    Raises:
+        ValueError: for a value out of its range, or where no step has a loss that is a number.
+    """
+    check_range("lowest", lowest, "a positive number")
+    check_range("highest", highest, "a positive number")
+    check_range("steps", steps, "a positive integer")
+    if not lowest < highest:
+        raise ValueError(f"highest must be above lowest, {lowest}, got {highest}")
+    rates = [lowest * (highest / lowest) ** (step / max(1, steps - 1)) for step in range(steps)]
+    with unchanged(model), fused.batch_normalisation(model):
+        losses = range_test(model, splits, build_optimizer(model, optimizer, lowest, weight_decay=weight_decay), rates)
+    if not losses:
+        raise ValueError(f"the loss of {model.name} is not a number at the learning rate {lowest}; try a lower one")
+    least = rates[losses.index(min(losses))]
+    return RateFinding(tuple(rates[: len(losses)]), tuple(losses), max(lowest, least / BELOW_LEAST))
+
+
+def range_test(model: keras.Model, splits: Splits, optimizer, rates: list[float]) -> list[float]:
+    """Take a step at each rate; return the running mean of the loss until it diverges."""
+    compile_for_steps(model, optimizer, splits.task)
+    mean, losses = 0.0, []
+    for number, (rate, (inputs, labels)) in enumerate(zip(rates, splits.stream().as_numpy_iterator(), strict=False), 1):
+        model.optimizer.learning_rate = rate
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss_of_step(model, inputs, labels)
+        smooth = mean / (1 - SMOOTHING**number)  # as if there had been steps before, of the same loss
+        if not smooth < DIVERGED * min(losses, default=math.inf):
+            break
+        losses.append(smooth)
+    return losses
+
+
+def loss_of_step(model: keras.Model, inputs: np.ndarray, labels: np.ndarray) -> float:
+    """Take one step of training; return the loss of its batch before it."""
+    model.reset_metrics()  # else Keras returns the mean over all steps
+    return float(model.train_on_batch(inputs, labels, return_dict=True)["loss"])
+
+
+class BatchSpeed(NamedTuple):
+    """How fast a network is trained in batches of one size; None where the memory does not suffice."""
+
+    batch_size: int
+    examples_per_second: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchFinding(Shown):
+    """What a test of batch sizes saw.
+
+    Attributes:
+        speeds: of each size tried, in rising order.
+        suggestion: the smallest size that is about as fast as the fastest.
+        reason: why no larger one was tried.
+    """
+
+    speeds: tuple[BatchSpeed, ...]
+    suggestion: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"batch size {self.suggestion}; {self.reason}"
+
+    def __rich_console__(self, console, options):
+        table = rich_table.Table("batch size", "examples/s")
+        for size, speed in self.speeds:
+            table.add_row(f"{size:,}", "out of memory" if speed is None else f"{speed:,.0f}")
+        yield table
+        yield str(self)
+
+
+def find_batch_size(
+    model: keras.Model, splits: Splits, *, optimizer: str = "adamw", smallest: int = 8, largest: int = 4096
+) -> BatchFinding:
+    """Train in batches of twice the size again and again, until the memory or the gain in speed is used up.
+
+    A larger batch means fewer steps: the learning rate wants to rise with it. Only the steps are timed, not the
+    preparation of their batches. Without an accelerator memory that runs out ends the process, so there a size is not
+    tried if the machine has less left than twice what the one before took.
+
+    Args:
+        model: as for `kzoo.fit`; it is compiled afterwards with another optimizer, its weights are the old ones.
+        splits: of which the training examples are used.
+        optimizer: a name, as for `kzoo.fit`.
+        smallest: batch size to begin with.
+        largest: batch size to end at; also ends where the train split has no more examples.
+
+    Raises:
+        ValueError: for a value out of its range, or if there is no memory even for the smallest size.
+    """
+    check_range("smallest", smallest, "a positive integer")
+    check_range("largest", largest, "a positive integer")
+    if largest < smallest:
+        raise ValueError(f"largest must be at least smallest, {smallest}, got {largest}")
+    largest = min(largest, max(smallest, len(splits.examples["train"])))
+    with unchanged(model), fused.batch_normalisation(model):
+        compile_for_steps(model, build_optimizer(model, optimizer, 0.0), splits.task)
+        speeds, reason = double(lambda size: training_speed(model, splits, size), smallest, largest)
+    fitting = [speed for speed in speeds if speed.examples_per_second is not None]
+    if not fitting:
+        raise ValueError(f"there is no memory for {model.name} with a batch of {smallest}")
+    fastest = max(speed.examples_per_second for speed in fitting)
+    suggestion = next(speed.batch_size for speed in fitting if speed.examples_per_second * GAIN >= fastest)
+    return BatchFinding(tuple(speeds), suggestion, reason)
+
+
+def double(measure: Callable[[int], float | None], smallest: int, largest: int) -> tuple[list[BatchSpeed], str]:
+    """Measure sizes from `smallest` up; return what was seen and why it ended.
+
+    Args:
+        measure: returns the examples per second at a size, or None where the memory does not suffice.
+        smallest: the first size.
+        largest: no size is above it.
+    """
+    speeds, size, before = [], smallest, memory_used()
+    while size <= largest:
+        speeds.append(BatchSpeed(size, measure(size)))
+        if speeds[-1].examples_per_second is None:
+            return speeds, f"{size} did not fit in the memory"
+        if len(speeds) > 1 and speeds[-1].examples_per_second < GAIN * speeds[-2].examples_per_second:
+            return speeds, f"{size} was no faster than {size // 2}"
+        if psutil.virtual_memory().available < 2 * (memory_used() - before):
+            return speeds, f"{2 * size} might not fit in the memory"
+        size *= 2
+    return speeds, f"{size} is above {largest}"
+
+
+def memory_used() -> int:
+    """Return the bytes of the machine's memory that this process holds."""
+    return psutil.Process().memory_info().rss
+
+
+def training_speed(model: keras.Model, splits: Splits, batch_size: int) -> float | None:
+    """Return the examples per second of training steps with one batch, or None if it does not fit in the memory."""
+    batches = dataclasses.replace(splits, batch_size=batch_size).stream().as_numpy_iterator()
+    inputs, labels = next(batches)
+    try:
+        loss_of_step(model, inputs, labels)
+        times = [math.inf]
+        while len(times) == 1 or sum(times[1:]) < SECONDS:
+            start = time.perf_counter()
+            loss_of_step(model, inputs, labels)
+            times.append(time.perf_counter() - start)
+    except Exception as error:
+        if is_out_of_memory(error):
+            return None
+        raise
+    return len(inputs) / min(times)  # other work on the machine makes steps longer, never shorter
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell an exhausted memory from other errors, in the words of TensorFlow, JAX and PyTorch."""
+    text = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, MemoryError) or any(
+        words in text for words in ("resource_exhausted", "resourceexhausted", "out of memory", "outofmemory")
+    )
+
+
+def compile_for_steps(model: keras.Model, optimizer: keras.optimizers.Optimizer, task: str) -> None:
+    """Give a model an optimizer and the loss of its task."""
+    model.compile(optimizer=optimizer, loss=TASKS[task].loss(), jit_compile=jit_compile())
+
+
+@contextlib.contextmanager
+def unchanged(model: keras.Model) -> Iterator[None]:
+    """Bring back the weights, the statistics and the seeds of a model afterwards."""
+    kept = [(variable, keras.ops.convert_to_numpy(variable)) for variable in model.variables]
+    try:
+        yield
+    finally:
+        for variable, value in kept:
+            variable.assign(value)

@@ -1,0 +1,214 @@
+"""The run folder: what a training leaves behind, enough to look at it, serve it and repeat it."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import importlib
+import io
+import json
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from kzoo.core.files import write_file, write_json, write_text
+from kzoo.core.lazy import lazy_import
+from kzoo.data.serving import Serving
+from kzoo.nn.precision import in_float32
+from kzoo.training import checkpoint
+
+distributed = lazy_import("kzoo.training.distributed")
+filelock = lazy_import("filelock")
+keras = lazy_import("keras")
+psutil = lazy_import("psutil")
+torch = lazy_import("torch")
+
+CONFIG, MODEL, HISTORY, METRICS = "config.yaml", "model.keras", "history.csv", "metrics.json"
+CURVES, ENVIRONMENT, DATA, EXAMPLES = "curves.png", "environment.json", "data.json", "examples.npz"
+CHECKPOINTS, TRAINING, LOCK = "checkpoints", "training.json", "lock"
+CONFUSION, MISTAKES, TENSORBOARD, PAGE = "confusion.png", "mistakes.png", "tensorboard", "report.html"
+RESULTS = (MODEL, HISTORY, METRICS, CURVES, ENVIRONMENT, DATA, EXAMPLES, CONFUSION, MISTAKES, PAGE)
+
+
+@contextlib.contextmanager
+def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path | None]:
+    """Hold a run folder, so that no other process writes into it, with nothing half-written in it.
+
+    Of processes that train together only the first one holds it; the others get None.
+
+    Args:
+        path: the folder; made if it is not there.
+        restart: delete the results and the checkpoints of an earlier run.
+
+    Raises:
+        ValueError: if it is in use by another process, or cannot be written.
+    """
+    if not distributed.is_first():
+        yield None
+        return
+    run = Path(path).expanduser()
+    try:
+        (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(run / CHECKPOINTS / LOCK, is_singleton=True)
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise ValueError(
+            f"{run} is in use: another process trains in it; wait for it, or choose another folder"
+        ) from None
+    except OSError as error:
+        raise ValueError(f"the run folder {run} cannot be written: {error.strerror or error}") from error
+    try:
+        sweep(run, restart)
+        yield run
+    finally:
+        lock.release()
+
+
+def sweep(run: Path, everything: bool) -> None:
+    """Delete what interrupted writes left in a run folder, or all results as well."""
+    checkpoint.sweep(run / CHECKPOINTS)
+    for name in RESULTS:
+        for path in run.glob(f".{name}*"):
+            path.unlink()
+    if everything:
+        checkpoint.clear(run / CHECKPOINTS)
+        for name in (*RESULTS, f"{CHECKPOINTS}/{TRAINING}", CONFIG):
+            (run / name).unlink(missing_ok=True)
+        shutil.rmtree(run / TENSORBOARD, ignore_errors=True)
+
+
+def claim(run: Path, identity: dict) -> bool:
+    """Write down which training a folder is for, or compare; return whether that training is complete.
+
+    Raises:
+        ValueError: if the folder holds another training, or results without a word of what they are of.
+    """
+    record = run / CHECKPOINTS / TRAINING
+    found = [name for name in RESULTS if (run / name).exists()]
+    identity = json.loads(json.dumps(identity))
+    if record.exists():
+        content = json.loads(record.read_text())
+        check_same(run, content["training"], identity)
+        return content["complete"]
+    if found:
+        raise ValueError(
+            f"{run} already holds a run ({found[0]}) that cannot go on; choose another folder, or begin anew "
+            "(--restart)"
+        )
+    write_json(record, {"training": identity, "complete": False})
+    return False
+
+
+def check_same(run: Path, before: Mapping, now: Mapping) -> None:
+    """Raise a ValueError that names the first differences between two trainings."""
+    found = checkpoint.differences(before, now)
+    if found:
+        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ValueError(
+            f"{run} holds another training: {'; '.join(found[:3])}{more}; choose another folder, or begin anew "
+            "(--restart)"
+        )
+
+
+def complete(run: Path) -> None:
+    """Write down that a training is complete, then delete its checkpoints."""
+    record = run / CHECKPOINTS / TRAINING
+    write_json(record, json.loads(record.read_text()) | {"complete": True})
+    checkpoint.clear(run / CHECKPOINTS)
+
+
+def read_history(run: Path) -> dict[str, list[float]]:
+    """Return the metrics per epoch that `write_history` wrote."""
+    with (run / HISTORY).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
+
+
+def save_model(model: keras.Model, path: Path) -> None:
+    """Write a model without its optimizer and loss, in float32, so that it loads wherever Keras is."""
+    model = in_float32(model)
+    if model.compiled and getattr(model, "inputs", None):
+        model = keras.Model(model.input, model.output, name=model.name)
+    beside = path.with_name(f".{path.name}")  # Keras wants a path, and one that ends in .keras
+    model.save(beside)
+    write_file(path, lambda file: file.write(beside.read_bytes()))
+    beside.unlink()
+
+
+def load_run(path: str | Path) -> tuple[keras.Model, Serving]:
+    """Return the best model of a run, and what it needs to be served.
+
+    Raises:
+        ValueError: if the folder does not hold a run, or its model is damaged.
+    """
+    run = Path(path).expanduser()
+    missing = [name for name in (MODEL, DATA, EXAMPLES) if not (run / name).is_file()]
+    if missing:
+        raise ValueError(f"{run} is not a run folder of kzoo: it has no {missing[0]}")
+    for module in ("kzoo.nn.standardized", "kzoo.nn.handcrafted"):  # lets Keras know the layers of the zoo
+        importlib.import_module(module)
+    try:
+        return keras.models.load_model(run / MODEL), Serving.load(run / DATA, run / EXAMPLES)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the run in {run} cannot be read: {error}") from error
+
+
+def write_history(run: Path, history: Mapping[str, list[float]]) -> None:
+    """Write one row per epoch, `epoch` counted from 1."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["epoch", *history])
+    writer.writerows([epoch, *row] for epoch, row in enumerate(zip(*history.values(), strict=True), start=1))
+    write_text(run / HISTORY, text.getvalue())
+
+
+def environment(seed: int) -> dict:
+    """Return versions, hardware, seed and git commit (None outside a repository)."""
+    packages = ("kzoo", "keras", "tensorflow", "jax", "torch", "tensorflow-datasets", "numpy", "scikit-learn")
+    return {
+        "seed": seed,
+        "python": platform.python_version(),
+        "packages": {name: found for name in packages if (found := installed(name))},
+        "backend": keras.backend.backend(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "accelerators": accelerators(),
+        "git_commit": git_commit(),
+    }
+
+
+def accelerators() -> list[str]:
+    """Return the names of the devices beside the processor that the backend sees."""
+    if keras.backend.backend() == "torch":
+        return [f"gpu:{number}" for number in range(torch.cuda.device_count())]
+    return [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
+
+
+def installed(package: str) -> str | None:
+    """Return the version of a package, None if it is not here."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """Return the processor's name, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def git_commit() -> str | None:
+    """Return the commit of the working folder, None where there is none."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    result = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return result.stdout.strip() or None

@@ -1,0 +1,230 @@
+"""Trained weights by name, each with the preparation of photographs that belongs to it.
+
+- `timm/NAME.TAG` from the Hugging Face hub, or a folder that is laid out like a repository there: `config.json`, which
+  says which network it is and how images are prepared for it, and `model.safetensors`. Downloads are cached by
+  huggingface_hub (`HF_HOME`, `HF_HUB_OFFLINE`) and checked by their sha256.
+- `torchvision/ResNet50_Weights.IMAGENET1K_V2` from timm's copy there, since torchvision's own files are pickles.
+- `keras/NAME`, NAME spelt as here or in keras.applications, or `keras/imagenet` where a network is given, from where
+  keras.applications has it. Downloads are cached by Keras (`KERAS_HOME`) and checked by the checksums that Keras knows;
+  it knows none for MobileNet v1 and v2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import did_you_mean
+from kzoo.data.image import ImagePreprocess
+from kzoo.zoo import applications
+
+huggingface_hub = lazy_import("huggingface_hub")
+keras = lazy_import("keras")
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+IMAGENET_NAMES = "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json"
+IMAGENET_NAMES_MD5 = "c2c37ea517e94d9795004a39431a14cb"
+
+
+# Networks of torchvision whose weights timm keeps as safetensors: of both versions, of one, under another name.
+BOTH = ("ResNet50", "ResNet101", "ResNet152", "ResNeXt50_32X4D", "ResNeXt101_32X8D")
+BOTH += ("Wide_ResNet50_2", "Wide_ResNet101_2")
+FIRST = ("ResNet18", "ResNet34", "DenseNet121", "DenseNet161", "DenseNet169", "DenseNet201", "Inception_V3")
+FIRST += ("ResNeXt101_64X4D", "VGG11", "VGG13", "VGG16", "VGG19", "VGG11_BN", "VGG13_BN", "VGG16_BN", "VGG19_BN")
+REGNETS = {
+    "RegNet_X_400MF": "regnetx_004_tv",
+    "RegNet_X_800MF": "regnetx_008",
+    "RegNet_X_1_6GF": "regnetx_016",
+    "RegNet_X_3_2GF": "regnetx_032",
+    "RegNet_X_8GF": "regnetx_080",
+    "RegNet_X_16GF": "regnetx_160",
+    "RegNet_X_32GF": "regnetx_320",
+    "RegNet_Y_400MF": "regnety_004",
+    "RegNet_Y_800MF": "regnety_008_tv",
+    "RegNet_Y_1_6GF": "regnety_016",
+    "RegNet_Y_3_2GF": "regnety_032",
+    "RegNet_Y_8GF": "regnety_080_tv",
+    "RegNet_Y_16GF": "regnety_160",
+    "RegNet_Y_32GF": "regnety_320",
+}
+SIZES = {"Inception_V3": (299, 0.874), "ResNeXt101_64X4D": (224, 0.965)}  # and the share of the shorter side
+COPIES = {f"{network}_Weights.IMAGENET1K_V1": f"{network.lower()}.tv_in1k" for network in (*FIRST, *BOTH)}
+COPIES |= {f"{network}_Weights.IMAGENET1K_V2": f"{network.lower()}.tv2_in1k" for network in BOTH}
+COPIES |= {f"{network}_Weights.IMAGENET1K_V2": f"{copy}.tv2_in1k" for network, copy in REGNETS.items()}
+
+
+class Pretrained(NamedTuple):
+    """Trained weights, and what belongs to them.
+
+    Attributes:
+        architecture: name of the network, as in timm.
+        file: the weights.
+        preprocess: from photographs to the network's input.
+        num_classes: outputs.
+        class_names: of the outputs; None where the source does not name them.
+        application: the row of `kzoo.zoo.applications` that the file is read by; None for safetensors.
+    """
+
+    architecture: str
+    file: Path
+    preprocess: ImagePreprocess
+    num_classes: int
+    class_names: tuple[str, ...] | None
+    application: applications.Application | None = None
+
+    @property
+    def hyperparameters(self) -> dict:
+        """What our network has to be built with, the dialect among it."""
+        return dict(self.application.hyperparameters) if self.application else {}
+
+
+def find(name: str | Path, architecture: str | None = None) -> Pretrained:
+    """Return trained weights by name, from the cache or the network, or from a folder.
+
+    Args:
+        name: `timm/resnet50.a1_in1k`, `torchvision/ResNet50_Weights.IMAGENET1K_V2`, `keras/densenet121`, or the path
+            of a folder with `config.json` and `model.safetensors`.
+        architecture: the network that `keras/imagenet` stands for.
+
+    Raises:
+        ValueError: for a name that is none, files that cannot be had, or weights that are not those of the checksum.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return described(folder / CONFIG, folder / WEIGHTS)
+    owner, _, rest = str(name).partition("/")
+    if not rest or "/" in rest or owner not in OWNERS:
+        raise ValueError(
+            "expected weights as timm/NAME.TAG, e.g. timm/resnet50.a1_in1k, "
+            f"torchvision/ResNet50_Weights.IMAGENET1K_V2, keras/densenet121, or a folder; got {str(name)!r}"
+        )
+    return OWNERS[owner](architecture if architecture and str(name) == "keras/imagenet" else rest)
+
+
+def of_timm(name: str) -> Pretrained:
+    """Return weights of timm by NAME.TAG."""
+    repository = f"timm/{name}"
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise ValueError(f"{repository} needs the package huggingface_hub; pip install 'kzoo[hub]'")
+    config, weights = (download(repository, file) for file in (CONFIG, WEIGHTS))
+    return described(config, weights)
+
+
+def of_torchvision(name: str) -> Pretrained:
+    """Return weights of torchvision by their name there, from timm's copy, with torchvision's own preparation.
+
+    Raises:
+        ValueError: for weights that timm has no copy of.
+    """
+    if name not in COPIES:
+        raise ValueError(
+            f"timm has no copy of torchvision/{name}, and kzoo opens no pickles; {did_you_mean(name, COPIES)} "
+            'Otherwise convert the file where you trust it: python -c "import torch, safetensors.torch as s; '
+            "s.save_file(torch.load('FILE.pth', weights_only=True), 'FILE.safetensors')\", and give it as weights"
+        )
+    found, network = of_timm(COPIES[name]), name.partition("_Weights")[0]
+    size, crop = SIZES.get(network, (224, 0.965 if name.endswith("V2") else 0.875))
+    changes = {"image_size": (size, size), "crop": crop, "interpolation": "bilinear"}
+    return found._replace(architecture=network.lower(), preprocess=dataclasses.replace(found.preprocess, **changes))
+
+
+def of_keras(name: str) -> Pretrained:
+    """Return weights of keras.applications by our name or theirs."""
+    architecture, application = applications.find(name)
+    file = applications.download(application)
+    return Pretrained(architecture, file, application.preprocess, 1000, None, application)
+
+
+OWNERS = {"timm": of_timm, "torchvision": of_torchvision, "keras": of_keras}
+
+
+def download(repository: str, file: str) -> Path:
+    """Return one file of a repository of the Hugging Face hub, from the cache where it is there.
+
+    Raises:
+        ValueError: if it is not there and cannot be downloaded, or is damaged.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        path = Path(huggingface_hub.hf_hub_download(repository, file))
+    except (OSError, HfHubHTTPError, ValueError) as error:
+        gist = " ".join(str(error).split())[:150]
+        raise ValueError(
+            f"{file} of {repository} cannot be had ({type(error).__name__}: {gist}); where there is no network, copy "
+            f"{CONFIG} and {WEIGHTS} of that repository into a folder and give its path"
+        ) from error
+    check_sum(path)
+    return path
+
+
+def check_sum(path: Path) -> None:
+    """Raise a ValueError if a large file of the cache, which is named by its sha256, does not have it."""
+    blob = path.resolve()
+    if SHA256.fullmatch(blob.name):
+        with blob.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != blob.name:
+            raise ValueError(f"{path} is damaged: its sha256 is {found}, expected {blob.name}; delete it and try again")
+
+
+def described(config: Path, weights: Path) -> Pretrained:
+    """Return what timm's description of a network says of it.
+
+    Raises:
+        ValueError: if the files are missing, or the description is not one of timm's.
+    """
+    for file in (config, weights):
+        if not file.is_file():
+            raise ValueError(f"{file.parent} holds no {file.name}; expected {CONFIG} and {WEIGHTS}")
+    try:
+        content = json.loads(config.read_text())
+        steps = content["pretrained_cfg"]
+        names = content.get("label_names") or steps.get("label_names")
+        return Pretrained(
+            content["architecture"],
+            weights,
+            photograph_steps(steps),
+            content["num_classes"],
+            tuple(names) if names else None,
+        )
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{config} does not describe a network as timm does: {type(error).__name__} {error}"
+        ) from error
+
+
+def photograph_steps(steps: dict) -> ImagePreprocess:
+    """Return timm's preparation of photographs: shorter side to size / crop_pct, the middle, mean and deviation."""
+    channels, *size = steps["input_size"]
+    scaled = [tuple(255 * value for value in steps[key]) for key in ("mean", "std")]
+    return ImagePreprocess(
+        tuple(size), channels, *scaled, crop=steps.get("crop_pct", 0.875), interpolation=steps["interpolation"]
+    )
+
+
+def class_names(pretrained: Pretrained) -> tuple[str, ...]:
+    """Return a name for each class: the source's own, those of ImageNet if there are 1,000, or numbers.
+
+    Raises:
+        ValueError: if the names of ImageNet are not in Keras's cache and cannot be downloaded.
+    """
+    if pretrained.class_names:
+        return pretrained.class_names
+    if pretrained.num_classes != 1000:
+        return tuple(f"class {number}" for number in range(pretrained.num_classes))
+    try:
+        file = keras.utils.get_file(
+            "imagenet_class_index.json", IMAGENET_NAMES, cache_subdir="models", file_hash=IMAGENET_NAMES_MD5
+        )
+    except Exception as error:  # Keras raises a plain one for whatever goes wrong
+        raise ValueError(f"the names of ImageNet's classes cannot be had from {IMAGENET_NAMES}: {error}") from error
+    content = json.loads(Path(file).read_text())
+    return tuple(content[str(number)][1] for number in range(1000))

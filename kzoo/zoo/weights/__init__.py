@@ -1,0 +1,265 @@
+"""Weights from files and other libraries: which of their tensors is which of ours, in what layout; and saving."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kzoo.core.lazy import lazy_import
+from kzoo.core.registry import MODELS, lookup
+from kzoo.nn.naming import Rule, reference_names
+from kzoo.zoo.weights.files import check_finite, read_tensors, write_safetensors
+
+keras = lazy_import("keras")
+np = lazy_import("numpy")
+
+# Our last word about a tensor, and PyTorch's.
+TENSORS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
+TENSORS |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
+PYTORCH_ENDINGS = (".weight", ".bias", ".running_mean", ".running_var", ".gamma", ".beta")
+NAMINGS = {
+    "kzoo": lambda layer, weight: f"{layer}/{weight}",
+    "keras": lambda layer, weight: f"{layer}/{weight}",
+    "pytorch": lambda layer, weight: f"{layer}.{TENSORS.get(weight, weight)}",
+}
+
+
+@dataclass(frozen=True)
+class WeightReport:
+    """What became of the tensors of a file, and of the weights of a model.
+
+    Attributes:
+        matched: tensors that were assigned.
+        missing: weights of the model that the file has nothing for.
+        unexpected: tensors that the model has no weight for.
+        mis_shaped: tensors of another shape than their weight.
+        adapted: what was changed to fit, or left as it was made, on request.
+    """
+
+    matched: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mis_shaped: tuple[str, ...] = ()
+    adapted: tuple[str, ...] = ()
+
+    @property
+    def misfits(self) -> str:
+        """What does not fit, the first few of each kind; nothing if all does."""
+        kinds = {"missing": self.missing, "unexpected": self.unexpected, "mis-shaped": self.mis_shaped}
+        return "; ".join(f"{kind} {shortened(names)}" for kind, names in kinds.items() if names)
+
+    def __str__(self) -> str:
+        return "; ".join([f"{len(self.matched)} tensors assigned", *filter(None, [self.misfits]), *self.adapted])
+
+
+def load_weights(
+    model: keras.Model,
+    weights: str | Path | Mapping[str, np.ndarray],
+    *,
+    naming: str | None = None,
+    rules: Iterable[Rule] | None = None,
+    adapt: bool = False,
+    strict: bool = True,
+) -> WeightReport:
+    """Assign the tensors of a file to a model; all must fit, or nothing is assigned.
+
+    Nothing is folded. Left out are PyTorch's counters of batches, and the heads that a family says serve its training
+    alone, which the report counts. Layouts are turned into Keras's.
+
+    Args:
+        model: any model of this library, not one inside another.
+        weights: a `.safetensors`, `.npz` or `.h5` file (Keras's own `.weights.h5` among them), or arrays by name.
+        naming: "kzoo" (what `save_weights` writes), "pytorch" (timm, torchvision) or "keras" (keras.applications);
+            found out from the names if not given.
+        rules: how the reference calls the layers; those of the model's family if not given.
+        adapt: let the first convolution take another number of input channels (one channel gets the sum of the
+            kernels, others get them in turn, scaled to the same sum), and leave the last layer as it is where the
+            number of classes differs, or out where the model has none.
+        strict: raise if a tensor or a weight is left over or has another shape; False assigns what fits.
+
+    Returns:
+        What was matched, missing, unexpected, mis-shaped and adapted.
+
+    Raises:
+        ValueError: naming the first tensors that do not fit; for files that are missing, damaged or pickles;
+            for NaN; for a model whose layers hold layers. Nothing has been assigned then.
+    """
+    if isinstance(weights, Mapping):
+        tensors = {name: np.asarray(tensor) for name, tensor in weights.items()}
+        check_finite(Path("the weights given"), tensors)
+    elif str(weights).endswith(".weights.h5"):
+        return load_own_h5(model, Path(weights))
+    else:
+        tensors = read_tensors(weights)
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
+    needless = [name for name in tensors if any(re.search(pattern, name) for pattern in left_out(model))]
+    tensors = {name: tensor for name, tensor in tensors.items() if name not in needless}
+    naming = naming_of(tensors) if naming is None else naming
+    rules = rules_of(model) if rules is None else rules
+    report, values = matched(model, tensors, naming, rules, adapt)
+    if strict and report.misfits:
+        raise ValueError(f"the tensors do not fit {model.name}: {report.misfits}")
+    for weight, value in values:
+        weight.assign(value)
+    if not needless:
+        return report
+    return dataclasses.replace(report, adapted=(*report.adapted, f"left out {shortened(needless)}"))
+
+
+def save_weights(model: keras.Model, path: str | Path) -> Path:
+    """Write all weights of a model, with its statistics, as safetensors, by their addresses.
+
+    Raises:
+        ValueError: if the name does not end in .safetensors, or the file cannot be written.
+    """
+    file = Path(path).expanduser()
+    if file.suffix != ".safetensors":
+        raise ValueError(f"weights are written as .safetensors, got {file.name}")
+    tensors = {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
+    try:
+        write_safetensors(file, tensors, {"format": "kzoo", "model": model.name})
+    except OSError as error:
+        raise ValueError(f"{file} cannot be written: {error.strerror or error}") from error
+    return file
+
+
+def load_own_h5(model: keras.Model, file: Path) -> WeightReport:
+    """Load what Keras's `model.save_weights` wrote for the same architecture."""
+    check_finite(file, read_tensors(file))
+    try:
+        model.load_weights(file)
+    except (ValueError, KeyError, OSError) as error:
+        raise ValueError(f"{file} does not fit {model.name}: {' '.join(str(error).split())[:300]}") from error
+    return WeightReport(tuple(weight.path for weight in model.weights))
+
+
+def naming_of(tensors: Iterable[str]) -> str:
+    """Return whose names these are: PyTorch's end in ".weight" and the like, Keras's in "/kernel" and the like."""
+    names = list(tensors)
+    if any(name.endswith(PYTORCH_ENDINGS) for name in names):
+        return "pytorch"
+    return "kzoo" if any(name.startswith(("stem.", "stage", "logits/")) for name in names) else "keras"
+
+
+def left_out(model: keras.Model) -> tuple[str, ...]:
+    """Return patterns of the tensors that a model's family has no weight for."""
+    return MODELS[model.name].left_out if model.name in MODELS else ()
+
+
+def rules_of(model: keras.Model) -> tuple[Rule, ...]:
+    """Return the renaming rules of a model's family; none for a model that is not the zoo's."""
+    return MODELS[model.name].reference_names if model.name in MODELS else ()
+
+
+def matched(
+    model: keras.Model, tensors: Mapping[str, np.ndarray], naming: str, rules: Iterable[Rule], adapt: bool
+) -> tuple[WeightReport, list[tuple[keras.Variable, np.ndarray]]]:
+    """Return what fits what, and the value of each weight that a tensor was found for."""
+    rules = () if naming == "kzoo" else rules
+    wanted = wanted_names(model, tensors, naming, rules)
+    layers, maps = {layer.name: layer for layer in model.layers}, flattened_maps(model)
+    first = next(iter(wanted.values()))[1]
+    values, mis_shaped, adapted = [], [], []
+    found = [name for name in wanted if name in tensors]
+    for name in found:
+        (owner, weight), value = wanted[name], tensors[name]
+        if naming == "pytorch":
+            value = keras_layout(value, lookup("layer", owner, layers), maps.get(owner))
+            if value.ndim < len(weight.shape) and value.size == max(value.shape, default=1) == max(weight.shape):
+                value = value.reshape(weight.shape)  # factors of channels, with and without axes of 1
+        if adapt and value.shape != tuple(weight.shape):
+            value, remark = fitted(value, weight, first=weight is first, last=owner == "logits")
+            adapted += [f"{name}: {remark}"] if remark else []
+        if value is not None and value.shape == tuple(weight.shape):
+            values.append((weight, value))
+        elif value is not None:
+            mis_shaped.append(f"{name} (our {weight.path} is {tuple(weight.shape)}, this would be {value.shape})")
+    missing = [explained(name, weight) for name, (_, weight) in wanted.items() if name not in tensors]
+    unexpected = sorted(name for name in tensors if name not in wanted)
+    if adapt and "logits" not in layers:
+        head = reference_names(["logits"], rules, tensors)["logits"]
+        adapted += [f"{name}: left out, this model has no classes" for name in unexpected if name.startswith(head)]
+        unexpected = [name for name in unexpected if not name.startswith(head)]
+    return WeightReport(*map(tuple, (found, missing, unexpected, mis_shaped, adapted))), values
+
+
+def explained(name: str, weight: keras.Variable) -> str:
+    """Return the name of a tensor with the address of our weight, where that is another."""
+    return name if name == weight.path else f"{name} (our {weight.path})"
+
+
+def wanted_names(
+    model: keras.Model, tensors: Iterable[str], naming: str, rules: Iterable[Rule]
+) -> dict[str, tuple[str, keras.Variable]]:
+    """Return the name that each weight of a model should have in a file, with its layer's name and the weight.
+
+    A layer of one weight may be a bare parameter in the reference: then the rules give its name in full.
+    """
+    spell, tensors = lookup("naming", naming, NAMINGS), set(tensors)
+    weights = [weight for weight in model.weights if "seed_generator" not in weight.path]
+    owners = [weight.path.rpartition("/")[0] for weight in weights]
+    underscores = keras.backend.backend() == "torch"
+    names = reference_names(list(dict.fromkeys(owners)), rules, tensors, underscores=underscores)
+    return {
+        names[owner] if names[owner] in tensors else spell(names[owner], weight.name): (owner, weight)
+        for owner, weight in zip(owners, weights, strict=True)
+    }
+
+
+def fitted(
+    value: np.ndarray, weight: keras.Variable, *, first: bool, last: bool
+) -> tuple[np.ndarray | None, str | None]:
+    """Return a tensor for another number of input channels or classes, and what was done; None to leave the weight."""
+    shape = tuple(weight.shape)
+    if last and value.ndim == len(shape) and value.shape[:-1] == shape[:-1]:
+        return None, f"{value.shape[-1]} classes in place of {shape[-1]}; the layer is left as it was made"
+    if first and value.ndim == len(shape) and (*value.shape[:-2], value.shape[-1]) == (*shape[:-2], shape[-1]):
+        theirs, ours = value.shape[-2], shape[-2]
+        if ours == 1:
+            return value.sum(axis=-2, keepdims=True), f"the sum over {theirs} input channels"
+        turns = np.take(value, np.arange(ours) % theirs, axis=-2) * (theirs / ours)
+        return turns, f"{theirs} input channels in turn for {ours}, scaled by {theirs}/{ours}"
+    return value, None
+
+
+def flattened_maps(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """Return the shape of the feature map that each dense layer behind a `Flatten` sees as a vector, by its name."""
+    shapes = {}  # of what a symbolic vector was before it was flattened
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Flatten):
+            shapes[id(layer.output)] = tuple(layer.input.shape[1:])
+        elif isinstance(layer, keras.layers.Dropout) and id(layer.input) in shapes:
+            shapes[id(layer.output)] = shapes[id(layer.input)]
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    return {layer.name: shapes[id(layer.input)] for layer in dense if id(layer.input) in shapes}
+
+
+def keras_layout(tensor: np.ndarray, layer: keras.layers.Layer, flattened: tuple[int, ...] | None = None) -> np.ndarray:
+    """Return a tensor of PyTorch in the layout of Keras; one that cannot be the layer's keeps a shape unlike it.
+
+    A kernel (out, in, *window) becomes (*window, in, out), a depthwise one (*window, channels, multiplier). A dense
+    layer may be a convolution in the reference; behind a flattened feature map its inputs go from channels first,
+    as PyTorch flattens, to channels last.
+    """
+    if tensor.ndim < 2:
+        return tensor
+    if flattened and tensor.shape[1:] == (np.prod(flattened),):
+        *window, channels = flattened
+        tensor = tensor.reshape(-1, channels, *window)
+    tensor = np.moveaxis(tensor, (0, 1), (-1, -2))
+    *window, inputs, outputs = tensor.shape
+    if isinstance(layer, keras.layers.Dense) and (set(window) <= {1} or (*window, inputs) == flattened):
+        return tensor.reshape(-1, outputs)
+    multiplier = getattr(layer, "depth_multiplier", 0)
+    if multiplier and inputs == 1 and outputs % multiplier == 0:
+        return tensor.reshape(*window, -1, multiplier)
+    return tensor
+
+
+def shortened(names: Sequence[str], most: int = 4) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,84 @@
+"""Pictures of training: what is drawn of which history."""
+
+import matplotlib.figure
+import pytest
+
+from kzoo.core import pictures
+from kzoo.core.pictures import Curve, draw_comparison, draw_curves
+
+HISTORY = {
+    "accuracy": [0.5, 0.75, 1.0],
+    "loss": [3.0, 2.0, 1.0],
+    "val_accuracy": [0.25, 0.5, 0.75],
+    "val_loss": [4.0, 3.0, 2.0],
+    "learning_rate": [1e-3, 1e-4, 0.0],
+}
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def drawn(monkeypatch) -> list[matplotlib.figure.Figure]:
+    """Catch the figures that are written."""
+    found = []
+    save = pictures.save
+    monkeypatch.setattr(pictures, "save", lambda picture, path: (found.append(picture), save(picture, path)))
+    return found
+
+
+def lines(axes) -> dict[str, list[float]]:
+    return {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+
+
+def test_a_panel_for_each_metric_and_one_for_the_learning_rate(drawn, tmp_path):
+    draw_curves(tmp_path / "curves.png", HISTORY, best_epoch=3)
+    assert (tmp_path / "curves.png").read_bytes()[:8] == PNG
+    accuracy, loss, rate = drawn[0].axes
+    assert lines(accuracy)["train"] == HISTORY["accuracy"]
+    assert lines(accuracy)["validation"] == HISTORY["val_accuracy"]
+    assert lines(loss)["validation"] == HISTORY["val_loss"]
+    assert [axes.get_ylabel() for axes in drawn[0].axes] == ["accuracy", "loss", "learning rate"]
+    assert [axes.get_yscale() for axes in drawn[0].axes] == ["linear", "linear", "log"]
+    assert lines(rate)["at the epoch's end"][:2] == [1e-3, 1e-4]
+    assert all("best, epoch 3" in lines(axes) for axes in drawn[0].axes)
+
+
+@pytest.mark.parametrize("rates", [None, [0.0, 0.0, 0.0]], ids=["not recorded", "always zero"])
+def test_no_panel_without_a_learning_rate(rates, drawn, tmp_path):
+    history = {key: values for key, values in HISTORY.items() if key != "learning_rate"}
+    draw_curves(tmp_path / "curves.png", history | ({} if rates is None else {"learning_rate": rates}), 1)
+    assert len(drawn[0].axes) == 2
+
+
+def test_one_epoch_is_a_point(drawn, tmp_path):
+    draw_curves(tmp_path / "curves.png", {key: values[:1] for key, values in HISTORY.items()}, 1)
+    assert drawn[0].axes[0].lines[0].get_marker() == "."
+    assert drawn[0].axes[0].get_xlim() == (0.5, 1.5)
+
+
+def test_nothing_is_written_without_validation(tmp_path):
+    draw_curves(tmp_path / "curves.png", {"loss": [1.0]}, 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_side_by_side(drawn, tmp_path):
+    curves = [Curve("long", HISTORY, (0.9, 0.8, 0.95)), Curve("empty", {}, None)]
+    draw_comparison(tmp_path / "both.png", curves)
+    loss, accuracy, tested = drawn[0].axes
+    assert lines(loss) == {"long": HISTORY["val_loss"], "empty": []}
+    assert lines(accuracy)["long"] == HISTORY["val_accuracy"]
+    assert [label.get_text() for label in tested.get_yticklabels()] == ["long", "empty"]
+    assert len(tested.containers) == 1  # what was not measured has no point
+    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["long", "empty"]
+
+
+def test_40_runs_can_be_told_apart():
+    styles = pictures.run_styles(40)
+    assert len({(style["color"], style["linestyle"]) for style in styles}) == 40
+
+
+def test_the_ending_says_the_format(tmp_path):
+    curves = [Curve("one", HISTORY, None)]
+    draw_comparison(tmp_path / "both.svg", curves)
+    assert "<svg" in (tmp_path / "both.svg").read_text()
+    with pytest.raises(ValueError, match=r"cannot be written as both.xyz; choose a name that ends in .png"):
+        draw_comparison(tmp_path / "both.xyz", curves)

@@ -1,0 +1,34 @@
+"""The first layer of airbench: what it takes from the training inputs, and that a run keeps it."""
+
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo.nn.handcrafted import WhitenedConv
+
+
+@pytest.mark.parametrize("shape", [(40, 2), (9, 9, 1)])
+def test_its_outputs_are_uncorrelated_and_of_equal_variance(shape):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(500, *shape)).cumsum(axis=1).astype("float32")
+    layer = WhitenedConv(kernel=2, least=0.0)
+    layer.build((None, *shape))
+    layer.adapt(inputs)
+    outputs = keras.ops.convert_to_numpy(layer(inputs))
+    assert outputs.shape == layer.compute_output_shape(inputs.shape)
+    half = outputs.shape[-1] // 2
+    covariance = np.cov(outputs.reshape(-1, 2 * half)[:, :half], rowvar=False)
+    np.testing.assert_allclose(covariance, np.eye(half), atol=1e-2)
+    np.testing.assert_allclose(outputs[..., half:], -outputs[..., :half], rtol=1e-4, atol=1e-4)
+
+
+def test_fit_sets_it_and_a_run_keeps_it(tmp_path):
+    model = kzoo.models.airbench94((16, 16, 1), 10, widths=(8, 8))
+    digits = kzoo.load_dataset("digits", image_size=16, batch_size=128)
+    before = np.array(model.get_layer("stem.conv1").kernel)
+    kzoo.fit(model, digits, epochs=1, run_dir=tmp_path, verbose=False)
+    after = np.array(model.get_layer("stem.conv1").kernel)
+    assert np.abs(before - after).max() > 0.1
+    loaded, _ = kzoo.load_run(tmp_path)
+    np.testing.assert_array_equal(loaded.get_layer("stem.conv1").kernel, after)

@@ -1,0 +1,71 @@
+"""Networks of the zoo for tests: which ones stand for the others, and how to build them cheaply."""
+
+import ast
+import contextlib
+from collections.abc import Collection
+
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+
+# Fields that count channels, positions or blocks, and what they are reduced to.
+NARROW = dict.fromkeys(("width", "stem_width", "filters", "units", "dense_units", "kernels"), 16) | {"depths": 2}
+INPUTS = {1: (64, 3), 2: (40, 32, 3)}
+
+
+def structure(name: str) -> tuple:
+    """Return what variants that differ in nothing but numbers have in common."""
+    card = kzoo.model_card(name)
+    return card.family, *[part(hyperparameter.value) for hyperparameter in card.hyperparameters.values()]
+
+
+def part(value):
+    """Return what a hyperparameter says of the structure: a choice, or whether a number is none, one or several."""
+    return value if isinstance(value, (str, bool)) or value in (0, 1) else ("several" if value else "none")
+
+
+LARGEST_FIRST = sorted(kzoo.list_models(), key=lambda name: -kzoo.model_card(name).params)
+STRUCTURES = {structure(name): name for name in LARGEST_FIRST}.values()  # the smallest network of each
+FAMILIES = {kzoo.model_card(name).family: name for name in LARGEST_FIRST}.values()
+
+
+def sampled(parameters: list[tuple], default: Collection[str] = STRUCTURES) -> list:
+    """Take the parameters (name, ...) of the `default` networks; with `-m slow` those of all others."""
+    return [pytest.param(*values, marks=() if values[0] in default else pytest.mark.slow) for values in parameters]
+
+
+def narrow(name: str) -> dict:
+    """Return hyperparameters that make a network cheap and leave its structure as it is."""
+
+    def small(value, most):
+        return tuple(small(entry, most) for entry in value) if isinstance(value, tuple) else min(value, most)
+
+    values = kzoo.model_card(name).hyperparameters
+    return {key: small(values[key].value, most) for key, most in NARROW.items() if key in values}
+
+
+def smallest_working(name: str, dim: int, **options) -> keras.Model:
+    """Build a narrow network for a small input, or the smallest that it says it takes."""
+    try:
+        return kzoo.create_model(name, INPUTS[dim], num_classes=3, **narrow(name), **options)
+    except ValueError as error:
+        if "smallest that works" not in str(error):
+            raise
+        shape = ast.literal_eval(str(error).rpartition(" is ")[2])
+        return kzoo.create_model(name, shape, num_classes=3, **narrow(name), **options)
+
+
+@contextlib.contextmanager
+def weights_without_values():
+    """Give the weights made inside a shape and nothing else, so that 100 million of them cost no time."""
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        keras.backend.clear_session(free_memory=False)  # Keras would give them values at its next opportunity
+
+
+def random_batch(model: keras.Model, batch: int = 2) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(batch, *model.input_shape[1:])).astype("float32")

@@ -1,0 +1,118 @@
+"""What was trained is what is served: every format against the Keras model, and the errors on the way."""
+
+import importlib.util
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import kzoo
+from kzoo.serving.export import FORMATS, PACKAGES, SUFFIXES
+
+
+@pytest.fixture(scope="module")
+def model_and_serving(run):
+    return kzoo.load_run(run)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_each_format_gives_the_probabilities_of_keras(format, model_and_serving, digits, tmp_path):
+    for package in PACKAGES.get(format, ()):
+        pytest.importorskip(package)
+    model, serving = model_and_serving
+    path = tmp_path / f"export{SUFFIXES.get(format, '')}"
+    exported = kzoo.export(model, path, data=serving, format=format)
+    assert exported.max_difference < 1e-5
+    assert exported.examples == 16
+    predictor = kzoo.load_predictor(path)
+    raw = digits.examples["test"].inputs[:7]
+    expected = keras.ops.softmax(model(digits.preprocess(keras.ops.convert_to_tensor(raw)), training=False))
+    np.testing.assert_allclose(predictor.predict(raw), expected, atol=1e-5)
+    assert {p.name for p in tmp_path.iterdir()} <= {path.name, f"{path.name}.kzoo.json"}
+
+
+def test_the_served_signature_takes_images_of_any_size_and_names_its_answer(model_and_serving, tmp_path):
+    import tensorflow as tf
+
+    model, serving = model_and_serving
+    kzoo.export(model, tmp_path / "saved", data=serving)
+    serve = tf.saved_model.load(str(tmp_path / "saved")).signatures["serve"]
+    for size in (8, 13, 31):
+        answer = serve(raw=tf.zeros((3, size, size + 1, 1), tf.uint8))
+        assert set(answer) == {"probabilities", "label", "class_names"}
+        assert answer["probabilities"].shape == (3, 10)
+        best = answer["probabilities"].numpy().argmax(axis=-1)
+        assert answer["label"].numpy().tolist() == answer["class_names"].numpy()[best].tolist()
+    assert answer["class_names"].numpy().tolist() == [name.encode() for name in serving.class_names]
+
+
+def test_an_image_resized_ahead_equals_one_resized_when_served(model_and_serving, tmp_path):
+    from kzoo.data.image import resized
+    from kzoo.serving.serve import from_model
+
+    model, serving = model_and_serving
+    predict = from_model(model, serving.preprocess)
+    raw = np.random.default_rng(0).integers(0, 256, size=(2, 30, 20, 1), dtype="uint8")
+    np.testing.assert_array_equal(predict(raw), predict(resized(raw, (8, 8))))
+
+
+def test_a_dataset_will_do_as_well_as_a_run(model_and_serving, digits, tmp_path):
+    exported = kzoo.export(model_and_serving[0], tmp_path / "m.keras", data=digits, format="keras")
+    assert exported.max_difference < 1e-5
+    assert "differ from the Keras model's by at most" in str(exported)
+
+
+def test_an_existing_path_is_kept(model_and_serving, tmp_path):
+    model, serving = model_and_serving
+    (tmp_path / "m.keras").write_text("mine")
+    with pytest.raises(ValueError, match="exists already"):
+        kzoo.export(model, tmp_path / "m.keras", data=serving, format="keras")
+    assert (tmp_path / "m.keras").read_text() == "mine"
+    kzoo.export(model, tmp_path / "m.keras", data=serving, format="keras", overwrite=True)
+    assert keras.models.load_model(tmp_path / "m.keras").output_shape == (None, 10)
+
+
+def test_mistakes_are_explained(model_and_serving, tmp_path, monkeypatch):
+    model, serving = model_and_serving
+    with pytest.raises(ValueError, match="unknown format 'onx'; did you mean onnx"):
+        kzoo.export(model, tmp_path / "x", data=serving, format="onx")
+    with pytest.raises(ValueError, match="must end in .onnx"):
+        kzoo.export(model, tmp_path / "x", data=serving, format="onnx")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"needs the package openvino; pip install 'kzoo\[export\]'"):
+        kzoo.export(model, tmp_path / "x", data=serving, format="openvino")
+
+
+def test_a_wrong_export_is_not_written(model_and_serving, tmp_path, monkeypatch):
+    model, serving = model_and_serving
+    other = kzoo.create_model("convnet", (8, 8, 1), 10, padding="same")
+    original = kzoo.export.__globals__["write_keras"]
+    monkeypatch.setitem(FORMATS, "keras", lambda _, serving, path: original(other, serving, path))
+    with pytest.raises(ValueError, match="probabilities, by up to|probabilities differ by up to"):
+        kzoo.export(model, tmp_path / "m.keras", data=serving, format="keras")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_classified(run, digits, tmp_path):
+    files = []
+    for number in range(5):
+        files.append(tmp_path / f"{number}.png")
+        Image.fromarray(digits.examples["test"].inputs[number].squeeze()).save(files[-1])
+    predictions = kzoo.predict_files(run, files)
+    assert [p.file for p in predictions] == [str(file) for file in files]
+    assert all(p.label == max(p.probabilities, key=p.probabilities.get) for p in predictions)
+    assert sum(predictions[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
+    json.dumps([p._asdict() for p in predictions])
+
+
+def test_files_and_models_that_are_not_there_or_broken(run, tmp_path):
+    (tmp_path / "text.png").write_text("text")
+    for file in ("text.png", "nowhere.png"):
+        with pytest.raises(ValueError, match=f"{file} cannot be read as an image"):
+            kzoo.predict_files(run, [tmp_path / file])
+    with pytest.raises(ValueError, match="there is no run or export at"):
+        kzoo.predict_files(tmp_path / "nowhere", ["x.png"])
+    with pytest.raises(ValueError, match="is neither a run folder nor an export of kzoo"):
+        kzoo.predict_files(tmp_path, ["x.png"])

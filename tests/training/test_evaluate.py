@@ -1,0 +1,156 @@
+"""The report: each number against a value worked out by hand."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import kzoo
+from kzoo.data.tta import views_of
+from kzoo.training.evaluate import calibration_error, classification_report, draw_mistakes, mean_over_views, softmax
+
+LABELS = np.array([0, 0, 1, 1])
+PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
+
+
+@pytest.fixture
+def report():
+    return classification_report("test", LABELS, PROBABILITIES, ("cat", "dog"), 10.0)
+
+
+def test_numbers(report):
+    assert report.accuracy == 0.75
+    assert report.accuracy_interval == pytest.approx((0.3006, 0.9544), abs=1e-4)  # Wilson, 3 of 4
+    assert report.loss == pytest.approx(-np.log([0.9, 0.4, 0.8, 0.7]).mean())
+    assert report.per_class["cat"] == {"precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "examples": 2}
+    assert report.confusion == [[1, 1], [0, 2]]
+    assert report.top5_accuracy is None
+    assert report.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert report.per_group is None
+
+
+def test_accuracy_of_each_group():
+    speakers = np.array(["ann", "bob", "bob", "ann"])
+    report = classification_report("test", LABELS, PROBABILITIES, ("cat", "dog"), 10.0, speakers)
+    expected = {"ann": {"accuracy": 1.0, "examples": 2}, "bob": {"accuracy": 0.5, "examples": 2}}
+    assert report.per_group == expected
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(report)
+    text = console.export_text()
+    assert text.index("bob") < text.index("ann")  # the lowest first
+
+
+def test_the_most_confident_mistake_comes_first(report):
+    (mistake,) = report.mistakes
+    assert mistake.example == 1
+    assert (mistake.label, mistake.predicted, mistake.probability) == ("cat", "dog", 0.6)
+
+
+def test_top_5_from_ten_classes_on():
+    probabilities = np.tile(np.linspace(0.01, 0.19, 10), (2, 1))
+    report = classification_report("test", np.array([5, 4]), probabilities, tuple("abcdefghij"), 1.0)
+    assert report.top5_accuracy == 0.5
+
+
+@pytest.mark.parametrize(
+    "confidence, right, expected",
+    [([1.0, 1.0], [1, 1], 0.0), ([1.0, 1.0], [0, 0], 1.0), ([0.75] * 4, [1, 1, 1, 0], 0.0), ([0.9, 0.5], [1, 0], 0.3)],
+)
+def test_calibration_error(confidence, right, expected):
+    assert calibration_error(np.array(confidence), np.array(right)) == pytest.approx(expected)
+
+
+def test_a_run_has_numbers_and_pictures(run):
+    numbers = json.loads((run / "metrics.json").read_text())
+    assert numbers["accuracy"] > 0.8
+    assert numbers["accuracy_interval"][0] < numbers["accuracy"] < numbers["accuracy_interval"][1]
+    assert np.sum(numbers["confusion"]) == numbers["examples"] == 360
+    for picture in ("curves.png", "confusion.png", "mistakes.png"):
+        assert (run / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_mistakes_are_drawn(run, digits):
+    model, _ = kzoo.load_run(run)
+    report = kzoo.evaluate(model, digits)
+    figure = draw_mistakes(report, digits)
+    drawn = [axes for axes in figure.axes if axes.images]
+    assert len(drawn) == min(len(report.mistakes), 25) > 0
+
+
+def test_the_report_equals_keras_on_the_same_split(run, digits):
+    model, _ = kzoo.load_run(run)
+    model.compile(metrics=["accuracy"], loss="sparse_categorical_crossentropy")
+    keras_accuracy = model.evaluate(digits.test, verbose=0, return_dict=True)["accuracy"]
+    assert kzoo.evaluate(model, digits).accuracy == pytest.approx(keras_accuracy)
+
+
+def test_it_prints_a_line_and_a_table(report):
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(report)
+    text = console.export_text()
+    assert "test accuracy 75.00%" in text
+    assert "precision" in text
+    assert str(report).startswith("test accuracy 75.00% (95 % interval 30.06% to 95.44%")
+
+
+def test_mistakes_are_explained(digits, run):
+    model, _ = kzoo.load_run(run)
+    with pytest.raises(ValueError, match="split must be 'validation' or 'test', got 'train'"):
+        kzoo.evaluate(model, digits, split="train")
+
+
+class TestViews:
+    """Test-time augmentation: which views there are, and that their probabilities are averaged."""
+
+    def test_views_of_an_image(self):
+        image = np.arange(1, 7, dtype="uint8").reshape(1, 2, 3, 1)
+        views = [np.asarray(view(image))[0, :, :, 0].tolist() for view in views_of("image", {"flip": True, "shift": 1})]
+        assert len(views) == 18
+        assert views[0] == [[1, 2, 3], [4, 5, 6]]
+        assert views[9] == [[3, 2, 1], [6, 5, 4]]
+        assert [[2, 3, 0], [5, 6, 0]] in views
+        assert [[0, 0, 0], [0, 1, 2]] in views
+        assert len({str(view) for view in views}) == 18
+
+    def test_views_of_a_series(self):
+        series = np.array([[[1.0], [2.0], [3.0], [0.0]]])
+        views = [np.asarray(view(series))[0, :, 0].tolist() for view in views_of("timeseries", {"shift": 1})]
+        assert views == [[1, 2, 3, 0], [2, 3, 0, 0], [1, 1, 2, 3]]
+
+    def test_views_of_a_recording(self):
+        wave = np.arange(1, 11, dtype="int16")[None]
+        views = [np.asarray(view(wave))[0].tolist() for view in views_of("audio", {"shift": 0.2})]
+        assert views == [[*range(1, 11)], [*range(3, 11), 0, 0], [0, 0, *range(1, 9)]]
+
+    def test_probabilities_are_averaged(self, run, digits):
+        model, _ = kzoo.load_run(run)
+        images = digits.examples["test"].inputs
+        seen = [images, images[:, :, ::-1]]
+        logits = [model.predict(np.asarray(digits.preprocess(part)), verbose=0) for part in seen]
+        expected = np.mean([softmax(part) for part in logits], axis=0)
+        found, _ = mean_over_views(model, digits, "test", {"flip": True})
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+    def test_the_report_says_so(self, run, digits):
+        model, _ = kzoo.load_run(run)
+        assert kzoo.evaluate(model, digits).to_dict()["tta"] is None
+        report = kzoo.evaluate(model, digits, tta={"shift": 1})
+        assert json.loads(json.dumps(report.to_dict()))["tta"] == {"shift": 1}
+        assert "mean over views (shift 1)" in str(report)
+
+    @pytest.mark.parametrize(
+        "modality, tta, message",
+        [
+            ("text", {"shift": 1}, "unknown kind of data with test-time augmentation 'text'"),
+            ("image", {"flop": True}, "unknown test-time augmentation of image data, 'flop'; did you mean flip"),
+            ("image", {"shift": 0.5}, "tta.shift must be an integer from 0, got 0.5"),
+            ("image", {"flip": 2}, "tta.flip must be true or false, got 2"),
+            ("audio", {"shift": 1}, r"tta.shift must be a fraction in \[0, 1\), got 1"),
+            ("timeseries", {"shift": -1}, "tta.shift must be an integer from 0, got -1"),
+        ],
+    )
+    def test_mistakes_are_explained(self, modality, tta, message):
+        with pytest.raises(ValueError, match=message):
+            views_of(modality, tta)

@@ -1,0 +1,112 @@
+"""Configs: every one that comes with kzoo is valid, says what was seen, and runs."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo.core.yaml import parse_yaml
+from kzoo.data import taken_by
+from kzoo.data.audio import Recordings
+from kzoo.data.splits import MODALITIES, Examples
+from kzoo.training.experiment import find_config
+
+# One for each modality that trains in seconds on data that needs no download, and what makes it cheap.
+QUICK = {
+    "image/resnet8_digits": ["train.epochs=1", "model.width=8"],
+    "text/charcnn_small_language_names": ["train.epochs=1", "model.filters=8", "model.dense_units=[8]"],
+    "audio/bc_resnet_1_spoken_digits_synthetic": ["train.epochs=1", "data.per_class=5", "data.batch_size=8"],
+    "timeseries/minirocket_italypowerdemand": ["model.num_features=500"],
+}
+NEEDS = {"text": ("babel",), "audio": ("espeakng_loader",), "timeseries": ("sktime", "aeon")}
+
+
+def stand_in(modality: str):
+    """Return a few raw training examples in place of a set that is not here."""
+    rng, labels = np.random.default_rng(0), np.arange(20, dtype="int32") % 2
+    if modality == "text":
+        return Examples(np.array(["a few words, and a few more"] * 20, dtype=object), labels)
+    if modality == "audio":
+        return Recordings(rng.integers(-9999, 9999, (20, 8000)).astype("int16"), labels, 8000)
+    shape = (28, 28, 1) if modality == "image" else (150, 1)
+    return Examples(rng.integers(0, 256, (20, *shape)).astype("uint8" if modality == "image" else "float32"), labels)
+
+
+@pytest.mark.parametrize("name", kzoo.list_configs())
+def test_config_is_valid_and_says_what_was_seen(name):
+    experiment = kzoo.load_experiment(name)
+    model, dataset = experiment["model"]["name"], experiment["data"]["name"]
+    called = Path(dataset.rpartition(":")[2]).name.split(".")[0]
+    modality = kzoo.dataset_card(dataset).modality
+    names = (f"{modality}/{model}_{called}", f"{modality}/{called}_record", f"{modality}/shift_{model}_{called}")
+    assert name in [each.lower() for each in names]
+    head = find_config(name).read_text().split("seed:")[0]
+    assert f"kzoo train {name}" in head
+    assert "%" in head
+    assert "seed 0" in head
+    assert "cores" in head
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_config_runs(name, tmp_path):
+    needs = NEEDS.get(name.split("/")[0])
+    if needs and not any(map(importlib.util.find_spec, needs)):
+        pytest.skip(f"needs {' or '.join(needs)}")
+    experiment = kzoo.load_experiment(name, QUICK[name])
+    report = kzoo.run_experiment(experiment, tmp_path / "run", verbose=False)
+    assert 0 <= report.accuracy <= 1
+    again = kzoo.load_experiment(tmp_path / "run" / "config.yaml")
+    assert again == experiment
+    assert kzoo.evaluate_run(tmp_path / "run").accuracy == report.accuracy
+
+
+@pytest.mark.parametrize("name", kzoo.list_configs())
+def test_config_builds_its_model_on_a_stand_in_for_its_data(name):
+    experiment = kzoo.load_experiment(name)
+    modality = kzoo.dataset_card(experiment["data"]["name"]).modality
+    fit = MODALITIES[modality].preprocess.fit
+    preprocess = fit(stand_in(modality), **taken_by(fit, experiment["data"]))
+    vocab_size = getattr(preprocess, "vocab_size", None)
+    model = kzoo.create_model(
+        input_shape=preprocess.input_shape, num_classes=10, vocab_size=vocab_size, **experiment["model"]
+    )
+    assert isinstance(model, keras.Model)
+
+
+def test_overrides_are_yaml():
+    overrides = ["train.learning_rate=1e-4", "data.augment.flip=true", "seed=5", "model.depths=[1, 1]"]
+    experiment = kzoo.load_experiment("image/resnet8_digits", overrides)
+    assert experiment["train"]["learning_rate"] == 1e-4
+    assert experiment["data"]["augment"]["flip"] is True
+    assert experiment["seed"] == 5
+    assert experiment["model"]["depths"] == [1, 1]
+
+
+def test_numbers_are_those_of_yaml_1_2():
+    assert parse_yaml("{a: 1e-3, b: 0o10, c: no}") == {"a": 1e-3, "b": 8, "c": "no"}
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [("[1, 2]", "is not an experiment"), ("data: 3", "section 'data' must hold"), ("a: [", "not valid YAML")],
+)
+def test_files_that_are_no_experiment(text, message, tmp_path):
+    (tmp_path / "x.yaml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        kzoo.load_experiment(tmp_path / "x.yaml")
+
+
+def test_one_run_for_each_value(tmp_path):
+    overrides = ["train.epochs=1", "model.width=8"]
+    reports = kzoo.run_each("image/resnet8_digits", overrides, "seed=[0, 1]", tmp_path, verbose=False)
+    assert list(reports) == ["seed=0", "seed=1"]
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["mean"] == pytest.approx(np.mean([r.accuracy for r in reports.values()]))
+    assert summary["accuracy"] == {name: report.accuracy for name, report in reports.items()}
+    assert json.loads((tmp_path / "seed=1" / "environment.json").read_text())["seed"] == 1
+    with pytest.raises(ValueError, match=r"expected section.key=\[VALUE, VALUE, ...\], got 'seed=3'"):
+        kzoo.run_each("image/resnet8_digits", [], "seed=3", tmp_path)

@@ -1,0 +1,346 @@
+"""Go on after an interruption, to the same last bit; and what can go wrong with files, folders and processes."""
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo.core.yaml import write_yaml
+from kzoo.training import checkpoint, runs
+
+EPOCHS = 3
+
+
+class Killed(BaseException):
+    """What a test raises in place of a kill."""
+
+
+class KillAt(keras.callbacks.Callback):
+    """Die after a number of steps of this process, without a word."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.left = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+@pytest.fixture(scope="module")
+def splits():
+    """The digits in 21 batches, moved about."""
+    return kzoo.load_dataset("digits", batch_size=64, augment={"shift": 1, "rotation": 10})
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """The digits in 21 batches, as they are."""
+    return kzoo.load_dataset("digits", batch_size=64)
+
+
+def new_model(splits, dropout=0.5, seed=0, norm="none"):
+    keras.utils.set_random_seed(seed)
+    options = {"filters": (4,), "padding": "same", "dropout": dropout, "norm": norm}
+    return kzoo.create_model("convnet", splits.input_shape, 10, **options)
+
+
+def train(splits, run=None, *, dropout=0.5, norm="none", kill_at=None, **options):
+    """Train a small network, dying after some steps if asked to; return its weights and history, or None."""
+    model = new_model(splits, dropout, norm=norm)
+    callbacks = [KillAt(kill_at)] if kill_at else []
+    settings = {"epochs": EPOCHS, "checkpoint_steps": 5, "deterministic": True, "verbose": False} | options
+    try:
+        history = kzoo.fit(model, splits, run_dir=run, callbacks=callbacks, **settings)
+    except Killed:
+        return None
+    return model.get_weights(), history
+
+
+def assert_equal(once, again):
+    for ours, theirs in zip(once[0], again[0], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert once[1] == again[1]
+
+
+PLACES = {
+    "first steps": [2],
+    "middle of an epoch": [33],
+    "boundary of an epoch": [42],
+    "last step": [63],
+    "twice in one epoch": [27, 8],
+    "three times": [12, 20, 25],
+}
+
+
+OPTIONS = {
+    "no dropout": {"dropout": 0.0},
+    "batch normalisation": {"norm": "batch"},
+    "moving average": {"ema": 0.9},
+    "Nesterov": {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 1e-4},
+    "accumulated gradients": {"accumulate": 4},
+    "plateau": {"schedule": "plateau"},
+    "early stopping": {"early_stopping": 1, "learning_rate": 1e-9},
+    "average of the last epochs": {"average_last": 2},
+}
+
+
+class TestTheSameLastBit:
+    """An interrupted and resumed training against one that was not."""
+
+    @pytest.fixture(scope="class")
+    def uninterrupted(self, splits):
+        return train(splits)
+
+    @pytest.mark.parametrize("steps", PLACES.values(), ids=PLACES.keys())
+    def test_wherever_it_is_interrupted(self, splits, uninterrupted, tmp_path, steps):
+        for step in steps:
+            assert train(splits, tmp_path, kill_at=step) is None
+        assert_equal(train(splits, tmp_path), uninterrupted)
+
+    @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+    def test_whatever_the_recipe(self, splits, tmp_path, options):
+        assert train(splits, tmp_path, kill_at=33, **options) is None
+        assert_equal(train(splits, tmp_path, **options), train(splits, **options))
+
+    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+    def test_in_mixed_precision(self, splits, tmp_path, policy):
+        keras.config.set_dtype_policy(policy)
+        try:
+            assert train(splits, tmp_path, kill_at=33) is None
+            assert_equal(train(splits, tmp_path), train(splits))
+        finally:
+            keras.config.set_dtype_policy("float32")
+
+    def test_without_augmentation(self, plain, tmp_path):
+        assert train(plain, tmp_path, kill_at=33) is None
+        assert_equal(train(plain, tmp_path), train(plain))
+
+    @pytest.mark.parametrize("write", ["write_file", "write_json"])
+    def test_interrupted_while_a_checkpoint_is_written(self, splits, uninterrupted, tmp_path, monkeypatch, write):
+        real, count = getattr(checkpoint, write), []
+
+        def dying(path, content):
+            count.append(path)
+            if len(count) == 3:
+                path.with_name(f".{path.name}.half").write_bytes(b"half of it")
+                raise Killed
+            real(path, content)
+
+        monkeypatch.setattr(checkpoint, write, dying)
+        assert train(splits, tmp_path) is None
+        monkeypatch.undo()
+        assert_equal(train(splits, tmp_path), uninterrupted)
+        assert sorted(p.name for p in (tmp_path / runs.CHECKPOINTS).iterdir()) == [runs.LOCK, runs.TRAINING]
+
+    def test_where_several_steps_are_one_call(self, splits, uninterrupted, tmp_path, monkeypatch):
+        """No callback looks at the batches, so that they come in sevens: 21 an epoch."""
+        real, steps = checkpoint.save, []
+
+        def dying(folder, state, keep):
+            steps.append(state.step)
+            if len(steps) == 5:
+                raise Killed
+            real(folder, state, keep)
+
+        monkeypatch.setattr(checkpoint, "save", dying)
+        assert train(splits, tmp_path) is None
+        assert steps == [7, 14, 21, 28, 35]
+        assert_equal(train(splits, tmp_path), uninterrupted)
+        assert_equal(train(splits, kill_at=1000), uninterrupted)  # one by one
+
+    def test_by_the_command(self, tmp_path):
+        """SIGTERM ends the process with 143; the same command goes on; both give what one run gives."""
+        overrides = ["train.epochs=4", "train.deterministic=true", "train.checkpoint_steps=3"]
+        command = [sys.executable, "-m", "kzoo", "train", "image/resnet8_digits", *overrides, "--out"]
+        process = subprocess.Popen([*command, tmp_path / "a"], stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: checkpoint.steps(tmp_path / "a" / runs.CHECKPOINTS))
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 143, error
+        assert "the same command goes on from there" in error
+        first = subprocess.run([*command, tmp_path / "a"], capture_output=True, text=True)
+        assert first.returncode == 0, first.stderr
+        assert "going on at epoch" in first.stdout
+        second = subprocess.run([*command, tmp_path / "b"], capture_output=True, text=True)
+        assert second.returncode == 0, second.stderr
+        for name in (runs.METRICS, runs.HISTORY):
+            assert (tmp_path / "a" / name).read_text() == (tmp_path / "b" / name).read_text()
+        again = subprocess.run([*command, tmp_path / "a"], capture_output=True, text=True)
+        assert again.returncode == 0
+        assert "is complete" in again.stdout
+
+
+def wait_for(condition, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class TestDamage:
+    """Checkpoints and folders that are not as they were left."""
+
+    @pytest.fixture
+    def stopped(self, splits, tmp_path):
+        assert train(splits, tmp_path, kill_at=33) is None
+        return tmp_path / runs.CHECKPOINTS
+
+    @pytest.fixture(scope="class")
+    def uninterrupted(self, splits):
+        return train(splits)
+
+    def test_the_newest_two_are_kept(self, stopped):
+        assert checkpoint.steps(stopped) == [25, 30]
+
+    @pytest.mark.parametrize("file", ["000000030.safetensors", "000000030.json"])
+    @pytest.mark.parametrize("harm", ["truncated", "one bit", "empty"])
+    def test_a_damaged_one_is_found_and_the_one_before_it_used(self, splits, uninterrupted, stopped, file, harm):
+        content = bytearray((stopped / file).read_bytes())
+        content[len(content) // 2] ^= 1
+        (stopped / file).write_bytes({"truncated": content[:-7], "one bit": content, "empty": b""}[harm])
+        with pytest.warns(UserWarning, match="checkpoint 30 in .* is damaged .*; going back to the one before"):
+            again = train(splits, stopped.parent)
+        assert_equal(again, uninterrupted)
+
+    def test_all_damaged_begins_from_the_start(self, splits, uninterrupted, stopped):
+        for path in stopped.glob("*.safetensors"):
+            path.write_bytes(b"")
+        with pytest.warns(UserWarning, match="is damaged"):
+            assert_equal(train(splits, stopped.parent), uninterrupted)
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"learning_rate": 0.5}, "train.learning_rate: 0.001 there, 0.5 now"),
+            ({"epochs": 9}, "train.epochs: 3 there, 9 now"),
+        ],
+    )
+    def test_that_of_another_recipe_is_refused(self, splits, stopped, options, message):
+        with pytest.raises(ValueError, match=message):
+            train(splits, stopped.parent, **options)
+        assert checkpoint.steps(stopped) == [25, 30]
+
+    def test_that_of_another_network_is_refused(self, splits, stopped):
+        keras.utils.set_random_seed(0)
+        other = kzoo.models.resnet8(splits.input_shape, 10)
+        with pytest.raises(ValueError, match="holds another training: model: 'convnet' there, 'resnet8' now"):
+            kzoo.fit(other, splits, epochs=EPOCHS, run_dir=stopped.parent, verbose=False, deterministic=True)
+
+    def test_that_of_other_data_is_refused(self, plain, stopped):
+        with pytest.raises(ValueError, match="data.augment"):
+            train(plain, stopped.parent)
+
+    def test_a_config_of_another_experiment_is_refused(self, tmp_path):
+        experiment = kzoo.load_experiment("image/resnet8_digits", ["train.epochs=1"])
+        run = tmp_path / "run"
+        run.mkdir()
+        write_yaml(run / runs.CONFIG, experiment | {"seed": 3})
+        with pytest.raises(ValueError, match="holds another training: seed: 3 there, 0 now"):
+            kzoo.run_experiment(experiment, run, verbose=False)
+
+    def test_a_full_disk_does_not_end_the_training(self, splits, uninterrupted, tmp_path, monkeypatch):
+        def full(path, content):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+        assert train(splits, tmp_path, kill_at=23) is None
+        monkeypatch.setattr(checkpoint, "write_file", full)
+        with pytest.warns(UserWarning, match="cannot be written .No space left on device.; training goes on"):
+            assert train(splits, tmp_path, kill_at=23) is None
+        assert checkpoint.steps(tmp_path / runs.CHECKPOINTS) == [15, 20]
+        monkeypatch.undo()
+        assert_equal(train(splits, tmp_path), uninterrupted)
+
+    def test_results_that_cannot_be_written_are_an_error_at_the_end(self, splits, tmp_path, monkeypatch):
+        def read_only(path, content):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+        monkeypatch.setattr(runs, "write_file", read_only)
+        with (
+            pytest.warns(UserWarning, match="Read-only file system"),
+            pytest.raises(ValueError, match="the results cannot be written to .*: Read-only file system"),
+        ):
+            train(splits, tmp_path)
+
+    def test_a_folder_in_use_is_refused(self, splits, tmp_path):
+        program = (
+            f"import sys; from kzoo import runs\nwith runs.opened({str(tmp_path)!r}): print('in', flush=True); input()"
+        )
+        other = subprocess.Popen(
+            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            assert other.stdout.readline() == "in\n"
+            with pytest.raises(ValueError, match="is in use: another process trains in it"):
+                train(splits, tmp_path)
+            with pytest.raises(ValueError, match="is in use"):
+                train(splits, tmp_path, restart=True)
+        finally:
+            other.communicate("\n", timeout=60)
+        with runs.opened(tmp_path):
+            pass
+
+    def test_a_complete_training_is_not_done_again(self, splits, tmp_path, uninterrupted):
+        train(splits, tmp_path)
+        before = (tmp_path / runs.MODEL).read_bytes()
+        assert_equal(train(splits, tmp_path), uninterrupted)
+        assert (tmp_path / runs.MODEL).read_bytes() == before
+
+
+def test_writing_by_the_clock_leaves_time_for_training(splits, tmp_path, monkeypatch):
+    """The first is due at once, the next when forty times its duration have passed."""
+    written = []
+    real = checkpoint.save
+
+    def slow(folder, state, keep):
+        written.append(state.step)
+        time.sleep(0.2)
+        real(folder, state, keep)
+
+    monkeypatch.setattr(checkpoint, "save", slow)
+    train(splits, tmp_path, checkpoint_steps=None, checkpoint_minutes=0)
+    assert written[0] == 7  # the first call
+    assert len(written) < 10
+
+
+def train_in_a_process(folder):
+    """What a process of the test below does until it is killed, or done."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    splits = kzoo.load_dataset("digits", batch_size=64, augment={"shift": 1, "rotation": 10})
+    train(splits, folder, checkpoint_steps=1)
+
+
+@pytest.mark.slow
+def test_killed_at_fifty_random_moments(splits, tmp_path):
+    """SIGKILL, at whatever it is doing, until one process reaches the end: the weights are those of no interruption."""
+    expected = train(splits, checkpoint_steps=1)
+    random, kills, rounds = np.random.default_rng(0), 0, 0
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["tensorflow", "keras", "kzoo", "kzoo.training.callbacks"])
+    while kills < 50:
+        run = tmp_path / f"round{rounds}"
+        rounds += 1
+        while True:
+            process = processes.Process(target=train_in_a_process, args=(run,))
+            process.start()
+            process.join(random.uniform(3, 9) if kills < 50 else 300)
+            if process.exitcode is not None:
+                assert process.exitcode == 0
+                break
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+            kills += 1
+        model, _ = kzoo.load_run(run)
+        for ours, theirs in zip(model.get_weights(), expected[0], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert json.loads((run / runs.CHECKPOINTS / runs.TRAINING).read_text())["complete"]

@@ -1,0 +1,306 @@
+"""Fit: what is trained, what is kept, what is written, and what goes wrong in words."""
+
+import csv
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import kzoo
+from kzoo.data.splits import Examples
+from kzoo.nn import solvers
+from kzoo.training import runs
+from kzoo.training.callbacks import TrainingDiverged
+from kzoo.training.train import whole
+
+
+def small_model(splits, num_classes=None, **options):
+    keras.utils.set_random_seed(0)
+    return kzoo.create_model(
+        "convnet", splits.input_shape, num_classes or splits.num_classes, filters=(8,), padding="same", **options
+    )
+
+
+def test_a_run_folder_holds_what_is_promised(run):
+    names = {path.name for path in run.iterdir()}
+    expected = {"config.yaml", "model.keras", "history.csv", "metrics.json", "curves.png", "environment.json"}
+    assert expected <= names
+    assert {"confusion.png", "mistakes.png", "tensorboard", "data.json", "examples.npz"} <= names
+    assert not [name for name in names if name.startswith(".")]
+    rows = list(csv.DictReader((run / "history.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} < set(rows[0])
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["seed"] == 0
+    assert environment["packages"]["keras"] == keras.__version__
+    assert environment["cores"] >= 1
+
+
+def test_the_best_epoch_is_kept(digits, tmp_path):
+    model = small_model(digits)
+
+    class Spoil(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                self.model.set_weights([np.zeros_like(w) for w in self.model.get_weights()])
+
+    history = kzoo.fit(
+        model, digits, epochs=3, learning_rate=1e-2, callbacks=[Spoil()], run_dir=tmp_path, verbose=False
+    )
+    assert history["val_accuracy"][1] > history["val_accuracy"][2]
+    report = kzoo.evaluate(model, digits, split="validation")
+    assert report.accuracy == pytest.approx(max(history["val_accuracy"]), abs=1e-6)
+    loaded, _ = kzoo.load_run(tmp_path)
+    for ours, theirs in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_two_fits_with_one_seed_are_equal(digits):
+    histories = [kzoo.fit(small_model(digits), digits, epochs=2, verbose=False) for _ in range(2)]
+    assert histories[0]["val_loss"] == pytest.approx(histories[1]["val_loss"], rel=1e-4)
+
+
+def test_early_stopping_ends_the_training(digits):
+    history = kzoo.fit(small_model(digits), digits, epochs=30, learning_rate=1e-9, early_stopping=2, verbose=False)
+    assert len(history["loss"]) < 30
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"epochs": 0}, "epochs must be a positive integer, got 0"),
+        ({"epochs": "5"}, "epochs must be a positive integer, got '5'"),
+        ({"learning_rate": -1}, "learning_rate must be a positive number"),
+        ({"warmup": 1}, "warmup must be a fraction in"),
+        ({"label_smoothing": 1.5}, "label_smoothing must be"),
+        ({"weight_decay": -1e-3}, "weight_decay must be"),
+        ({"early_stopping": 0}, "early_stopping must be"),
+        ({"optimizer": "adamv"}, "unknown optimizer 'adamv'; did you mean adam"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean cosine"),
+        ({"clip_norm": 0}, "clip_norm must be a positive number or None, got 0"),
+        ({"accumulate": 1.5}, "accumulate must be a positive integer, got 1.5"),
+        ({"ema": 1}, "ema must be a fraction in"),
+        ({"focal": -1}, "focal must be a number from 0, got -1"),
+        ({"average_last": 0}, "average_last must be a positive integer or None, got 0"),
+        ({"class_weights": [1, 2]}, "class_weights must be one number for each of 10 classes, got 2"),
+        ({"class_weights": "even"}, "class_weights must be"),
+        ({"checkpoint_minutes": -1}, "checkpoint_minutes must be"),
+        ({"checkpoint_steps": 0}, "checkpoint_steps must be"),
+    ],
+)
+def test_mistakes_are_explained(digits, options, message):
+    with pytest.raises(ValueError, match=message):
+        kzoo.fit(small_model(digits), digits, **options)
+
+
+def test_a_model_that_does_not_fit_the_data_is_refused(digits):
+    with pytest.raises(ValueError, match="7 outputs but digits has 10 classes; build it with num_classes=10"):
+        kzoo.fit(small_model(digits, num_classes=7), digits)
+    other = kzoo.models.lenet5((28, 28, 1), 10)
+    with pytest.raises(ValueError, match=r"takes input \(28, 28, 1\) but digits gives \(8, 8, 1\)"):
+        kzoo.fit(other, digits)
+
+
+def test_a_run_of_another_training_is_left_alone(run, digits):
+    before = (run / "model.keras").read_bytes()
+    with pytest.raises(ValueError, match=r"holds another training: train.epochs: 3 there, 20 now; .*\(--restart\)"):
+        kzoo.fit(small_model(digits), digits, run_dir=run)
+    assert (run / "model.keras").read_bytes() == before
+
+
+def test_results_of_an_unknown_training_are_left_alone(digits, tmp_path):
+    (tmp_path / "model.keras").write_text("x")
+    with pytest.raises(ValueError, match="already holds a run"):
+        kzoo.fit(small_model(digits), digits, run_dir=tmp_path)
+
+
+def test_a_run_begins_anew_when_asked(digits, tmp_path):
+    for epochs in (2, 1):
+        kzoo.fit(small_model(digits), digits, epochs=epochs, run_dir=tmp_path, restart=True, verbose=False)
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_named(digits, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written"):
+        kzoo.fit(small_model(digits), digits, run_dir=tmp_path / "file" / "run")
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path):
+    from kzoo.core.files import write_file, write_text
+
+    write_text(tmp_path / "a.txt", "old")
+
+    def fail(file):
+        file.write(b"new")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_file(tmp_path / "a.txt", fail)
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_loss_that_is_not_a_number_stops_and_keeps_good_weights(digits, tmp_path):
+    model = small_model(digits)
+    first = model.get_weights()
+    with pytest.raises(TrainingDiverged, match="became (nan|inf) at step .* Try a lower learning_rate"):
+        kzoo.fit(model, digits, epochs=3, optimizer="sgd", learning_rate=1e20, run_dir=tmp_path, verbose=False)
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+    for ours, theirs in zip(model.get_weights(), first, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert all(np.isfinite(w).all() for w in kzoo.load_run(tmp_path)[0].get_weights())
+
+
+def test_ctrl_c_saves_the_best_weights_so_far(tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "kzoo", "train", "image/resnet8_digits", "train.epochs=500", "--out", str(run)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    deadline = time.time() + 300
+    while time.time() < deadline and not (run / runs.HISTORY).exists():
+        time.sleep(0.2)
+    os.kill(process.pid, signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 130, error
+    assert f"interrupted; what was reached is in {run}" in error
+    assert "Traceback" not in error
+    assert (run / runs.CURVES).exists()
+    model, _ = kzoo.load_run(run)
+    assert model.output_shape == (None, 10)
+
+
+def test_damaged_and_foreign_folders_are_no_runs(tmp_path):
+    with pytest.raises(ValueError, match="is not a run folder of kzoo: it has no model.keras"):
+        kzoo.load_run(tmp_path)
+    for name in (runs.MODEL, runs.DATA, runs.EXAMPLES):
+        (tmp_path / name).write_text("x")
+    with pytest.raises(ValueError, match="cannot be read"):
+        kzoo.load_run(tmp_path)
+
+
+@pytest.mark.slow
+def test_lenet_on_mnist_stays_below_two_gigabytes(shared_data, tmp_path):
+    (tmp_path / "mnist").mkdir()
+    for file in (shared_data / "mnist").glob("*.gz"):
+        (tmp_path / "mnist" / file.name).symlink_to(file)
+    program = f"""
+        import resource, kzoo
+        splits = kzoo.load_dataset("mnist", data_dir={str(tmp_path)!r}, download=False)
+        kzoo.fit(kzoo.models.lenet5(splits.input_shape, 10), splits, epochs=2, verbose=False)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+    assert int(result.stdout) * 1024 < 2e9
+
+
+class TestRidge:
+    """A linear layer solved in closed form, on features as they are."""
+
+    def test_it_equals_the_classifier_of_scikit_learn(self, digits):
+        linear_model = pytest.importorskip("sklearn.linear_model")
+        keras.utils.set_random_seed(0)
+        model = small_model(digits)
+        history = kzoo.fit(model, digits, optimizer="ridge", verbose=False)
+        assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(history)
+        assert len(history["loss"]) == 1
+        body = keras.Model(model.input, model.layers[-1].input)
+        inputs, labels = whole(digits.in_order("train"))
+        features = body.predict(inputs, verbose=0).astype("float64")
+        features, scale = features / features.std(0), features.std(0)
+        theirs = linear_model.RidgeClassifierCV(alphas=solvers.RIDGE_PENALTIES).fit(features, labels)
+        tested, labels = whole(digits.test)
+        predicted = theirs.predict(body.predict(tested, verbose=0) / scale)
+        ours = model.predict(tested, verbose=0).argmax(-1)
+        assert (ours == predicted).mean() > 0.995
+        assert (ours == labels).mean() > 0.7
+
+    def test_two_classes_get_opposite_scores(self, rng_features):
+        model, inputs, labels = rng_features
+        solvers.solve_head(model, inputs, labels)
+        logits = model.predict(inputs, verbose=0)
+        np.testing.assert_allclose(logits[:, 0], -logits[:, 1], atol=1e-4)
+        assert (logits.argmax(-1) == labels).all()
+
+    @pytest.fixture
+    def rng_features(self):
+        rng = np.random.default_rng(0)
+        labels = np.arange(40) % 2
+        inputs = (rng.normal(size=(40, 5)) + 8 * labels[:, None]).astype("float32")
+        x = keras.Input((5,))
+        return keras.Model(x, keras.layers.Dense(2)(x)), inputs, labels
+
+    def test_a_model_that_ends_otherwise_is_refused(self, rng_features):
+        model, inputs, labels = rng_features
+        other = keras.Model(model.input, keras.layers.Softmax()(model.output))
+        with pytest.raises(ValueError, match="ends in softmax"):
+            solvers.solve_head(other, inputs, labels)
+
+
+def test_an_ensemble_averages_probabilities(digits):
+    models = [small_model(digits) for _ in range(2)]
+    for model in models:
+        model.set_weights([w + np.random.default_rng(id(model)).normal(0, 0.1, w.shape) for w in model.get_weights()])
+    x = next(iter(digits.test))[0]
+    mean = np.mean([keras.ops.softmax(m.predict(x, verbose=0)) for m in models], axis=0)
+    both = kzoo.ensemble(models)
+    np.testing.assert_allclose(keras.ops.softmax(both.predict(x, verbose=0)), mean, rtol=1e-4, atol=1e-6)
+    assert kzoo.evaluate(both, digits).examples == 360
+    with pytest.raises(ValueError, match="one input and one output shape"):
+        kzoo.ensemble([models[0], small_model(digits, num_classes=3)])
+
+
+class TestFreeze:
+    """Fine-tuning on digits whose contrast is another one than in the first training."""
+
+    @pytest.fixture
+    def trained(self, digits):
+        keras.utils.set_random_seed(0)
+        model = kzoo.models.resnet8(digits.input_shape, digits.num_classes, width=8, dialect="pytorch")
+        kzoo.fit(model, digits, epochs=3, learning_rate=1e-2, verbose=False)
+        return model
+
+    @pytest.fixture
+    def faint(self, digits):
+        """Digits of a tenth of the contrast, prepared as before."""
+        examples = {name: Examples(part.inputs // 10, part.labels) for name, part in digits.examples.items()}
+        return dataclasses.replace(digits, examples=examples)
+
+    def features(self, model, digits):
+        stage = keras.Model(model.input, model.get_layer("stage2").output)
+        return stage.predict(digits.test, verbose=0)
+
+    def test_the_frozen_part_gives_the_same_features_after_training(self, trained, digits, faint):
+        before = self.features(trained, digits)
+        names = kzoo.freeze(trained, until="stage2")
+        assert {"stem.conv1", "stem_conv1"} & set(names)  # PyTorch allows no dots
+        assert not [name for name in names if name.startswith(("stage3", "logits"))]
+        kzoo.fit(trained, faint, epochs=1, learning_rate=1e-2, verbose=False)
+        np.testing.assert_array_equal(self.features(trained, digits), before)
+
+    def test_it_matters_that_frozen_normalisations_keep_their_statistics(self, trained, digits, faint):
+        """The trap: weights that no gradient changes, under statistics that every batch changes."""
+        before = self.features(trained, digits)
+        accuracy = kzoo.evaluate(trained, digits).accuracy
+        for layer in trained.layers:
+            if not isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+        for weight in trained.trainable_weights:
+            weight.trainable = False
+        for inputs, _ in faint.train:
+            trained(inputs, training=True)
+        assert np.abs(self.features(trained, digits) - before).max() > 0.1 * before.std()
+        assert kzoo.evaluate(trained, digits).accuracy < accuracy - 0.05
+
+    def test_an_unknown_stage(self, trained):
+        with pytest.raises(ValueError, match="unknown stage of resnet8 'stage9'; did you mean stage"):
+            kzoo.freeze(trained, until="stage9")

@@ -1,0 +1,213 @@
+"""Files of weights: what is written is read again, and what is broken is refused by name."""
+
+import io
+import json
+import pickle
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import kzoo
+from kzoo.zoo.weights.files import read_tensors
+
+
+def small(channels: int = 3, classes: int = 5, name: str = "resnet18", seed: int = 0) -> keras.Model:
+    keras.utils.set_random_seed(seed)
+    return kzoo.create_model(name, (32, 32, channels), classes, depths=(1, 1), width=8)
+
+
+def values(model: keras.Model) -> dict[str, np.ndarray]:
+    return {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
+
+
+def as_pytorch(model: keras.Model) -> dict[str, np.ndarray]:
+    """Return the weights of a model as torchvision would name and lay them out."""
+    words = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    names = kzoo.nn.naming.reference_names(
+        list(dict.fromkeys(path.rpartition("/")[0] for path in values(model))),
+        kzoo.model_card(model.name).reference_names,
+        ["conv1.weight", "fc.weight"],
+    )
+    tensors = {}
+    for path, value in values(model).items():
+        layer, _, word = path.rpartition("/")
+        if word == "kernel":
+            word, value = "weight", np.moveaxis(value, (-1, -2), (0, 1))
+        tensors[f"{names[layer]}.{words.get(word, word)}"] = value
+    return tensors
+
+
+@pytest.mark.parametrize("file", ["w.safetensors", "w.npz", "w.weights.h5"])
+def test_what_is_saved_is_loaded(file, tmp_path):
+    first, second = small(seed=0), small(seed=1)
+    path = tmp_path / file
+    if path.suffix == ".safetensors":
+        kzoo.save_weights(first, path)
+    elif path.suffix == ".npz":
+        np.savez(path, **values(first))
+    else:
+        first.save_weights(path)
+    report = kzoo.load_weights(second, path)
+    assert len(report.matched) == len(first.weights)
+    for name, value in values(first).items():
+        np.testing.assert_array_equal(values(second)[name], value)
+
+
+def test_names_of_pytorch_are_found_out(tmp_path):
+    first, second = small(seed=0), small(seed=1)
+    safetensors.numpy.save_file(
+        {k: np.ascontiguousarray(v) for k, v in as_pytorch(first).items()}, tmp_path / "a.safetensors"
+    )
+    kzoo.load_weights(second, tmp_path / "a.safetensors")
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3))
+    np.testing.assert_allclose(first(x, training=False), second(x, training=False), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name, size, narrow, heads, other",
+    [
+        ("googlenet", 32, {"stem_width": 8}, ["aux1.conv.conv.weight", "aux2.fc2.bias"], "aux.fc.bias"),
+        ("inception_v3", 75, {"width": 4}, ["AuxLogits.conv0.bn.running_mean", "AuxLogits.fc.bias"], "aux1.fc2.bias"),
+    ],
+)
+def test_heads_for_training_alone_are_left_out_and_that_is_said(name, size, narrow, heads, other):
+    first, second = (kzoo.create_model(name, (size, size, 3), 5, **narrow) for _ in range(2))
+    published = as_pytorch(first) | {head: np.ones(3, "float32") for head in heads}
+    report = kzoo.load_weights(second, published)
+    assert len(report.matched) == len(first.weights)
+    assert report.adapted == (f"left out {', '.join(heads)}",)
+    with pytest.raises(ValueError, match=f"unexpected {other}"):
+        kzoo.load_weights(second, published | {other: np.ones(3, "float32")})
+
+
+def test_half_precision_is_read(tmp_path):
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    model = small()
+    tensors = {name: value.astype(ml_dtypes.bfloat16) for name, value in values(model).items()}
+    safetensors.numpy.save_file(tensors, tmp_path / "half.safetensors")
+    read = read_tensors(tmp_path / "half.safetensors")
+    assert {tensor.dtype.name for tensor in read.values()} == {"float32"}
+    np.testing.assert_allclose(read["logits/kernel"], values(model)["logits/kernel"], rtol=1e-2)
+
+
+class TestAdapt:
+    @pytest.mark.parametrize("channels, factor", [(1, None), (6, 0.5), (4, 0.75)])
+    def test_another_number_of_input_channels(self, channels, factor):
+        first, second = small(), small(channels, seed=1)
+        with pytest.raises(ValueError, match="mis-shaped conv1.weight"):
+            kzoo.load_weights(second, as_pytorch(first))
+        report = kzoo.load_weights(second, as_pytorch(first), adapt=True)
+        ours, theirs = values(second)["stem.conv1/kernel"], values(first)["stem.conv1/kernel"]
+        if factor is None:
+            np.testing.assert_allclose(ours[:, :, 0], theirs.sum(axis=2), rtol=1e-6)
+        else:
+            np.testing.assert_allclose(ours[:, :, 3], theirs[:, :, 0] * factor, rtol=1e-6)
+        assert "input channels" in str(report)
+
+    def test_another_number_of_classes_keeps_the_last_layer(self):
+        first, second = small(), small(classes=7, seed=1)
+        before = values(second)["logits/kernel"]
+        report = kzoo.load_weights(second, as_pytorch(first), adapt=True)
+        assert "5 classes in place of 7" in str(report)
+        np.testing.assert_array_equal(values(second)["logits/kernel"], before)
+        np.testing.assert_array_equal(values(second)["stem.conv1/kernel"], values(first)["stem.conv1/kernel"])
+
+
+def test_what_does_not_fit_is_reported():
+    tensors = as_pytorch(small())
+    del tensors["bn1.bias"]
+    tensors |= {"extra.weight": np.ones(3), "fc.bias": np.ones(9)}
+    model = small(seed=1)
+    report = kzoo.load_weights(model, tensors, strict=False)
+    assert report.missing == ("bn1.bias (our stem.norm1/beta)",)
+    assert report.unexpected == ("extra.weight",)
+    assert report.mis_shaped[0].startswith("fc.bias (our logits/bias is (5,)")
+    np.testing.assert_array_equal(values(model)["stem.conv1/kernel"], values(small())["stem.conv1/kernel"])
+
+
+def header(content: bytes) -> tuple[dict, bytes]:
+    """Return the header of a safetensors file, and what follows it."""
+    size = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + size]), content[8 + size :]
+
+
+def with_header(entries: dict, rest: bytes) -> bytes:
+    text = json.dumps(entries).encode()
+    return len(text).to_bytes(8, "little") + text + rest
+
+
+def lying(content: bytes) -> bytes:
+    entries, rest = header(content)
+    entries["logits/bias"]["shape"] = [500]
+    return with_header(entries, rest)
+
+
+def bomb() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", b"0" * 50_000_000)
+    return file.getvalue()
+
+
+def objects() -> bytes:
+    file = io.BytesIO()
+    np.savez(file, a=np.array([{}], dtype=object))
+    return file.getvalue()
+
+
+class TestBadFiles:
+    @pytest.mark.parametrize(
+        "name, change, message",
+        [
+            ("a.safetensors", lambda content: content[:-7], "a.safetensors is damaged or no safetensors file"),
+            ("a.safetensors", lambda content: content + b"more", "a.safetensors is damaged or no safetensors file"),
+            ("a.safetensors", lying, "a.safetensors is damaged or no safetensors file"),
+            ("a.safetensors", lambda content: b"", "a.safetensors is damaged or no safetensors file"),
+            ("a.npz", lambda content: objects(), "pickled objects, which are never opened"),
+            ("a.npz", lambda content: bomb(), "would unpack to 50,000,"),
+            ("a.npz", lambda content: b"PK", "cannot be read as an .npz"),
+            ("a.h5", lambda content: content, "is damaged or no .h5 file"),
+            ("a.weights.h5", lambda content: content, "is damaged or no .h5 file"),
+            ("a.pth", lambda content: pickle.dumps(print), "is a pickle, which can run any program.*save_file"),
+            ("a.onnx", lambda content: content, "unknown kind of weights file '.onnx'"),
+        ],
+    )
+    def test_they_are_refused(self, name, change, message, tmp_path):
+        model = small()
+        kzoo.save_weights(model, tmp_path / "good.safetensors")
+        before = values(model)
+        (tmp_path / name).write_bytes(change((tmp_path / "good.safetensors").read_bytes()))
+        with pytest.raises(ValueError, match=message):
+            kzoo.load_weights(model, tmp_path / name)
+        for path, value in values(model).items():
+            np.testing.assert_array_equal(value, before[path])
+
+    def test_a_missing_file(self, tmp_path):
+        with pytest.raises(ValueError, match="there is no file"):
+            kzoo.load_weights(small(), tmp_path / "a.safetensors")
+
+    @pytest.mark.parametrize("wrong", [np.nan, np.inf])
+    def test_values_that_are_not_finite(self, wrong, tmp_path):
+        tensors = values(small())
+        tensors["logits/bias"] = np.full(5, wrong, "float32")
+        np.savez(tmp_path / "a.npz", **tensors)
+        with pytest.raises(ValueError, match="logits/bias in .*a.npz holds NaN or infinity"):
+            kzoo.load_weights(small(), tmp_path / "a.npz")
+
+    def test_weights_of_another_network(self, tmp_path):
+        kzoo.save_weights(small(), tmp_path / "a.safetensors")
+        other = kzoo.models.lenet5((32, 32, 3), 5)
+        with pytest.raises(
+            ValueError,
+            match="do not fit lenet5: missing stage1.conv1/kernel, .*; unexpected stage1.block0.conv1/kernel",
+        ):
+            kzoo.load_weights(other, tmp_path / "a.safetensors")
+
+    def test_only_safetensors_are_written(self, tmp_path):
+        with pytest.raises(ValueError, match="written as .safetensors, got a.npz"):
+            kzoo.save_weights(small(), tmp_path / "a.npz")
+        with pytest.raises(ValueError, match="cannot be written"):
+            kzoo.save_weights(small(), tmp_path / "no" / "a.safetensors")
