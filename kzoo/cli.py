@@ -180,7 +180,7 @@ def train(
     """
     experiment = load_experiment(config, overrides or ())
     run = out or Path("runs") / Path(config).stem
-    with together(hosts, num_processes, process_id):
+    with zip_stages(hosts, num_processes, process_id):
         start_keras()
         try:
             if each is not None:
@@ -195,7 +195,7 @@ def train(
         typer.echo(f"\nwrote {run}: pictures, numbers and model.keras; look at {run / PAGE}. Next: kzoo export {run}")
 
 
-def together(*settings: str | int | None):
+def zip_stages(*settings: str | int | None):
     """Return the scope of a process among others, if the command or the environment says that there are any."""
     said = any(value is not None for value in settings) or any(k.startswith("KERAS_DISTRIBUTION_") for k in os.environ)
     return distributed.connected(*settings) if said else contextlib.nullcontext()

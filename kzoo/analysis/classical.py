@@ -53,9 +53,9 @@ class Contender:
         return f"{self.kind}_{self.model['name']}".replace(" ", "_").replace("-", "_")
 
 
-def image_contenders(splits: Splits) -> list[Contender]:
+def image_contenders(data: Splits) -> list[Contender]:
     """Return those for images; cells and windows are a seventh of the image."""
-    window = max(2, min(splits.input_shape[:2]) // 7)
+    window = max(2, min(data.input_shape[:2]) // 7)
     return [
         Contender("classical", {"name": "hog_svm", "cell": window}, {"optimizer": "svm"}),
         Contender("classical", {"name": "filter_bank", "pool": window}, {"optimizer": "logistic"}),
@@ -76,9 +76,9 @@ SMALL_CONVNET = {
 SMALL_CONVNET |= {"flatten": False, "dropout": 0.1}
 
 
-def audio_contenders(splits: Splits) -> list[Contender]:
+def audio_contenders(data: Splits) -> list[Contender]:
     """Return those for sound; the sinc filters are as long as 16 milliseconds and give an answer each millisecond."""
-    rate = splits.preprocess.sample_rate
+    rate = data.preprocess.sample_rate
     bank = {"name": "sinc_filters", "sample_rate": rate, "taps": rate // 128 * 2 + 1, "stride": max(1, rate // 1000)}
     wave = {"feature": "waveform"}
     return [
@@ -90,7 +90,7 @@ def audio_contenders(splits: Splits) -> list[Contender]:
     ]
 
 
-def text_contenders(splits: Splits) -> list[Contender]:
+def text_contenders(data: Splits) -> list[Contender]:
     """Return those for texts."""
     return [
         Contender("classical", {"name": "tfidf"}, {"optimizer": "logistic"}),
@@ -99,9 +99,9 @@ def text_contenders(splits: Splits) -> list[Contender]:
     ]
 
 
-def series_contenders(splits: Splits) -> list[Contender]:
+def series_contenders(data: Splits) -> list[Contender]:
     """Return those for time series."""
-    room = len(splits.examples["train"])
+    room = len(data.examples["train"])
     return [
         Contender("classical", {"name": "nearest_neighbour", "room": room}, {"optimizer": "none"}),
         Contender("multi-layer perceptron", {"name": "mlp"}),
@@ -178,47 +178,47 @@ def compare_classical(
             epochs.
     """
     check_range("epochs", epochs, "a positive integer", none=True)
-    splits = load_dataset(dataset, seed=seed, **options)
-    contenders = lookup("kind of data to compare on", splits.modality, CONTENDERS)
-    if missing := {k: v for k, v in OPTIONS.get(splits.modality, {}).items() if k not in options}:
+    data = load_dataset(dataset, seed=seed, **options)
+    contenders = lookup("kind of data to compare on", data.modality, CONTENDERS)
+    if missing := {k: v for k, v in OPTIONS.get(data.modality, {}).items() if k not in options}:
         options |= missing
-        splits = load_dataset(dataset, seed=seed, **options)
+        data = load_dataset(dataset, seed=seed, **options)
     rows = []
-    for contender in contenders(splits):
+    for contender in contenders(data):
         if verbose:
             print(f"fitting {contender.model['name']} ({contender.kind})")
-        train = {"epochs": epochs or epochs_of(splits)} | contender.train
-        data = {"name": dataset} | options | contender.data
-        experiment = {"seed": seed, "data": data, "model": dict(contender.model), "train": train, "evaluate": {}}
+        train = {"epochs": epochs or epochs_of(data)} | contender.train
+        prepared = {"name": dataset} | options | contender.data
+        experiment = {"seed": seed, "data": prepared, "model": dict(contender.model), "train": train, "evaluate": {}}
         folder = None if out is None else Path(out) / contender.name
-        rows.append({"kind": contender.kind} | measured(experiment, prepared_as(splits, data), folder))
+        rows.append({"kind": contender.kind} | measured(experiment, prepared_as(data, prepared), folder))
         keras.backend.clear_session()
-    return ClassicalComparison(dataset, len(splits.examples["train"]), tuple(rows), NOTES.get(splits.modality, ()))
+    return ClassicalComparison(dataset, len(data.examples["train"]), tuple(rows), NOTES.get(data.modality, ()))
 
 
-def epochs_of(splits: Splits) -> int:
+def epochs_of(data: Splits) -> int:
     """Return how many epochs make about `STEPS` steps."""
-    return min(MOST, max(FEWEST, math.ceil(STEPS / splits.steps_per_epoch)))
+    return min(MOST, max(FEWEST, math.ceil(STEPS / data.steps_per_epoch)))
 
 
-def prepared_as(splits: Splits, options: Mapping) -> Splits:
+def prepared_as(data: Splits, options: Mapping) -> Splits:
     """Return the same examples, prepared for the model by other options."""
-    refit = type(splits.preprocess).fit
-    return dataclasses.replace(splits, preprocess=refit(splits.examples["train"], **taken_by(refit, options)))
+    refit = type(data.preprocess).fit
+    return dataclasses.replace(data, preprocess=refit(data.examples["train"], **taken_by(refit, options)))
 
 
-def measured(experiment: Mapping, splits: Splits, folder: Path | None) -> Row:
+def measured(experiment: Mapping, data: Splits, folder: Path | None) -> Row:
     """Fit and measure one contender; leave a run folder if there is a place for one."""
     keras.utils.set_random_seed(experiment["seed"])
-    shape, classes, vocabulary = splits.input_shape, splits.num_classes, splits.vocab_size
+    shape, classes, vocabulary = data.input_shape, data.num_classes, data.vocab_size
     model = create_model(input_shape=shape, num_classes=classes, vocab_size=vocabulary, **experiment["model"])
     with runs.opened(folder, restart=True) if folder else contextlib.nullcontext() as run:
         if run:
             write_yaml(run / runs.CONFIG, dict(experiment))
         began = time.perf_counter()
-        fit(model, splits, **experiment["train"], run_dir=folder, verbose=False)
+        fit(model, data, **experiment["train"], run_dir=folder, verbose=False)
         seconds = time.perf_counter() - began
-        report = evaluate(model, splits, run_dir=folder)
+        report = evaluate(model, data, run_dir=folder)
         if run:
             write_html(run)
     return {

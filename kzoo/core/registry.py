@@ -121,14 +121,14 @@ class ModelCard:
         return type(self.architecture).__module__.rpartition(".")[2]
 
     @property
-    def reference_names(self) -> tuple:
+    def key_mapping(self) -> tuple:
         """The rules of `kzoo.nn.naming` by which PyTorch's names of the family's layers are made from ours."""
-        return self.told("REFERENCE_NAMES")
+        return self.told("KEY_MAPPING")
 
     @property
-    def left_out(self) -> tuple[str, ...]:
+    def ignore_unexpected(self) -> tuple[str, ...]:
         """Patterns of the names of PyTorch's tensors that the family has no weight for, as of heads for training."""
-        return self.told("LEFT_OUT")
+        return self.told("IGNORE_UNEXPECTED")
 
     def told(self, constant: str) -> tuple:
         """Return what the family's file says under a name, or nothing."""

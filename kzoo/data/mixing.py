@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
-from kzoo.data.random import check_ranges, fold, inside, share
+from kzoo.data.random import check_ranges, fold, inside, uniform
 
 tf = lazy_import("tensorflow")
 
@@ -67,7 +67,7 @@ class Mixing:
             return of_mixup()
         if not self.mixup:
             return of_cutmix()
-        return tf.cond(share(1, fold(seed, 4))[0] < 0.5, of_mixup, of_cutmix)
+        return tf.cond(uniform(1, fold(seed, 4))[0] < 0.5, of_mixup, of_cutmix)
 
 
 def mixed(values, own):
@@ -84,7 +84,7 @@ def beta(count, concentration: float, seed):
 
     def log_gamma(seed):
         gamma = tf.random.stateless_gamma([count], fold(seed, 1), alpha=concentration + 1.0)
-        return tf.math.log(gamma) + tf.math.log(1 - share(count, fold(seed, 2))) / concentration
+        return tf.math.log(gamma) + tf.math.log(1 - uniform(count, fold(seed, 2))) / concentration
 
     return tf.sigmoid(log_gamma(fold(seed, 1)) - log_gamma(fold(seed, 2)))
 

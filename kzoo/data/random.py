@@ -12,12 +12,12 @@ def fold(seed, number: int):
     return tf.random.experimental.stateless_fold_in(seed, number)
 
 
-def uniform(count, seed):
+def signed_uniform(count, seed):
     """Draw `count` numbers between -1 and 1."""
     return tf.random.stateless_uniform([count], seed, -1.0, 1.0)
 
 
-def share(count, seed):
+def uniform(count, seed):
     """Draw `count` numbers from 0 to below 1."""
     return tf.random.stateless_uniform([count], seed)
 

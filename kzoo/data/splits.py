@@ -80,30 +80,30 @@ class Preprocess(Protocol):
         """Show one raw example on matplotlib axes."""
 
 
-class Share(NamedTuple):
+class Shard(NamedTuple):
     """Which rows of a training batch are read here: one process's part of as many as the devices can share evenly.
 
     Attributes:
-        process: number of this process, from 0.
-        processes: how many there are.
+        index: of this process, from 0.
+        num_shards: number of processes.
         devices: that the batch is divided over, those of all processes; as many in each.
     """
 
-    process: int = 0
-    processes: int = 1
+    index: int = 0
+    num_shards: int = 1
     devices: int = 1
 
-    def even(self, count):
+    def divisible(self, count):
         """Return how many of `count` rows the devices can share evenly."""
         return count - count % self.devices
 
-    def part(self, rows, count):
+    def rows_of(self, rows, count):
         """Return this process's part of `count` rows, in a tensor or an array."""
-        size = count // self.processes
-        return rows[self.process * size : (self.process + 1) * size]
+        size = count // self.num_shards
+        return rows[self.index * size : (self.index + 1) * size]
 
 
-WHOLE = Share()
+UNSHARDED = Shard()
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Splits:
         batch_size: examples per batch; the last batch of an epoch may be smaller.
         seed: of order and augmentation.
         task: what the labels are for, a name in `kzoo.tasks`.
-        share: the rows of training batches that are read here, where several devices or processes train. What the
+        shard: the rows of training batches that are read here, where several devices or processes train. What the
             devices cannot share evenly is left out of the last batch of an epoch. Augmentation is drawn for whole
             batches, whoever reads them, so that it does not depend on the number of processes.
     """
@@ -143,7 +143,7 @@ class Splits:
     batch_size: int = 128
     seed: int = 0
     task: str = "classification"
-    share: Share = WHOLE
+    shard: Shard = UNSHARDED
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -164,7 +164,7 @@ class Splits:
     def steps_per_epoch(self) -> int:
         """Batches in one pass over the train split."""
         whole, rest = divmod(len(self.examples["train"]), self.batch_size)
-        return whole + (rest >= self.share.devices)
+        return whole + (rest >= self.shard.devices)
 
     @functools.cached_property
     def train(self) -> tf.data.Dataset:
@@ -186,7 +186,7 @@ class Splits:
 
         return batches.Batches(make, self.steps_per_epoch)
 
-    def stream(self, first_step: int = 0) -> tf.data.Dataset:
+    def train_batches(self, first_step: int = 0) -> tf.data.Dataset:
         """Return the batches of all epochs without an end, from `first_step` on, counted over all epochs."""
         if self.without_tensorflow and self.augment is None:
             return batches.Batches(lambda number: self.training_batch(first_step + number))
@@ -200,20 +200,20 @@ class Splits:
     @functools.cached_property
     def validation(self) -> tf.data.Dataset:
         """The validation split in a fixed order, never augmented."""
-        return self.in_order("validation")
+        return self.eval_batches("validation")
 
     @functools.cached_property
     def test(self) -> tf.data.Dataset:
         """The test split in a fixed order, never augmented and never trained on."""
-        return self.in_order("test")
+        return self.eval_batches("test")
 
-    def in_order(self, split: str) -> tf.data.Dataset:
+    def eval_batches(self, split: str) -> tf.data.Dataset:
         """Return the prepared batches of a split in its fixed order."""
         if self.without_tensorflow:
             count, size = len(self.examples[split]), self.batch_size
             places = np.arange(count)
             return batches.Batches(
-                lambda number: self.arrays(split, places[number * size :][:size]), math.ceil(count / size)
+                lambda number: self.load_batch(split, places[number * size :][:size]), math.ceil(count / size)
             )
         gather = gatherer(self.examples[split])
 
@@ -234,9 +234,9 @@ class Splits:
         epoch, place = divmod(step, self.steps_per_epoch)
         order = batches.shuffled_places(len(self.examples["train"]), self.seed, epoch)
         whole = order[place * self.batch_size :][: self.batch_size]
-        return self.arrays("train", self.share.part(whole, self.share.even(len(whole))))
+        return self.load_batch("train", self.shard.rows_of(whole, self.shard.divisible(len(whole))))
 
-    def arrays(self, split: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def load_batch(self, split: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the prepared examples at some places, and their labels."""
         examples = self.examples[split]
         labels = np.asarray(examples.labels)[places].astype("int32")
@@ -260,13 +260,13 @@ class Splits:
         gather = gatherer(self.examples["train"])
 
         def prepared(epoch, step, indices):
-            count = self.share.even(tf.shape(indices)[0])
+            count = self.shard.divisible(tf.shape(indices)[0])
             if self.augment is None:
-                inputs, labels = gather(self.share.part(indices, count))
+                inputs, labels = gather(self.shard.rows_of(indices, count))
                 return self.prepared(inputs), labels
             inputs, labels = gather(indices[:count])
             features, labels = self.augmented(inputs, labels, fold(tf.stack([self.seed, epoch]), step))
-            return self.share.part(features, count), self.share.part(labels, count)
+            return self.shard.rows_of(features, count), self.shard.rows_of(labels, count)
 
         return groups.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 

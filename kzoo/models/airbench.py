@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
-from kzoo.nn.layers import act, address, batch_norm, conv, global_max_pool, max_pool, per_axis, scope, tap
+from kzoo.nn.layers import act, address, batch_norm, conv, global_max_pool, max_pool, named_output, per_axis, scope
 
 keras = lazy_import("keras")
 untrained = lazy_import("kzoo.nn.handcrafted")
@@ -49,7 +49,7 @@ class Airbench:
         for stage, width in enumerate(self.widths, start=1):
             with scope(f"stage{stage}"):
                 x = self.stage(x, width)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return global_max_pool(x)
 
     def stage(self, x, width: int):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.layers import adaptive_avg_pool, conv, dense, dropout, flatten, max_pool, scope, tap
+from kzoo.nn.layers import adaptive_avg_pool, conv, dense, dropout, flatten, max_pool, named_output, scope
 from kzoo.nn.naming import Rule
 
 KRIZHEVSKY_2014 = Paper(
@@ -23,7 +23,7 @@ def place_in_sequence(match: re.Match, layers: Sequence[str]) -> str:
     return f"features.{2 * layers.index(match[0]) + int(match['stage']) - 1}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stage(?P<stage>\d)\.conv\d$", place_in_sequence),
     Rule(r"^head\.dense1$", "classifier.1"),
     Rule(r"^head\.dense2$", "classifier.4"),
@@ -74,7 +74,7 @@ class AlexNet:
         with scope(f"stage{stage}"):
             for width in filters:
                 x = conv(x, width, kernel, stride=stride, padding=padding, activation="relu")
-        return tap(max_pool(x, 3, stride=2, padding="valid"), f"stage{stage}")
+        return named_output(max_pool(x, 3, stride=2, padding="valid"), f"stage{stage}")
 
     def classifier(self, x):
         for units in self.dense_units:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, Reference, register_model
-from kzoo.nn.blocks import together
-from kzoo.nn.layers import act, batch_norm, check_fits, conv, conv_norm_act, depthwise_conv, ranked, scope, tap
+from kzoo.nn.blocks import zip_stages
+from kzoo.nn.layers import act, batch_norm, check_fits, conv, conv_norm_act, depthwise_conv, named_output, ranked, scope
 
 keras = lazy_import("keras")
 
@@ -82,13 +82,13 @@ class BCResNet:
     def __call__(self, x):
         with scope("stem"):
             x = conv_norm_act(x, 2 * self.width, 5, stride=(2, 1))
-        stages = together(depths=self.depths, stage_widths=self.stage_widths, strides=self.strides)
+        stages = zip_stages(depths=self.depths, stage_widths=self.stage_widths, strides=self.strides)
         for stage, (depth, share, stride) in enumerate(stages, start=1):
             for block in range(depth):
                 with scope(f"stage{stage}.block{block}"):
                     filters = int(self.width * share)
                     x = self.block(x, filters, stride, 2 ** (stage - 1), first=block == 0)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         with scope("tail"):
             return self.tail(x)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.blocks import dense_layers
-from kzoo.nn.layers import conv, flatten, max_pool, scope, tap
+from kzoo.nn.layers import conv, flatten, max_pool, named_output, scope
 
 ZHANG_2015 = Paper(
     "Zhang, Zhao, LeCun",
@@ -53,7 +53,7 @@ class CharCNN:
                 raise ValueError(f"a stage is (kernel, convolutions), got {row}")
             with scope(f"stage{stage}"):
                 x = self.stage(x, *row)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         x = flatten(x)
         with scope("head"):
             return dense_layers(x, self.dense_units, self.dropout)

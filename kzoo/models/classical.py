@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import MNIST, Paper, Reference, lookup, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.layers import InputTooSmall, address, flatten, scope, tap
+from kzoo.nn.layers import InputTooSmall, address, flatten, named_output, scope
 
 untrained = lazy_import("kzoo.nn.handcrafted")
 
@@ -79,7 +79,7 @@ class HogClassifier:
         lookup("block_norm", self.block_norm, untrained.BLOCK_NORMS)
         with scope("stage1"):
             layer = untrained.HOG(self.cell, self.block, self.orientations, self.block_norm, name=address("hog"))
-        return flatten(tap(layer(x), "stage1"))
+        return flatten(named_output(layer(x), "stage1"))
 
 
 # 8 statistics of 13 cepstra: 104*10 + 10 weights.
@@ -96,7 +96,7 @@ class StatisticsClassifier:
     def __call__(self, x):
         with scope("stage1"):
             layer = untrained.TimeStatistics(name=address("statistics"))
-        return tap(layer(x), "stage1")
+        return named_output(layer(x), "stage1")
 
 
 # 1,000 tokens: 1,000*6 + 6 weights; how rare each token is, another 1,000 numbers, is not trained.
@@ -116,7 +116,7 @@ class TfIdfClassifier:
         """Map token ids (batch, length)."""
         with scope("stage1"):
             layer = untrained.TfIdf(vocab_size, name=address("tfidf"))
-        return tap(layer(x), "stage1")
+        return named_output(layer(x), "stage1")
 
 
 # Nothing is trained; it keeps 1,000 * (150 + 2) + 1 numbers.

@@ -14,7 +14,7 @@ keras = lazy_import("keras")
 
 TROCKMAN_2022 = Paper("Trockman, Kolter", 2022, "Patches Are All You Need?", "https://arxiv.org/abs/2201.09792")
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "stem.0"),
     Rule(r"^stem\.norm1$", "stem.2"),
     Rule(r"^stage1\.block", "blocks."),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import MNIST, Paper, lookup, register_model
 from kzoo.nn.blocks import dense_layers, max_blur_pool
-from kzoo.nn.layers import act, avg_pool, conv, dropout, flatten, global_avg_pool, max_pool, norm, scope, tap
+from kzoo.nn.layers import act, avg_pool, conv, dropout, flatten, global_avg_pool, max_pool, named_output, norm, scope
 
 CHOLLET_2015 = Paper("Chollet", 2015, "Simple MNIST convnet", "https://keras.io/examples/vision/mnist_convnet/")
 
@@ -59,7 +59,7 @@ class ConvNet:
         for stage, filters in enumerate(self.filters, start=1):
             with scope(f"stage{stage}"):
                 x = self.stage(x, filters)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         x = flatten(x) if self.flatten else global_avg_pool(x)
         x = dropout(x, self.dropout)
         with scope("head"):

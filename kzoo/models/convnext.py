@@ -36,7 +36,7 @@ def stages_and_steps(match: re.Match, layers: Sequence[str]) -> str:
     return f"features.{2 * stage - 2}." if match["step"] else f"features.{2 * stage - 1}.{match['block']}."
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "stem.0"),
     Rule(r"^stem\.norm1$", "stem.1"),
     Rule(r"\.downsample\.norm1$", ".downsample.0"),

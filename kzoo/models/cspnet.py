@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import IMAGENET, Paper, lookup, register_model
-from kzoo.nn.blocks import rising_rates, together
-from kzoo.nn.layers import conv_norm_act, drop_path, max_pool, scope, tap
+from kzoo.nn.blocks import rising_rates, zip_stages
+from kzoo.nn.layers import conv_norm_act, drop_path, max_pool, named_output, scope
 from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
@@ -41,7 +41,7 @@ DARKNET = {
     "grows": True,
 }
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"\.down\.(conv|norm)1$", r".conv_down.\1"),
     Rule(r"\.expand\.(conv|norm)1$", r".conv_exp.\1"),
     Rule(r"\.transition\.(conv|norm)1$", r".conv_transition_b.\1"),
@@ -140,7 +140,7 @@ class CSPNet:
         stems = {"conv7": self.conv7_stem, "conv3": self.conv3_stem}
         with scope("stem"):
             x = lookup("stem", self.stem, stems)(x)
-        table = together(
+        table = zip_stages(
             depths=self.depths,
             filters=self.filters,
             strides=self.strides,
@@ -155,7 +155,7 @@ class CSPNet:
                     x = self.cross_stage(x, drop_rates, filters, round(expansion * filters), ratio)
                 else:
                     x = self.blocks(x, drop_rates, ratio)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return x
 
     def conv7_stem(self, x):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.layers import act, avg_pool, batch_norm, conv, conv_norm_act, max_pool, scope, tap
+from kzoo.nn.layers import act, avg_pool, batch_norm, conv, conv_norm_act, max_pool, named_output, scope
 from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
@@ -25,7 +25,7 @@ def layer_of_reference(match: re.Match, layers: Sequence[str]) -> str:
     return f"features.denseblock{match['stage']}.denselayer{int(match['block']) + 1}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.(conv|norm)1$", r"features.\g<1>0"),
     Rule(r"^stage(?P<stage>\d+)\.block(?P<block>\d+)", layer_of_reference),
     # The files of torchvision are older than its code.
@@ -73,7 +73,7 @@ class DenseNet:
             for block in range(depth):
                 with scope(f"stage{stage}.block{block}"):
                     x = keras.layers.concatenate([x, self.layer(x)])
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         with scope("head"):
             return act(batch_norm(x))
 

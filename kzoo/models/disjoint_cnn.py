@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.blocks import together
-from kzoo.nn.layers import act, batch_norm, conv, dense, global_avg_pool, max_pool, scope, tap
+from kzoo.nn.blocks import zip_stages
+from kzoo.nn.layers import act, batch_norm, conv, dense, global_avg_pool, max_pool, named_output, scope
 
 keras = lazy_import("keras")
 
@@ -49,10 +49,10 @@ class DisjointCNN:
     pool_filters: bool = True
 
     def __call__(self, x):
-        for stage, (filters, kernel) in enumerate(together(filters=self.filters, kernels=self.kernels), start=1):
+        for stage, (filters, kernel) in enumerate(zip_stages(filters=self.filters, kernels=self.kernels), start=1):
             with scope(f"stage{stage}"):
                 x = self.disjoint_conv(x, filters, kernel)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         x = global_avg_pool(max_pool(x, self.pool, padding="valid"))
         if self.pool_filters:
             x = keras.ops.mean(x, axis=-1, keepdims=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, lookup, register_model
-from kzoo.nn.blocks import basic_branch, bottleneck_branch, together
-from kzoo.nn.layers import act, conv_norm_act, max_pool, scope, tap
+from kzoo.nn.blocks import basic_branch, bottleneck_branch, zip_stages
+from kzoo.nn.layers import act, conv_norm_act, max_pool, named_output, scope
 from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
@@ -27,7 +27,7 @@ def level(match: re.Match, layers: Sequence[str]) -> str:
     return f"level{int(match[1]) + 1}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.(conv|norm)1$", r"base_layer.\1"),
     Rule(r"^stem\.(conv|norm)2$", r"level0.\1"),
     Rule(r"^stem\.(conv|norm)3$", r"level1.\1"),
@@ -84,12 +84,12 @@ class DLA:
             x = conv_norm_act(x, self.stem_width, 7)
             x = conv_norm_act(x, self.stem_width, 3)
             x = conv_norm_act(x, 2 * self.stem_width, 3, stride=2)
-        for stage, (depth, filters) in enumerate(together(depths=self.depths, filters=self.filters), start=1):
+        for stage, (depth, filters) in enumerate(zip_stages(depths=self.depths, filters=self.filters), start=1):
             # The last root of a tree sees what came into the tree, but for the first one's.
             seen = [halved(x)] if stage > 1 else []
             with scope(f"stage{stage}"):
                 x = self.tree(x, filters, depth, 2, seen)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return x
 
     def tree(self, x, filters: int, depth: int, stride: int, seen: list):

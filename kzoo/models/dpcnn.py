@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, Reference, register_model
-from kzoo.nn.layers import act, conv, dropout, global_max_pool, max_pool, scope, tap
+from kzoo.nn.layers import act, conv, dropout, global_max_pool, max_pool, named_output, scope
 
 keras = lazy_import("keras")
 
@@ -49,7 +49,7 @@ class DPCNN:
             with scope(f"stage{stage}"):
                 # The authors' code leaves the region embedding linear: it activates from the second layer on.
                 x = self.residual_block(x, "relu" if stage > 1 else None)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return dropout(global_max_pool(x), self.dropout)
 
     def residual_block(self, x, activation: str | None):

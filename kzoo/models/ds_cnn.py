@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.models.resnet import BANBURY_2021
 from kzoo.nn.blocks import separable_norm_act
-from kzoo.nn.layers import conv_norm_act, dropout, scope, tap
+from kzoo.nn.layers import conv_norm_act, dropout, named_output, scope
 
 ZHANG_2017 = Paper(
     "Zhang, Suda, Lai, Chandra",
@@ -80,9 +80,9 @@ class DSCNN:
         options = {"use_bias": True, "scale": self.norm_scale}
         with scope("stem"):
             x = conv_norm_act(x, self.width, self.stem_kernel, stride=self.stem_stride, **options)
-        x = tap(dropout(x, self.stem_dropout), "stem")
+        x = named_output(dropout(x, self.stem_dropout), "stem")
         for stage, stride in enumerate(self.strides, start=1):
             with scope(f"stage{stage}"):
                 x = separable_norm_act(x, self.width, self.kernel, stride=stride, **options)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return dropout(x, self.dropout)

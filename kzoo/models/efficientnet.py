@@ -71,7 +71,7 @@ def place_after_stages(match: re.Match, layers: Sequence[str]) -> str:
     return f"features.{depth + 1}.{int(match[1] == 'norm')}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     *TIMM_BLOCKS,
     *TIMM_HEAD,
     # torchvision

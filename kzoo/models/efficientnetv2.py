@@ -53,9 +53,9 @@ def first_convolution(match: re.Match, layers: Sequence[str]) -> str:
     return f"{block}.conv_exp" if f"{block}.conv2" in layers else f"{block}.conv"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^(stage\d+\.block\d+)\.conv1$", first_convolution, where=TIMM),
-    *efficientnet.REFERENCE_NAMES,
+    *efficientnet.KEY_MAPPING,
 )
 
 

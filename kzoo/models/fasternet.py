@@ -19,7 +19,7 @@ CHEN_2023 = Paper(
     "https://arxiv.org/abs/2303.03667",
 )
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "patch_embed.proj"),
     Rule(r"^stem\.norm1$", "patch_embed.norm"),
     Rule(r"\.downsample\.conv1$", ".downsample.reduction"),

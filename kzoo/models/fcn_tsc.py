@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
-from kzoo.nn.blocks import together
-from kzoo.nn.layers import conv_norm_act, scope, tap
+from kzoo.nn.blocks import zip_stages
+from kzoo.nn.layers import conv_norm_act, named_output, scope
 
 WANG_2017 = Paper(
     "Wang, Yan, Oates",
@@ -39,8 +39,8 @@ class FCN:
     kernels: tuple[int, ...] = (8, 5, 3)
 
     def __call__(self, x):
-        for stage, (filters, kernel) in enumerate(together(filters=self.filters, kernels=self.kernels), start=1):
+        for stage, (filters, kernel) in enumerate(zip_stages(filters=self.filters, kernels=self.kernels), start=1):
             with scope(f"stage{stage}"):
                 x = conv_norm_act(x, filters, kernel, use_bias=True)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return x

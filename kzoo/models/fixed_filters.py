@@ -8,7 +8,7 @@ from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import MNIST, TENSORFLOW, Paper, Reference, register_model
 from kzoo.nn import filters
 from kzoo.nn.blocks import dense_layers
-from kzoo.nn.layers import act, address, avg_pool, batch_norm, dropout, flatten, ranked, scope, tap
+from kzoo.nn.layers import act, address, avg_pool, batch_norm, dropout, flatten, named_output, ranked, scope
 
 keras = lazy_import("keras")
 untrained = lazy_import("kzoo.nn.handcrafted")
@@ -92,7 +92,7 @@ class FixedFilters:
         x = keras.ops.concatenate([act(x), act(-x)], axis=-1)
         with scope("stage1"):
             x = avg_pool(x, self.pool, padding="valid")
-            x = tap(batch_norm(x) if self.norm else x, "stage1")
+            x = named_output(batch_norm(x) if self.norm else x, "stage1")
         with scope("head"):
             return dense_layers(dropout(flatten(x), self.dropout), self.units, self.dropout)
 
@@ -141,7 +141,7 @@ class SincFilters:
             x = bank_conv(x, self.bands, self.taps, bank, stride=self.stride, learn=self.learn_filters)
         with scope("stage1"):
             loudness = avg_pool(keras.ops.abs(x), self.pool, padding="valid")
-            x = tap(batch_norm(keras.ops.log(loudness + QUIET)), "stage1")
+            x = named_output(batch_norm(keras.ops.log(loudness + QUIET)), "stage1")
         with scope("head"):
             return dense_layers(dropout(flatten(x), self.dropout), self.units, self.dropout)
 

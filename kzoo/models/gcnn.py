@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, Reference, register_model
-from kzoo.nn.layers import conv, scope, tap
+from kzoo.nn.layers import conv, named_output, scope
 
 keras = lazy_import("keras")
 
@@ -57,7 +57,7 @@ class GCNN:
             for block in range(depth):
                 with scope(f"stage{stage}.block{block}"):
                     x = self.residual_block(x, kernel, self.channels(inner), self.channels(expansion))
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return x
 
     def residual_block(self, x, kernel: int, inner: int, filters: int):

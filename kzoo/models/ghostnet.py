@@ -49,7 +49,7 @@ def place_in_sequence(match: re.Match, layers: Sequence[str]) -> str:
     return f"shortcut.{('dwconv1', 'norm1', 'conv1', 'norm2').index(match[1])}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"(ghost\d)\.conv1$", r"\1.primary_conv.0"),
     Rule(r"(ghost\d)\.norm1$", r"\1.primary_conv.1"),
     Rule(r"(ghost\d)\.dwconv1$", r"\1.cheap_operation.0"),

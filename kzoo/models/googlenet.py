@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import IMAGENET, PYTORCH, Paper, register_model
-from kzoo.nn.blocks import conv_sequence, together
-from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, max_pool, scope, tap
+from kzoo.nn.blocks import conv_sequence, zip_stages
+from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, max_pool, named_output, scope
 from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
@@ -27,7 +27,7 @@ def module_of_paper(match: re.Match, layers: Sequence[str]) -> str:
     return f"inception{int(match[1]) + 2}{'abcde'[int(match[2])]}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.(conv|norm)(\d)$", r"conv\2.\1"),
     Rule(r"^stage(\d)\.block(\d)", module_of_paper),
     Rule(r"\.point\.(conv|norm)1$", r".branch1.\1"),
@@ -39,7 +39,7 @@ REFERENCE_NAMES = (
     Rule(r"\.norm$", ".bn"),
     Rule(r"^logits$", "fc"),
 )
-LEFT_OUT = (r"^aux\d\.",)  # two classifiers of inner feature maps, whose losses are added in training
+IGNORE_UNEXPECTED = (r"^aux\d\.",)  # two classifiers of inner feature maps, whose losses are added in training
 
 # A module's row in Table 1 of the paper.
 STAGE1 = ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64))
@@ -84,12 +84,12 @@ class GoogLeNet:
         with scope("stem"):
             x = max_pool(conv_norm_act(x, self.stem_width, 7, stride=2), 3, stride=2, padding="ceil")
             x = conv_sequence(x, (self.stem_width, 1), (3 * self.stem_width, 3))
-        for stage, (modules, pool) in enumerate(together(filters=self.filters, pools=self.pools), start=1):
+        for stage, (modules, pool) in enumerate(zip_stages(filters=self.filters, pools=self.pools), start=1):
             x = max_pool(x, pool, stride=2, padding="ceil")
             for block, filters in enumerate(modules):
                 with scope(f"stage{stage}.block{block}"):
                     x = self.inception(x, *filters)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return dropout(global_avg_pool(x), self.dropout)
 
     def inception(self, x, point: int, reduced3: int, conv3: int, reduced5: int, conv5: int, pooled: int):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import add_to_shortcut, basic_branch, bottleneck_branch, together
-from kzoo.nn.layers import act, conv_norm_act, ranked, scope, tap, upsample
+from kzoo.nn.blocks import add_to_shortcut, basic_branch, bottleneck_branch, zip_stages
+from kzoo.nn.layers import act, conv_norm_act, named_output, ranked, scope, upsample
 from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
@@ -29,7 +29,7 @@ def exchange(match: re.Match, layers: Sequence[str]) -> str:
     return f".fuse_layers.{to}.{origin}{pair}.{int(kind == 'norm')}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.", ""),
     Rule(r"^stage1\.block(\d+)", r"layer1.\1"),
     Rule(r"^head\.branch(\d+)", r"incre_modules.\1.0"),
@@ -95,12 +95,12 @@ class HRNet:
         with scope("stem"):
             x = conv_norm_act(x, self.stem_width, 3, stride=2)
             x = conv_norm_act(x, self.stem_width, 3, stride=2)
-        maps, table = [], together(depths=self.depths, modules=self.modules, filters=self.filters)
+        maps, table = [], zip_stages(depths=self.depths, modules=self.modules, filters=self.filters)
         for stage, (depth, modules, _) in enumerate(table, start=1):
             with scope(f"stage{stage}"):
                 maps = self.stage(maps, depth, modules) if maps else self.first_stage(x, depth)
-            maps[0] = tap(maps[0], f"stage{stage}")
-        return self.head([tap(x, f"scale{n}") for n, x in enumerate(maps, start=1)])
+            maps[0] = named_output(maps[0], f"stage{stage}")
+        return self.head([named_output(x, f"scale{n}") for n, x in enumerate(maps, start=1)])
 
     def first_stage(self, x, depth: int) -> list:
         for n in range(depth):

@@ -16,7 +16,7 @@ YU_2024 = Paper(
     "Yu, Zhou, Yan, Wang", 2024, "InceptionNeXt: When Inception Meets ConvNeXt", "https://arxiv.org/abs/2303.16900"
 )
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "stem.0"),
     Rule(r"^stem\.norm1$", "stem.1"),
     Rule(r"\.downsample\.norm1$", ".downsample.0"),

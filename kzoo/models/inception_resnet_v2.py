@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.inception_v3 import PIXELS_299
-from kzoo.nn.blocks import conv_sequence, inception_stem, together
-from kzoo.nn.layers import act, avg_pool, conv, max_pool, scope, tap
+from kzoo.nn.blocks import conv_sequence, inception_stem, zip_stages
+from kzoo.nn.layers import act, avg_pool, conv, max_pool, named_output, scope
 from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
@@ -34,7 +34,7 @@ def layer_of_branch(match: re.Match, layers: Sequence[str]) -> str:
     return f".{int(match['layer']) - 1}.{match['kind']}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.(?P<kind>conv|norm)(?P<layer>\d)$", layer_of_stem),
     Rule(r"^head\.(conv|norm)1$", r"conv2d_7b.\1"),
     Rule(r"\.pool\.(conv|norm)1$", r".branch3.1.\1"),
@@ -79,7 +79,7 @@ class InceptionResNetV2:
         blocks = (self.block35, self.block17, self.block8)
         with scope("stem"):
             x = inception_stem(x, self.width / 64, self.scale)
-        rows = together(first=first, blocks=blocks, depths=self.depths, shrinking=self.shrinking)
+        rows = zip_stages(first=first, blocks=blocks, depths=self.depths, shrinking=self.shrinking)
         for stage, (module, block, depth, factor) in enumerate(rows, start=1):
             with scope(f"stage{stage}.block0"):
                 x = keras.layers.concatenate(module(x))
@@ -88,7 +88,7 @@ class InceptionResNetV2:
                 with scope(f"stage{stage}.block{n}"):
                     y = self.increment(x, block)
                     x = keras.layers.add([x, y]) if last else act(keras.layers.add([x, factor * y]))
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         with scope("head"):
             return self.sequence(x, (1536, 1))
 

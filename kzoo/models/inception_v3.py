@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
 from kzoo.nn.blocks import conv_sequence, inception_stem
-from kzoo.nn.layers import avg_pool, max_pool, scope, tap
+from kzoo.nn.layers import avg_pool, max_pool, named_output, scope
 from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
@@ -41,7 +41,7 @@ def module_of_reference(match: re.Match, layers: Sequence[str]) -> str:
     return f"Mixed_{stage + 4}{'abcde'[block + (stage == 1)]}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.(?P<kind>conv|norm)(?P<layer>\d)$", layer_of_stem),
     Rule(
         r"(?<=^stage3\.block[12]\.)(?P<branch>conv3|double3)\.(?P<kind>conv|norm)(?P<layer>\d)$", layer_of_split_branch
@@ -56,7 +56,7 @@ REFERENCE_NAMES = (
     Rule(r"\.norm$", ".bn"),
     Rule(r"^logits$", "fc"),
 )
-LEFT_OUT = (r"^AuxLogits\.",)  # a classifier of an inner feature map, whose loss is added in training
+IGNORE_UNEXPECTED = (r"^AuxLogits\.",)  # a classifier of an inner feature map, whose loss is added in training
 
 PIXELS_299 = Reference((299, 299, 3), 1000, PYTORCH._replace(bn_epsilon=1e-3))
 
@@ -92,7 +92,7 @@ class InceptionV3:
         for block, (module, *filters) in enumerate(modules):
             with scope(f"stage{stage}.block{block}"):
                 x = keras.layers.concatenate(module(x, *filters))
-        return tap(x, f"stage{stage}")
+        return named_output(x, f"stage{stage}")
 
     def inception_a(self, x, pooled: int):
         return [

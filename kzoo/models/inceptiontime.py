@@ -8,7 +8,7 @@ from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.blocks import rising_rates
-from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, max_pool, scope, tap
+from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, max_pool, named_output, scope
 
 keras = lazy_import("keras")
 
@@ -47,7 +47,7 @@ class InceptionTime:
         for stage, (depth, drop_rate) in enumerate(zip(self.depths, rates, strict=True), start=1):
             with scope(f"stage{stage}"):
                 x = self.residual_stage(x, depth, drop_rate)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return x
 
     def residual_stage(self, x, depth: int, drop_rate: float):

@@ -23,7 +23,7 @@ def scaled(multiplier: float) -> dict:
     return {"filters": filters, "stem_width": divisible(16 * multiplier)}
 
 
-REFERENCE_NAMES = (*TIMM_BLOCKS, Rule(r"^head\.dense1$", "conv_head"))
+KEY_MAPPING = (*TIMM_BLOCKS, Rule(r"^head\.dense1$", "conv_head"))
 
 
 @register_model("lcnet_035", CUI_2021, 1_644_370, **scaled(0.35))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.registry import MNIST, Paper, register_model
-from kzoo.nn.layers import avg_pool, conv, dense, global_avg_pool, scope, tap
+from kzoo.nn.layers import avg_pool, conv, dense, global_avg_pool, named_output, scope
 
 LECUN_1998 = Paper(
     "LeCun, Bottou, Bengio, Haffner",
@@ -48,4 +48,4 @@ class LeNet:
     def stage(self, x, name: str, filters: int, padding: str = "valid"):
         with scope(name):
             x = conv(x, filters, self.kernel, padding=padding, activation=self.activation)
-        return tap(avg_pool(x, 2, padding="valid"), name)
+        return named_output(avg_pool(x, 2, padding="valid"), name)

@@ -9,7 +9,7 @@ from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.blocks import separable_conv
-from kzoo.nn.layers import act, address, batch_norm, conv, depthwise_precision, extents, ranked, scope, tap
+from kzoo.nn.layers import act, address, batch_norm, conv, depthwise_precision, extents, named_output, ranked, scope
 
 keras = lazy_import("keras")
 
@@ -106,11 +106,11 @@ class LITE:
     def __call__(self, x):
         with scope("stage1"):
             x = self.inception_module(x)
-        x = tap(x, "stage1")
+        x = named_output(x, "stage1")
         for stage, kernel, dilation in ((2, self.kernel // 2, 2), (3, self.kernel // 4, 4)):
             with scope(f"stage{stage}"):
                 x = act(batch_norm(separable_conv(x, self.filters, kernel, dilation=dilation)))
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return x
 
     def inception_module(self, x):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
-from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, scope, tap
+from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, named_output, scope
 
 keras = lazy_import("keras")
 
@@ -71,7 +71,7 @@ class WaveformNet:
                     x = self.block(x, self.width * 2 ** (stage - 1))
             if stage < len(self.depths) or self.last_pool:
                 x = max_pool(x, self.pool)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return x
 
     def block(self, x, filters: int):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.layers import InputTooSmall, address, scope, tap
+from kzoo.nn.layers import InputTooSmall, address, named_output, scope
 
 untrained = lazy_import("kzoo.nn.handcrafted")
 
@@ -50,4 +50,4 @@ class MiniRocket:
             layer = untrained.MiniRocketFeatures(
                 self.num_features, self.max_dilations, self.kernel_seed, name=address("features")
             )
-            return tap(layer(x), "stage1")
+            return named_output(layer(x), "stage1")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.registry import MNIST, Paper, register_model
-from kzoo.nn.layers import dense, dropout, flatten, scope, tap
+from kzoo.nn.layers import dense, dropout, flatten, named_output, scope
 
 XIAO_2017 = Paper(
     "Xiao, Rasul, Vollgraf",
@@ -38,5 +38,5 @@ class MLP:
         for stage, units in enumerate(self.units, start=1):
             with scope(f"stage{stage}"):
                 x = dropout(dense(x, units, self.activation), self.dropout)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return x

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import register_model
 from kzoo.models.fcn_tsc import GUNPOINT, WANG_2017
-from kzoo.nn.layers import dense, dropout, flatten, scope, tap
+from kzoo.nn.layers import dense, dropout, flatten, named_output, scope
 
 
 # The count is that of dl-4-tsc and aeon.
@@ -42,5 +42,5 @@ class MLPTSC:
         for stage, (units, rate) in enumerate(zip(self.units, self.dropouts, strict=False), start=1):
             with scope(f"stage{stage}"):
                 x = dense(dropout(x, rate), units, self.activation)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return dropout(x, self.dropouts[-1])

@@ -49,7 +49,7 @@ def scaled(network: dict, multiplier: float) -> dict:
     return network | {"filters": filters, "stem_width": divisible(32 * multiplier)}
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     *TIMM_BLOCKS,
     *TIMM_HEAD,
     # torchvision counts every layer, the activations too.

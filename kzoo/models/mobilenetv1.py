@@ -25,7 +25,7 @@ def scaled(multiplier: float) -> dict:
     return {"filters": filters, "stem_width": divisible(32 * multiplier)}
 
 
-REFERENCE_NAMES = (*TIMM_BLOCKS, *TIMM_HEAD)
+KEY_MAPPING = (*TIMM_BLOCKS, *TIMM_HEAD)
 
 
 @register_model("mobilenetv1_100", HOWARD_2017, 4_231_976)

@@ -84,7 +84,7 @@ TIMM_HEAD = (
     Rule(r"^head\.norm1$", "bn2", where=TIMM),
 )
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     *TIMM_BLOCKS,
     *TIMM_HEAD,
     # torchvision; what ends a block is not a pair there.

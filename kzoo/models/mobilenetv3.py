@@ -66,7 +66,7 @@ def place_as_stage(match: re.Match, layers: Sequence[str]) -> str:
     return f"blocks.{depth}.0.{'conv' if match[1] == 'conv' else 'bn1'}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     *TIMM_BLOCKS,
     Rule(r"^head\.(conv|norm)1$", place_as_stage, where=TIMM),
     Rule(r"^head\.dense1$", "conv_head", where=TIMM),

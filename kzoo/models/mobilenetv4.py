@@ -69,7 +69,7 @@ def thinner(multiplier: float, fused_expansions: tuple[float, float]) -> dict:
 
 PAIRS = r"^blocks\.0\.1\.conv\."  # in timm, a fused block of the small network is two blocks
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^(stage[12])\.block0\.conv1$", r"\1.block0.conv", where=PAIRS),
     Rule(r"^(stage[12])\.block0\.norm1$", r"\1.block0.bn1", where=PAIRS),
     Rule(r"^(stage[12])\.block0\.conv2$", r"\1.block1.conv", where=PAIRS),

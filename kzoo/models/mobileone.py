@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import branched_conv, squeeze_excite, stages, together
+from kzoo.nn.blocks import branched_conv, squeeze_excite, stages, zip_stages
 from kzoo.nn.layers import act, scope
 from kzoo.nn.naming import Rule
 
@@ -25,7 +25,7 @@ def place_in_stage(match: re.Match, layers: Sequence[str]) -> str:
     return f"stages.{int(match['stage']) - 1}.{2 * int(match['block']) + half}."
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stage(?P<stage>\d+)\.block(?P<block>\d+)\.(?P<half>look|mix)\.", place_in_stage),
     Rule(r"^(stem|stages\.\d+\.\d+)\.(dw)?conv1$", r"\1.reparam_conv"),  # the deploy form
     Rule(r"\.branch(\d+)\.", r".conv_kxk.\1."),
@@ -83,7 +83,7 @@ class MobileOne:
             filters=self.filters,
             gated=[
                 tuple(n >= depth - gated for n in range(depth))
-                for depth, gated in together(depths=self.depths, se_blocks=self.se_blocks)
+                for depth, gated in zip_stages(depths=self.depths, se_blocks=self.se_blocks)
             ],
         )
 

@@ -29,7 +29,7 @@ BROCK_2021B = Paper(
 # 1 over the deviation of an activation of normally distributed numbers, as of the authors' program.
 GAINS = {"relu": 1.7139588594436646, "silu": 1.7881293296813965, "gelu": 1.7015043497085571}
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "stem.conv", where=r"^stem\.conv\."),
     Rule(r"(block\d+)\.conv3$", r"\1.conv2b", where=r"\.conv2b\."),
     Rule(r"(block\d+)\.conv4$", r"\1.conv3"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import PYTORCH, Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.layers import act, batch_norm, conv, extents, per_axis, scope, tap
+from kzoo.nn.layers import act, batch_norm, conv, extents, named_output, per_axis, scope
 
 keras = lazy_import("keras")
 
@@ -59,4 +59,4 @@ class OmniScaleCNN:
     def layer(self, x, name: str, filters: int, kernels: Sequence[int]):
         with scope(name):
             x = keras.layers.concatenate([conv(x, filters, kernel) for kernel in kernels])
-            return tap(act(batch_norm(x)), name)
+            return named_output(act(batch_norm(x)), name)

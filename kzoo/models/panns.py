@@ -15,8 +15,8 @@ from kzoo.nn.layers import (
     dropout,
     global_avg_pool,
     global_max_pool,
+    named_output,
     scope,
-    tap,
 )
 
 keras = lazy_import("keras")
@@ -87,7 +87,7 @@ class PANN:
                 x = self.stage(x, self.width * 2 ** (stage - 1), depth)
             if stage < len(self.depths) or self.last_pool:
                 x = avg_pool(x, 2, padding="valid")
-            x = dropout(tap(x, f"stage{stage}"), self.stage_dropout)
+            x = dropout(named_output(x, f"stage{stage}"), self.stage_dropout)
         with scope("head"):
             return self.head(x)
 

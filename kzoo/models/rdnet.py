@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import effective_squeeze_excite, layer_scale, patches, rising_rates, together
-from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope, tap
+from kzoo.nn.blocks import effective_squeeze_excite, layer_scale, patches, rising_rates, zip_stages
+from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, named_output, scope
 from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
@@ -30,7 +30,7 @@ def place_in_stage(match: re.Match, layers: Sequence[str]) -> str:
     return f"dense_stages.{stage}.{2 if stage else 0}.dense_block{match['block']}.{match['layer']}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "stem.0"),
     Rule(r"^stem\.norm1$", "stem.1"),
     Rule(r"^stage(?P<stage>\d+)\.(block(?P<block>\d+)|step)\.(?P<layer>.*)$", place_in_stage),
@@ -96,7 +96,7 @@ class RDNet:
         with scope("stem"):
             x = layer_norm(patches(x, self.stem_width, self.patch))
         rates = rising_rates(self.drop_path, self.depths)
-        rows = together(strides=self.strides, filters=self.filters, gated=self.gated, drop_rates=rates)
+        rows = zip_stages(strides=self.strides, filters=self.filters, gated=self.gated, drop_rates=rates)
         for stage, (stride, filters, gated, drop_rates) in enumerate(rows, start=1):
             if stage > 1:
                 with scope(f"stage{stage}.step"):
@@ -104,7 +104,7 @@ class RDNet:
             for block, drop_rate in enumerate(drop_rates):
                 with scope(f"stage{stage}.block{block}"):
                     x = self.block(x, filters, gated, drop_rate)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         with scope("head"):
             return layer_norm(global_avg_pool(x))
 

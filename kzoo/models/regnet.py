@@ -59,7 +59,7 @@ def lettered(match: re.Match, layers: Sequence[str]) -> str:
 
 
 TIMM, TORCHVISION = r"^s1\.b1\.", r"^trunk_output\."
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "stem.conv", where=TIMM),
     Rule(r"^stem\.norm1$", "stem.bn", where=TIMM),
     Rule(r"\.se\.conv", ".se.fc", where=TIMM),

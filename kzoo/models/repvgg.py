@@ -16,7 +16,7 @@ DING_2021 = Paper(
     "https://arxiv.org/abs/2101.03697",
 )
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.{}")),
     Rule(r"^(stem|stages\.\d+\.\d+)\.conv1$", r"\1.reparam_conv"),  # the deploy form
     Rule(r"\.branch0\.", ".conv_kxk."),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, lookup, register_model
-from kzoo.models.resnet import REFERENCE_NAMES as RESNET_NAMES
+from kzoo.models.resnet import KEY_MAPPING as RESNET_NAMES
 from kzoo.models.resnet import RESNET_D, STEMS, add_shortcut
 from kzoo.nn.blocks import residual_stages
 from kzoo.nn.layers import avg_pool, conv_norm_act, scope
@@ -21,7 +21,7 @@ GAO_2019 = Paper(
     "https://arxiv.org/abs/1904.01169",
 )
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"(block\d+)\.(conv|norm)2$", r"\1.\g<2>3"),
     Rule(r"\.scales\.conv(\d+)$", from_zero(".convs.{}")),
     Rule(r"\.scales\.norm(\d+)$", from_zero(".bns.{}")),

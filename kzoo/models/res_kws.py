@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, Reference, register_model
-from kzoo.nn.layers import act, avg_pool, batch_norm, conv, scope, tap
+from kzoo.nn.layers import act, avg_pool, batch_norm, conv, named_output, scope
 
 keras = lazy_import("keras")
 
@@ -62,7 +62,7 @@ class ResKWS:
                     x = total = keras.layers.add([x, total])
                 x = batch_norm(x, scale=False, center=False)
             if layer % 2 or layer == self.depth - 1:
-                x = tap(x, f"stage{stage}")
+                x = named_output(x, f"stage{stage}")
         return x
 
     def conv_act(self, x, dilation: int):

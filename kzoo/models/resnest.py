@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, lookup, register_model
-from kzoo.models.resnet import REFERENCE_NAMES as RESNET_NAMES
+from kzoo.models.resnet import KEY_MAPPING as RESNET_NAMES
 from kzoo.models.resnet import STEMS, add_shortcut
 from kzoo.nn.blocks import divisible, residual_stages, split_attention
 from kzoo.nn.layers import avg_pool, conv_norm_act, scope
@@ -21,7 +21,7 @@ ZHANG_2020 = Paper(
     "https://arxiv.org/abs/2004.08955",
 )
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"(block\d+)\.(conv|norm)2$", r"\1.\g<2>3"),
     Rule(r"\.splits\.conv1$", ".conv2.conv"),
     Rule(r"\.splits\.norm1$", ".conv2.bn0"),

@@ -138,7 +138,7 @@ RESNET_RS = {"stem": "strided", "shortcut": "pooled", "se_ratio": 1 / 4}
 MLPERF_TINY = CIFAR10._replace(dialect=TENSORFLOW)
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     # The deep stem is a sequence named conv1, but for its last normalisation.
     Rule(r"^stem\.conv1$", "conv1.0", where=r"^conv1\.0\."),
     Rule(r"^stem\.norm1$", "conv1.1", where=r"^conv1\.0\."),

@@ -8,7 +8,7 @@ from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import register_model
 from kzoo.models.fcn_tsc import GUNPOINT, WANG_2017
 from kzoo.nn.blocks import rising_rates
-from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, scope, tap
+from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, named_output, scope
 
 keras = lazy_import("keras")
 
@@ -43,7 +43,7 @@ class ResNetTSC:
         for stage, (filters, drop_rate) in enumerate(zip(self.filters, rates, strict=True), start=1):
             with scope(f"stage{stage}"):
                 x = self.residual_block(x, filters, drop_rate)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return x
 
     def residual_block(self, x, filters: int, drop_rate: float):

@@ -59,7 +59,7 @@ NORMS = {"batch": batch_norm, "group": group_norm32}
 BIT = {"stem": "conv7_zeros", "norm": "group", "standardized": True}
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "stem.conv"),
     Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.blocks.{}")),
     Rule(r"\.shortcut\.conv1$", ".downsample.conv"),

@@ -39,7 +39,7 @@ def stage_from_two(match: re.Match, layers: Sequence[str]) -> str:
 
 SHORTCUT = {"dwconv1": 0, "norm1": 1, "conv1": 2, "norm2": 3}
 BRANCH = {"conv1": 0, "norm1": 1, "dwconv1": 3, "norm2": 4, "conv2": 5, "norm3": 6}  # 2 and 7 are activations
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "conv1.0"),
     Rule(r"^stem\.norm1$", "conv1.1"),
     *(Rule(rf"\.shortcut\.{layer}$", f".branch1.{place}") for layer, place in SHORTCUT.items()),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, lookup, register_model
-from kzoo.models.resnet import REFERENCE_NAMES as RESNET_NAMES
+from kzoo.models.resnet import KEY_MAPPING as RESNET_NAMES
 from kzoo.models.resnet import STEMS, add_shortcut
 from kzoo.nn.blocks import divisible, residual_stages, split_attention
 from kzoo.nn.layers import conv_norm_act, scope, subsample
@@ -18,7 +18,7 @@ LI_2019 = Paper("Li, Wang, Hu, Yang", 2019, "Selective Kernel Networks", "https:
 
 BASIC, BOTTLENECK = r"\.conv1\.paths\.", r"\.conv2\.paths\."
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     # The choice is the first layer of a basic block and the second of a bottleneck.
     Rule(r"(block\d+)\.(conv|norm)2$", r"\1.\g<2>3", where=BOTTLENECK),
     Rule(r"(block\d+)\.(conv|norm)1$", r"\1.\g<2>2", where=BASIC),

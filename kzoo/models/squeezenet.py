@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.layers import conv, dropout, max_pool, scope, tap
+from kzoo.nn.layers import conv, dropout, max_pool, named_output, scope
 from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
@@ -27,7 +27,7 @@ def place_in_sequence(match: re.Match, layers: Sequence[str]) -> str:
     return f"features.{2 + int(match['stage']) + modules.index(match[0])}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "features.0"),
     Rule(r"^stage(?P<stage>\d+)\.block\d+", place_in_sequence),
     Rule(r"\.conv1$", ".squeeze"),
@@ -75,7 +75,7 @@ class SqueezeNet:
             for block, filters in enumerate(modules):
                 with scope(f"stage{stage}.block{block}"):
                     x = self.fire(x, filters)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return dropout(x, self.dropout)
 
     def fire(self, x, filters: int):

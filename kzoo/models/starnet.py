@@ -23,7 +23,7 @@ def place_in_stage(match: re.Match, layers: Sequence[str]) -> str:
     return f"stages.{int(match['stage']) - 1}.{place}."
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.", "stem.0."),
     Rule(r"^stage(?P<stage>\d+)\.block(?P<block>\d+)\.(?P<step>downsample\.)?", place_in_stage),
     Rule(r"^(stem\.0|stages\.\d+\.0)\.conv1$", r"\1.conv"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
-from kzoo.nn.layers import act, conv_norm_act, dropout, scope, tap
+from kzoo.nn.layers import act, conv_norm_act, dropout, named_output, scope
 
 keras = lazy_import("keras")
 
@@ -59,7 +59,7 @@ class TCResNet:
             for block in range(self.depth):
                 with scope(f"stage{stage}.block{block}"):
                     x = self.residual_block(x, filters, stride=2 if block == 0 else 1)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return dropout(x, self.dropout)
 
     def residual_block(self, x, filters: int, stride: int):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import PYTORCH, Paper, lookup, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.layers import act, conv, dropout, global_avg_pool, scope, tap
+from kzoo.nn.layers import act, conv, dropout, global_avg_pool, named_output, scope
 
 keras = lazy_import("keras")
 
@@ -55,7 +55,7 @@ class TCN:
         for stage, filters in enumerate(self.filters, start=1):
             with scope(f"stage{stage}"):
                 x = self.residual_block(x, filters, 2 ** (stage - 1))
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return readout(x)
 
     def residual_block(self, x, filters: int, dilation: int):

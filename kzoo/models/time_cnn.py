@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.layers import avg_pool, conv, extents, flatten, scope, tap
+from kzoo.nn.layers import avg_pool, conv, extents, flatten, named_output, scope
 
 ZHAO_2017 = Paper(
     "Zhao, Lu, Chen, Liu, Wu",
@@ -47,7 +47,7 @@ class TimeCNN:
         for stage, filters in enumerate(self.filters, start=1):
             with scope(f"stage{stage}"):
                 x = conv(x, filters, self.kernel, padding=padding, activation=self.activation)
-            x = tap(avg_pool(x, self.pool, padding="valid"), f"stage{stage}")
+            x = named_output(avg_pool(x, self.pool, padding="valid"), f"stage{stage}")
         return flatten(x)
 
     def padding(self, x) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.blocks import dense_layers
-from kzoo.nn.layers import act, check_fits, conv, conv_norm_act, flatten, max_pool, scope, tap
+from kzoo.nn.layers import act, check_fits, conv, conv_norm_act, flatten, max_pool, named_output, scope
 
 keras = lazy_import("keras")
 
@@ -85,7 +85,7 @@ class VDCNN:
             for block in range(depth):
                 with scope(f"stage{stage}.block{block}"):
                     x = self.block(x, self.width * 2 ** (stage - 1))
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         with scope("head"):
             return dense_layers(flatten(k_max_pool(x, self.k)), self.dense_units, self.dropout)
 

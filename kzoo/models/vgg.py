@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import dense_layers, max_blur_pool
-from kzoo.nn.layers import act, adaptive_avg_pool, batch_norm, conv, flatten, max_pool, scope, tap
+from kzoo.nn.layers import act, adaptive_avg_pool, batch_norm, conv, flatten, max_pool, named_output, scope
 from kzoo.nn.naming import Rule
 
 SIMONYAN_2014 = Paper(
@@ -27,7 +27,7 @@ def place_in_sequence(match: re.Match, layers: Sequence[str]) -> str:
     return f"features.{len(before) + activations + poolings}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stage(?P<stage>\d+)\.(?P<kind>conv|norm)\d+$", place_in_sequence),
     # timm
     Rule(r"^head\.dense(\d)$", r"pre_logits.fc\1", where=r"^pre_logits\."),
@@ -81,7 +81,7 @@ class VGG:
         for stage, depth in enumerate(self.depths, start=1):
             with scope(f"stage{stage}"):
                 x = self.stage(x, min(2 ** (stage - 1), 8) * self.width, depth)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         x = flatten(adaptive_avg_pool(x, self.positions))
         with scope("head"):
             return dense_layers(x, self.dense_units, self.dropout)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.nn.blocks import dense_layers
-from kzoo.nn.layers import act, conv, dense, flatten, max_pool, scope, tap
+from kzoo.nn.layers import act, conv, dense, flatten, max_pool, named_output, scope
 
 HERSHEY_2017 = Paper(
     "Hershey, Chaudhuri, Ellis, Gemmeke, Jansen, Moore, Plakal, Platt, Saurous, Seybold, Slaney, Weiss, Wilson",
@@ -50,7 +50,7 @@ class VGGish:
         for stage, depth in enumerate(self.depths, start=1):
             with scope(f"stage{stage}"):
                 x = self.stage(x, self.width * 2 ** (stage - 1), depth)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         x = flatten(x)
         with scope("head"):
             return dense(dense_layers(x, self.dense_units), self.units, self.activation)

@@ -23,7 +23,7 @@ LEE_2020 = Paper(
 )
 
 SEPARABLE = r"conv_dw\."
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.dwconv(\d)$", r"stem.\1.conv_dw"),
     Rule(r"^stem\.conv1$", "stem.0.conv"),
     Rule(r"^stem\.conv(\d)$", from_zero("stem.{}.conv_pw"), where=SEPARABLE),

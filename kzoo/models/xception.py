@@ -38,7 +38,7 @@ def layer_of_head(match: re.Match, layers: Sequence[str]) -> str:
     return f"bn{number}" if match["kind"] == "norm" else f"conv{number}{LAYERS[match['kind']]}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv(\d)$", r"conv\1"),
     Rule(r"^stem\.norm(\d)$", r"bn\1"),
     Rule(r"^stage\d+\.block\d+", place_of_block),

@@ -35,7 +35,7 @@ def norm_of_stack(match: re.Match, layers: Sequence[str]) -> str:
     return f".stack.conv{convolution + 1}.bn_{('dw', 'pw')[step]}"
 
 
-REFERENCE_NAMES = (
+KEY_MAPPING = (
     Rule(r"^stem\.conv(\d)$", from_zero("stem.{}.conv")),
     Rule(r"^stem\.norm(\d)$", from_zero("stem.{}.bn")),
     Rule(r"(?m)^(?:stage\d+\.block\d+|head)(?=\.)", place_of_block),

@@ -8,7 +8,7 @@ from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import PYTORCH, Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.blocks import separable_conv
-from kzoo.nn.layers import act, adaptive_avg_pool, conv, conv_norm_act, max_pool, scope, tap
+from kzoo.nn.layers import act, adaptive_avg_pool, conv, conv_norm_act, max_pool, named_output, scope
 
 keras = lazy_import("keras")
 
@@ -47,7 +47,7 @@ class XceptionTime:
         for stage, depth in enumerate(self.depths, start=1):
             with scope(f"stage{stage}"):
                 x = self.residual_stage(x, depth, filters)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
             filters *= 2**depth
         with scope("head"):
             return self.summary(x)

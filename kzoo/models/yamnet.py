@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.nn.blocks import separable_norm_act
-from kzoo.nn.layers import conv_norm_act, scope, tap
+from kzoo.nn.layers import conv_norm_act, named_output, scope
 
 PLAKAL_2019 = Paper(
     "Plakal, Ellis",
@@ -48,5 +48,5 @@ class YAMNet:
                 with scope(f"stage{stage}.block{block}"):
                     stride = 2 if stage > 1 and block == 0 else 1
                     x = separable_norm_act(x, self.width * 2**stage, self.kernel, stride=stride, scale=False)
-            x = tap(x, f"stage{stage}")
+            x = named_output(x, f"stage{stage}")
         return x

@@ -21,8 +21,8 @@ from kzoo.nn.layers import (
     dropout,
     global_avg_pool,
     max_pool,
+    named_output,
     scope,
-    tap,
 )
 
 keras = lazy_import("keras")
@@ -98,7 +98,7 @@ def divisible(channels: float, divisor: int = 8, least: float = 0.9) -> int:
     return rounded if rounded >= least * channels else rounded + divisor
 
 
-def together(**fields: Sequence) -> zip:
+def zip_stages(**fields: Sequence) -> zip:
     """Go through hyperparameters that have one entry each for every stage.
 
     Raises:
@@ -136,12 +136,12 @@ def stages(
     Raises:
         ValueError: if the fields differ in length.
     """
-    for stage, (depth, stride, *row) in enumerate(together(depths=depths, strides=strides, **fields), start=1):
+    for stage, (depth, stride, *row) in enumerate(zip_stages(depths=depths, strides=strides, **fields), start=1):
         for n in range(depth):
             values = [entry[min(n, len(entry) - 1)] if isinstance(entry, tuple) else entry for entry in row]
             with scope(f"stage{stage}.block{n}"):
                 x = block(x, stride if n == (depth - 1 if stride_in_last else 0) else 1, *values)
-        x = tap(x, f"stage{stage}")
+        x = named_output(x, f"stage{stage}")
     return x
 
 

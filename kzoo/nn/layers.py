@@ -424,6 +424,6 @@ def drop_path(x, rate: float):
     return keras.layers.Dropout(rate, noise_shape=(None, *(1,) * (x.ndim - 1)))(x) if rate else x
 
 
-def tap(x, name: str):
+def named_output(x, name: str):
     """Name a feature map so that `model.get_layer(name).output` and `features=(name,)` find it."""
     return keras.layers.Identity(name=name)(x)

@@ -1,6 +1,6 @@
 """What other libraries call our layers: rules that rewrite an address, and how they are applied.
 
-A layer's address here is `stage1.block0.conv2`. A family states in its file, as `REFERENCE_NAMES`, where its
+A layer's address here is `stage1.block0.conv2`. A family states in its file, as `KEY_MAPPING`, where its
 references in PyTorch (timm, torchvision) call a layer something else; everything else keeps its name.
 """
 
@@ -37,7 +37,7 @@ def from_zero(template: str) -> Callable[[re.Match, Sequence[str]], str]:
     return replacement
 
 
-def reference_names(
+def key_mapping(
     layers: Sequence[str], rules: Iterable[Rule], tensors: Iterable[str], *, underscores: bool = False
 ) -> dict[str, str]:
     """Return the reference's name for each of our layers.

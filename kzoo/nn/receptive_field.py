@@ -381,9 +381,9 @@ def concatenated(call: Call) -> View | None:
     joint = same(call._replace(views=[view.along(axis, Axis.collapsed) for view in call.views]))
     parts = [view.axes[along] for view in call.views]
     ends = [np.concatenate([getattr(part, end) for part in parts]) for end in ("first", "last")]
-    together = hull(*(part.joined for part in parts), most=parts[0].length)
+    zip_stages = hull(*(part.joined for part in parts), most=parts[0].length)
     axes = list(joint.axes)
-    axes[along] = Axis(*ends, parts[0].stride, together, parts[0].length)
+    axes[along] = Axis(*ends, parts[0].stride, zip_stages, parts[0].length)
     return View(tuple(axes), call.views[0].place)
 
 

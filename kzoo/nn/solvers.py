@@ -170,7 +170,7 @@ def chosen(solver: Solver, features, labels: np.ndarray, say: Callable[[str], No
         say(f"  {choice:.3g}: {right:.2%} of {len(labels):,} left-out training examples are right")
         results.append((right, choice, scores))
     _, choice, scores = max(results, key=lambda result: result[0])  # of equals the strongest
-    return choice, sharpness(scores, labels)
+    return choice, inverse_temperature(scores, labels)
 
 
 def left_out_places(labels: np.ndarray) -> np.ndarray:
@@ -192,7 +192,7 @@ def left_out_scores(classifier, features, labels: np.ndarray) -> np.ndarray:
     return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
 
 
-def sharpness(scores: np.ndarray, labels: np.ndarray) -> float:
+def inverse_temperature(scores: np.ndarray, labels: np.ndarray) -> float:
     """Return the factor that makes scores (n, classes) the most likely logits of labels (n,); every class occurs."""
 
     def loss(logarithm: float) -> float:

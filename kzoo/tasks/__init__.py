@@ -17,7 +17,7 @@ np = lazy_import("numpy")
 
 
 def classification_loss(
-    label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None, focal: float = 0.0
+    label_smoothing: float = 0.0, class_weights: Sequence[float] | None = None, focal_gamma: float = 0.0
 ) -> Callable:
     """Return the cross-entropy between labels and logits, a function of both that gives one number per example.
 
@@ -28,14 +28,14 @@ def classification_loss(
         label_smoothing: share of the target that is spread evenly over all classes, in [0, 1).
         class_weights: what an example of each class counts, e.g. `balanced_weights(labels, num_classes)`; the mean
             over the batch is still one by its size. A mixed example counts the mean of its classes.
-        focal: gamma of the focal loss (Lin et al., 2017, https://arxiv.org/abs/1708.02002): a class whose probability
-            is p counts (1 - p) ** gamma of its share, so that easy examples count less; 0 for none.
+        focal_gamma: gamma of the focal loss (Lin et al., 2017, https://arxiv.org/abs/1708.02002): a class whose
+            probability is p counts (1 - p) ** gamma of its share, so that easy examples count less; 0 for none.
 
     Raises:
         ValueError: for a value out of its range.
     """
     check_range("label_smoothing", label_smoothing, "a fraction in [0, 1)")
-    check_range("focal", focal, "a number from 0")
+    check_range("focal_gamma", focal_gamma, "a number from 0")
     weights = () if class_weights is None else tuple(class_weights)
     for weight in weights:
         check_range("class_weights", weight, "a number from 0")
@@ -45,8 +45,8 @@ def classification_loss(
         targets = probabilities_of(labels, logits.shape[-1])
         logarithms = ops.log_softmax(logits)
         smoothed = (1 - label_smoothing) * targets + label_smoothing / logits.shape[-1]
-        if focal:  # 1 - p is above 0 lest the gradient of its power is infinite
-            smoothed = smoothed * ops.power(ops.maximum(-ops.expm1(logarithms), 1e-7), focal)
+        if focal_gamma:  # 1 - p is above 0 lest the gradient of its power is infinite
+            smoothed = smoothed * ops.power(ops.maximum(-ops.expm1(logarithms), 1e-7), focal_gamma)
         losses = -ops.sum(smoothed * logarithms, axis=-1)
         return losses * weight_of_each(targets, weights) if weights else losses
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 
 from kzoo.core import pictures
-from kzoo.data.splits import WHOLE
+from kzoo.data.splits import UNSHARDED
 from kzoo.nn import averaging
 from kzoo.training import checkpoint, distributed, runs
 from kzoo.training.checkpoint import Checkpoint
@@ -33,7 +33,7 @@ class TrainingDiverged(ValueError):
     """The loss is no longer a number."""
 
 
-class KeepBest(keras.callbacks.Callback):
+class BestCheckpoint(keras.callbacks.Callback):
     """Keep the history and the weights of the best epoch, in memory and in the run folder.
 
     The best epoch is the one of highest validation accuracy, of lowest validation loss among equals.
@@ -164,19 +164,19 @@ class SaveState(keras.callbacks.Callback):
     def __init__(
         self,
         folder: Path | None,
-        parts: Sequence[KeepBest | AverageLast],
+        parts: Sequence[BestCheckpoint | AverageLast],
         metrics: Sequence[keras.metrics.Metric],
         steps_per_epoch: int,
         every: tuple[int | None, float],
         keep: int,
-        struck: list[int],
+        received_signals: list[int],
     ):
         super().__init__()
         self.folder, self.parts, self.metrics, self.steps_per_epoch = folder, parts, metrics, steps_per_epoch
-        self.every, self.keep, self.struck = every, keep, struck
+        self.every, self.keep, self.received_signals = every, keep, received_signals
         self.skipped, self.last_step, self.last_time, self.duration = 0, 0, time.monotonic(), 0.0
 
-    def go_on(self, model: keras.Model) -> int:
+    def resume(self, model: keras.Model) -> int:
         """Give a compiled model the newest saved state, if there is one; return the number of steps done."""
         self.set_model(model)
         self.start = distributed.from_first(lambda: checkpoint.newest(self.folder))
@@ -221,8 +221,8 @@ class SaveState(keras.callbacks.Callback):
     def save_if_due(self, done: int) -> None:
         """Save the state after `done` batches of this epoch if it is time to; stop if the process was asked to."""
         if self.folder is None:  # the first process saves and stops, and all others with it
-            while self.struck:
-                distributed.forward(self.struck.pop())
+            while self.received_signals:
+                distributed.forward(self.received_signals.pop())
             return
         step = self.epoch * self.steps_per_epoch + done
         steps, minutes = self.every
@@ -230,13 +230,17 @@ class SaveState(keras.callbacks.Callback):
         by_clock = waited > max(60 * minutes, COST * self.duration)
         by_steps = steps and step // steps > self.last_step // steps
         self.last_step = step
-        if self.struck or by_clock or by_steps:
+        if self.received_signals or by_clock or by_steps:
             began = time.monotonic()
             written(lambda: checkpoint.save(self.folder, self.state(step), self.keep))
             self.last_time = time.monotonic()
             self.duration = self.last_time - began
-        if self.struck:
-            raise KeyboardInterrupt if self.struck[0] == signal.SIGINT else SystemExit(128 + self.struck[0])
+        if self.received_signals:
+            raise (
+                KeyboardInterrupt
+                if self.received_signals[0] == signal.SIGINT
+                else SystemExit(128 + self.received_signals[0])
+            )
 
     def state(self, step: int) -> Checkpoint:
         """Return the whole state as arrays and facts."""
@@ -261,19 +265,19 @@ def signals_noted() -> Iterator[list[int]]:
 
     Only the main thread gets signals; in others the list stays empty.
     """
-    struck: list[int] = []
+    received_signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield struck
+        yield received_signals
         return
 
     def note(number, frame):
-        if struck:
+        if received_signals:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
-        struck.append(number)
+        received_signals.append(number)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield struck
+        yield received_signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -306,7 +310,7 @@ def assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) ->
         variable.assign(value)
 
 
-class TestAverage(keras.callbacks.Callback):
+class ValidateAverage(keras.callbacks.Callback):
     """Validate with the moving average of the weights; `keras.callbacks.SwapEMAWeights` rounds them in passing."""
 
     def on_test_begin(self, logs=None):
@@ -336,15 +340,15 @@ class AverageLast(keras.callbacks.Callback):
             self.average = averaging.add(self.average, self.added, weights)
             self.added += 1
 
-    def offer(self, keeper: KeepBest, splits) -> None:
+    def offer(self, keeper: BestCheckpoint, data) -> None:
         """Give the model the average, if there is one, and let it be kept if it is better than the best epoch."""
         if not self.added:
             return
         self.model.set_weights(list(self.average.values()))
-        whole = dataclasses.replace(splits, share=WHOLE)
+        whole = dataclasses.replace(data, shard=UNSHARDED)
         last = (self.epochs - 1) * whole.steps_per_epoch
-        averaging.refresh_batch_norm(self.model, whole.stream(last).take(whole.steps_per_epoch))
-        measured = self.model.evaluate(splits.validation, return_dict=True, verbose=0)
+        averaging.refresh_batch_norm(self.model, whole.train_batches(last).take(whole.steps_per_epoch))
+        measured = self.model.evaluate(data.validation, return_dict=True, verbose=0)
         keeper.consider(self.epochs, {f"val_{name}": value for name, value in measured.items()})
 
     def state(self) -> tuple[dict, dict]:

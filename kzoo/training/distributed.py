@@ -24,7 +24,7 @@ import numpy as np
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.peers import Peers, meet
-from kzoo.data.splits import WHOLE, Share, Splits
+from kzoo.data.splits import UNSHARDED, Shard, Splits
 
 jax = lazy_import("jax")
 multihost = lazy_import("jax.experimental.multihost_utils")
@@ -111,31 +111,31 @@ def tensorflow_scope():
 SCOPES = {"jax": jax_scope, "tensorflow": tensorflow_scope, "torch": contextlib.nullcontext}
 
 
-def divided(splits: Splits) -> Splits:
+def divided(data: Splits) -> Splits:
     """Return a dataset of whose training batches this process reads its part.
 
     Raises:
         ValueError: if the devices cannot share a batch evenly.
     """
-    splits = dataclasses.replace(splits, share=share())
-    size, count = splits.batch_size, splits.share.devices
+    data = dataclasses.replace(data, shard=shard_of_devices())
+    size, count = data.batch_size, data.shard.devices
     if size % count:
         below = size - size % count
         sizes = f"{below} or {below + count}" if below else f"{count}"
         raise ValueError(f"a batch of {size} cannot be divided evenly over {count} devices; batch_size {sizes} can")
-    if not splits.steps_per_epoch:
-        raise ValueError(f"{splits.name} has fewer training examples than there are devices ({count})")
-    return splits
+    if not data.steps_per_epoch:
+        raise ValueError(f"{data.name} has fewer training examples than there are devices ({count})")
+    return data
 
 
-def share() -> Share:
+def shard_of_devices() -> Shard:
     """Return which rows of a training batch this process reads."""
     parallel = keras.distribution.distribution()
     if isinstance(parallel, Replicas):
-        return Share(*process(), parallel.device_mesh.devices.size)
+        return Shard(*process(), parallel.device_mesh.devices.size)
     if keras.backend.backend() == "tensorflow":
-        return WHOLE._replace(devices=tf.distribute.get_strategy().num_replicas_in_sync)
-    return WHOLE
+        return UNSHARDED._replace(devices=tf.distribute.get_strategy().num_replicas_in_sync)
+    return UNSHARDED
 
 
 def process() -> tuple[int, int]:

@@ -117,7 +117,7 @@ class Report(Shown):
 
 def evaluate(
     model: keras.Model,
-    splits: Splits,
+    data: Splits,
     *,
     split: str = "test",
     tta: Mapping | None = None,
@@ -126,8 +126,8 @@ def evaluate(
     """Measure a classifier that returns logits on one split of a dataset, in float32.
 
     Args:
-        model: takes the splits' input, returns one logit per class.
-        splits: the dataset.
+        model: takes the data's input, returns one logit per class.
+        data: the dataset.
         split: "validation" or "test".
         tta: test-time augmentation, the mean of the probabilities over several views of each example, as keyword
             arguments of `kzoo.data.tta.image_views`, `series_views` or `audio_views`: `{"flip": True, "shift": 1}`.
@@ -138,24 +138,24 @@ def evaluate(
     """
     if split not in ("validation", "test"):
         raise ValueError(f"split must be 'validation' or 'test', got {split!r}")
-    check_model(model, splits)
+    check_model(model, data)
     model = in_float32(model)
-    labels, groups = np.asarray(splits.examples[split].labels), getattr(splits.examples[split], "groups", None)
-    probabilities, seconds = mean_over_views(model, splits, split, tta or {})
-    report = classification_report(split, labels, probabilities, splits.class_names, len(labels) / seconds, groups)
+    labels, groups = np.asarray(data.examples[split].labels), getattr(data.examples[split], "groups", None)
+    probabilities, seconds = mean_over_views(model, data, split, tta or {})
+    report = classification_report(split, labels, probabilities, data.class_names, len(labels) / seconds, groups)
     report = replace(report, tta=dict(tta) if tta else None)
     if run_dir is not None:
-        write_report(Path(run_dir), report, splits)
+        write_report(Path(run_dir), report, data)
     return report
 
 
-def mean_over_views(model: keras.Model, splits: Splits, split: str, tta: Mapping) -> tuple[np.ndarray, float]:
+def mean_over_views(model: keras.Model, data: Splits, split: str, tta: Mapping) -> tuple[np.ndarray, float]:
     """Return the mean of the probabilities over the views of each example, and the seconds that they took."""
-    views = views_of(splits.modality, tta) if tta else [lambda raw: raw]
+    views = views_of(data.modality, tta) if tta else [lambda raw: raw]
     total, seconds = 0.0, 0.0
     for view in views:
-        seen = replace(splits, preprocess=lambda raw, view=view: splits.preprocess(view(raw)))
-        logits, took = predict(model, seen.in_order(split))
+        seen = replace(data, preprocess=lambda raw, view=view: data.preprocess(view(raw)))
+        logits, took = predict(model, seen.eval_batches(split))
         total, seconds = total + softmax(logits), seconds + took
     return total / len(views), seconds
 
@@ -241,13 +241,13 @@ def confident_mistakes(
     ]
 
 
-def write_report(run: Path, report: Report, splits: Splits) -> None:
+def write_report(run: Path, report: Report, data: Splits) -> None:
     """Write the numbers and draw the pictures into a folder."""
     run.mkdir(parents=True, exist_ok=True)
     measured = report.to_dict()
     del measured["examples_per_second"]  # the machine's, and another one each time
     write_json(run / runs.METRICS, measured)
-    pictures = {runs.CONFUSION: draw_confusion(report), runs.MISTAKES: draw_mistakes(report, splits)}
+    pictures = {runs.CONFUSION: draw_confusion(report), runs.MISTAKES: draw_mistakes(report, data)}
     for name, figure in pictures.items():
         write_file(run / name, lambda file, figure=figure: figure.savefig(file, format="png", dpi=100))
 
@@ -270,7 +270,7 @@ def draw_confusion(report: Report) -> matplotlib_figure.Figure:
     return figure
 
 
-def draw_mistakes(report: Report, splits: Splits) -> matplotlib_figure.Figure:
+def draw_mistakes(report: Report, data: Splits) -> matplotlib_figure.Figure:
     """Draw the most confident mistakes, each with its true and its predicted class."""
     figure = matplotlib_figure.Figure(figsize=(10, 10.5), layout="constrained")
     figure.suptitle(f"the most confident mistakes on the {report.split} split" if report.mistakes else "no mistakes")
@@ -278,7 +278,7 @@ def draw_mistakes(report: Report, splits: Splits) -> matplotlib_figure.Figure:
     for axes in grid:
         axes.set_axis_off()
     for axes, mistake in zip(grid, report.mistakes, strict=False):
-        splits.preprocess.draw(axes, splits.examples[report.split].inputs[mistake.example])
+        data.preprocess.draw(axes, data.examples[report.split].inputs[mistake.example])
         title = f"{mistake.label}, not {mistake.predicted}\n(example {mistake.example}, {mistake.probability:.0%})"
         axes.set_title(title, fontsize=8)
     return figure

@@ -127,11 +127,11 @@ def load_data(experiment: dict) -> Splits:
 
 def prepared(experiment: dict) -> tuple[keras.Model, Splits]:
     """Return the untrained model of an experiment, and its dataset."""
-    splits = load_data(experiment)
+    data = load_data(experiment)
     keras.utils.set_random_seed(experiment["seed"])
-    shape, classes, vocabulary = splits.input_shape, splits.num_classes, splits.vocab_size
+    shape, classes, vocabulary = data.input_shape, data.num_classes, data.vocab_size
     model = create_model(input_shape=shape, num_classes=classes, vocab_size=vocabulary, **experiment["model"])
-    return model, splits
+    return model, data
 
 
 def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, verbose: bool = True) -> Report:
@@ -150,11 +150,11 @@ def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, 
     """
     with runs.opened(out, restart=restart) as run, distributed.devices():
         distributed.from_first(lambda: check_config(run, experiment))
-        model, splits = prepared(experiment)
+        model, data = prepared(experiment)
         if run:
             write_yaml(run / runs.CONFIG, experiment)
-        fit(model, splits, **experiment["train"], run_dir=out, verbose=verbose)
-        report = evaluate(model, splits, **experiment["evaluate"], run_dir=run)
+        fit(model, data, **experiment["train"], run_dir=out, verbose=verbose)
+        report = evaluate(model, data, **experiment["evaluate"], run_dir=run)
         if run:
             write_html(run)
         return report

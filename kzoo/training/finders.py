@@ -62,7 +62,7 @@ class RateFinding:
 
 def find_learning_rate(
     model: keras.Model,
-    splits: Splits,
+    data: Splits,
     *,
     optimizer: str = "adamw",
     weight_decay: float = 0.0,
@@ -78,7 +78,7 @@ def find_learning_rate(
 
     Args:
         model: as for `kzoo.fit`; it is compiled afterwards with another optimizer, its weights are the old ones.
-        splits: of which the training batches are used.
+        data: of which the training batches are used.
         optimizer: a name, as for `kzoo.fit`.
         weight_decay: likewise.
         lowest: learning rate of the first step.
@@ -95,18 +95,20 @@ def find_learning_rate(
         raise ValueError(f"highest must be above lowest, {lowest}, got {highest}")
     rates = [lowest * (highest / lowest) ** (step / max(1, steps - 1)) for step in range(steps)]
     with unchanged(model), fused.batch_normalisation(model):
-        losses = range_test(model, splits, build_optimizer(model, optimizer, lowest, weight_decay=weight_decay), rates)
+        losses = range_test(model, data, build_optimizer(model, optimizer, lowest, weight_decay=weight_decay), rates)
     if not losses:
         raise ValueError(f"the loss of {model.name} is not a number at the learning rate {lowest}; try a lower one")
     least = rates[losses.index(min(losses))]
     return RateFinding(tuple(rates[: len(losses)]), tuple(losses), max(lowest, least / BELOW_LEAST))
 
 
-def range_test(model: keras.Model, splits: Splits, optimizer, rates: list[float]) -> list[float]:
+def range_test(model: keras.Model, data: Splits, optimizer, rates: list[float]) -> list[float]:
     """Take a step at each rate; return the running mean of the loss until it diverges."""
-    compile_for_steps(model, optimizer, splits.task)
+    compile_for_steps(model, optimizer, data.task)
     mean, losses = 0.0, []
-    for number, (rate, (inputs, labels)) in enumerate(zip(rates, splits.stream().as_numpy_iterator(), strict=False), 1):
+    for number, (rate, (inputs, labels)) in enumerate(
+        zip(rates, data.train_batches().as_numpy_iterator(), strict=False), 1
+    ):
         model.optimizer.learning_rate = rate
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss_of_step(model, inputs, labels)
         smooth = mean / (1 - SMOOTHING**number)  # as if there had been steps before, of the same loss
@@ -155,7 +157,7 @@ class BatchFinding(Shown):
 
 
 def find_batch_size(
-    model: keras.Model, splits: Splits, *, optimizer: str = "adamw", smallest: int = 8, largest: int = 4096
+    model: keras.Model, data: Splits, *, optimizer: str = "adamw", smallest: int = 8, largest: int = 4096
 ) -> BatchFinding:
     """Train in batches of twice the size again and again, until the memory or the gain in speed is used up.
 
@@ -165,7 +167,7 @@ def find_batch_size(
 
     Args:
         model: as for `kzoo.fit`; it is compiled afterwards with another optimizer, its weights are the old ones.
-        splits: of which the training examples are used.
+        data: of which the training examples are used.
         optimizer: a name, as for `kzoo.fit`.
         smallest: batch size to begin with.
         largest: batch size to end at; also ends where the train split has no more examples.
@@ -177,10 +179,10 @@ def find_batch_size(
     check_range("largest", largest, "a positive integer")
     if largest < smallest:
         raise ValueError(f"largest must be at least smallest, {smallest}, got {largest}")
-    largest = min(largest, max(smallest, len(splits.examples["train"])))
+    largest = min(largest, max(smallest, len(data.examples["train"])))
     with unchanged(model), fused.batch_normalisation(model):
-        compile_for_steps(model, build_optimizer(model, optimizer, 0.0), splits.task)
-        speeds, reason = double(lambda size: training_speed(model, splits, size), smallest, largest)
+        compile_for_steps(model, build_optimizer(model, optimizer, 0.0), data.task)
+        speeds, reason = double(lambda size: training_speed(model, data, size), smallest, largest)
     fitting = [speed for speed in speeds if speed.examples_per_second is not None]
     if not fitting:
         raise ValueError(f"there is no memory for {model.name} with a batch of {smallest}")
@@ -215,9 +217,9 @@ def memory_used() -> int:
     return psutil.Process().memory_info().rss
 
 
-def training_speed(model: keras.Model, splits: Splits, batch_size: int) -> float | None:
+def training_speed(model: keras.Model, data: Splits, batch_size: int) -> float | None:
     """Return the examples per second of training steps with one batch, or None if it does not fit in the memory."""
-    batches = dataclasses.replace(splits, batch_size=batch_size).stream().as_numpy_iterator()
+    batches = dataclasses.replace(data, batch_size=batch_size).train_batches().as_numpy_iterator()
     inputs, labels = next(batches)
     try:
         loss_of_step(model, inputs, labels)

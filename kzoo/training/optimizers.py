@@ -122,9 +122,9 @@ def build_optimizer(
     rate: float | schedules.Schedule,
     *,
     weight_decay: float = 0.0,
-    clip_norm: float | None = None,
-    accumulate: int = 1,
-    ema: float | None = None,
+    global_clipnorm: float | None = None,
+    gradient_accumulation_steps: int = 1,
+    ema_momentum: float | None = None,
 ) -> keras.optimizers.Optimizer:
     """Return an optimizer for the weights of a model that can be trained.
 
@@ -138,9 +138,9 @@ def build_optimizer(
         weight_decay: what each step takes away of the weights, times the learning rate, for every optimizer. With
             "sgd" that is a tenth of what the same number does where the decay goes through the momentum, as in
             PyTorch. Biases, normalisations and other variables of one axis are left alone.
-        clip_norm: the gradient of all weights together is scaled down to this length where it is longer.
-        accumulate: batches whose gradients are averaged for one step.
-        ema: momentum of an exponential moving average of the weights, per step, in (0, 1), not of the
+        global_clipnorm: the gradient of all weights together is scaled down to this length where it is longer.
+        gradient_accumulation_steps: batches whose gradients are averaged for one step.
+        ema_momentum: momentum of an exponential moving average of the weights, per step, in (0, 1), not of the
             statistics of normalisations. Keras puts it in the place of the weights at the end of `model.fit`;
             `kzoo.training.callbacks.exponential_average` does meanwhile.
 
@@ -148,18 +148,18 @@ def build_optimizer(
         ValueError: for an unknown name or a value out of its range.
     """
     check_range("weight_decay", weight_decay, "a number from 0")
-    check_range("clip_norm", clip_norm, "a positive number", none=True)
-    check_range("accumulate", accumulate, "a positive integer")
-    check_range("ema", ema, "a fraction in (0, 1)", none=True)
+    check_range("global_clipnorm", global_clipnorm, "a positive number", none=True)
+    check_range("gradient_accumulation_steps", gradient_accumulation_steps, "a positive integer")
+    check_range("ema_momentum", ema_momentum, "a fraction in (0, 1)", none=True)
     optimizer = lookup("optimizer", name, OPTIMIZERS)(
         model,
         learning_rate=float(rate) if isinstance(rate, int) else rate,
         weight_decay=float(weight_decay) or None,  # for 0.0 Keras would take nothing away from each weight
-        global_clipnorm=clip_norm,
-        gradient_accumulation_steps=accumulate if accumulate > 1 else None,
-        use_ema=ema is not None,
+        global_clipnorm=global_clipnorm,
+        gradient_accumulation_steps=gradient_accumulation_steps if gradient_accumulation_steps > 1 else None,
+        use_ema=ema_momentum is not None,
         # Keras averages after every batch, also where it only accumulates: so many times for one step.
-        ema_momentum=(ema or 0.0) ** (1 / accumulate),
+        ema_momentum=(ema_momentum or 0.0) ** (1 / gradient_accumulation_steps),
     )
     optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if is_vector(v)])
     return optimizer

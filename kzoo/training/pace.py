@@ -15,7 +15,7 @@ MOST = 16
 LITTLE = 2_000_000_000  # multiplications of the forward passes in one call; tests/benchmarks/training.py
 
 
-def steps_per_call(model: keras.Model, splits: Splits, callbacks: Sequence, done: int) -> int:
+def steps_per_execution(model: keras.Model, data: Splits, callbacks: Sequence, done: int) -> int:
     """Return how many steps to take in one call; the numbers that come out do not depend on it.
 
     Several only on TensorFlow with one device, for a network whose multiplications can be counted and are few, and
@@ -24,18 +24,18 @@ def steps_per_call(model: keras.Model, splits: Splits, callbacks: Sequence, done
 
     Args:
         model: compiled.
-        splits: what it is trained on.
+        data: what it is trained on.
         callbacks: those of the user.
         done: steps that were taken in this epoch already.
     """
-    if keras.backend.backend() != "tensorflow" or splits.share.devices > 1 or any(map(looks_at_batches, callbacks)):
+    if keras.backend.backend() != "tensorflow" or data.shard.devices > 1 or any(map(looks_at_batches, callbacks)):
         return 1
     try:
-        work = splits.batch_size * macs(model, splits.input_shape)
+        work = data.batch_size * macs(model, data.input_shape)
     except ValueError:  # not a graph of layers that can be counted
         return 1
     most = max(1, min(MOST, LITTLE // max(1, work)))
-    even = math.gcd(splits.steps_per_epoch, done)
+    even = math.gcd(data.steps_per_epoch, done)
     return next(steps for steps in range(most, 0, -1) if even % steps == 0)
 
 

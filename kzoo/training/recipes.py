@@ -28,12 +28,12 @@ from kzoo.core.registry import lookup
 COMMON = {"optimizer": "adamw", "weight_decay": 0.05}
 RECIPES: dict[str, dict] = {
     "fast": {
-        "train": COMMON | {"epochs": 10, "learning_rate": 4e-3, "schedule": "one_cycle", "warmup": 0.3},
+        "train": COMMON | {"epochs": 10, "learning_rate": 4e-3, "schedule": "one_cycle", "warmup_ratio": 0.3},
         "augment": {"image": {}, "audio": {}, "timeseries": {}, "text": {}},
     },
     "standard": {
         "train": COMMON
-        | {"epochs": 50, "learning_rate": 2e-3, "schedule": "cosine", "warmup": 0.1, "label_smoothing": 0.1},
+        | {"epochs": 50, "learning_rate": 2e-3, "schedule": "cosine", "warmup_ratio": 0.1, "label_smoothing": 0.1},
         "augment": {
             "image": {"shift": 2},
             "audio": {"shift": 0.1, "speed": 0.1, "noise": 0.05},
@@ -43,8 +43,8 @@ RECIPES: dict[str, dict] = {
     },
     "strong": {
         "train": COMMON
-        | {"epochs": 200, "learning_rate": 2e-3, "schedule": "cosine", "warmup": 0.05, "label_smoothing": 0.1}
-        | {"clip_norm": 1.0, "ema": 0.99},
+        | {"epochs": 200, "learning_rate": 2e-3, "schedule": "cosine", "warmup_ratio": 0.05, "label_smoothing": 0.1}
+        | {"global_clipnorm": 1.0, "ema_momentum": 0.99},
         "augment": {
             "image": {"shift": 2, "randaugment": 9, "erase": 0.25, "mixup": 0.2, "cutmix": 1.0},
             "audio": {"shift": 0.1, "speed": 0.1, "gain": 0.3, "noise": 0.1, "time_mask": 10, "band_mask": 4}

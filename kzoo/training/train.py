@@ -18,7 +18,7 @@ from kzoo.nn.solvers import SOLVERS, solve_head
 from kzoo.tasks import TASKS, balanced_weights
 from kzoo.training import runs
 from kzoo.training.optimizers import build_optimizer, jit_compile, learning_rate_schedule
-from kzoo.training.pace import steps_per_call
+from kzoo.training.pace import steps_per_execution
 
 distributed = lazy_import("kzoo.training.distributed")
 keras = lazy_import("keras")
@@ -27,28 +27,37 @@ fused = lazy_import("kzoo.nn.fused")
 own_callbacks = lazy_import("kzoo.training.callbacks")
 schedules = lazy_import("kzoo.training.schedules")
 
-RECIPE = ("epochs", "optimizer", "learning_rate", "schedule", "warmup", "weight_decay", "clip_norm", "accumulate")
-RECIPE += ("label_smoothing", "class_weights", "focal", "ema", "average_last", "early_stopping", "deterministic")
+RECIPE = (
+    "epochs",
+    "optimizer",
+    "learning_rate",
+    "schedule",
+    "warmup_ratio",
+    "weight_decay",
+    "global_clipnorm",
+    "gradient_accumulation_steps",
+)
+RECIPE += ("label_smoothing", "class_weights", "focal_gamma", "ema_momentum", "swa_epochs", "patience", "deterministic")
 
 
 def fit(
     model: keras.Model,
-    splits: Splits,
+    data: Splits,
     *,
     epochs: int = 20,
     optimizer: str = "adamw",
     learning_rate: float = 1e-3,
     schedule: str = "cosine",
-    warmup: float = 0.0,
+    warmup_ratio: float = 0.0,
     weight_decay: float = 0.0,
-    clip_norm: float | None = None,
-    accumulate: int = 1,
+    global_clipnorm: float | None = None,
+    gradient_accumulation_steps: int = 1,
     label_smoothing: float = 0.0,
     class_weights: str | Sequence[float] | None = None,
-    focal: float = 0.0,
-    ema: float | None = None,
-    average_last: int | None = None,
-    early_stopping: int | None = None,
+    focal_gamma: float = 0.0,
+    ema_momentum: float | None = None,
+    swa_epochs: int | None = None,
+    patience: int | None = None,
     deterministic: bool = False,
     run_dir: str | Path | None = None,
     restart: bool = False,
@@ -77,7 +86,7 @@ def fit(
 
     Args:
         model: a classifier that returns logits.
-        splits: batches to train on and to validate with after each epoch.
+        data: batches to train on and to validate with after each epoch.
         epochs: passes over the train split.
         optimizer: "adamw", "adam", "sgd" (Nesterov momentum 0.9), "lamb", "lion" or "muon" (see
             `kzoo.training.optimizers.build_optimizer`); or "ridge", "svm" or "logistic", which leave all layers but the
@@ -86,18 +95,19 @@ def fit(
         learning_rate: the peak, reached at the end of the warm-up.
         schedule: "cosine" (to zero), "one_cycle", "step", "plateau" or "constant"; see
             `kzoo.training.optimizers.learning_rate_schedule`.
-        warmup: fraction of all steps with a linearly rising learning rate, in [0, 1).
+        warmup_ratio: fraction of all steps with a linearly rising learning rate, in [0, 1).
         weight_decay: decoupled decay, per step and scaled by the learning rate; biases and the parameters of
             normalisations (all variables of one axis) are left alone.
-        clip_norm: greatest length of the gradient of all weights together; None for any.
-        accumulate: batches whose gradients are averaged for one step of the optimizer.
+        global_clipnorm: greatest length of the gradient of all weights together; None for any.
+        gradient_accumulation_steps: batches whose gradients are averaged for one step of the optimizer.
         label_smoothing: share of the target spread evenly over all classes, in [0, 1).
         class_weights: what an example of each class counts; "balanced" for as much less as there are more of them.
-        focal: exponent of the focal loss, which lets examples that are right already count less; 0 for none.
-        ema: momentum per step, in (0, 1), of a moving average of the weights; validated, kept and left is the average.
-        average_last: how many last epochs' weights are averaged at the end (with statistics of the normalisations for
+        focal_gamma: exponent of the focal loss, which lets examples that are right already count less; 0 for none.
+        ema_momentum: momentum per step, in (0, 1), of a moving average of the weights, which is what is validated,
+            kept and left.
+        swa_epochs: how many last epochs' weights are averaged at the end (with statistics of the normalisations for
             the average); it is kept if it is better on the validation split than the best epoch. None for no average.
-        early_stopping: epochs without a better one after which training ends; None to do all.
+        patience: epochs without a better one after which training ends; None to do all.
         deterministic: let every operation add in a fixed order, so that two trainings are equal to the last bit; it
             holds for all that the process does from then on.
         run_dir: folder for the results; nothing is written without one.
@@ -118,53 +128,53 @@ def fit(
     """
     arguments = locals()
     check_arguments(arguments)
-    check_model(model, splits)
-    splits = distributed.divided(splits)
+    check_model(model, data)
+    data = distributed.divided(data)
     with runs.opened(run_dir, restart=restart) if run_dir is not None else contextlib.nullcontext() as run:
-        return trained(model, splits, run, arguments)
+        return trained(model, data, run, arguments)
 
 
-def trained(model: keras.Model, splits: Splits, run: Path | None, arguments: Mapping) -> dict[str, list[float]]:
+def trained(model: keras.Model, data: Splits, run: Path | None, arguments: Mapping) -> dict[str, list[float]]:
     """Prepare a model as the arguments of `fit` say, then train it, or go on with its training."""
     if arguments["deterministic"]:
         make_deterministic()
-    metrics = compile_model(model, splits, arguments)
+    metrics = compile_model(model, data, arguments)
     recipe = {name: arguments[name] for name in RECIPE}
-    if arguments["run_dir"] is not None and distributed.from_first(lambda: begin(run, model, splits, recipe)):
+    if arguments["run_dir"] is not None and distributed.from_first(lambda: begin(run, model, data, recipe)):
         return finished(model, run, arguments["verbose"])
-    keeper = own_callbacks.KeepBest(run, arguments["early_stopping"])
-    adapt(model, splits)
+    keeper = own_callbacks.BestCheckpoint(run, arguments["patience"])
+    adapt(model, data)
     if arguments["optimizer"] in SOLVERS:
-        history = solve(model, splits, keeper, arguments)
+        history = solve(model, data, keeper, arguments)
     else:
-        history = stepped(model, splits, keeper, metrics, arguments)
+        history = stepped(model, data, keeper, metrics, arguments)
     if run:
         runs.complete(run)
     return history
 
 
-def stepped(model, splits: Splits, keeper, metrics: Sequence, arguments: Mapping) -> dict[str, list[float]]:
+def stepped(model, data: Splits, keeper, metrics: Sequence, arguments: Mapping) -> dict[str, list[float]]:
     """Train step by step, from the newest checkpoint if there is one."""
-    epochs, per_epoch, run = arguments["epochs"], splits.steps_per_epoch, keeper.run
+    epochs, per_epoch, run = arguments["epochs"], data.steps_per_epoch, keeper.run
     saving, shown = arguments["run_dir"] is not None, arguments["verbose"] and distributed.is_first()
-    averager = own_callbacks.AverageLast(arguments["average_last"], epochs)
+    averager = own_callbacks.AverageLast(arguments["swa_epochs"], epochs)
     noted = own_callbacks.signals_noted() if saving else contextlib.nullcontext()
-    with noted as struck, fused.batch_normalisation(model):
-        savers = [saver_of([keeper, averager], metrics, per_epoch, arguments, struck)] if saving else []
-        first = savers[0].go_on(model) if saving else 0
+    with noted as received_signals, fused.batch_normalisation(model):
+        savers = [saver_of([keeper, averager], metrics, per_epoch, arguments, received_signals)] if saving else []
+        first = savers[0].resume(model) if saving else 0
         bars = [own_callbacks.ProgressBar(epochs, per_epoch, first)] if shown else []
         logs = [keras.callbacks.TensorBoard(run / runs.TENSORBOARD, write_graph=False)] if run else []
-        model.steps_per_execution = steps_per_call(model, splits, arguments["callbacks"], first % per_epoch)
+        model.steps_per_execution = steps_per_execution(model, data, arguments["callbacks"], first % per_epoch)
         try:
             model.fit(
-                splits.stream(first),
+                data.train_batches(first),
                 steps_per_epoch=per_epoch,
                 initial_epoch=epochs if keeper.out_of_patience else first // per_epoch,
                 epochs=epochs,
-                validation_data=splits.validation,
+                validation_data=data.validation,
                 callbacks=[
                     distributed.DivideTraining(),
-                    *rules(keeper, arguments, splits),
+                    *rules(keeper, arguments, data),
                     keeper,
                     averager,
                     *bars,
@@ -175,7 +185,7 @@ def stepped(model, splits: Splits, keeper, metrics: Sequence, arguments: Mapping
                 shuffle=False,
                 verbose=0,
             )
-            averager.offer(keeper, splits)
+            averager.offer(keeper, data)
         except BaseException as error:
             if not isinstance(error, own_callbacks.TrainingDiverged):  # which all processes raise
                 distributed.abandon(error)
@@ -187,28 +197,28 @@ def stepped(model, splits: Splits, keeper, metrics: Sequence, arguments: Mapping
     return keeper.history
 
 
-def rules(keeper, arguments: Mapping, splits: Splits) -> list[keras.callbacks.Callback]:
+def rules(keeper, arguments: Mapping, data: Splits) -> list[keras.callbacks.Callback]:
     """Return the callbacks that the recipe asks for."""
-    found = [own_callbacks.TestAverage()] if arguments["ema"] else []
+    found = [own_callbacks.ValidateAverage()] if arguments["ema_momentum"] else []
     if arguments["schedule"] == "plateau":
-        steps = warmup_steps(arguments, splits)
-        per_epoch = splits.steps_per_epoch
+        steps = warmup_steps(arguments, data)
+        per_epoch = data.steps_per_epoch
         found.append(
             schedules.Plateau(lambda: keeper.history, arguments["learning_rate"], per_epoch, warmup_steps=steps)
         )
     return found
 
 
-def warmup_steps(arguments: Mapping, splits: Splits) -> int:
+def warmup_steps(arguments: Mapping, data: Splits) -> int:
     """Return the number of steps with a rising learning rate."""
-    return int(arguments["warmup"] * arguments["epochs"] * splits.steps_per_epoch)
+    return int(arguments["warmup_ratio"] * arguments["epochs"] * data.steps_per_epoch)
 
 
-def saver_of(parts: Sequence, metrics: Sequence, per_epoch: int, arguments: Mapping, struck: list[int]):
+def saver_of(parts: Sequence, metrics: Sequence, per_epoch: int, arguments: Mapping, received_signals: list[int]):
     """Return the callback that saves the state of a training in its run folder."""
     every = arguments["checkpoint_steps"], arguments["checkpoint_minutes"]
     folder, keep = parts[0].run and parts[0].run / runs.CHECKPOINTS, arguments["checkpoints_kept"]
-    return own_callbacks.SaveState(folder, parts, metrics, per_epoch, every, keep, struck)
+    return own_callbacks.SaveState(folder, parts, metrics, per_epoch, every, keep, received_signals)
 
 
 def finished(model: keras.Model, run: Path | None, verbose: bool) -> dict[str, list[float]]:
@@ -230,24 +240,24 @@ def whole(batches) -> tuple[np.ndarray, np.ndarray]:
     return tuple(np.concatenate(part) for part in zip(*batches.as_numpy_iterator(), strict=True))
 
 
-def adapt(model: keras.Model, splits: Splits) -> None:
+def adapt(model: keras.Model, data: Splits) -> None:
     """Show the training inputs to the layers of the zoo that take values from them without a gradient."""
     for layer in model.layers:
         if type(layer).__module__.startswith("kzoo.nn.handcrafted.") and hasattr(layer, "adapt"):
-            inputs, labels = whole(splits.in_order("train"))
+            inputs, labels = whole(data.eval_batches("train"))
             if layer.input is not model.input:
                 inputs = keras.Model(model.input, layer.input).predict(inputs, verbose=0)
-            layer.adapt(inputs, labels, splits.seed)
+            layer.adapt(inputs, labels, data.seed)
 
 
-def solve(model, splits: Splits, keeper: own_callbacks.KeepBest, arguments: Mapping) -> dict[str, list[float]]:
+def solve(model, data: Splits, keeper: own_callbacks.BestCheckpoint, arguments: Mapping) -> dict[str, list[float]]:
     """Solve the last layer at once; return the metrics of this one epoch."""
     say = print if arguments["verbose"] and distributed.is_first() else lambda line: None
-    solve_head(model, *whole(splits.in_order("train")), arguments["optimizer"], say)
+    solve_head(model, *whole(data.eval_batches("train")), arguments["optimizer"], say)
     measured = {
         prefix + name: value
         for prefix, split in (("", "train"), ("val_", "validation"))
-        for name, value in model.evaluate(splits.in_order(split), return_dict=True, verbose=0).items()
+        for name, value in model.evaluate(data.eval_batches(split), return_dict=True, verbose=0).items()
     }
     keeper.set_model(model)
     keeper.on_epoch_end(0, measured)
@@ -279,16 +289,16 @@ def freeze(model: keras.Model, until: str) -> list[str]:
     return [layer.name for layer in frozen if layer.weights]
 
 
-def compile_model(model: keras.Model, splits: Splits, arguments: Mapping) -> list[keras.metrics.Metric]:
+def compile_model(model: keras.Model, data: Splits, arguments: Mapping) -> list[keras.metrics.Metric]:
     """Give a model the optimizer, the loss and the metrics of a recipe; return the metrics that run in training."""
-    loss, metrics = TASKS[splits.task]
+    loss, metrics = TASKS[data.task]
     metrics = [metric() for metric in metrics]
     weights = arguments["class_weights"]
     if weights == "balanced":
-        weights = balanced_weights(splits.examples["train"].labels, splits.num_classes)
+        weights = balanced_weights(data.examples["train"].labels, data.num_classes)
     model.compile(
-        optimizer=optimizer_of(model, splits, arguments),
-        loss=loss(arguments["label_smoothing"], weights, arguments["focal"]),
+        optimizer=optimizer_of(model, data, arguments),
+        loss=loss(arguments["label_smoothing"], weights, arguments["focal_gamma"]),
         metrics=metrics,
         jit_compile=jit_compile(),
     )
@@ -296,25 +306,28 @@ def compile_model(model: keras.Model, splits: Splits, arguments: Mapping) -> lis
     return [model.metrics[0], *metrics]
 
 
-def optimizer_of(model: keras.Model, splits: Splits, arguments: Mapping) -> keras.optimizers.Optimizer:
+def optimizer_of(model: keras.Model, data: Splits, arguments: Mapping) -> keras.optimizers.Optimizer:
     """Return the optimizer of a recipe, with its schedule."""
     name, peak = arguments["schedule"], arguments["learning_rate"]
-    steps = arguments["epochs"] * splits.steps_per_epoch
-    rate = learning_rate_schedule(name, peak, steps, warmup_steps(arguments, splits))
-    options = {key: arguments[key] for key in ("weight_decay", "clip_norm", "accumulate", "ema")}
+    steps = arguments["epochs"] * data.steps_per_epoch
+    rate = learning_rate_schedule(name, peak, steps, warmup_steps(arguments, data))
+    options = {
+        key: arguments[key]
+        for key in ("weight_decay", "global_clipnorm", "gradient_accumulation_steps", "ema_momentum")
+    }
     return build_optimizer(model, arguments["optimizer"], peak if name == "plateau" else rate, **options)
 
 
 RANGES = {
     "epochs": "a positive integer",
     "learning_rate": "a positive number",
-    "warmup": "a fraction in [0, 1)",
+    "warmup_ratio": "a fraction in [0, 1)",
     "label_smoothing": "a fraction in [0, 1)",
-    "focal": "a number from 0",
+    "focal_gamma": "a number from 0",
     "checkpoint_minutes": "a number from 0",
     "checkpoints_kept": "a positive integer",
 }
-RANGES_OR_NONE = dict.fromkeys(("average_last", "early_stopping", "checkpoint_steps"), "a positive integer")
+RANGES_OR_NONE = dict.fromkeys(("swa_epochs", "patience", "checkpoint_steps"), "a positive integer")
 
 
 def check_arguments(arguments: Mapping) -> None:
@@ -324,54 +337,54 @@ def check_arguments(arguments: Mapping) -> None:
             check_range(name, arguments[name], expected, none=none)
 
 
-def check_model(model: keras.Model, splits: Splits) -> None:
+def check_model(model: keras.Model, data: Splits) -> None:
     """Raise a ValueError if the model's input or output does not fit the data."""
     outputs = model.output_shape
     if isinstance(outputs, list) or len(outputs) != 2:
         raise ValueError(f"fit needs a model with one output (batch, num_classes); {model.name} has {outputs}")
-    if outputs[-1] != splits.num_classes:
+    if outputs[-1] != data.num_classes:
         raise ValueError(
-            f"{model.name} has {outputs[-1]} outputs but {splits.name} has {splits.num_classes} classes; "
-            f"build it with num_classes={splits.num_classes}"
+            f"{model.name} has {outputs[-1]} outputs but {data.name} has {data.num_classes} classes; "
+            f"build it with num_classes={data.num_classes}"
         )
-    takes, gives = model.input_shape[1:], splits.input_shape
+    takes, gives = model.input_shape[1:], data.input_shape
     if len(takes) != len(gives) or any(size not in (None, given) for size, given in zip(takes, gives, strict=True)):
-        raise ValueError(f"{model.name} takes input {takes} but {splits.name} gives {gives}; build it with that shape")
+        raise ValueError(f"{model.name} takes input {takes} but {data.name} gives {gives}; build it with that shape")
 
 
-def begin(run: Path, model: keras.Model, splits: Splits, recipe: dict) -> bool:
+def begin(run: Path, model: keras.Model, data: Splits, recipe: dict) -> bool:
     """Write what is known before the first step; return whether the training in this folder is complete already.
 
     Raises:
         ValueError: if the folder holds another training, or one of which only results are left.
     """
-    complete = runs.claim(run, identity(model, splits, recipe))
+    complete = runs.claim(run, identity(model, data, recipe))
     if complete:
         return True
-    write_json(run / runs.ENVIRONMENT, runs.environment(splits.seed))
-    Serving.of(splits).save(run / runs.DATA, run / runs.EXAMPLES)
+    write_json(run / runs.ENVIRONMENT, runs.environment(data.seed))
+    Serving.of(data).save(run / runs.DATA, run / runs.EXAMPLES)
     if not (run / runs.CONFIG).exists():
-        data = {"name": splits.name, "batch_size": splits.batch_size}
-        content = {"seed": splits.seed, "data": data, "model": {"name": model.name}, "train": recipe}
+        kept = {"name": data.name, "batch_size": data.batch_size}
+        content = {"seed": data.seed, "data": kept, "model": {"name": model.name}, "train": recipe}
         write_yaml(run / runs.CONFIG, content)
     return False
 
 
-def identity(model: keras.Model, splits: Splits, recipe: dict) -> dict:
+def identity(model: keras.Model, data: Splits, recipe: dict) -> dict:
     """Return what must be the same for a training to go on."""
-    data = {
-        "name": splits.name,
-        "seed": splits.seed,
-        "batch_size": splits.batch_size,
-        "steps_per_epoch": splits.steps_per_epoch,
-        "examples": {name: len(examples) for name, examples in splits.examples.items()},
-        "augment": str(splits.augment),
+    facts = {
+        "name": data.name,
+        "seed": data.seed,
+        "batch_size": data.batch_size,
+        "steps_per_epoch": data.steps_per_epoch,
+        "examples": {name: len(examples) for name, examples in data.examples.items()},
+        "augment": str(data.augment),
     }
     weights = {weight.path: [*weight.shape, weight.trainable] for weight in model.weights}
     precision = sorted({layer.dtype_policy.name for layer in model.layers})
     return {
         "backend": keras.backend.backend(),
-        "data": data,
+        "data": facts,
         "model": model.name,
         "precision": precision,
         "train": recipe,

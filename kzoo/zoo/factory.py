@@ -12,7 +12,7 @@ from pathlib import Path
 import kzoo.models
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup
-from kzoo.nn.layers import InputTooSmall, global_avg_pool, tap, written_in
+from kzoo.nn.layers import InputTooSmall, global_avg_pool, named_output, written_in
 from kzoo.nn.precision import computing_in
 from kzoo.zoo import applications, hub
 from kzoo.zoo.weights import load_weights
@@ -227,7 +227,7 @@ def head(x, num_classes: int):
     if x.ndim > 2:
         x = global_avg_pool(x)
     if num_classes == 0:
-        return tap(x, "features")
+        return named_output(x, "features")
     return keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
 
 

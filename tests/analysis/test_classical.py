@@ -126,9 +126,9 @@ class TestNearestNeighbour:
         layer.build((None, 2))
         layer.adapt(np.array([[0.0, 0], [3, 4], [6, 8], [9, 12]]), np.array([0, 1, 1, 0]))
         logits = array(layer(np.array([[0.0, 0], [6.0, 8]])))
-        sharpness = float(layer.sharpness)
-        assert sharpness > 0
-        np.testing.assert_allclose(logits[:, :2] / -sharpness, [[0, 5], [5, 0]], atol=1e-4)
+        inverse_temperature = float(layer.inverse_temperature)
+        assert inverse_temperature > 0
+        np.testing.assert_allclose(logits[:, :2] / -inverse_temperature, [[0, 5], [5, 0]], atol=1e-4)
         assert (logits[:, 2] < -1e6).all()  # no example of this class
 
     def test_too_many_series_are_refused(self):
@@ -140,7 +140,7 @@ class TestNearestNeighbour:
 
 def solved_on(splits, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return all inputs and labels of a split."""
-    return tuple(np.concatenate(part) for part in zip(*splits.in_order(split).as_numpy_iterator(), strict=True))
+    return tuple(np.concatenate(part) for part in zip(*splits.eval_batches(split).as_numpy_iterator(), strict=True))
 
 
 class TestSolvers:

@@ -24,9 +24,9 @@ def examples_per_second(name: str, splits: kzoo.data.Splits, *, jit: bool, steps
     model = kzoo.create_model(name, splits.input_shape, splits.num_classes, **NETWORKS[name])
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=jit)
     options = {"epochs": 1, "verbose": 0, "shuffle": False}
-    model.fit(splits.stream(), steps_per_epoch=20, **options)
+    model.fit(splits.train_batches(), steps_per_epoch=20, **options)
     start = time.perf_counter()
-    model.fit(splits.stream(), steps_per_epoch=steps, **options)
+    model.fit(splits.train_batches(), steps_per_epoch=steps, **options)
     return steps * splits.batch_size / (time.perf_counter() - start)
 
 

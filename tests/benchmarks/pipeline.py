@@ -42,7 +42,7 @@ def ours(examples: Examples, batch: int) -> tf.data.Dataset:
     augment = ImageAugment(shift=SHIFT, flip=True, randaugment=MAGNITUDE, cutout=SIDE)
     names = tuple(map(str, range(10)))
     splits = Splits("random", "image", {"train": examples}, names, ImagePreprocess.fit(examples), augment, batch)
-    return splits.stream()
+    return splits.train_batches()
 
 
 def per_image(examples: Examples, batch: int, randaugment: Callable) -> tf.data.Dataset:

@@ -55,7 +55,7 @@ def splits(modality: str, seed: int = 0, **changes) -> Splits:
 
 def batches(data: Splits) -> list:
     """Return two epochs of training batches."""
-    return list(data.stream().take(2 * data.steps_per_epoch).as_numpy_iterator())
+    return list(data.train_batches().take(2 * data.steps_per_epoch).as_numpy_iterator())
 
 
 def test_every_augmentation_is_among_those_tested():

@@ -77,7 +77,7 @@ class TestSplits:
 
     def test_order_is_a_function_of_seed_and_epoch(self):
         first = batches(kzoo.load_dataset("digits", seed=3).train)
-        again = batches(kzoo.load_dataset("digits", seed=3).stream(0).take(len(first)))
+        again = batches(kzoo.load_dataset("digits", seed=3).train_batches(0).take(len(first)))
         for (x, y), (other_x, other_y) in zip(first, again, strict=True):
             np.testing.assert_array_equal(x, other_x)
             np.testing.assert_array_equal(y, other_y)
@@ -88,7 +88,7 @@ class TestSplits:
         assert (epochs[0] != epochs[1]).any()
         labels = splits.examples["train"].labels
         assert all((np.bincount(epoch) == np.bincount(labels)).all() for epoch in epochs)
-        resumed = splits.stream(splits.steps_per_epoch).take(splits.steps_per_epoch)
+        resumed = splits.train_batches(splits.steps_per_epoch).take(splits.steps_per_epoch)
         np.testing.assert_array_equal(np.concatenate([y for _, y in batches(resumed)]), epochs[1])
 
     def test_another_seed_gives_another_order(self):

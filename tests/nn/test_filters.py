@@ -148,9 +148,9 @@ def test_each_channel_is_filtered_alone_by_the_same_bank(name, shape):
     assert bank.kernel.shape[-2] == 1
     x = np.random.default_rng(0).normal(size=(2, *shape, 3)).astype("float32")
     joined = next(layer for layer in model.operations if "concatenate" in layer.name)
-    together = keras.Model(model.input, joined.output)(x)
+    zip_stages = keras.Model(model.input, joined.output)(x)
     alone = np.concatenate([bank(x[..., channel : channel + 1]) for channel in range(3)], axis=-1)
-    np.testing.assert_allclose(together, alone, atol=1e-6)
+    np.testing.assert_allclose(zip_stages, alone, atol=1e-6)
 
 
 def test_a_bank_is_saved_and_loaded(tmp_path):

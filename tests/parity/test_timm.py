@@ -28,7 +28,7 @@ EPSILON_SHIFTS = dict.fromkeys(("efficientnet_b5", "efficientnet_b6", "efficient
 
 def twins(theirs) -> list[str]:
     """Return our names that the other library has too, of families that say what it calls their layers."""
-    return [name for name in kzoo.list_models() if name in theirs and kzoo.model_card(name).reference_names]
+    return [name for name in kzoo.list_models() if name in theirs and kzoo.model_card(name).key_mapping]
 
 
 def tinted_noise(size: int):

@@ -41,9 +41,11 @@ def test_label_smoothing(labels, targets):
 @pytest.mark.parametrize("labels, targets", [(NUMBERS, ROWS), (MIXED, MIXED)])
 def test_the_focal_loss(labels, targets, gamma):
     p = probabilities()
-    np.testing.assert_allclose(loss(labels, focal=gamma), -(targets * (1 - p) ** gamma * np.log(p)).sum(-1), rtol=1e-5)
+    np.testing.assert_allclose(
+        loss(labels, focal_gamma=gamma), -(targets * (1 - p) ** gamma * np.log(p)).sum(-1), rtol=1e-5
+    )
     theirs = keras.losses.categorical_focal_crossentropy(targets, LOGITS, 1.0, gamma, from_logits=True)
-    np.testing.assert_allclose(loss(labels, focal=gamma), theirs, rtol=1e-5)
+    np.testing.assert_allclose(loss(labels, focal_gamma=gamma), theirs, rtol=1e-5)
 
 
 def test_a_hopeless_example_still_has_a_gradient_under_the_focal_loss():
@@ -56,7 +58,7 @@ def test_a_hopeless_example_still_has_a_gradient_under_the_focal_loss():
     for gamma in (0.5, 2.0):
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            losses = classification_loss(focal=gamma)(np.array([1, 0]), logits)
+            losses = classification_loss(focal_gamma=gamma)(np.array([1, 0]), logits)
         gradient = tape.gradient(losses, logits).numpy()
         np.testing.assert_allclose(gradient[0], [1, -1, 0], atol=1e-3)
         np.testing.assert_allclose(gradient[1], 0, atol=1e-3)
@@ -71,7 +73,7 @@ def test_an_example_counts_as_its_class_does():
 
 def test_class_weights_are_those_of_keras(digits):
     """In `fit`, Keras multiplies each example's loss by the weight of its class."""
-    inputs, labels = next(digits.stream().as_numpy_iterator())
+    inputs, labels = next(digits.train_batches().as_numpy_iterator())
     weights = tuple(np.linspace(0.1, 2.0, 10).tolist())
     found = []
     for ours, theirs in ((weights, None), (None, dict(enumerate(weights)))):
@@ -120,7 +122,7 @@ def test_a_network_is_trained_with_either_form(mixed, digits):
     model = kzoo.create_model("convnet", digits.input_shape, 10, filters=(8,), padding="same")
     task = TASKS["classification"]
     model.compile("adam", task.loss(0.1), metrics=[metric() for metric in task.metrics], jit_compile=False)
-    inputs, labels = next(digits.stream().as_numpy_iterator())
+    inputs, labels = next(digits.train_batches().as_numpy_iterator())
     labels = np.eye(10, dtype="float32")[labels] if mixed else labels
     history = model.fit(inputs, labels, epochs=2, verbose=0, validation_data=digits.validation).history
     assert {"loss", "accuracy", "val_loss", "val_accuracy"} == set(history)
@@ -133,7 +135,7 @@ def test_a_network_is_trained_with_either_form(mixed, digits):
     "options, message",
     [
         ({"label_smoothing": 1.0}, r"label_smoothing must be a fraction in \[0, 1\), got 1.0"),
-        ({"focal": -1}, "focal must be a number from 0, got -1"),
+        ({"focal_gamma": -1}, "focal_gamma must be a number from 0, got -1"),
         ({"class_weights": (1.0, -1.0, 1.0)}, "class_weights must be a number from 0, got -1.0"),
         ({"class_weights": (1.0, 1.0)}, "class_weights must be one number for each of 3 classes, got 2"),
     ],

@@ -86,7 +86,7 @@ def main(folder, *modalities):
             history = kzoo.fit(model, splits, epochs=1, run_dir=run, verbose=False)
             assert np.isfinite(history["loss"]).all()
             report = kzoo.evaluate(model, splits, run_dir=run)
-            batches = [part for batch in splits.stream(3).take(4) for part in map(np.asarray, batch)]
+            batches = [part for batch in splits.train_batches(3).take(4) for part in map(np.asarray, batch)]
             (folder / modality / f"{name}.json").write_text(json.dumps(report.to_dict()))
             np.savez(folder / modality / f"{name}.npz", *batches, logits=logits(model, splits))
 
@@ -123,7 +123,7 @@ def trained(tmp_path_factory):
 def test_what_another_backend_trained_on_is_what_tensorflow_trains_on(trained, backend, modality, name):
     """The same examples in the same order, changed alike, over the boundary of an epoch."""
     splits = small_splits(modality, AUGMENT[modality] if name == "augmented" else None)
-    ours = [np.asarray(part) for batch in splits.stream(3).take(4) for part in batch]
+    ours = [np.asarray(part) for batch in splits.train_batches(3).take(4) for part in batch]
     with np.load(trained(backend) / modality / f"{name}.npz") as file:
         for place, part in enumerate(ours):
             assert file[f"arr_{place}"].dtype == part.dtype

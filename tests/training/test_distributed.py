@@ -21,7 +21,7 @@ import pytest
 
 import kzoo
 from kzoo.core.peers import meet
-from kzoo.data.splits import Share
+from kzoo.data.splits import Shard
 from kzoo.training import checkpoint, distributed, runs
 
 needs_jax = pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="jax is not here")
@@ -272,8 +272,8 @@ class TestShares:
     @pytest.mark.parametrize("augment", [None, {"shift": 1, "mixup": 0.2}])
     def test_the_parts_of_all_make_one_batch(self, augment):
         whole = kzoo.load_dataset("digits", batch_size=48, augment=augment)  # 1,293 = 26 * 48 + 45 examples
-        parts = [dataclasses.replace(whole, share=Share(place, 2, 4)).stream(26).take(2) for place in range(2)]
-        for batch, pair in zip(whole.stream(26).take(2), zip(*parts, strict=True), strict=True):
+        parts = [dataclasses.replace(whole, shard=Shard(place, 2, 4)).train_batches(26).take(2) for place in range(2)]
+        for batch, pair in zip(whole.train_batches(26).take(2), zip(*parts, strict=True), strict=True):
             for own, theirs in zip(batch, zip(*pair, strict=True), strict=True):
                 together = np.concatenate(theirs)
                 assert len(together) == len(own) - len(own) % 4
@@ -282,13 +282,13 @@ class TestShares:
 
     @pytest.mark.parametrize("devices, rest", [(1, [13]), (8, [8]), (16, [])])
     def test_a_rest_that_is_less_than_one_each_is_no_batch(self, digits, devices, rest):
-        splits = dataclasses.replace(digits, batch_size=64, share=Share(0, 1, devices))  # 1,293 = 20 * 64 + 13
+        splits = dataclasses.replace(digits, batch_size=64, shard=Shard(0, 1, devices))  # 1,293 = 20 * 64 + 13
         assert splits.steps_per_epoch == 20 + len(rest)
-        sizes = [len(labels) for _, labels in splits.stream().take(22)]
+        sizes = [len(labels) for _, labels in splits.train_batches().take(22)]
         assert sizes == ([64] * 20 + rest + [64, 64])[:22]
 
     def test_a_batch_that_cannot_be_divided_names_those_that_can(self, digits, monkeypatch):
-        monkeypatch.setattr(distributed, "share", lambda: Share(0, 1, 6))
+        monkeypatch.setattr(distributed, "shard_of_devices", lambda: Shard(0, 1, 6))
         with pytest.raises(ValueError, match="a batch of 32 cannot be .* over 6 devices; batch_size 30 or 36"):
             distributed.divided(digits)
         with pytest.raises(ValueError, match="batch_size 6 can"):
@@ -388,7 +388,9 @@ class TestProcesses:
         assert_close(first, one, 1e-5)
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("options", [{"ema": 0.9, "average_last": 2}, {"accumulate": 2, "early_stopping": 1}])
+    @pytest.mark.parametrize(
+        "options", [{"ema_momentum": 0.9, "swa_epochs": 2}, {"gradient_accumulation_steps": 2, "patience": 1}]
+    )
     def test_whatever_the_recipe(self, tmp_path, options):
         one = trained(tmp_path / "one", fit=options)[0]
         first, second = trained(tmp_path / "two", 2, fit=options)

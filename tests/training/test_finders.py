@@ -27,7 +27,7 @@ def test_the_suggested_rate_trains_well(model, digits, tmp_path):
     assert finding.rates[0] == 1e-6
     np.testing.assert_allclose(np.diff(np.log(finding.rates)), np.log(1e7) / 99, rtol=1e-6)
     assert finding.rates[np.argmin(finding.losses)] == pytest.approx(10 * finding.suggestion)
-    history = kzoo.fit(model, digits, epochs=3, learning_rate=finding.suggestion, warmup=0.1, verbose=False)
+    history = kzoo.fit(model, digits, epochs=3, learning_rate=finding.suggestion, warmup_ratio=0.1, verbose=False)
     assert history["val_accuracy"][-1] > 0.8
     finding.draw(tmp_path / "rates.png")
     assert (tmp_path / "rates.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"

@@ -137,9 +137,9 @@ def test_every_optimizer_learns(name, digits):
     keras.utils.set_random_seed(0)
     model = kzoo.create_model("convnet", digits.input_shape, 10, filters=(16,), padding="same")
     rate = learning_rate_schedule("one_cycle", {"lion": 3e-3}.get(name, 2e-2), 3 * digits.steps_per_epoch, 0)
-    optimizer = build_optimizer(model, name, rate, weight_decay=0.01, clip_norm=10.0)
+    optimizer = build_optimizer(model, name, rate, weight_decay=0.01, global_clipnorm=10.0)
     model.compile(optimizer, classification_loss(), metrics=[accuracy()], jit_compile=False)
-    model.fit(digits.stream(), steps_per_epoch=digits.steps_per_epoch, epochs=3, shuffle=False, verbose=0)
+    model.fit(digits.train_batches(), steps_per_epoch=digits.steps_per_epoch, epochs=3, shuffle=False, verbose=0)
     assert model.evaluate(digits.validation, verbose=0, return_dict=True)["accuracy"] > 0.8
 
 
@@ -158,7 +158,7 @@ def test_sgd_has_nesterovs_momentum():
 @pytest.mark.parametrize("length, scale", [(1.0, 0.2), (5.0, 1.0), (10.0, 1.0)])
 def test_gradients_are_clipped_by_their_length_together(length, scale):
     model = dense(1, 1)
-    optimizer = build_optimizer(model, "ridge", 1.0, clip_norm=length)
+    optimizer = build_optimizer(model, "ridge", 1.0, global_clipnorm=length)
     before = values(model.trainable_variables)
     step(optimizer, model, [np.array([[3.0]]), np.array([4.0])])  # of length 5
     for (path, value), gradient in zip(values(model.trainable_variables).items(), (3, 4), strict=True):
@@ -168,33 +168,42 @@ def test_gradients_are_clipped_by_their_length_together(length, scale):
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_two_batches_of_16_accumulated_are_one_of_32(name, digits):
     """A network without batch normalisation and dropout; losses are means, so their mean is that of all 32."""
-    inputs, labels = next(digits.stream().as_numpy_iterator())
+    inputs, labels = next(digits.train_batches().as_numpy_iterator())
     weights = []
-    for accumulate, size in ((1, 32), (2, 16)):
+    for gradient_accumulation_steps, size in ((1, 32), (2, 16)):
         keras.utils.set_random_seed(0)
         model = kzoo.create_model("convnet", digits.input_shape, 10, filters=(8,), padding="same", dropout=0.0)
-        optimizer = build_optimizer(model, name, 1e-2, weight_decay=0.1, clip_norm=1.0, accumulate=accumulate)
+        optimizer = build_optimizer(
+            model,
+            name,
+            1e-2,
+            weight_decay=0.1,
+            global_clipnorm=1.0,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+        )
         model.compile(optimizer, classification_loss(), jit_compile=False)
         model.fit(inputs, labels, batch_size=size, epochs=3, shuffle=False, verbose=0)
         weights.append(model.get_weights())
-        assert batches_done(optimizer) == 3 * accumulate
+        assert batches_done(optimizer) == 3 * gradient_accumulation_steps
         assert int(optimizer.iterations) == 3
     for one, two in zip(*weights, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-5)
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
-def test_the_moving_average_is_one_per_step(accumulate):
+@pytest.mark.parametrize("gradient_accumulation_steps", [1, 3])
+def test_the_moving_average_is_one_per_step(gradient_accumulation_steps):
     model = dense(1, 1)
-    optimizer = build_optimizer(model, "ridge", RATE, ema=0.9, accumulate=accumulate)
+    optimizer = build_optimizer(
+        model, "ridge", RATE, ema_momentum=0.9, gradient_accumulation_steps=gradient_accumulation_steps
+    )
     expected = weight = float(model.trainable_variables[0][0, 0])
-    for number in range(5 * accumulate):
-        gradient = float(number // accumulate)
+    for number in range(5 * gradient_accumulation_steps):
+        gradient = float(number // gradient_accumulation_steps)
         step(optimizer, model, [np.array([[gradient]]), np.zeros(1)])
-        if (number + 1) % accumulate == 0:
+        if (number + 1) % gradient_accumulation_steps == 0:
             weight -= RATE * gradient
             expected = 0.9 * expected + 0.1 * weight if gradient else weight  # begins with the first step's weights
-    for _ in range(accumulate - 1):  # Keras goes on averaging until the next step
+    for _ in range(gradient_accumulation_steps - 1):  # Keras goes on averaging until the next step
         step(optimizer, model, [np.zeros((1, 1)), np.zeros(1)])
     assert float(model.trainable_variables[0][0, 0]) == pytest.approx(weight, rel=1e-5)
     optimizer.finalize_variable_values(model.trainable_variables)
@@ -248,11 +257,11 @@ class TestMuon:
     [
         ({"name": "adamv"}, "unknown optimizer 'adamv'; did you mean adam"),
         ({"weight_decay": -1}, "weight_decay must be a number from 0, got -1"),
-        ({"clip_norm": 0}, "clip_norm must be a positive number or None, got 0"),
-        ({"accumulate": 1.5}, "accumulate must be a positive integer, got 1.5"),
-        ({"accumulate": True}, "accumulate must be a positive integer, got True"),
-        ({"ema": 1}, r"ema must be a fraction in \(0, 1\) or None, got 1"),
-        ({"ema": "0.9"}, "ema must be .* got '0.9'"),
+        ({"global_clipnorm": 0}, "global_clipnorm must be a positive number or None, got 0"),
+        ({"gradient_accumulation_steps": 1.5}, "gradient_accumulation_steps must be a positive integer, got 1.5"),
+        ({"gradient_accumulation_steps": True}, "gradient_accumulation_steps must be a positive integer, got True"),
+        ({"ema_momentum": 1}, r"ema_momentum must be a fraction in \(0, 1\) or None, got 1"),
+        ({"ema_momentum": "0.9"}, "ema_momentum must be .* got '0.9'"),
     ],
 )
 def test_mistakes_are_explained(options, message):

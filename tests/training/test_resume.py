@@ -86,12 +86,12 @@ PLACES = {
 OPTIONS = {
     "no dropout": {"dropout": 0.0},
     "batch normalisation": {"norm": "batch"},
-    "moving average": {"ema": 0.9},
+    "moving average": {"ema_momentum": 0.9},
     "Nesterov": {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 1e-4},
-    "accumulated gradients": {"accumulate": 4},
+    "accumulated gradients": {"gradient_accumulation_steps": 4},
     "plateau": {"schedule": "plateau"},
-    "early stopping": {"early_stopping": 1, "learning_rate": 1e-9},
-    "average of the last epochs": {"average_last": 2},
+    "early stopping": {"patience": 1, "learning_rate": 1e-9},
+    "average of the last epochs": {"swa_epochs": 2},
 }
 
 

@@ -69,7 +69,7 @@ def test_two_fits_with_one_seed_are_equal(digits):
 
 
 def test_early_stopping_ends_the_training(digits):
-    history = kzoo.fit(small_model(digits), digits, epochs=30, learning_rate=1e-9, early_stopping=2, verbose=False)
+    history = kzoo.fit(small_model(digits), digits, epochs=30, learning_rate=1e-9, patience=2, verbose=False)
     assert len(history["loss"]) < 30
 
 
@@ -79,17 +79,17 @@ def test_early_stopping_ends_the_training(digits):
         ({"epochs": 0}, "epochs must be a positive integer, got 0"),
         ({"epochs": "5"}, "epochs must be a positive integer, got '5'"),
         ({"learning_rate": -1}, "learning_rate must be a positive number"),
-        ({"warmup": 1}, "warmup must be a fraction in"),
+        ({"warmup_ratio": 1}, "warmup_ratio must be a fraction in"),
         ({"label_smoothing": 1.5}, "label_smoothing must be"),
         ({"weight_decay": -1e-3}, "weight_decay must be"),
-        ({"early_stopping": 0}, "early_stopping must be"),
+        ({"patience": 0}, "patience must be"),
         ({"optimizer": "adamv"}, "unknown optimizer 'adamv'; did you mean adam"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean cosine"),
-        ({"clip_norm": 0}, "clip_norm must be a positive number or None, got 0"),
-        ({"accumulate": 1.5}, "accumulate must be a positive integer, got 1.5"),
-        ({"ema": 1}, "ema must be a fraction in"),
-        ({"focal": -1}, "focal must be a number from 0, got -1"),
-        ({"average_last": 0}, "average_last must be a positive integer or None, got 0"),
+        ({"global_clipnorm": 0}, "global_clipnorm must be a positive number or None, got 0"),
+        ({"gradient_accumulation_steps": 1.5}, "gradient_accumulation_steps must be a positive integer, got 1.5"),
+        ({"ema_momentum": 1}, "ema_momentum must be a fraction in"),
+        ({"focal_gamma": -1}, "focal_gamma must be a number from 0, got -1"),
+        ({"swa_epochs": 0}, "swa_epochs must be a positive integer or None, got 0"),
         ({"class_weights": [1, 2]}, "class_weights must be one number for each of 10 classes, got 2"),
         ({"class_weights": "even"}, "class_weights must be"),
         ({"checkpoint_minutes": -1}, "checkpoint_minutes must be"),
@@ -214,7 +214,7 @@ class TestRidge:
         assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(history)
         assert len(history["loss"]) == 1
         body = keras.Model(model.input, model.layers[-1].input)
-        inputs, labels = whole(digits.in_order("train"))
+        inputs, labels = whole(digits.eval_batches("train"))
         features = body.predict(inputs, verbose=0).astype("float64")
         features, scale = features / features.std(0), features.std(0)
         theirs = linear_model.RidgeClassifierCV(alphas=solvers.RIDGE_PENALTIES).fit(features, labels)

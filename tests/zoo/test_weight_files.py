@@ -26,9 +26,9 @@ def values(model: keras.Model) -> dict[str, np.ndarray]:
 def as_pytorch(model: keras.Model) -> dict[str, np.ndarray]:
     """Return the weights of a model as torchvision would name and lay them out."""
     words = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-    names = kzoo.nn.naming.reference_names(
+    names = kzoo.nn.naming.key_mapping(
         list(dict.fromkeys(path.rpartition("/")[0] for path in values(model))),
-        kzoo.model_card(model.name).reference_names,
+        kzoo.model_card(model.name).key_mapping,
         ["conv1.weight", "fc.weight"],
     )
     tensors = {}

@@ -8,7 +8,7 @@ import pytest
 
 import kzoo
 from kzoo.nn.layers import batch_norm, conv, dense, depthwise_conv, dropout, flatten, global_avg_pool, scope
-from kzoo.nn.naming import Rule, reference_names
+from kzoo.nn.naming import Rule, key_mapping
 from kzoo.zoo.weights import load_weights
 
 CONV = "kernel"
@@ -161,22 +161,22 @@ REFERENCES = [
 
 @pytest.mark.parametrize("name, reference", REFERENCES)
 def test_rules_give_the_names_of_the_reference(name, reference):
-    rules, expected = kzoo.model_card(name).reference_names, reference.split()
-    names = reference_names(list(GOLDEN[name]), rules, [f"{layer}.weight" for layer in expected])
+    rules, expected = kzoo.model_card(name).key_mapping, reference.split()
+    names = key_mapping(list(GOLDEN[name]), rules, [f"{layer}.weight" for layer in expected])
     assert list(names.values()) == expected
 
 
 def test_vgg_without_normalisation_counts_fewer_modules():
     layers = [layer for layer in GOLDEN["vgg11_bn"] if ".conv" in layer]
     places = [0, 3, 6, 8, 11, 13, 16, 18]  # torchvision's vgg11
-    assert list(reference_names(layers, kzoo.model_card("vgg11").reference_names, []).values()) == [
+    assert list(key_mapping(layers, kzoo.model_card("vgg11").key_mapping, []).values()) == [
         f"features.{place}" for place in places
     ]
 
 
 def test_rules_that_merge_two_layers_are_refused():
     with pytest.raises(ValueError, match=r"stem\.norm1 and stem\.norm2 one name, stem\.bn"):
-        reference_names(["stem.norm1", "stem.norm2"], [Rule(r"norm\d", "bn")], [])
+        key_mapping(["stem.norm1", "stem.norm2"], [Rule(r"norm\d", "bn")], [])
 
 
 def build(*layers, shape=(4, 4, 3)) -> keras.Model:

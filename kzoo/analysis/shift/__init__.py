@@ -36,7 +36,7 @@ STAGE_EXAMPLES = 128  # whose features are compared at most
 
 def shift_test(
     model: keras.Model,
-    splits: Splits,
+    data: Splits,
     *,
     split: str = "test",
     max_shift: int = 3,
@@ -56,8 +56,8 @@ def shift_test(
     1: compare networks, on the same examples, rather than distances.
 
     Args:
-        model: takes the splits' input, returns one logit per class.
-        splits: images, recordings, series or texts.
+        model: takes the data's input, returns one logit per class.
+        data: images, recordings, series or texts.
         split: "train", "validation" or "test".
         max_shift: the greatest shift, in pixels, samples, frames, steps or tokens.
         examples: that are measured at most, evenly from the whole split; of stages at most 128 of them.
@@ -69,17 +69,17 @@ def shift_test(
     """
     check_range("max_shift", max_shift, "a positive integer")
     check_range("examples", examples, "a positive integer")
-    lookup("split", split, splits.examples)
+    lookup("split", split, data.examples)
     check_graph(model)
-    check_model(model, splits)
-    changes = changes_of(splits)
-    check_size(max_shift, splits, changes)
-    tested = Tested(in_float32(model), splits, changes, *chosen(splits, split, examples))
+    check_model(model, data)
+    changes = changes_of(data)
+    check_size(max_shift, data, changes)
+    tested = Tested(in_float32(model), data, changes, *chosen(data, split, examples))
     with progress(verbose) as bar:
         shifts = tested.shifts(max_shift, bar)
         return ShiftReport(
             model=model.name,
-            dataset=splits.name,
+            dataset=data.name,
             split=split,
             examples=len(tested.labels),
             accuracy=next(answer.accuracy for by, answer in shifts.items() if not any(by)),
@@ -116,19 +116,19 @@ def shift_runs(paths: Sequence[str | Path], **options) -> ShiftComparison:
     return ShiftComparison(tuple(names), reports)
 
 
-def check_size(max_shift: int, splits: Splits, changes: Changes) -> None:
+def check_size(max_shift: int, data: Splits, changes: Changes) -> None:
     """Raise a ValueError for a shift that leaves nothing of the input."""
-    least = min(splits.input_shape[axis] for axis in changes.axes)
+    least = min(data.input_shape[axis] for axis in changes.axes)
     if max_shift >= least:
         raise ValueError(
-            f"max_shift must be below the {least} {changes.unit} of the input of {splits.name}, got {max_shift}: "
+            f"max_shift must be below the {least} {changes.unit} of the input of {data.name}, got {max_shift}: "
             "nothing would be left"
         )
 
 
-def chosen(splits: Splits, split: str, most: int) -> tuple[np.ndarray, np.ndarray]:
+def chosen(data: Splits, split: str, most: int) -> tuple[np.ndarray, np.ndarray]:
     """Return raw examples and their class numbers, evenly from a split."""
-    examples = splits.examples[split]
+    examples = data.examples[split]
     places = np.linspace(0, len(examples) - 1, min(most, len(examples))).round().astype(int)
     return examples.inputs[places], np.asarray(examples.labels)[places]
 
@@ -146,7 +146,7 @@ class Tested:
     """A network and the raw examples that it is tested on, with their class numbers."""
 
     model: keras.Model
-    splits: Splits
+    data: Splits
     changes: Changes
     raw: np.ndarray
     labels: np.ndarray
@@ -172,7 +172,7 @@ class Tested:
     def stages(self, most: int, bar: rich_progress.Progress) -> list[StageError]:
         """Return the errors of all stages."""
         axes = self.changes.axes
-        found = find_stages(self.model, self.splits.input_shape, axes, self.changes.margin)
+        found = find_stages(self.model, self.data.input_shape, axes, self.changes.margin)
         some = self.raw[np.linspace(0, len(self.raw) - 1, min(STAGE_EXAMPLES, len(self.raw))).round().astype(int)]
         batches = [self.moving(some[start : start + BATCH]) for start in range(0, len(some), BATCH)]
         task = bar.add_task("stages", total=len(batches) * len(shifts_of(found, axes, most)))
@@ -184,7 +184,7 @@ class Tested:
 
     def inputs(self, batch: np.ndarray, change: Callable) -> np.ndarray:
         """Return what the model is given for raw examples after a change."""
-        step = self.splits.preprocess
+        step = self.data.preprocess
         made = change(keras.ops.convert_to_numpy(step(batch))) if self.changes.of_input else step(change(batch))
         return keras.ops.convert_to_numpy(made)
 
@@ -205,7 +205,7 @@ class Tested:
 
     def probabilities(self, change: Callable) -> np.ndarray:
         """Return the probabilities of the classes after a change, (n, classes)."""
-        size, logits = self.splits.batch_size, []
+        size, logits = self.data.batch_size, []
         for start in range(0, len(self.raw), size):
             rng = np.random.default_rng(start)  # the same noise for every network and at every amount
             made = self.inputs(self.raw[start : start + size], lambda batch, rng=rng: change(batch, rng))

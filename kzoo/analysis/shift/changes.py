@@ -57,7 +57,7 @@ class Changes(NamedTuple):
     margin: int = 0
 
 
-def changes_of(splits: Splits) -> Changes:
+def changes_of(data: Splits) -> Changes:
     """Return what can be done to the examples of a dataset.
 
     Images are moved by pixels; waveforms by samples; recordings whose spectra the model sees by the samples between
@@ -78,7 +78,7 @@ def changes_of(splits: Splits) -> Changes:
     Raises:
         ValueError: for a kind of data that has no shifts.
     """
-    return lookup("kind of data with shifts", splits.modality, KINDS)(splits.preprocess)
+    return lookup("kind of data with shifts", data.modality, KINDS)(data.preprocess)
 
 
 NOISES = (0.05, 0.1, 0.2, 0.4)

@@ -46,7 +46,7 @@ __all__ = [
 FOLDER = "visualize"
 
 
-def visualize(run: str | Path, *, layer: str | None = None, splits: Splits | None = None) -> list[Path]:
+def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None = None) -> list[Path]:
     """Draw what the model of a run has learned into the folder `visualize` of the run.
 
     Its stored examples are drawn: kernels.png, feature_maps.png, grad_cam.png, occlusion.png, embedding.png and
@@ -55,7 +55,7 @@ def visualize(run: str | Path, *, layer: str | None = None, splits: Splits | Non
     Args:
         run: a run folder.
         layer: name of a layer, whose kernels, if it is a convolution, and filters are drawn.
-        splits: the run's dataset, for an embedding map of its validation split in place of the stored examples.
+        data: the run's dataset, for an embedding map of its validation split in place of the stored examples.
 
     Returns:
         The pictures written.
@@ -73,7 +73,7 @@ def visualize(run: str | Path, *, layer: str | None = None, splits: Splits | Non
         "feature_maps": lambda: draw_feature_maps(model, serving),
         "grad_cam": lambda: draw_grad_cam(model, serving),
         "occlusion": lambda: draw_occlusion(model, serving),
-        "embedding": lambda: draw_embedding(model, splits or serving),
+        "embedding": lambda: draw_embedding(model, data or serving),
         "exciting": lambda: draw_exciting(model, serving, layer),
     }
     folder = Path(run).expanduser() / FOLDER

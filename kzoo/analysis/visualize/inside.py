@@ -116,8 +116,8 @@ def convolutions(model: keras.Model) -> dict[str, keras.Layer]:
 def stages(model: keras.Model) -> dict[str, keras.Layer]:
     """Return the layers whose outputs tell what a network sees: the embedding of tokens, and the named stages.
 
-    Those are the layers that `kzoo.nn.layers.tap` makes, in other networks the convolutions, else every layer with
-    weights but the last.
+    Those are the layers that `kzoo.nn.layers.named_output` makes, in other networks the convolutions, else every
+    layer with weights but the last.
     """
     layers = all_layers(model)
     found = {name: layer for name, layer in layers.items() if isinstance(layer, keras.layers.Identity)}

@@ -16,7 +16,7 @@ from kzoo.data.audio.preprocess import AudioPreprocess
 from kzoo.data.folders import files_of_kind, read_each
 from kzoo.data.mixing import Mixing
 from kzoo.data.pipeline import computed
-from kzoo.data.random import check_ranges, fold, uniform
+from kzoo.data.random import check_ranges, fold, signed_uniform
 
 np = lazy_import("numpy")
 tf = lazy_import("tensorflow")
@@ -38,7 +38,7 @@ class Background:
         """Return random pieces (count, length), float32; none goes across from one recording to the next."""
         places = np.array(self.lengths, "int64") - length + 1  # where a piece may begin in each
         ends = np.cumsum(places)
-        share = tf.cast(uniform(count, seed) + 1, tf.float64) / 2
+        share = tf.cast(signed_uniform(count, seed) + 1, tf.float64) / 2
         number = tf.minimum(tf.cast(share * ends[-1], tf.int64), ends[-1] - 1)
         recording = tf.searchsorted(tf.constant(ends), number, side="right")
         start = number + tf.gather(np.cumsum(self.lengths) - self.lengths - ends + places, recording)
@@ -135,17 +135,17 @@ class AudioAugment(Mixing):
         waves = tf.cast(waves, tf.float32)
         count = tf.shape(waves)[0]
         if self.shift or self.speed:
-            shift = uniform(count, fold(seed, 1)) * self.shift * waves.shape[1]
-            speed = 1 + uniform(count, fold(seed, 2)) * self.speed
+            shift = signed_uniform(count, fold(seed, 1)) * self.shift * waves.shape[1]
+            speed = 1 + signed_uniform(count, fold(seed, 2)) * self.speed
             waves = computed(frontends.move_in_time, waves.shape, waves, shift, speed)
         if self.noise:
             noise = tf.random.stateless_normal(tf.shape(waves), fold(seed, 3))
-            ratio = self.noise * tf.abs(uniform(count, fold(seed, 4)))
+            ratio = self.noise * tf.abs(signed_uniform(count, fold(seed, 4)))
             waves = computed(frontends.add_noise, waves.shape, waves, noise, ratio)
         if self.background is not None:
             waves = self.with_background(waves, fold(seed, 6))
         if self.gain:
-            waves = waves * (1 - self.gain * tf.abs(uniform(count, fold(seed, 5))))[:, None]
+            waves = waves * (1 - self.gain * tf.abs(signed_uniform(count, fold(seed, 5))))[:, None]
         return waves
 
     def with_background(self, waves, seed):
@@ -154,7 +154,7 @@ class AudioAugment(Mixing):
             raise ValueError("augment.background is not read yet; use what prepared(preprocess) returns")
         count = tf.shape(waves)[0]
         low, high = self.background_snr
-        decibels = low + (high - low) * (uniform(count, fold(seed, 1)) + 1) / 2
+        decibels = low + (high - low) * (signed_uniform(count, fold(seed, 1)) + 1) / 2
         pieces = self.background.pieces(count, waves.shape[1], fold(seed, 2))
         return computed(frontends.add_noise, waves.shape, waves, pieces, tf.pow(10.0, -decibels / 20))
 
@@ -189,8 +189,8 @@ def mask_somewhere(batch, axis: int, longest: int, seed):
     if not longest:
         return batch
     count, width = tf.shape(batch)[0], batch.shape[axis]
-    share = (uniform(count, fold(seed, 1)) + 1) / 2
+    share = (signed_uniform(count, fold(seed, 1)) + 1) / 2
     length = tf.floor(share * (min(longest, width) + 1))
-    start = tf.floor((uniform(count, fold(seed, 2)) + 1) / 2 * (width - length + 1))
+    start = tf.floor((signed_uniform(count, fold(seed, 2)) + 1) / 2 * (width - length + 1))
     mask = functools.partial(frontends.mask_bands, axis, width)
     return computed(mask, batch.shape, batch, tf.cast(start, tf.int32), tf.cast(length, tf.int32))

@@ -10,7 +10,7 @@ from kzoo.core.registry import lookup
 from kzoo.data.image.geometry import affine_bilinear, affine_nearest
 from kzoo.data.image.randaugment import randaugment
 from kzoo.data.mixing import Mixing
-from kzoo.data.random import check_ranges, fold, inside, share, uniform
+from kzoo.data.random import check_ranges, fold, inside, signed_uniform, uniform
 
 tf = lazy_import("tensorflow")
 
@@ -106,9 +106,9 @@ class ImageAugment(Mixing):
     def move(self, images, seed):
         """Flip, rotate and shift in one resampling, which is only bilinear where there is a rotation."""
         count = tf.shape(images)[0]
-        mirror = tf.where((uniform(count, fold(seed, 3)) < 0) & self.flip, -1.0, 1.0)
-        angle = uniform(count, fold(seed, 4)) * math.radians(self.rotation)
-        right, down = (tf.round(uniform(count, fold(seed, number)) * (self.shift + 0.5)) for number in (5, 6))
+        mirror = tf.where((signed_uniform(count, fold(seed, 3)) < 0) & self.flip, -1.0, 1.0)
+        angle = signed_uniform(count, fold(seed, 4)) * math.radians(self.rotation)
+        right, down = (tf.round(signed_uniform(count, fold(seed, number)) * (self.shift + 0.5)) for number in (5, 6))
         cos, sin = tf.cos(angle), tf.sin(angle)
         matrix = tf.stack([cos * mirror, -sin, sin * mirror, cos], axis=1)
         if not self.rotation:
@@ -120,10 +120,10 @@ class ImageAugment(Mixing):
         """Erase a rectangle of some images."""
         count, height, width = tf.unstack(tf.shape(images)[:3])
         rows, columns = self.rectangles(count, tf.cast(height, tf.float32), tf.cast(width, tf.float32), seed)
-        chosen = (share(count, fold(seed, 1)) < self.erase)[:, None]
+        chosen = (uniform(count, fold(seed, 1)) < self.erase)[:, None]
 
         def span(size, length, seed):
-            start = tf.cast(share(count, seed) * tf.cast(size - length + 1, tf.float32), tf.int32)
+            start = tf.cast(uniform(count, seed) * tf.cast(size - length + 1, tf.float32), tf.int32)
             return inside(size, start, length)
 
         hole = chosen & span(height, rows, fold(seed, 2)), span(width, columns, fold(seed, 3))
@@ -132,10 +132,10 @@ class ImageAugment(Mixing):
     def rectangles(self, count, height, width, seed):
         """Draw the sides of `count` rectangles that fit into images, integers (count,) each."""
         least, greatest = self.erase_area
-        area = least + (greatest - least) * share(count, fold(seed, 5))
+        area = least + (greatest - least) * uniform(count, fold(seed, 5))
         low = tf.maximum(math.log(self.erase_aspect), tf.math.log(area * height / width))
         high = tf.minimum(-math.log(self.erase_aspect), tf.math.log(height / width / area))
-        aspect = tf.exp(low + (high - low) * share(count, fold(seed, 6)))
+        aspect = tf.exp(low + (high - low) * uniform(count, fold(seed, 6)))
         area *= height * width
         sides = tf.minimum(tf.sqrt(area * aspect), height), tf.minimum(tf.sqrt(area / aspect), width)
         return (tf.cast(tf.round(tf.maximum(side, 1)), tf.int32) for side in sides)

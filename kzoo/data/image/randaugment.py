@@ -6,7 +6,7 @@ import math
 
 from kzoo.core.lazy import lazy_import
 from kzoo.data.image.geometry import affine_nearest
-from kzoo.data.random import fold, uniform
+from kzoo.data.random import fold, signed_uniform
 
 tf = lazy_import("tensorflow")
 
@@ -29,7 +29,7 @@ def randaugment(images, magnitude: float, seed, operations: int = 2):
     for number in range(operations):
         seeds = fold(seed, 2 * number), fold(seed, 2 * number + 1)
         choice = tf.random.stateless_uniform([count], seeds[0], 0, len(OPERATIONS), tf.int32)
-        images = operate(images, choice, magnitude / 30 * tf.sign(uniform(count, seeds[1])))
+        images = operate(images, choice, magnitude / 30 * tf.sign(signed_uniform(count, seeds[1])))
     return images
 
 
@@ -133,7 +133,7 @@ def brightness(images, strength):
     return blend(images, 0.0, strength)
 
 
-def sharpness(images, strength):
+def inverse_temperature(images, strength):
     """Sharpen or smooth by the mean of 3 x 3 pixels in which the middle one counts 5 times; the rim stays."""
     values = tf.cast(images, tf.float32)
     inner = values[:, 1:-1, 1:-1]
@@ -176,7 +176,7 @@ OPERATIONS = {
         equalize,
         rotate,
         posterize,
-        sharpness,
+        inverse_temperature,
         solarize,
         colour,
         contrast,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.data.mixing import Mixing
 from kzoo.data.pipeline import computed
-from kzoo.data.random import check_ranges, fold, share, uniform
+from kzoo.data.random import check_ranges, fold, signed_uniform, uniform
 from kzoo.data.timeseries.preprocess import interpolate, own_part
 
 tf = lazy_import("tensorflow")
@@ -94,8 +94,8 @@ class SeriesAugment(Mixing):
         if self.window_warp:
             time = play_window(time, self.window_warp, fold(seed, 6))
         if self.window_slice:
-            kept = each(1 - self.window_slice * share(tf.shape(count)[0], fold(seed, 4)))
-            time = time * kept + (1 - kept) * each(share(tf.shape(count)[0], fold(seed, 5)))
+            kept = each(1 - self.window_slice * uniform(tf.shape(count)[0], fold(seed, 4)))
+            time = time * kept + (1 - kept) * each(uniform(tf.shape(count)[0], fold(seed, 5)))
         places = time * last
         if self.permutation > 1:
             places = permute(places, count, int(self.permutation), fold(seed, 7))
@@ -114,9 +114,9 @@ class SeriesAugment(Mixing):
     def masked(self, series, own, count, seed):
         """Set a piece of each series to the mean of each channel."""
         batch = tf.shape(series)[0]
-        hidden = each(share(batch, fold(seed, 1))) * self.mask
+        hidden = each(uniform(batch, fold(seed, 1))) * self.mask
         time = (step_numbers(tf.shape(series)[1]) + 0.5) / count
-        start = each(share(batch, fold(seed, 2))) * (1 - hidden)
+        start = each(uniform(batch, fold(seed, 2))) * (1 - hidden)
         return tf.where((time >= start) & (time < start + hidden), mean(series, own, count), series)
 
 
@@ -163,8 +163,8 @@ def play_window(time, window: float, seed):
         seed: integer tensor of shape (2,).
     """
     batch = tf.shape(time)[0]
-    start = each(share(batch, fold(seed, 1))) * (1 - window)
-    speed = each(tf.where(uniform(batch, fold(seed, 2)) < 0, 0.5, 2.0))
+    start = each(uniform(batch, fold(seed, 1))) * (1 - window)
+    speed = each(tf.where(signed_uniform(batch, fold(seed, 2)) < 0, 0.5, 2.0))
     passed = time * (1 + window * (1 / speed - 1))  # the new series is this much as long
     inside = tf.clip_by_value(passed - start, 0, window / speed)
     return passed + inside * (speed - 1)
@@ -180,7 +180,7 @@ def permute(places, count, pieces: int, seed):
         seed: integer tensor of shape (2,).
     """
     batch = tf.shape(count)[0]
-    number = tf.floor(share(batch, fold(seed, 1)) * pieces) + 1
+    number = tf.floor(uniform(batch, fold(seed, 1)) * pieces) + 1
     keys = tf.random.stateless_uniform([batch, pieces], fold(seed, 2))
     used = tf.range(pieces, dtype=tf.float32)[None] < number[:, None]
     order = tf.argsort(tf.where(used, keys, 2.0), axis=1, stable=True)

@@ -11,14 +11,14 @@ import math
 import keras
 
 from kzoo.nn import receptive_field
-from kzoo.nn.handcrafted.layer import Untrained
+from kzoo.nn.handcrafted.layer import FixedFeatures
 
 EPSILON = 1e-5  # a block without gradients stays 0
 CLIP = 0.2  # of a normalised block, before it is normalised again
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class HOG(Untrained):
+class HOG(FixedFeatures):
     """How much gradient of each orientation there is in each cell, in proportion to the cells around.
 
     Maps images (batch, height, width, channels) to (batch, rows, columns, block x block x orientations): the blocks'

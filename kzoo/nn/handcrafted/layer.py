@@ -7,7 +7,7 @@ import keras
 from kzoo.nn import receptive_field
 
 
-class Untrained(keras.layers.Layer):
+class FixedFeatures(keras.layers.Layer):
     """A layer in float32 without weights that a gradient reaches.
 
     Attributes:

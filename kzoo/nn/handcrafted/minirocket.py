@@ -8,11 +8,14 @@ import math
 import keras
 import numpy as np
 
-from kzoo.nn.handcrafted.layer import Untrained
+from kzoo.nn.handcrafted.layer import FixedFeatures
 
 TAPS = 9
 KERNELS = np.array(
-    [[2 if tap in twos else -1 for tap in range(TAPS)] for twos in itertools.combinations(range(TAPS), 3)]
+    [
+        [2 if named_output in twos else -1 for named_output in range(TAPS)]
+        for twos in itertools.combinations(range(TAPS), 3)
+    ]
 )
 GOLDEN_RATIO = (1 + 5**0.5) / 2
 
@@ -38,7 +41,7 @@ def dilations(length: int, features: int, most: int) -> list[tuple[int, int]]:
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class MiniRocketFeatures(Untrained):
+class MiniRocketFeatures(FixedFeatures):
     """How often each of 84 fixed kernels, at many dilations, answers above each of many thresholds.
 
     Maps series (batch, length, channels) to shares in [0, 1], (batch, features). A kernel has six weights of -1

@@ -10,15 +10,15 @@ import math
 import keras
 import numpy as np
 
-from kzoo.nn.handcrafted.layer import Untrained
-from kzoo.nn.solvers import sharpness
+from kzoo.nn.handcrafted.layer import FixedFeatures
+from kzoo.nn.solvers import inverse_temperature
 
 FAR = 1e30  # square of the distance to a class without an example
-LEFT_OUT = 1000  # training examples at most that the sharpness is looked for with
+IGNORE_UNEXPECTED = 1000  # training examples at most that the sharpness is looked for with
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class NearestNeighbours(Untrained):
+class NearestNeighbours(FixedFeatures):
     """Logits of classes: minus the Euclidean distance to the nearest of each class's training examples.
 
     Maps vectors (batch, features) to (batch, classes). The examples, their labels and the number that turns distances
@@ -39,7 +39,7 @@ class NearestNeighbours(Untrained):
         options = {"initializer": "zeros", "trainable": False}
         self.examples = self.add_weight(shape=(self.room, input_shape[-1]), name="examples", **options)
         self.labels = self.add_weight(shape=(self.room, self.classes), name="labels", **options)
-        self.sharpness = self.add_weight(shape=(), initializer="ones", trainable=False, name="sharpness")
+        self.inverse_temperature = self.add_weight(shape=(), initializer="ones", trainable=False, name="sharpness")
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.classes)
@@ -49,7 +49,7 @@ class NearestNeighbours(Untrained):
         return math.prod(self.examples.shape)
 
     def call(self, x):
-        return -self.sharpness * self.nearest(self.squares(x))
+        return -self.inverse_temperature * self.nearest(self.squares(x))
 
     def squares(self, x):
         """Return the squares of the distances to all examples, (batch, room)."""
@@ -81,7 +81,7 @@ class NearestNeighbours(Untrained):
         unused = ((0, self.room - len(inputs)), (0, 0))
         self.examples.assign(np.pad(inputs, unused))
         self.labels.assign(np.pad(np.eye(self.classes)[labels], unused))
-        self.sharpness.assign(self.fitted_sharpness(inputs[:LEFT_OUT], labels[:LEFT_OUT]))
+        self.inverse_temperature.assign(self.fitted_sharpness(inputs[:IGNORE_UNEXPECTED], labels[:IGNORE_UNEXPECTED]))
 
     def fitted_sharpness(self, inputs: np.ndarray, labels: np.ndarray) -> float:
         """Return the factor that makes softmax fit the labels of examples that are left out; 1 if none can be."""
@@ -94,4 +94,4 @@ class NearestNeighbours(Untrained):
             return 1.0
         distances, labels = distances[usable][:, present], np.searchsorted(present, labels[usable])
         spread = float(np.median(distances)) or 1.0
-        return sharpness(-distances / spread, labels) / spread
+        return inverse_temperature(-distances / spread, labels) / spread

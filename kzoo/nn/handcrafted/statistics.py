@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from kzoo.nn.handcrafted.layer import Untrained
+from kzoo.nn.handcrafted.layer import FixedFeatures
 
 REACH = 2  # steps on either side that a slope is fitted to
 STATISTICS = {
@@ -17,7 +17,7 @@ STATISTICS = {
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class TimeStatistics(Untrained):
+class TimeStatistics(FixedFeatures):
     """Mean, standard deviation, minimum and maximum over time, of each channel and of its slope.
 
     Maps (batch, length, channels) to (batch, 8 x channels). Each number is then brought to mean 0 and deviation 1 over

@@ -9,14 +9,14 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from kzoo.nn.handcrafted.layer import Untrained
+from kzoo.nn.handcrafted.layer import FixedFeatures
 
 PADDING = 0  # the token id that stands for no token
 CHUNK = 1000  # training texts that are counted at a time
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class TfIdf(Untrained):
+class TfIdf(FixedFeatures):
     """Counts of tokens, times how rare each is, as vectors of length 1; the order of the tokens is lost.
 
     Maps token ids (batch, length) to (batch, vocab_size), id 0 being none; or a feature map (batch, length, channels)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import MODELS, lookup
-from kzoo.nn.naming import Rule, reference_names
+from kzoo.nn.naming import Rule, key_mapping
 from kzoo.zoo.weights.files import check_finite, read_tensors, write_safetensors
 
 keras = lazy_import("keras")
@@ -95,7 +95,7 @@ def load_weights(
     else:
         tensors = read_tensors(weights)
     tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
-    needless = [name for name in tensors if any(re.search(pattern, name) for pattern in left_out(model))]
+    needless = [name for name in tensors if any(re.search(pattern, name) for pattern in ignore_unexpected(model))]
     tensors = {name: tensor for name, tensor in tensors.items() if name not in needless}
     naming = naming_of(tensors) if naming is None else naming
     rules = rules_of(model) if rules is None else rules
@@ -144,14 +144,14 @@ def naming_of(tensors: Iterable[str]) -> str:
     return "kzoo" if any(name.startswith(("stem.", "stage", "logits/")) for name in names) else "keras"
 
 
-def left_out(model: keras.Model) -> tuple[str, ...]:
+def ignore_unexpected(model: keras.Model) -> tuple[str, ...]:
     """Return patterns of the tensors that a model's family has no weight for."""
-    return MODELS[model.name].left_out if model.name in MODELS else ()
+    return MODELS[model.name].ignore_unexpected if model.name in MODELS else ()
 
 
 def rules_of(model: keras.Model) -> tuple[Rule, ...]:
     """Return the renaming rules of a model's family; none for a model that is not the zoo's."""
-    return MODELS[model.name].reference_names if model.name in MODELS else ()
+    return MODELS[model.name].key_mapping if model.name in MODELS else ()
 
 
 def matched(
@@ -180,7 +180,7 @@ def matched(
     missing = [explained(name, weight) for name, (_, weight) in wanted.items() if name not in tensors]
     unexpected = sorted(name for name in tensors if name not in wanted)
     if adapt and "logits" not in layers:
-        head = reference_names(["logits"], rules, tensors)["logits"]
+        head = key_mapping(["logits"], rules, tensors)["logits"]
         adapted += [f"{name}: left out, this model has no classes" for name in unexpected if name.startswith(head)]
         unexpected = [name for name in unexpected if not name.startswith(head)]
     return WeightReport(*map(tuple, (found, missing, unexpected, mis_shaped, adapted))), values
@@ -202,7 +202,7 @@ def wanted_names(
     weights = [weight for weight in model.weights if "seed_generator" not in weight.path]
     owners = [weight.path.rpartition("/")[0] for weight in weights]
     underscores = keras.backend.backend() == "torch"
-    names = reference_names(list(dict.fromkeys(owners)), rules, tensors, underscores=underscores)
+    names = key_mapping(list(dict.fromkeys(owners)), rules, tensors, underscores=underscores)
     return {
         names[owner] if names[owner] in tensors else spell(names[owner], weight.name): (owner, weight)
         for owner, weight in zip(owners, weights, strict=True)
