@@ -410,7 +410,7 @@ def visualize_(
     """Draw what a run's model has learned: kernels, feature maps, Grad-CAM, occlusion, embedding, exciting inputs."""
     start_keras()
     splits = load_data(load_experiment(Path(run) / CONFIG)) if data else None
-    for path in visualize(run, layer=layer, splits=splits):
+    for path in visualize(run, layer=layer, data=splits):
         typer.echo(f"wrote {path}")
 
 
