@@ -206,9 +206,8 @@ def variants(cards: Sequence[ModelCard]) -> str:
     for card in cards:
         macs, (shape, classes, _) = counted(card), card.reference
         dims = ",\u00a0".join(f"{dim}-D" for dim in card.dims)
-        published = f"{card.paper.authors.split(', ')[0]}, {card.paper.year}"
         cells = (f"`{card.name}`", f"{card.params:,}", f"{macs:,}" if macs else "", shape_text(shape), classes, dims)
-        rows.append((*cells, f"[{published}]({card.paper.url})", settings(card)))
+        rows.append((*cells, f"[{card.paper.citation}]({card.paper.url})", settings(card)))
     header = ("name", ">parameters", ">MACs", "input", ">classes", "takes", "paper", "what it sets")
     return table(header, rows)
 
@@ -258,7 +257,7 @@ def papers(cards: Sequence[ModelCard]) -> str:
     """Return the papers of a family with their BibTeX."""
     parts = ["## Papers\n"]
     for paper in dict.fromkeys(card.paper for card in cards):
-        parts.append(
-            f"{paper.authors}, {paper.year}, [{paper.title}]({paper.url})\n\n```bibtex\n{paper.bibtex()}\n```\n"
-        )
+        published = f"{paper.publication}, {paper.year}" if paper.publication else f"{paper.year}"
+        line = f"{paper.author_names}: [{paper.title}]({paper.url}). {published}."
+        parts.append(f"{line}\n\n```bibtex\n{paper.bibtex()}\n```\n")
     return "\n".join(parts)

@@ -117,8 +117,7 @@ def model_row(name: str) -> tuple:
     """Return a network's line in the list."""
     card = model_card(name)
     shape = " x ".join(map(str, card.reference.input_shape))
-    paper = f"{card.paper.authors}, {card.paper.year}"
-    return name, card.family, f"{card.params:,}", shape, card.reference.num_classes, paper
+    return name, card.family, f"{card.params:,}", shape, card.reference.num_classes, card.paper.citation
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Names and what they stand for: the one mechanism behind every `kzoo` lookup by name.
 
-This module imports nothing from `kzoo`, so every other module may import it.
+Of `kzoo` it imports `core` alone, so every other module may import it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from kzoo.core.lazy import lazy_import
+from kzoo.core.papers import Paper
 
 docstring_parser = lazy_import("docstring_parser")
 
@@ -47,23 +48,6 @@ def keywords(function: Callable) -> list[str]:
     parameters = inspect.signature(function).parameters.values()
     kinds = (inspect.Parameter.KEYWORD_ONLY, *[inspect.Parameter.POSITIONAL_OR_KEYWORD] * inspect.isclass(function))
     return [parameter.name for parameter in parameters if parameter.kind in kinds]
-
-
-class Paper(NamedTuple):
-    """Where an architecture was first described."""
-
-    authors: str
-    year: int
-    title: str
-    url: str
-
-    def bibtex(self) -> str:
-        """Return a BibTeX entry."""
-        authors = self.authors.replace(" et al.", ", others").replace(", ", " and ")
-        first = authors.partition(" and ")[0].replace(" ", "")
-        fields = {"author": authors, "title": self.title, "year": self.year, "url": self.url}
-        body = "".join(f"  {key} = {{{value}}},\n" for key, value in fields.items())
-        return f"@misc{{{first.lower()}{self.year},\n{body}}}"
 
 
 class Dialect(NamedTuple):

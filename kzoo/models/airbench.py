@@ -12,7 +12,10 @@ keras = lazy_import("keras")
 untrained = lazy_import("kzoo.nn.handcrafted")
 
 JORDAN_2024 = Paper(
-    "Jordan", 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU", "https://arxiv.org/abs/2404.00498"
+    "Jordan, Keller",
+    2024,
+    "94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
+    "https://arxiv.org/abs/2404.00498",
 )
 
 

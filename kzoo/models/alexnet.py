@@ -11,7 +11,7 @@ from kzoo.nn.layers import adaptive_avg_pool, conv, dense, dropout, flatten, max
 from kzoo.nn.naming import Rule
 
 KRIZHEVSKY_2014 = Paper(
-    "Krizhevsky",
+    "Krizhevsky, Alex",
     2014,
     "One weird trick for parallelizing convolutional neural networks",
     "https://arxiv.org/abs/1404.5997",

@@ -12,10 +12,11 @@ from kzoo.nn.layers import act, batch_norm, check_fits, conv, conv_norm_act, dep
 keras = lazy_import("keras")
 
 KIM_2021 = Paper(
-    "Kim, Chang, Lee, Sung",
+    "Kim, Byeonggeun and Chang, Simyung and Lee, Jinkyu and Sung, Dooyong",
     2021,
     "Broadcasted Residual Learning for Efficient Keyword Spotting",
     "https://arxiv.org/abs/2106.04140",
+    "Interspeech",
 )
 
 # 40 log-mel bands of 1 second, in windows of 30 milliseconds every 10; ten words, silence and unknown

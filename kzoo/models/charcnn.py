@@ -9,10 +9,11 @@ from kzoo.nn.blocks import dense_layers
 from kzoo.nn.layers import conv, flatten, max_pool, named_output, scope
 
 ZHANG_2015 = Paper(
-    "Zhang, Zhao, LeCun",
+    "Zhang, Xiang and Zhao, Junbo and LeCun, Yann",
     2015,
     "Character-level Convolutional Networks for Text Classification",
     "https://arxiv.org/abs/1509.01626",
+    "NeurIPS",
 )
 
 AG_NEWS = Reference((1014, 70), 4)  # characters, letters of the alphabet; topics

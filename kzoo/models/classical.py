@@ -16,25 +16,32 @@ from kzoo.nn.layers import InputTooSmall, address, flatten, named_output, scope
 untrained = lazy_import("kzoo.nn.handcrafted")
 
 DALAL_2005 = Paper(
-    "Dalal, Triggs",
+    "Dalal, Navneet and Triggs, Bill",
     2005,
     "Histograms of Oriented Gradients for Human Detection",
     "https://doi.org/10.1109/CVPR.2005.177",
+    "CVPR",
 )
 DAVIS_1980 = Paper(
-    "Davis, Mermelstein",
+    "Davis, Steven B. and Mermelstein, Paul",
     1980,
     "Comparison of Parametric Representations for Monosyllabic Word Recognition in Continuously Spoken Sentences",
     "https://doi.org/10.1109/TASSP.1980.1163420",
+    "TASSP",
 )
 SPARCK_JONES_1972 = Paper(
-    "Sparck Jones",
+    "Sparck Jones, Karen",
     1972,
     "A Statistical Interpretation of Term Specificity and its Application in Retrieval",
     "https://doi.org/10.1108/eb026526",
+    "Journal of Documentation",
 )
 COVER_1967 = Paper(
-    "Cover, Hart", 1967, "Nearest Neighbor Pattern Classification", "https://doi.org/10.1109/TIT.1967.1053964"
+    "Cover, Thomas M. and Hart, Peter E.",
+    1967,
+    "Nearest Neighbor Pattern Classification",
+    "https://doi.org/10.1109/TIT.1967.1053964",
+    "IEEE Transactions on Information Theory",
 )
 
 MFCCS = Reference((101, 13), 10)  # one second in 13 cepstra every 10 milliseconds

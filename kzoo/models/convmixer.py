@@ -12,7 +12,12 @@ from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 
-TROCKMAN_2022 = Paper("Trockman, Kolter", 2022, "Patches Are All You Need?", "https://arxiv.org/abs/2201.09792")
+TROCKMAN_2022 = Paper(
+    "Trockman, Asher and Kolter, J. Zico",
+    2022,
+    "Patches Are All You Need?",
+    "https://arxiv.org/abs/2201.09792",
+)
 
 KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "stem.0"),

@@ -8,7 +8,13 @@ from kzoo.core.registry import MNIST, Paper, lookup, register_model
 from kzoo.nn.blocks import dense_layers, max_blur_pool
 from kzoo.nn.layers import act, avg_pool, conv, dropout, flatten, global_avg_pool, max_pool, named_output, norm, scope
 
-CHOLLET_2015 = Paper("Chollet", 2015, "Simple MNIST convnet", "https://keras.io/examples/vision/mnist_convnet/")
+CHOLLET_2015 = Paper(
+    "Chollet, François",
+    2015,
+    "Simple MNIST convnet",
+    "https://keras.io/examples/vision/mnist_convnet/",
+    "Keras code examples",
+)
 
 POOLINGS = {
     "max": lambda x: max_pool(x, 2, padding="valid"),

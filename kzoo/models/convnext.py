@@ -15,13 +15,19 @@ from kzoo.nn.naming import Rule, from_zero
 keras = lazy_import("keras")
 
 LIU_2022 = Paper(
-    "Liu, Mao, Wu, Feichtenhofer, Darrell, Xie", 2022, "A ConvNet for the 2020s", "https://arxiv.org/abs/2201.03545"
+    "Liu, Zhuang and Mao, Hanzi and Wu, Chao-Yuan and Feichtenhofer, Christoph and Darrell, Trevor and Xie, Saining",
+    2022,
+    "A ConvNet for the 2020s",
+    "https://arxiv.org/abs/2201.03545",
+    "CVPR",
 )
 WOO_2023 = Paper(
-    "Woo, Debnath, Hu, Chen, Liu, Kweon, Xie",
+    "Woo, Sanghyun and Debnath, Shoubhik and Hu, Ronghang and Chen, Xinlei and Liu, Zhuang and Kweon, In So and "
+    "Xie, Saining",
     2023,
     "ConvNeXt V2: Co-designing and Scaling ConvNets with Masked Autoencoders",
     "https://arxiv.org/abs/2301.00808",
+    "CVPR",
 )
 
 V1 = {"layer_scale": 1e-6}

@@ -14,13 +14,19 @@ from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
 
-WANG_2019 = Paper(
-    "Wang, Liao, Yeh, Wu, Chen, Hsieh",
-    2019,
+WANG_2020 = Paper(
+    "Wang, Chien-Yao and Liao, Hong-Yuan Mark and Yeh, I-Hau and Wu, Yueh-Hua and Chen, Ping-Yang and Hsieh, Jun-Wei",
+    2020,
     "CSPNet: A New Backbone that can Enhance Learning Capability of CNN",
     "https://arxiv.org/abs/1911.11929",
+    "CVPRW",
 )
-REDMON_2018 = Paper("Redmon, Farhadi", 2018, "YOLOv3: An Incremental Improvement", "https://arxiv.org/abs/1804.02767")
+REDMON_2018 = Paper(
+    "Redmon, Joseph and Farhadi, Ali",
+    2018,
+    "YOLOv3: An Incremental Improvement",
+    "https://arxiv.org/abs/1804.02767",
+)
 
 AT_256 = IMAGENET._replace(input_shape=(256, 256, 3))
 RESNET = {
@@ -56,7 +62,7 @@ KEY_MAPPING = (
 
 @register_model(
     "cspresnet50",
-    WANG_2019,
+    WANG_2020,
     21_616_168,
     AT_256,
     filters=(128, 256, 512, 1024),
@@ -66,7 +72,7 @@ KEY_MAPPING = (
 )
 @register_model(
     "cspresnext50",
-    WANG_2019,
+    WANG_2020,
     20_569_896,
     AT_256,
     filters=(256, 512, 1024, 2048),
@@ -77,7 +83,7 @@ KEY_MAPPING = (
 )
 @register_model(
     "cspdarknet53",
-    WANG_2019,
+    WANG_2020,
     27_642_184,
     AT_256,
     expansions=(2.0, 1.0, 1.0, 1.0, 1.0),

@@ -14,10 +14,11 @@ from kzoo.nn.naming import Rule, from_zero
 keras = lazy_import("keras")
 
 HUANG_2017 = Paper(
-    "Huang, Liu, van der Maaten, Weinberger",
+    "Huang, Gao and Liu, Zhuang and van der Maaten, Laurens and Weinberger, Kilian Q.",
     2017,
     "Densely Connected Convolutional Networks",
     "https://arxiv.org/abs/1608.06993",
+    "CVPR",
 )
 
 

@@ -13,10 +13,11 @@ from kzoo.nn.layers import act, batch_norm, conv, dense, global_avg_pool, max_po
 keras = lazy_import("keras")
 
 FOUMANI_2021 = Paper(
-    "Foumani, Tan, Salehi",
+    "Foumani, Seyed Navid Mohammadi and Tan, Chang Wei and Salehi, Mahsa",
     2021,
     "Disjoint-CNN for Multivariate Time Series Classification",
     "https://doi.org/10.1109/ICDMW53433.2021.00099",
+    "ICDMW",
 )
 
 

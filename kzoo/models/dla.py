@@ -15,7 +15,13 @@ from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 
-YU_2017 = Paper("Yu, Wang, Shelhamer, Darrell", 2017, "Deep Layer Aggregation", "https://arxiv.org/abs/1707.06484")
+YU_2018 = Paper(
+    "Yu, Fisher and Wang, Dequan and Shelhamer, Evan and Darrell, Trevor",
+    2018,
+    "Deep Layer Aggregation",
+    "https://arxiv.org/abs/1707.06484",
+    "CVPR",
+)
 
 SMALL = (64, 128, 256, 512)
 COMPACT = (64, 64, 128, 256)
@@ -43,11 +49,11 @@ KEY_MAPPING = (
 )
 
 
-@register_model("dla34", YU_2017, 15_742_104, depths=(1, 2, 2, 1), filters=SMALL, block="basic")
-@register_model("dla46_c", YU_2017, 1_301_400, depths=(1, 2, 2, 1), filters=COMPACT)
-@register_model("dla60", YU_2017, 22_036_632, depths=(1, 2, 3, 1), filters=LARGE)
-@register_model("dla60x", YU_2017, 17_352_344, depths=(1, 2, 3, 1), filters=LARGE, groups=32, width_per_group=4)
-@register_model("dla102", YU_2017, 33_268_888, depths=(1, 3, 4, 1), filters=LARGE, residual=True)
+@register_model("dla34", YU_2018, 15_742_104, depths=(1, 2, 2, 1), filters=SMALL, block="basic")
+@register_model("dla46_c", YU_2018, 1_301_400, depths=(1, 2, 2, 1), filters=COMPACT)
+@register_model("dla60", YU_2018, 22_036_632, depths=(1, 2, 3, 1), filters=LARGE)
+@register_model("dla60x", YU_2018, 17_352_344, depths=(1, 2, 3, 1), filters=LARGE, groups=32, width_per_group=4)
+@register_model("dla102", YU_2018, 33_268_888, depths=(1, 3, 4, 1), filters=LARGE, residual=True)
 @dataclass(frozen=True)
 class DLA:
     """Three convolutions, then stages that are binary trees of residual blocks.

@@ -11,10 +11,11 @@ from kzoo.nn.layers import act, conv, dropout, global_max_pool, max_pool, named_
 keras = lazy_import("keras")
 
 JOHNSON_2017 = Paper(
-    "Johnson, Zhang",
+    "Johnson, Rie and Zhang, Tong",
     2017,
     "Deep Pyramid Convolutional Neural Networks for Text Categorization",
     "https://aclanthology.org/P17-1052/",
+    "ACL",
 )
 
 

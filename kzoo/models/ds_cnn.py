@@ -10,7 +10,7 @@ from kzoo.nn.blocks import separable_norm_act
 from kzoo.nn.layers import conv_norm_act, dropout, named_output, scope
 
 ZHANG_2017 = Paper(
-    "Zhang, Suda, Lai, Chandra",
+    "Zhang, Yundong and Suda, Naveen and Lai, Liangzhen and Chandra, Vikas",
     2017,
     "Hello Edge: Keyword Spotting on Microcontrollers",
     "https://arxiv.org/abs/1711.07128",

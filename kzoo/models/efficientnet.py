@@ -14,22 +14,25 @@ from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
 from kzoo.nn.naming import Rule
 
 TAN_2019 = Paper(
-    "Tan, Le",
+    "Tan, Mingxing and Le, Quoc V.",
     2019,
     "EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks",
     "https://arxiv.org/abs/1905.11946",
+    "ICML",
 )
 LIU_2020 = Paper(
-    "Liu",
+    "Liu, Renjie",
     2020,
     "Higher accuracy on vision models with EfficientNet-Lite",
     "https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html",
+    "TensorFlow Blog",
 )
 HAN_2020 = Paper(
-    "Han, Wang, Zhang, Zhang, Xu, Zhang",
+    "Han, Kai and Wang, Yunhe and Zhang, Qiulin and Zhang, Wei and Xu, Chunjing and Zhang, Tong",
     2020,
     "Model Rubik's Cube: Twisting Resolution, Depth and Width for TinyNets",
     "https://arxiv.org/abs/2010.14819",
+    "NeurIPS",
 )
 
 DEPTHS = (1, 2, 2, 3, 3, 4, 1)

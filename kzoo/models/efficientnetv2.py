@@ -23,7 +23,11 @@ from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
 from kzoo.nn.naming import Rule
 
 TAN_2021 = Paper(
-    "Tan, Le", 2021, "EfficientNetV2: Smaller Models and Faster Training", "https://arxiv.org/abs/2104.00298"
+    "Tan, Mingxing and Le, Quoc V.",
+    2021,
+    "EfficientNetV2: Smaller Models and Faster Training",
+    "https://arxiv.org/abs/2104.00298",
+    "ICML",
 )
 
 B0 = {"depths": (1, 2, 2, 3, 5, 8), "filters": (16, 32, 48, 96, 112, 192)}

@@ -13,10 +13,11 @@ from kzoo.nn.naming import Rule, from_zero
 keras = lazy_import("keras")
 
 CHEN_2023 = Paper(
-    "Chen, Kao, He, Zhuo, Wen, Lee, Chan",
+    "Chen, Jierun and Kao, Shiu-hong and He, Hao and Zhuo, Weipeng and Wen, Song and Lee, Chul-Ho and Chan, S.-H. Gary",
     2023,
     "Run, Don't Walk: Chasing Higher FLOPS for Faster Neural Networks",
     "https://arxiv.org/abs/2303.03667",
+    "CVPR",
 )
 
 KEY_MAPPING = (

@@ -9,10 +9,11 @@ from kzoo.nn.blocks import zip_stages
 from kzoo.nn.layers import conv_norm_act, named_output, scope
 
 WANG_2017 = Paper(
-    "Wang, Yan, Oates",
+    "Wang, Zhiguang and Yan, Weizhong and Oates, Tim",
     2017,
     "Time Series Classification from Scratch with Deep Neural Networks: A Strong Baseline",
     "https://arxiv.org/abs/1611.06455",
+    "IJCNN",
 )
 
 # The shape of the UCR set GunPoint, for which the counts of time-series networks are given.

@@ -14,13 +14,18 @@ keras = lazy_import("keras")
 untrained = lazy_import("kzoo.nn.handcrafted")
 
 JAIN_1991 = Paper(
-    "Jain, Farrokhnia",
+    "Jain, Anil K. and Farrokhnia, Farshid",
     1991,
     "Unsupervised Texture Segmentation Using Gabor Filters",
     "https://doi.org/10.1016/0031-3203(91)90143-S",
+    "Pattern Recognition",
 )
 RAVANELLI_2018 = Paper(
-    "Ravanelli, Bengio", 2018, "Speaker Recognition from Raw Waveform with SincNet", "https://arxiv.org/abs/1808.00158"
+    "Ravanelli, Mirco and Bengio, Yoshua",
+    2018,
+    "Speaker Recognition from Raw Waveform with SincNet",
+    "https://arxiv.org/abs/1808.00158",
+    "SLT",
 )
 
 SECOND = Reference((16000, 1), 10, TENSORFLOW)

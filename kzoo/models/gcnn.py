@@ -10,11 +10,12 @@ from kzoo.nn.layers import conv, named_output, scope
 
 keras = lazy_import("keras")
 
-DAUPHIN_2016 = Paper(
-    "Dauphin, Fan, Auli, Grangier",
-    2016,
+DAUPHIN_2017 = Paper(
+    "Dauphin, Yann N. and Fan, Angela and Auli, Michael and Grangier, David",
+    2017,
     "Language Modeling with Gated Convolutional Networks",
     "https://arxiv.org/abs/1612.08083",
+    "ICML",
 )
 
 
@@ -26,7 +27,7 @@ def gated_conv(x, filters: int, kernel: int):
 # The count is the arithmetic of GCNN-8B in the paper's table 1, on an embedding of 128 channels. A gated layer of
 # kernel k from i to f channels has 2*f*(k*i + 1): 132,096 in the stem, 3 * 427,520, 3 * 1,181,696 and 7,348,224 in
 # the blocks, 1,050,624 in the one shortcut that changes its channels, and 2048*2 + 2 for the logits.
-@register_model("gcnn", DAUPHIN_2016, 13_362_690, Reference((64, 128), 2))
+@register_model("gcnn", DAUPHIN_2017, 13_362_690, Reference((64, 128), 2))
 @dataclass(frozen=True)
 class GCNN:
     """GCNN-8B without its language model: residual bottlenecks of three gated convolutions each.

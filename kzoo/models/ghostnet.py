@@ -17,11 +17,12 @@ from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 
-HAN_2019 = Paper(
-    "Han, Wang, Tian, Guo, Xu, Xu",
-    2019,
+HAN_2020 = Paper(
+    "Han, Kai and Wang, Yunhe and Tian, Qi and Guo, Jianyuan and Xu, Chunjing and Xu, Chang",
+    2020,
     "GhostNet: More Features from Cheap Operations",
     "https://arxiv.org/abs/1911.11907",
+    "CVPR",
 )
 
 FILTERS = (16, 24, 24, 40, 40, 80, (80, 80, 80, 112, 112), 160, 160)
@@ -62,9 +63,9 @@ KEY_MAPPING = (
 )
 
 
-@register_model("ghostnet_050", HAN_2019, 2_587_292, **scaled(0.5))
-@register_model("ghostnet_100", HAN_2019, 5_182_508)
-@register_model("ghostnet_130", HAN_2019, 7_358_820, **scaled(1.3))
+@register_model("ghostnet_050", HAN_2020, 2_587_292, **scaled(0.5))
+@register_model("ghostnet_100", HAN_2020, 5_182_508)
+@register_model("ghostnet_130", HAN_2020, 7_358_820, **scaled(1.3))
 @dataclass(frozen=True)
 class GhostNet:
     """MobileNet v3's stages, with ghost modules in place of the 1-wide convolutions.

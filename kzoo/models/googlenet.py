@@ -14,11 +14,13 @@ from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 
-SZEGEDY_2014 = Paper(
-    "Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich",
-    2014,
+SZEGEDY_2015 = Paper(
+    "Szegedy, Christian and Liu, Wei and Jia, Yangqing and Sermanet, Pierre and Reed, Scott and Anguelov, Dragomir "
+    "and Erhan, Dumitru and Vanhoucke, Vincent and Rabinovich, Andrew",
+    2015,
     "Going Deeper with Convolutions",
     "https://arxiv.org/abs/1409.4842",
+    "CVPR",
 )
 
 
@@ -53,7 +55,7 @@ STAGE2 = (
 STAGE3 = ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128))
 
 
-@register_model("googlenet", SZEGEDY_2014, 6_624_904, IMAGENET._replace(dialect=PYTORCH._replace(bn_epsilon=1e-3)))
+@register_model("googlenet", SZEGEDY_2015, 6_624_904, IMAGENET._replace(dialect=PYTORCH._replace(bn_epsilon=1e-3)))
 @dataclass(frozen=True)
 class GoogLeNet:
     """Three stages of inception modules with batch normalisation, each begun by a maximum over windows.

@@ -14,11 +14,13 @@ from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
 
-WANG_2019 = Paper(
-    "Wang et al.",
-    2019,
+WANG_2021 = Paper(
+    "Wang, Jingdong and Sun, Ke and Cheng, Tianheng and Jiang, Borui and Deng, Chaorui and Zhao, Yang and Liu, "
+    "Dong and Mu, Yadong and Tan, Mingkui and Wang, Xinggang and Liu, Wenyu and Xiao, Bin",
+    2021,
     "Deep High-Resolution Representation Learning for Visual Recognition",
     "https://arxiv.org/abs/1908.07919",
+    "TPAMI",
 )
 
 
@@ -54,11 +56,11 @@ SMALL = {"depths": (1, 2, 2, 2), "modules": (1, 1, 1, 1), "bottleneck_width": 32
 SMALL_V2 = {"depths": (2, 2, 2, 2), "modules": (1, 1, 3, 2)}
 
 
-@register_model("hrnet_w18_small", WANG_2019, 13_187_464, width=16, **SMALL)
-@register_model("hrnet_w18_small_v2", WANG_2019, 15_597_464, width=18, **SMALL_V2)
-@register_model("hrnet_w18", WANG_2019, 21_299_004, width=18)
-@register_model("hrnet_w32", WANG_2019, 41_232_680, width=32)
-@register_model("hrnet_w48", WANG_2019, 77_469_864, width=48)
+@register_model("hrnet_w18_small", WANG_2021, 13_187_464, width=16, **SMALL)
+@register_model("hrnet_w18_small_v2", WANG_2021, 15_597_464, width=18, **SMALL_V2)
+@register_model("hrnet_w18", WANG_2021, 21_299_004, width=18)
+@register_model("hrnet_w32", WANG_2021, 41_232_680, width=32)
+@register_model("hrnet_w48", WANG_2021, 77_469_864, width=48)
 @dataclass(frozen=True)
 class HRNet:
     """Branches of residual blocks at one resolution each; every stage adds a branch at half the last one's.

@@ -13,7 +13,11 @@ from kzoo.nn.naming import Rule, from_zero
 keras = lazy_import("keras")
 
 YU_2024 = Paper(
-    "Yu, Zhou, Yan, Wang", 2024, "InceptionNeXt: When Inception Meets ConvNeXt", "https://arxiv.org/abs/2303.16900"
+    "Yu, Weihao and Zhou, Pan and Yan, Shuicheng and Wang, Xinchao",
+    2024,
+    "InceptionNeXt: When Inception Meets ConvNeXt",
+    "https://arxiv.org/abs/2303.16900",
+    "CVPR",
 )
 
 KEY_MAPPING = (

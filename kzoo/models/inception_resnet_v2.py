@@ -16,10 +16,11 @@ from kzoo.nn.naming import Rule, from_zero
 keras = lazy_import("keras")
 
 SZEGEDY_2017 = Paper(
-    "Szegedy, Ioffe, Vanhoucke, Alemi",
+    "Szegedy, Christian and Ioffe, Sergey and Vanhoucke, Vincent and Alemi, Alexander A.",
     2017,
     "Inception-v4, Inception-ResNet and the Impact of Residual Connections on Learning",
     "https://arxiv.org/abs/1602.07261",
+    "AAAI",
 )
 
 STEM = ("1a", "2a", "2b", "3b", "4a")

@@ -15,10 +15,11 @@ from kzoo.nn.naming import Rule
 keras = lazy_import("keras")
 
 SZEGEDY_2016 = Paper(
-    "Szegedy, Vanhoucke, Ioffe, Shlens, Wojna",
+    "Szegedy, Christian and Vanhoucke, Vincent and Ioffe, Sergey and Shlens, Jonathon and Wojna, Zbigniew",
     2016,
     "Rethinking the Inception Architecture for Computer Vision",
     "https://arxiv.org/abs/1512.00567",
+    "CVPR",
 )
 
 STEM = ("1a_3x3", "2a_3x3", "2b_3x3", "3b_1x1", "4a_3x3")

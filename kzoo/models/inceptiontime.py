@@ -13,10 +13,13 @@ from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, max_
 keras = lazy_import("keras")
 
 FAWAZ_2020 = Paper(
-    "Fawaz, Lucas, Forestier, Pelletier, Schmidt, Weber, Webb, Idoumghar, Muller, Petitjean",
+    "Ismail Fawaz, Hassan and Lucas, Benjamin and Forestier, Germain and Pelletier, Charlotte and Schmidt, Daniel "
+    "F. and Weber, Jonathan and Webb, Geoffrey I. and Idoumghar, Lhassane and Muller, Pierre-Alain and Petitjean, "
+    "François",
     2020,
     "InceptionTime: Finding AlexNet for Time Series Classification",
     "https://arxiv.org/abs/1909.04939",
+    "Data Mining and Knowledge Discovery",
 )
 
 

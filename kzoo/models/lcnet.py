@@ -11,7 +11,10 @@ from kzoo.nn.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
 from kzoo.nn.naming import Rule
 
 CUI_2021 = Paper(
-    "Cui et al.", 2021, "PP-LCNet: A Lightweight CPU Convolutional Neural Network", "https://arxiv.org/abs/2109.15099"
+    "Cui, Cheng and Gao, Tingquan and Wei, Shengyu and others",
+    2021,
+    "PP-LCNet: A Lightweight CPU Convolutional Neural Network",
+    "https://arxiv.org/abs/2109.15099",
 )
 
 FILTERS = (32, 64, 128, 256, 256, 512)

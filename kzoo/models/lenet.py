@@ -8,10 +8,11 @@ from kzoo.core.registry import MNIST, Paper, register_model
 from kzoo.nn.layers import avg_pool, conv, dense, global_avg_pool, named_output, scope
 
 LECUN_1998 = Paper(
-    "LeCun, Bottou, Bengio, Haffner",
+    "LeCun, Yann and Bottou, Léon and Bengio, Yoshua and Haffner, Patrick",
     1998,
     "Gradient-Based Learning Applied to Document Recognition",
     "https://doi.org/10.1109/5.726791",
+    "Proceedings of the IEEE",
 )
 
 

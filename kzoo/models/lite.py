@@ -14,13 +14,14 @@ from kzoo.nn.layers import act, address, batch_norm, conv, depthwise_precision, 
 keras = lazy_import("keras")
 
 FAWAZ_2023 = Paper(
-    "Ismail-Fawaz, Devanne, Berretti, Weber, Forestier",
+    "Ismail-Fawaz, Ali and Devanne, Maxime and Berretti, Stefano and Weber, Jonathan and Forestier, Germain",
     2023,
     "LITE: Light Inception with boosTing tEchniques for Time Series Classification",
     "https://doi.org/10.1109/DSAA60987.2023.10302569",
+    "DSAA",
 )
 FAWAZ_2024 = Paper(
-    "Ismail-Fawaz, Devanne, Berretti, Weber, Forestier",
+    "Ismail-Fawaz, Ali and Devanne, Maxime and Berretti, Stefano and Weber, Jonathan and Forestier, Germain",
     2024,
     "Look Into the LITE in Deep Learning for Time Series Classification",
     "https://arxiv.org/abs/2409.02869",

@@ -11,10 +11,11 @@ from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, named_outpu
 keras = lazy_import("keras")
 
 DAI_2017 = Paper(
-    "Dai, Dai, Qu, Li, Das",
+    "Dai, Wei and Dai, Chia and Qu, Shuhui and Li, Juncheng and Das, Samarjit",
     2017,
     "Very Deep Convolutional Neural Networks for Raw Waveforms",
     "https://arxiv.org/abs/1610.00087",
+    "ICASSP",
 )
 
 URBAN_SOUND = Reference((32000, 1), 10, TENSORFLOW)  # 4 seconds at 8 kHz; UrbanSound8K

@@ -12,10 +12,11 @@ from kzoo.nn.layers import act, batch_norm, conv_norm_act, dropout, named_output
 keras = lazy_import("keras")
 
 MAJUMDAR_2020 = Paper(
-    "Majumdar, Ginsburg",
+    "Majumdar, Somshubra and Ginsburg, Boris",
     2020,
     "MatchboxNet: 1D Time-Channel Separable Convolutional Neural Network Architecture for Speech Commands Recognition",
     "https://arxiv.org/abs/2004.08531",
+    "Interspeech",
 )
 
 # 64 MFCCs of 1.28 seconds, in windows of 25 milliseconds every 10; the 30 words of Speech Commands v1

@@ -12,10 +12,11 @@ from kzoo.nn.layers import InputTooSmall, address, named_output, scope
 untrained = lazy_import("kzoo.nn.handcrafted")
 
 DEMPSTER_2021 = Paper(
-    "Dempster, Schmidt, Webb",
+    "Dempster, Angus and Schmidt, Daniel F. and Webb, Geoffrey I.",
     2021,
     "MINIROCKET: A Very Fast (Almost) Deterministic Transform for Time Series Classification",
     "https://arxiv.org/abs/2012.08791",
+    "KDD",
 )
 
 

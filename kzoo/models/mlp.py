@@ -8,7 +8,7 @@ from kzoo.core.registry import MNIST, Paper, register_model
 from kzoo.nn.layers import dense, dropout, flatten, named_output, scope
 
 XIAO_2017 = Paper(
-    "Xiao, Rasul, Vollgraf",
+    "Xiao, Han and Rasul, Kashif and Vollgraf, Roland",
     2017,
     "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
     "https://arxiv.org/abs/1708.07747",

@@ -10,11 +10,13 @@ from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, squeeze_e
 from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
 from kzoo.nn.naming import Rule
 
-TAN_2018 = Paper(
-    "Tan, Chen, Pang, Vasudevan, Sandler, Howard, Le",
-    2018,
+TAN_2019 = Paper(
+    "Tan, Mingxing and Chen, Bo and Pang, Ruoming and Vasudevan, Vijay and Sandler, Mark and Howard, Andrew and "
+    "Le, Quoc V.",
+    2019,
     "MnasNet: Platform-Aware Neural Architecture Search for Mobile",
     "https://arxiv.org/abs/1807.11626",
+    "CVPR",
 )
 
 A1 = {
@@ -72,20 +74,20 @@ KEY_MAPPING = (
 )
 
 
-@register_model("mnasnet_050", TAN_2018, 2_218_512, **scaled(B1, 0.5))
-@register_model("mnasnet_075", TAN_2018, 3_170_208, **scaled(B1, 0.75))
-@register_model("mnasnet_100", TAN_2018, 4_383_312, **B1)
-@register_model("mnasnet_140", TAN_2018, 7_115_728, **scaled(B1, 1.4))
-@register_model("semnasnet_050", TAN_2018, 2_082_006, **scaled(A1, 0.5))
-@register_model("semnasnet_075", TAN_2018, 2_912_278, **scaled(A1, 0.75))
-@register_model("semnasnet_100", TAN_2018, 3_887_038, **A1)
-@register_model("semnasnet_140", TAN_2018, 6_105_992, **scaled(A1, 1.4))
-@register_model("mnasnet_small", TAN_2018, 2_030_264, **SMALL)
+@register_model("mnasnet_050", TAN_2019, 2_218_512, **scaled(B1, 0.5))
+@register_model("mnasnet_075", TAN_2019, 3_170_208, **scaled(B1, 0.75))
+@register_model("mnasnet_100", TAN_2019, 4_383_312, **B1)
+@register_model("mnasnet_140", TAN_2019, 7_115_728, **scaled(B1, 1.4))
+@register_model("semnasnet_050", TAN_2019, 2_082_006, **scaled(A1, 0.5))
+@register_model("semnasnet_075", TAN_2019, 2_912_278, **scaled(A1, 0.75))
+@register_model("semnasnet_100", TAN_2019, 3_887_038, **A1)
+@register_model("semnasnet_140", TAN_2019, 6_105_992, **scaled(A1, 1.4))
+@register_model("mnasnet_small", TAN_2019, 2_030_264, **SMALL)
 # torchvision's
-@register_model("mnasnet0_5", TAN_2018, 2_218_512, TORCHVISION, **scaled(B1, 0.5))
-@register_model("mnasnet0_75", TAN_2018, 3_170_208, TORCHVISION, **scaled(B1, 0.75))
-@register_model("mnasnet1_0", TAN_2018, 4_383_312, TORCHVISION, **B1)
-@register_model("mnasnet1_3", TAN_2018, 6_282_256, TORCHVISION, **scaled(B1, 1.3))
+@register_model("mnasnet0_5", TAN_2019, 2_218_512, TORCHVISION, **scaled(B1, 0.5))
+@register_model("mnasnet0_75", TAN_2019, 3_170_208, TORCHVISION, **scaled(B1, 0.75))
+@register_model("mnasnet1_0", TAN_2019, 4_383_312, TORCHVISION, **B1)
+@register_model("mnasnet1_3", TAN_2019, 6_282_256, TORCHVISION, **scaled(B1, 1.3))
 @dataclass(frozen=True)
 class MnasNet:
     """Stages of inverted residuals with sizes of their own, some of them with squeeze-and-excitation.

@@ -10,7 +10,8 @@ from kzoo.nn.blocks import depthwise_norm_act, divisible, stages
 from kzoo.nn.layers import conv_norm_act, scope
 
 HOWARD_2017 = Paper(
-    "Howard, Zhu, Chen, Kalenichenko, Wang, Weyand, Andreetto, Adam",
+    "Howard, Andrew G. and Zhu, Menglong and Chen, Bo and Kalenichenko, Dmitry and Wang, Weijun and Weyand, Tobias "
+    "and Andreetto, Marco and Adam, Hartwig",
     2017,
     "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision Applications",
     "https://arxiv.org/abs/1704.04861",

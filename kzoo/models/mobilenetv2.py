@@ -12,10 +12,11 @@ from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
 from kzoo.nn.naming import Rule, from_zero
 
 SANDLER_2018 = Paper(
-    "Sandler, Howard, Zhu, Zhmoginov, Chen",
+    "Sandler, Mark and Howard, Andrew and Zhu, Menglong and Zhmoginov, Andrey and Chen, Liang-Chieh",
     2018,
     "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
     "https://arxiv.org/abs/1801.04381",
+    "CVPR",
 )
 
 FILTERS = (16, 24, 32, 64, 96, 160, 320)

@@ -13,10 +13,12 @@ from kzoo.nn.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
 from kzoo.nn.naming import Rule
 
 HOWARD_2019 = Paper(
-    "Howard et al.",
+    "Howard, Andrew and Sandler, Mark and Chu, Grace and Chen, Liang-Chieh and Chen, Bo and Tan, Mingxing and "
+    "Wang, Weijun and Zhu, Yukun and Pang, Ruoming and Vasudevan, Vijay and Le, Quoc V. and Adam, Hartwig",
     2019,
     "Searching for MobileNetV3",
     "https://arxiv.org/abs/1905.02244",
+    "ICCV",
 )
 
 LARGE = {

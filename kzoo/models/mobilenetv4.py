@@ -13,10 +13,11 @@ from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
 from kzoo.nn.naming import Rule
 
 QIN_2024 = Paper(
-    "Qin et al.",
+    "Qin, Danfeng and Leichner, Chas and Delakis, Manolis and others",
     2024,
     "MobileNetV4: Universal Models for the Mobile Ecosystem",
     "https://arxiv.org/abs/2404.10518",
+    "ECCV",
 )
 
 SMALL = {

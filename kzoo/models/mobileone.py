@@ -11,11 +11,12 @@ from kzoo.nn.blocks import branched_conv, squeeze_excite, stages, zip_stages
 from kzoo.nn.layers import act, scope
 from kzoo.nn.naming import Rule
 
-VASU_2022 = Paper(
-    "Vasu, Gabriel, Zhu, Tuzel, Ranjan",
-    2022,
+VASU_2023 = Paper(
+    "Vasu, Pavan Kumar Anasosalu and Gabriel, James and Zhu, Jeff and Tuzel, Oncel and Ranjan, Anurag",
+    2023,
     "MobileOne: An Improved One millisecond Mobile Backbone",
     "https://arxiv.org/abs/2206.04040",
+    "CVPR",
 )
 
 
@@ -38,11 +39,11 @@ KEY_MAPPING = (
 )
 
 
-@register_model("mobileone_s0", VASU_2022, 5_293_272, filters=(48, 128, 256, 1024), stem_width=48, branches=4)
-@register_model("mobileone_s1", VASU_2022, 4_825_192, filters=(96, 192, 512, 1280))
-@register_model("mobileone_s2", VASU_2022, 7_884_648, filters=(96, 256, 640, 2048))
-@register_model("mobileone_s3", VASU_2022, 10_170_600, filters=(128, 320, 768, 2048))
-@register_model("mobileone_s4", VASU_2022, 14_951_248, filters=(192, 448, 896, 2048), se_blocks=(0, 0, 5, 1))
+@register_model("mobileone_s0", VASU_2023, 5_293_272, filters=(48, 128, 256, 1024), stem_width=48, branches=4)
+@register_model("mobileone_s1", VASU_2023, 4_825_192, filters=(96, 192, 512, 1280))
+@register_model("mobileone_s2", VASU_2023, 7_884_648, filters=(96, 256, 640, 2048))
+@register_model("mobileone_s3", VASU_2023, 10_170_600, filters=(128, 320, 768, 2048))
+@register_model("mobileone_s4", VASU_2023, 14_951_248, filters=(192, 448, 896, 2048), se_blocks=(0, 0, 5, 1))
 @dataclass(frozen=True)
 class MobileOne:
     """Stages of depthwise and pointwise convolutions in turn, both branched; the first of each stage with step 2.

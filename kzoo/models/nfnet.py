@@ -14,16 +14,18 @@ from kzoo.nn.naming import Rule, from_zero
 keras = lazy_import("keras")
 
 BROCK_2021 = Paper(
-    "Brock, De, Smith, Simonyan",
+    "Brock, Andrew and De, Soham and Smith, Samuel L. and Simonyan, Karen",
     2021,
     "High-Performance Large-Scale Image Recognition Without Normalization",
     "https://arxiv.org/abs/2102.06171",
+    "ICML",
 )
 BROCK_2021B = Paper(
-    "Brock, De, Smith",
+    "Brock, Andrew and De, Soham and Smith, Samuel L.",
     2021,
     "Characterizing signal propagation to close the performance gap in unnormalized ResNets",
     "https://arxiv.org/abs/2101.08692",
+    "ICLR",
 )
 
 # 1 over the deviation of an activation of normally distributed numbers, as of the authors' program.

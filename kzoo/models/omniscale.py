@@ -14,10 +14,11 @@ from kzoo.nn.layers import act, batch_norm, conv, extents, named_output, per_axi
 keras = lazy_import("keras")
 
 TANG_2022 = Paper(
-    "Tang, Long, Liu, Zhou, Blumenstein, Jiang",
+    "Tang, Wensi and Long, Guodong and Liu, Lu and Zhou, Tianyi and Blumenstein, Michael and Jiang, Jing",
     2022,
     "Omni-Scale CNNs: a simple and effective kernel size configuration for time series classification",
     "https://arxiv.org/abs/2002.10061",
+    "ICLR",
 )
 
 

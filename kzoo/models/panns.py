@@ -22,10 +22,11 @@ from kzoo.nn.layers import (
 keras = lazy_import("keras")
 
 KONG_2020 = Paper(
-    "Kong, Cao, Iqbal, Wang, Wang, Plumbley",
+    "Kong, Qiuqiang and Cao, Yin and Iqbal, Turab and Wang, Yuxuan and Wang, Wenwu and Plumbley, Mark D.",
     2020,
     "PANNs: Large-Scale Pretrained Audio Neural Networks for Audio Pattern Recognition",
     "https://arxiv.org/abs/1912.10211",
+    "TASLP",
 )
 
 # 64 log-mel bands of 10 seconds at 32 kHz, every 10 milliseconds; the classes of AudioSet

@@ -15,10 +15,11 @@ from kzoo.nn.naming import Rule
 keras = lazy_import("keras")
 
 KIM_2024 = Paper(
-    "Kim, Heo, Han",
+    "Kim, Donghyun and Heo, Byeongho and Han, Dongyoon",
     2024,
     "DenseNets Reloaded: Paradigm Shift Beyond ResNets and ViTs",
     "https://arxiv.org/abs/2403.19588",
+    "ECCV",
 )
 
 

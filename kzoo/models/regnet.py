@@ -14,10 +14,11 @@ from kzoo.nn.layers import conv_norm_act, scope
 from kzoo.nn.naming import Rule
 
 RADOSAVOVIC_2020 = Paper(
-    "Radosavovic, Kosaraju, Girshick, He, Dollar",
+    "Radosavovic, Ilija and Kosaraju, Raj Prateek and Girshick, Ross and He, Kaiming and Dollár, Piotr",
     2020,
     "Designing Network Design Spaces",
     "https://arxiv.org/abs/2003.13678",
+    "CVPR",
 )
 
 

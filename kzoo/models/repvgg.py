@@ -10,10 +10,11 @@ from kzoo.nn.layers import act, scope
 from kzoo.nn.naming import Rule, from_zero
 
 DING_2021 = Paper(
-    "Ding, Zhang, Ma, Han, Ding, Sun",
+    "Ding, Xiaohan and Zhang, Xiangyu and Ma, Ningning and Han, Jungong and Ding, Guiguang and Sun, Jian",
     2021,
     "RepVGG: Making VGG-style ConvNets Great Again",
     "https://arxiv.org/abs/2101.03697",
+    "CVPR",
 )
 
 KEY_MAPPING = (

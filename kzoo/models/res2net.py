@@ -14,11 +14,12 @@ from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
 
-GAO_2019 = Paper(
-    "Gao, Cheng, Zhao, Zhang, Yang, Torr",
-    2019,
+GAO_2021 = Paper(
+    "Gao, Shang-Hua and Cheng, Ming-Ming and Zhao, Kai and Zhang, Xin-Yu and Yang, Ming-Hsuan and Torr, Philip",
+    2021,
     "Res2Net: A New Multi-scale Backbone Architecture",
     "https://arxiv.org/abs/1904.01169",
+    "TPAMI",
 )
 
 KEY_MAPPING = (
@@ -29,14 +30,14 @@ KEY_MAPPING = (
 )
 
 
-@register_model("res2net50_26w_4s", GAO_2019, 25_699_120, depths=(3, 4, 6, 3))
-@register_model("res2net50_26w_6s", GAO_2019, 37_051_448, depths=(3, 4, 6, 3), scales=6)
-@register_model("res2net50_26w_8s", GAO_2019, 48_403_776, depths=(3, 4, 6, 3), scales=8)
-@register_model("res2net50_48w_2s", GAO_2019, 25_287_304, depths=(3, 4, 6, 3), scales=2, scale_width=48)
-@register_model("res2net50_14w_8s", GAO_2019, 25_059_816, depths=(3, 4, 6, 3), scales=8, scale_width=14)
-@register_model("res2net101_26w_4s", GAO_2019, 45_206_688, depths=(3, 4, 23, 3))
-@register_model("res2net50d", GAO_2019, 25_718_352, depths=(3, 4, 6, 3), **RESNET_D)
-@register_model("res2next50", GAO_2019, 24_671_464, depths=(3, 4, 6, 3), scale_width=4, groups=8)
+@register_model("res2net50_26w_4s", GAO_2021, 25_699_120, depths=(3, 4, 6, 3))
+@register_model("res2net50_26w_6s", GAO_2021, 37_051_448, depths=(3, 4, 6, 3), scales=6)
+@register_model("res2net50_26w_8s", GAO_2021, 48_403_776, depths=(3, 4, 6, 3), scales=8)
+@register_model("res2net50_48w_2s", GAO_2021, 25_287_304, depths=(3, 4, 6, 3), scales=2, scale_width=48)
+@register_model("res2net50_14w_8s", GAO_2021, 25_059_816, depths=(3, 4, 6, 3), scales=8, scale_width=14)
+@register_model("res2net101_26w_4s", GAO_2021, 45_206_688, depths=(3, 4, 23, 3))
+@register_model("res2net50d", GAO_2021, 25_718_352, depths=(3, 4, 6, 3), **RESNET_D)
+@register_model("res2next50", GAO_2021, 24_671_464, depths=(3, 4, 6, 3), scale_width=4, groups=8)
 @dataclass(frozen=True)
 class Res2Net:
     """Residual network of bottlenecks whose middle is a hierarchy of small convolutions.

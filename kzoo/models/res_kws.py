@@ -11,7 +11,11 @@ from kzoo.nn.layers import act, avg_pool, batch_norm, conv, named_output, scope
 keras = lazy_import("keras")
 
 TANG_2018 = Paper(
-    "Tang, Lin", 2018, "Deep Residual Learning for Small-Footprint Keyword Spotting", "https://arxiv.org/abs/1710.10361"
+    "Tang, Raphael and Lin, Jimmy",
+    2018,
+    "Deep Residual Learning for Small-Footprint Keyword Spotting",
+    "https://arxiv.org/abs/1710.10361",
+    "ICASSP",
 )
 
 SPEECH_COMMANDS = Reference((101, 40, 1), 12)  # 40 MFCCs of 1 second, every 10 milliseconds

@@ -14,11 +14,13 @@ from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 
-ZHANG_2020 = Paper(
-    "Zhang, Wu, Zhang, Zhu, Lin, Zhang, Sun, He, Mueller, Manmatha, Li, Smola",
-    2020,
+ZHANG_2022 = Paper(
+    "Zhang, Hang and Wu, Chongruo and Zhang, Zhongyue and Zhu, Yi and Lin, Haibin and Zhang, Zhi and Sun, Yue and "
+    "He, Tong and Mueller, Jonas and Manmatha, R. and Li, Mu and Smola, Alexander",
+    2022,
     "ResNeSt: Split-Attention Networks",
     "https://arxiv.org/abs/2004.08955",
+    "CVPRW",
 )
 
 KEY_MAPPING = (
@@ -31,9 +33,9 @@ KEY_MAPPING = (
 )
 
 
-@register_model("resnest14d", ZHANG_2020, 10_611_688, depths=(1, 1, 1, 1))
-@register_model("resnest26d", ZHANG_2020, 17_069_448, depths=(2, 2, 2, 2))
-@register_model("resnest50d", ZHANG_2020, 27_483_240, depths=(3, 4, 6, 3))
+@register_model("resnest14d", ZHANG_2022, 10_611_688, depths=(1, 1, 1, 1))
+@register_model("resnest26d", ZHANG_2022, 17_069_448, depths=(2, 2, 2, 2))
+@register_model("resnest50d", ZHANG_2022, 27_483_240, depths=(3, 4, 6, 3))
 @dataclass(frozen=True)
 class ResNeSt:
     """Residual network of bottlenecks with split attention in their middle.

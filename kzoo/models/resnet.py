@@ -13,41 +13,69 @@ from kzoo.nn.naming import Rule
 keras = lazy_import("keras")
 
 HE_2016 = Paper(
-    "He, Zhang, Ren, Sun",
+    "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
     2016,
     "Deep Residual Learning for Image Recognition",
     "https://arxiv.org/abs/1512.03385",
+    "CVPR",
 )
 XIE_2017 = Paper(
-    "Xie, Girshick, Dollar, Tu, He",
+    "Xie, Saining and Girshick, Ross and Dollár, Piotr and Tu, Zhuowen and He, Kaiming",
     2017,
     "Aggregated Residual Transformations for Deep Neural Networks",
     "https://arxiv.org/abs/1611.05431",
+    "CVPR",
 )
-ZAGORUYKO_2016 = Paper("Zagoruyko, Komodakis", 2016, "Wide Residual Networks", "https://arxiv.org/abs/1605.07146")
-HU_2018 = Paper("Hu, Shen, Sun", 2018, "Squeeze-and-Excitation Networks", "https://arxiv.org/abs/1709.01507")
+ZAGORUYKO_2016 = Paper(
+    "Zagoruyko, Sergey and Komodakis, Nikos",
+    2016,
+    "Wide Residual Networks",
+    "https://arxiv.org/abs/1605.07146",
+    "BMVC",
+)
+HU_2018 = Paper(
+    "Hu, Jie and Shen, Li and Sun, Gang",
+    2018,
+    "Squeeze-and-Excitation Networks",
+    "https://arxiv.org/abs/1709.01507",
+    "CVPR",
+)
 HE_2019 = Paper(
-    "He, Zhang, Zhang, Zhang, Xie, Li",
+    "He, Tong and Zhang, Zhi and Zhang, Hang and Zhang, Zhongyue and Xie, Junyuan and Li, Mu",
     2019,
     "Bag of Tricks for Image Classification with Convolutional Neural Networks",
     "https://arxiv.org/abs/1812.01187",
+    "CVPR",
 )
 ZHANG_2019 = Paper(
-    "Zhang", 2019, "Making Convolutional Networks Shift-Invariant Again", "https://arxiv.org/abs/1904.11486"
+    "Zhang, Richard",
+    2019,
+    "Making Convolutional Networks Shift-Invariant Again",
+    "https://arxiv.org/abs/1904.11486",
+    "ICML",
 )
 WANG_2020 = Paper(
-    "Wang, Wu, Zhu, Li, Zuo, Hu",
+    "Wang, Qilong and Wu, Banggu and Zhu, Pengfei and Li, Peihua and Zuo, Wangmeng and Hu, Qinghua",
     2020,
     "ECA-Net: Efficient Channel Attention for Deep Convolutional Neural Networks",
     "https://arxiv.org/abs/1910.03151",
+    "CVPR",
 )
 BELLO_2021 = Paper(
-    "Bello, Fedus, Du, Cubuk, Srinivas, Lin, Shlens, Zoph",
+    "Bello, Irwan and Fedus, William and Du, Xianzhi and Cubuk, Ekin D. and Srinivas, Aravind and Lin, Tsung-Yi "
+    "and Shlens, Jonathon and Zoph, Barret",
     2021,
     "Revisiting ResNets: Improved Training and Scaling Strategies",
     "https://arxiv.org/abs/2103.07579",
+    "NeurIPS",
 )
-BANBURY_2021 = Paper("Banbury et al.", 2021, "MLPerf Tiny Benchmark", "https://arxiv.org/abs/2106.07597")
+BANBURY_2021 = Paper(
+    "Banbury, Colby and others",
+    2021,
+    "MLPerf Tiny Benchmark",
+    "https://arxiv.org/abs/2106.07597",
+    "NeurIPS Datasets and Benchmarks",
+)
 
 
 def conv7_stem(x, width: int, use_bias: bool = False):

@@ -27,14 +27,20 @@ from kzoo.nn.naming import Rule, from_zero
 keras = lazy_import("keras")
 
 HE_2016B = Paper(
-    "He, Zhang, Ren, Sun", 2016, "Identity Mappings in Deep Residual Networks", "https://arxiv.org/abs/1603.05027"
+    "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
+    2016,
+    "Identity Mappings in Deep Residual Networks",
+    "https://arxiv.org/abs/1603.05027",
+    "ECCV",
 )
 
 KOLESNIKOV_2020 = Paper(
-    "Kolesnikov, Beyer, Zhai, Puigcerver, Yung, Gelly, Houlsby",
+    "Kolesnikov, Alexander and Beyer, Lucas and Zhai, Xiaohua and Puigcerver, Joan and Yung, Jessica and Gelly, "
+    "Sylvain and Houlsby, Neil",
     2020,
     "Big Transfer (BiT): General Visual Representation Learning",
     "https://arxiv.org/abs/1912.11370",
+    "ECCV",
 )
 
 STEMS = {

@@ -15,10 +15,11 @@ from kzoo.nn.naming import Rule
 keras = lazy_import("keras")
 
 MA_2018 = Paper(
-    "Ma, Zhang, Zheng, Sun",
+    "Ma, Ningning and Zhang, Xiangyu and Zheng, Hai-Tao and Sun, Jian",
     2018,
     "ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design",
     "https://arxiv.org/abs/1807.11164",
+    "ECCV",
 )
 
 

@@ -14,7 +14,13 @@ from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 
-LI_2019 = Paper("Li, Wang, Hu, Yang", 2019, "Selective Kernel Networks", "https://arxiv.org/abs/1903.06586")
+LI_2019 = Paper(
+    "Li, Xiang and Wang, Wenhai and Hu, Xiaolin and Yang, Jian",
+    2019,
+    "Selective Kernel Networks",
+    "https://arxiv.org/abs/1903.06586",
+    "CVPR",
+)
 
 BASIC, BOTTLENECK = r"\.conv1\.paths\.", r"\.conv2\.paths\."
 

@@ -14,7 +14,8 @@ from kzoo.nn.naming import Rule
 keras = lazy_import("keras")
 
 IANDOLA_2016 = Paper(
-    "Iandola, Han, Moskewicz, Ashraf, Dally, Keutzer",
+    "Iandola, Forrest N. and Han, Song and Moskewicz, Matthew W. and Ashraf, Khalid and Dally, William J. and "
+    "Keutzer, Kurt",
     2016,
     "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model size",
     "https://arxiv.org/abs/1602.07360",

@@ -14,7 +14,13 @@ from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
 
-MA_2024 = Paper("Ma, Dai, Bai, Wang, Fu", 2024, "Rewrite the Stars", "https://arxiv.org/abs/2403.19967")
+MA_2024 = Paper(
+    "Ma, Xu and Dai, Xiyang and Bai, Yue and Wang, Yizhou and Fu, Yun",
+    2024,
+    "Rewrite the Stars",
+    "https://arxiv.org/abs/2403.19967",
+    "CVPR",
+)
 
 
 def place_in_stage(match: re.Match, layers: Sequence[str]) -> str:

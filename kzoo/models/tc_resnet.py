@@ -11,10 +11,12 @@ from kzoo.nn.layers import act, conv_norm_act, dropout, named_output, scope
 keras = lazy_import("keras")
 
 CHOI_2019 = Paper(
-    "Choi, Seo, Shin, Byun, Kersner, Kim, Kim, Ha",
+    "Choi, Seungwoo and Seo, Seokjun and Shin, Beomjun and Byun, Hyeongmin and Kersner, Martin and Kim, Beomsu and "
+    "Kim, Dongyoung and Ha, Sungjoo",
     2019,
     "Temporal Convolution for Real-time Keyword Spotting on Mobile Devices",
     "https://arxiv.org/abs/1904.03814",
+    "Interspeech",
 )
 
 # 40 MFCCs of 1 second, in windows of 30 milliseconds every 10; ten words, silence and unknown

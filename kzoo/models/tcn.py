@@ -12,7 +12,7 @@ from kzoo.nn.layers import act, conv, dropout, global_avg_pool, named_output, sc
 keras = lazy_import("keras")
 
 BAI_2018 = Paper(
-    "Bai, Kolter, Koltun",
+    "Bai, Shaojie and Kolter, J. Zico and Koltun, Vladlen",
     2018,
     "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence Modeling",
     "https://arxiv.org/abs/1803.01271",

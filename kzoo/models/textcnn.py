@@ -11,7 +11,11 @@ from kzoo.nn.layers import conv, dropout, global_max_pool, scope
 keras = lazy_import("keras")
 
 KIM_2014 = Paper(
-    "Kim", 2014, "Convolutional Neural Networks for Sentence Classification", "https://arxiv.org/abs/1408.5882"
+    "Kim, Yoon",
+    2014,
+    "Convolutional Neural Networks for Sentence Classification",
+    "https://arxiv.org/abs/1408.5882",
+    "EMNLP",
 )
 
 

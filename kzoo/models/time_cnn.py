@@ -9,10 +9,11 @@ from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.layers import avg_pool, conv, extents, flatten, named_output, scope
 
 ZHAO_2017 = Paper(
-    "Zhao, Lu, Chen, Liu, Wu",
+    "Zhao, Bendong and Lu, Huanzhang and Chen, Shangfeng and Liu, Junliang and Wu, Dongya",
     2017,
     "Convolutional Neural Networks for Time Series Classification",
     "https://doi.org/10.21629/JSEE.2017.01.18",
+    "Journal of Systems Engineering and Electronics",
 )
 
 

@@ -11,11 +11,12 @@ from kzoo.nn.layers import act, check_fits, conv, conv_norm_act, flatten, max_po
 
 keras = lazy_import("keras")
 
-CONNEAU_2016 = Paper(
-    "Conneau, Schwenk, Barrault, LeCun",
-    2016,
+CONNEAU_2017 = Paper(
+    "Conneau, Alexis and Schwenk, Holger and Barrault, Loïc and LeCun, Yann",
+    2017,
     "Very Deep Convolutional Networks for Text Classification",
     "https://arxiv.org/abs/1606.01781",
+    "EACL",
 )
 
 AG_NEWS = Reference((1024, 16), 4)  # characters, channels of their embedding; topics
@@ -45,10 +46,10 @@ def k_max_pool(x, k: int):
 # f channels has 3*f*(i + f) + 6*f; the stem 3*16*64 + 64; the dense layers 8*512*2048 + 2048*2048 + 2*2048, and
 # 4*2048 + 4 for the logits. The convolutional parts sum to 1.58, 3.68, 4.05 and 7.18 million, where the paper's
 # table says 2.2, 4.3, 4.6 and 7.8: the same steps from depth to depth, but 0.6 million more that its layers lack.
-@register_model("vdcnn9", CONNEAU_2016, 14_176_964, AG_NEWS, dims=(1,), depths=(1, 1, 1, 1))
-@register_model("vdcnn17", CONNEAU_2016, 16_271_684, AG_NEWS, dims=(1,), depths=(2, 2, 2, 2))
-@register_model("vdcnn29", CONNEAU_2016, 16_643_780, AG_NEWS, dims=(1,), depths=(5, 5, 2, 2))
-@register_model("vdcnn49", CONNEAU_2016, 19_776_068, AG_NEWS, dims=(1,), depths=(8, 8, 5, 3))
+@register_model("vdcnn9", CONNEAU_2017, 14_176_964, AG_NEWS, dims=(1,), depths=(1, 1, 1, 1))
+@register_model("vdcnn17", CONNEAU_2017, 16_271_684, AG_NEWS, dims=(1,), depths=(2, 2, 2, 2))
+@register_model("vdcnn29", CONNEAU_2017, 16_643_780, AG_NEWS, dims=(1,), depths=(5, 5, 2, 2))
+@register_model("vdcnn49", CONNEAU_2017, 19_776_068, AG_NEWS, dims=(1,), depths=(8, 8, 5, 3))
 @dataclass(frozen=True)
 class VDCNN:
     """Stages of blocks of two convolutions; each stage halves the length and doubles the channels.

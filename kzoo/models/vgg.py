@@ -11,11 +11,12 @@ from kzoo.nn.blocks import dense_layers, max_blur_pool
 from kzoo.nn.layers import act, adaptive_avg_pool, batch_norm, conv, flatten, max_pool, named_output, scope
 from kzoo.nn.naming import Rule
 
-SIMONYAN_2014 = Paper(
-    "Simonyan, Zisserman",
-    2014,
+SIMONYAN_2015 = Paper(
+    "Simonyan, Karen and Zisserman, Andrew",
+    2015,
     "Very Deep Convolutional Networks for Large-Scale Image Recognition",
     "https://arxiv.org/abs/1409.1556",
+    "ICLR",
 )
 
 
@@ -39,14 +40,14 @@ KEY_MAPPING = (
 )
 
 
-@register_model("vgg11", SIMONYAN_2014, 132_863_336, depths=(1, 1, 2, 2, 2))
-@register_model("vgg13", SIMONYAN_2014, 133_047_848, depths=(2, 2, 2, 2, 2))
-@register_model("vgg16", SIMONYAN_2014, 138_357_544, depths=(2, 2, 3, 3, 3))
-@register_model("vgg19", SIMONYAN_2014, 143_667_240, depths=(2, 2, 4, 4, 4))
-@register_model("vgg11_bn", SIMONYAN_2014, 132_868_840, depths=(1, 1, 2, 2, 2), norm=True)
-@register_model("vgg13_bn", SIMONYAN_2014, 133_053_736, depths=(2, 2, 2, 2, 2), norm=True)
-@register_model("vgg16_bn", SIMONYAN_2014, 138_365_992, depths=(2, 2, 3, 3, 3), norm=True)
-@register_model("vgg19_bn", SIMONYAN_2014, 143_678_248, depths=(2, 2, 4, 4, 4), norm=True)
+@register_model("vgg11", SIMONYAN_2015, 132_863_336, depths=(1, 1, 2, 2, 2))
+@register_model("vgg13", SIMONYAN_2015, 133_047_848, depths=(2, 2, 2, 2, 2))
+@register_model("vgg16", SIMONYAN_2015, 138_357_544, depths=(2, 2, 3, 3, 3))
+@register_model("vgg19", SIMONYAN_2015, 143_667_240, depths=(2, 2, 4, 4, 4))
+@register_model("vgg11_bn", SIMONYAN_2015, 132_868_840, depths=(1, 1, 2, 2, 2), norm=True)
+@register_model("vgg13_bn", SIMONYAN_2015, 133_053_736, depths=(2, 2, 2, 2, 2), norm=True)
+@register_model("vgg16_bn", SIMONYAN_2015, 138_365_992, depths=(2, 2, 3, 3, 3), norm=True)
+@register_model("vgg19_bn", SIMONYAN_2015, 143_678_248, depths=(2, 2, 4, 4, 4), norm=True)
 @dataclass(frozen=True)
 class VGG:
     """Five stages of convolutions, each ended by a maximum over 2, then fully connected layers.

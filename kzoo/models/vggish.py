@@ -9,10 +9,13 @@ from kzoo.nn.blocks import dense_layers
 from kzoo.nn.layers import act, conv, dense, flatten, max_pool, named_output, scope
 
 HERSHEY_2017 = Paper(
-    "Hershey, Chaudhuri, Ellis, Gemmeke, Jansen, Moore, Plakal, Platt, Saurous, Seybold, Slaney, Weiss, Wilson",
+    "Hershey, Shawn and Chaudhuri, Sourish and Ellis, Daniel P. W. and Gemmeke, Jort F. and Jansen, Aren and "
+    "Moore, R. Channing and Plakal, Manoj and Platt, Devin and Saurous, Rif A. and Seybold, Bryan and Slaney, "
+    "Malcolm and Weiss, Ron J. and Wilson, Kevin",
     2017,
     "CNN Architectures for Large-Scale Audio Classification",
     "https://arxiv.org/abs/1609.09430",
+    "ICASSP",
 )
 
 EMBEDDING = Reference((96, 64, 1), 0, TENSORFLOW)  # 64 log-mel bands of 0.96 seconds; no classes: the embedding

@@ -13,13 +13,18 @@ from kzoo.nn.naming import Rule, from_zero
 keras = lazy_import("keras")
 
 LEE_2019 = Paper(
-    "Lee, Hwang, Lee, Bae, Park",
+    "Lee, Youngwan and Hwang, Joong-won and Lee, Sangrok and Bae, Yuseok and Park, Jongyoul",
     2019,
     "An Energy and GPU-Computation Efficient Backbone Network for Real-Time Object Detection",
     "https://arxiv.org/abs/1904.09730",
+    "CVPRW",
 )
 LEE_2020 = Paper(
-    "Lee, Park", 2020, "CenterMask: Real-Time Anchor-Free Instance Segmentation", "https://arxiv.org/abs/1911.06667"
+    "Lee, Youngwan and Park, Jongyoul",
+    2020,
+    "CenterMask: Real-Time Anchor-Free Instance Segmentation",
+    "https://arxiv.org/abs/1911.06667",
+    "CVPR",
 )
 
 SEPARABLE = r"conv_dw\."

@@ -15,7 +15,11 @@ from kzoo.nn.naming import Rule
 keras = lazy_import("keras")
 
 CHOLLET_2017 = Paper(
-    "Chollet", 2017, "Xception: Deep Learning with Depthwise Separable Convolutions", "https://arxiv.org/abs/1610.02357"
+    "Chollet, François",
+    2017,
+    "Xception: Deep Learning with Depthwise Separable Convolutions",
+    "https://arxiv.org/abs/1610.02357",
+    "CVPR",
 )
 
 LAYERS = {"dwconv": ".conv1", "conv": ".pointwise", "norm": ""}

@@ -16,10 +16,11 @@ from kzoo.nn.naming import Rule, from_zero
 keras = lazy_import("keras")
 
 CHEN_2018 = Paper(
-    "Chen, Zhu, Papandreou, Schroff, Adam",
+    "Chen, Liang-Chieh and Zhu, Yukun and Papandreou, George and Schroff, Florian and Adam, Hartwig",
     2018,
     "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation",
     "https://arxiv.org/abs/1802.02611",
+    "ECCV",
 )
 
 

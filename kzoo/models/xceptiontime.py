@@ -13,7 +13,7 @@ from kzoo.nn.layers import act, adaptive_avg_pool, conv, conv_norm_act, max_pool
 keras = lazy_import("keras")
 
 RAHIMIAN_2019 = Paper(
-    "Rahimian, Zabihi, Atashzar, Asif, Mohammadi",
+    "Rahimian, Elahe and Zabihi, Soheil and Atashzar, Seyed Farokh and Asif, Amir and Mohammadi, Arash",
     2019,
     "XceptionTime: A Novel Deep Architecture based on Depthwise Separable Convolutions for Hand Gesture Classification",
     "https://arxiv.org/abs/1911.03803",

@@ -9,10 +9,11 @@ from kzoo.nn.blocks import separable_norm_act
 from kzoo.nn.layers import conv_norm_act, named_output, scope
 
 PLAKAL_2019 = Paper(
-    "Plakal, Ellis",
+    "Plakal, Manoj and Ellis, Dan",
     2019,
     "YAMNet",
     "https://github.com/tensorflow/models/tree/master/research/audioset/yamnet",
+    "TensorFlow Models on GitHub",
 )
 
 # 64 log-mel bands of 0.96 seconds; the classes of AudioSet but for six

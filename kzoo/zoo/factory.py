@@ -285,7 +285,7 @@ def factory_function(card: ModelCard) -> Callable[..., keras.Model]:
 def factory_docstring(card: ModelCard) -> str:
     """Return the documentation of one name: its paper, its count, and what each argument does."""
     meanings = "".join(f"    {name}: {h.meaning}\n" for name, h in card.hyperparameters.items())
-    paper = f"{card.paper.authors}, {card.paper.year}, {card.paper.title}, {card.paper.url}."
+    paper = f"{card.paper.citation}, {card.paper.title}, {card.paper.url}."
     shape, classes = card.reference.input_shape, card.reference.num_classes
     return (
         f"Build {card.name}: {card.params:,} trainable parameters for input {shape} and {classes} classes.\n\n"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kzoo.core.registry import MODELS, Paper, check_keywords, lookup, register_model
+from kzoo.core.registry import MODELS, check_keywords, lookup, register_model
 
 
 def test_lookup_offers_the_nearest():
@@ -27,9 +27,3 @@ def test_keywords_are_checked_against_signatures():
         check_keywords("option", ["colour"], paint)
     with pytest.raises(ValueError, match="unknown option 'brsh'; did you mean brush"):
         check_keywords("option", ["brsh"], paint)
-
-
-def test_bibtex_has_authors_and_year():
-    entry = Paper("Le Cun, Hinton", 1998, "A Title", "https://example.org").bibtex()
-    assert "author = {Le Cun and Hinton}" in entry
-    assert "year = {1998}" in entry
