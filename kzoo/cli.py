@@ -197,7 +197,7 @@ def train(
 def zip_stages(*settings: str | int | None):
     """Return the scope of a process among others, if the command or the environment says that there are any."""
     said = any(value is not None for value in settings) or any(k.startswith("KERAS_DISTRIBUTION_") for k in os.environ)
-    return distributed.connected(*settings) if said else contextlib.nullcontext()
+    return distributed.process_group(*settings) if said else contextlib.nullcontext()
 
 
 def show_summary(reports: dict[str, Report], folder: Path) -> None:

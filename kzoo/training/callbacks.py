@@ -179,7 +179,7 @@ class SaveState(keras.callbacks.Callback):
     def resume(self, model: keras.Model) -> int:
         """Give a compiled model the newest saved state, if there is one; return the number of steps done."""
         self.set_model(model)
-        self.start = distributed.from_first(lambda: checkpoint.newest(self.folder))
+        self.start = distributed.broadcast_object(lambda: checkpoint.newest(self.folder))
         if self.start is None:
             return 0
         self.skipped, self.last_step = self.start.step % self.steps_per_epoch, self.start.step
@@ -220,27 +220,20 @@ class SaveState(keras.callbacks.Callback):
 
     def save_if_due(self, done: int) -> None:
         """Save the state after `done` batches of this epoch if it is time to; stop if the process was asked to."""
-        if self.folder is None:  # the first process saves and stops, and all others with it
-            while self.received_signals:
-                distributed.forward(self.received_signals.pop())
-            return
+        number = distributed.stop_signal(self.received_signals)
         step = self.epoch * self.steps_per_epoch + done
         steps, minutes = self.every
         waited = time.monotonic() - self.last_time
         by_clock = waited > max(60 * minutes, COST * self.duration)
         by_steps = steps and step // steps > self.last_step // steps
         self.last_step = step
-        if self.received_signals or by_clock or by_steps:
+        if self.folder and (number or by_clock or by_steps):  # of several processes, the first one saves
             began = time.monotonic()
             written(lambda: checkpoint.save(self.folder, self.state(step), self.keep))
             self.last_time = time.monotonic()
             self.duration = self.last_time - began
-        if self.received_signals:
-            raise (
-                KeyboardInterrupt
-                if self.received_signals[0] == signal.SIGINT
-                else SystemExit(128 + self.received_signals[0])
-            )
+        if number:
+            raise distributed.interruption(number)
 
     def state(self, step: int) -> Checkpoint:
         """Return the whole state as arrays and facts."""
@@ -275,7 +268,8 @@ def signals_noted() -> Iterator[list[int]]:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         received_signals.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT,) if distributed.process()[1] > 1 else (signal.SIGINT, signal.SIGTERM)  # JAX takes SIGTERM
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield received_signals
     finally:

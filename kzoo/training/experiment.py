@@ -149,7 +149,7 @@ def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, 
         ValueError: if `out` holds a run of another experiment, and as the functions of its sections.
     """
     with runs.opened(out, restart=restart) as run, distributed.devices():
-        distributed.from_first(lambda: check_config(run, experiment))
+        distributed.broadcast_object(lambda: check_config(run, experiment))
         model, data = prepared(experiment)
         if run:
             write_yaml(run / runs.CONFIG, experiment)

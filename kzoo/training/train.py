@@ -81,8 +81,8 @@ def fit(
 
     On several devices, within `kzoo.training.distributed.devices()`, it ends with the weights of one device but for
     rounding, where examples that the devices cannot share evenly are left out of each epoch's last batch; on TensorFlow
-    each device normalises its own part of a batch. Several processes (`kzoo.training.distributed.connected`) give all
-    the same arguments; the first one writes the run folder, and gives the others the state to go on from.
+    each device normalises its own part of a batch. Several processes (`kzoo.training.distributed.process_group`) give
+    all the same arguments; the first one writes the run folder, and gives the others the state to go on from.
 
     Args:
         model: a classifier that returns logits.
@@ -129,7 +129,7 @@ def fit(
     arguments = locals()
     check_arguments(arguments)
     check_model(model, data)
-    data = distributed.divided(data)
+    data = distributed.shard(data)
     with runs.opened(run_dir, restart=restart) if run_dir is not None else contextlib.nullcontext() as run:
         return trained(model, data, run, arguments)
 
@@ -140,7 +140,7 @@ def trained(model: keras.Model, data: Splits, run: Path | None, arguments: Mappi
         make_deterministic()
     metrics = compile_model(model, data, arguments)
     recipe = {name: arguments[name] for name in RECIPE}
-    if arguments["run_dir"] is not None and distributed.from_first(lambda: begin(run, model, data, recipe)):
+    if arguments["run_dir"] is not None and distributed.broadcast_object(lambda: begin(run, model, data, recipe)):
         return finished(model, run, arguments["verbose"])
     keeper = own_callbacks.BestCheckpoint(run, arguments["patience"])
     adapt(model, data)
@@ -173,7 +173,7 @@ def stepped(model, data: Splits, keeper, metrics: Sequence, arguments: Mapping) 
                 epochs=epochs,
                 validation_data=data.validation,
                 callbacks=[
-                    distributed.DivideTraining(),
+                    distributed.ShardTraining(),
                     *rules(keeper, arguments, data),
                     keeper,
                     averager,
@@ -188,7 +188,7 @@ def stepped(model, data: Splits, keeper, metrics: Sequence, arguments: Mapping) 
             averager.offer(keeper, data)
         except BaseException as error:
             if not isinstance(error, own_callbacks.TrainingDiverged):  # which all processes raise
-                distributed.abandon(error)
+                distributed.abort(error)
             raise
         finally:
             for bar in bars:
@@ -225,10 +225,10 @@ def finished(model: keras.Model, run: Path | None, verbose: bool) -> dict[str, l
     """Give a model the best weights of a complete training; return its metrics per epoch."""
 
     def read():
-        with distributed.alone():
+        with distributed.single_device():
             return runs.load_run(run)[0].get_weights(), runs.read_history(run)
 
-    weights, history = distributed.from_first(read)
+    weights, history = distributed.broadcast_object(read)
     model.set_weights(weights)
     if verbose and run:
         print(f"the training in {run} is complete; to do it again, begin anew (--restart)")
