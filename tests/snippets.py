@@ -1,44 +1,92 @@
-"""The Python snippets of a page in Markdown, as a reader would run them."""
+"""The Python snippets and shell commands of a page in Markdown, run in the order printed, as a reader would."""
 
 import importlib.util
 import re
+import shlex
 from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from kzoo.cli import app
 
 NEEDS = {
-    "folder:recordings": ("soundfile",),
+    "synthetic": ("espeakng_loader",),
+    "language_names": ("babel",),
     "GunPoint": ("sktime", "aeon"),
     "timm/": ("huggingface_hub",),
     "onnxruntime": ("onnxruntime",),
     "ai_edge_litert": ("ai_edge_litert",),
 }
-MARK = "<!-- parsed only: "  # before a snippet that needs what is not everywhere; it goes on with the reason
+MARK = "<!-- parsed only: "  # before a block that needs what is not everywhere; the reason follows
+EXPENSIVE = ("benchmark", "compare-classical", "shift", "--each")  # commands for `-m slow`
+BLOCK = re.compile(rf"({re.escape(MARK)}[^\n]*-->\n)?```(python|sh)\n(.*?)```", re.DOTALL)
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    mark: str
+    language: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the blocks of Python and of shell commands of a page, with their marks."""
+    return [Block(*found) for found in BLOCK.findall(page.read_text())]
 
 
 def snippets(page: Path) -> list[str]:
-    """Return the snippets of a page that are to be run."""
-    return [code for mark, code in found(page) if not mark]
+    """Return the Python snippets of a page that are to be run."""
+    return [block.text for block in blocks(page) if block.language == "python" and not block.mark]
 
 
 def only_parsed(page: Path) -> list[str]:
-    """Return the snippets of a page that are marked as not to be run."""
-    return [code for mark, code in found(page) if mark]
+    """Return the Python snippets of a page that are marked as not to be run."""
+    return [block.text for block in blocks(page) if block.language == "python" and block.mark]
 
 
-def found(page: Path) -> list[tuple[str, str]]:
-    """Return each snippet of a page with its mark."""
-    return re.findall(rf"({re.escape(MARK)}[^\n]*-->\n)?```python\n(.*?)```", page.read_text(), re.DOTALL)
+def commands(text: str) -> list[list[str]]:
+    """Return the arguments of each `kzoo` command in a block of shell commands."""
+    lines = text.replace("\\\n", "").splitlines()
+    found = [re.search(r"(?:^|&& |KERAS_BACKEND=\w+ )kzoo (.*)", line) for line in lines]
+    return [shlex.split(match[1], comments=True) for match in found if match]
 
 
-def runnable(snippet: str) -> str:
-    """Return a snippet, or nothing if an optional package is not here, with one epoch in place of many."""
+def parse_command(arguments: list[str]) -> None:
+    """Raise click's error if a `kzoo` command has an unknown name, option or number of arguments."""
+    command = typer.main.get_command(app).commands[arguments[0]]
+    command.make_context(arguments[0], list(arguments[1:]))
+
+
+def run_command(arguments: list[str], quick: bool = True) -> None:
+    """Run a `kzoo` command in this process; quickly, a training takes one epoch and an expensive command is skipped."""
+    if quick and set(arguments) & set(EXPENSIVE):
+        return
+    if quick:
+        arguments = [re.sub(r"^train\.epochs=\d+$", "train.epochs=1", word) for word in arguments]
+    if quick and arguments[0] == "train" and "train.epochs=1" not in arguments:
+        arguments = [*arguments, "train.epochs=1"]
+    status = app(arguments, standalone_mode=False)
+    assert not status, f"kzoo {shlex.join(arguments)} ended with status {status}"
+
+
+def run_python(text: str, page: Path, namespace: dict, quick: bool = True) -> None:
+    """Run a Python snippet, if the optional packages that it needs are here; quickly, a training takes one epoch."""
     absent = [word for word, packages in NEEDS.items() if not any(map(importlib.util.find_spec, packages))]
-    if any(word in snippet for word in absent):
-        return ""
-    return re.sub(r"epochs=\d+", "epochs=1", snippet)
+    if any(word in text for word in absent):
+        return
+    exec(compile(re.sub(r"epochs=\d+", "epochs=1", text) if quick else text, page.name, "exec"), namespace)
 
 
-def run(page: Path) -> None:
-    """Run the snippets of a page one after the other."""
+def run(page: Path, shell: bool = False, quick: bool = True) -> None:
+    """Run the blocks of a page in one namespace and the working directory, with or without the shell commands."""
     namespace = {}
-    for snippet in snippets(page):
-        exec(compile(runnable(snippet), page.name, "exec"), namespace)
+    for block in blocks(page):
+        if block.mark:
+            continue
+        if block.language == "python":
+            run_python(block.text, page, namespace, quick)
+        elif shell:
+            for arguments in commands(block.text):
+                run_command(arguments, quick)

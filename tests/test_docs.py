@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from snippets import only_parsed, run, snippets
+from snippets import blocks, commands, only_parsed, parse_command, run, snippets
 
 import kzoo
-from kzoo.training.experiment import find_config
+from kzoo.training.experiment import find_config, list_configs, load_experiment
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -116,3 +116,14 @@ def test_the_snippets_run(page, tmp_path, monkeypatch):
 def test_the_other_snippets_are_python(page):
     for snippet in only_parsed(page):
         ast.parse(snippet)
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"], ids=lambda p: p.stem
+)
+def test_the_commands_are_those_of_the_command_line(page):
+    found = [arguments for block in blocks(page) if block.language == "sh" for arguments in commands(block.text)]
+    for arguments in found:
+        parse_command(arguments)
+        if arguments[0] == "train" and arguments[1] in list_configs():
+            load_experiment(arguments[1], [word for word in arguments[2:] if re.match(r"[a-z.]+=", word)])

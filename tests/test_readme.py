@@ -1,4 +1,4 @@
-"""The README's Python snippets, run one after the other as a reader would."""
+"""The README: its snippets and commands run in the order printed, from an empty directory."""
 
 import importlib.util
 import json
@@ -6,31 +6,21 @@ import re
 from pathlib import Path
 
 import keras
-import numpy as np
 import pytest
 from hub_files import fill_cache, write_repository
-from PIL import Image
-from snippets import run, snippets
+from snippets import blocks, run
 
 import kzoo
 
 REPOSITORY = Path(__file__).parents[1]
+README = REPOSITORY / "README.md"
 
 
 @pytest.fixture
-def belongings(tmp_path, monkeypatch):
-    """Put into the working folder what the README's reader has: recordings, a table, a photograph, cached weights."""
-    monkeypatch.chdir(tmp_path)
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 256, (300, 400, 3), dtype="uint8")).save("photo.jpg")
-    Path("articles.csv").write_text("body,topic\n" + "the ball,sport\nthe vote,politics\n" * 20)
-    if importlib.util.find_spec("soundfile"):
-        import soundfile
-
-        for word in ("yes", "no"):
-            Path("recordings", word).mkdir(parents=True)
-            for number in range(20):
-                soundfile.write(f"recordings/{word}/{number}.wav", rng.normal(0, 0.1, 8000), 16000)
+def empty_directory(tmp_path, monkeypatch):
+    """Work in an empty directory, where the weights that the README downloads are in the cache already."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
     if importlib.util.find_spec("huggingface_hub"):
         from huggingface_hub import constants
 
@@ -38,24 +28,43 @@ def belongings(tmp_path, monkeypatch):
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         steps = {"input_size": [3, 224, 224], "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic"}
         model = kzoo.models.resnet18((224, 224, 3), 1000)
-        folder = write_repository(Path("hub"), model, num_classes=1000, label_names=None, pretrained_cfg=steps)
+        folder = write_repository(tmp_path / "hub", model, num_classes=1000, label_names=None, pretrained_cfg=steps)
         fill_cache(tmp_path / "cache", folder, "timm/resnet18.a1_in1k")
-        kzoo.save_weights(model, "checkpoint.safetensors")
-    names = {str(number): [f"n{number}", f"name {number}"] for number in range(1000)}
-    Path("names.json").write_text(json.dumps(names))
-    monkeypatch.setattr(keras.utils, "get_file", lambda *args, **options: "names.json")
+    names = tmp_path / "names.json"  # the class names of ImageNet, which keras.applications downloads
+    names.write_text(json.dumps({str(number): [f"n{number}", f"name {number}"] for number in range(1000)}))
+    monkeypatch.setattr(keras.utils, "get_file", lambda *args, **options: str(names))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_the_snippets_run(belongings):
-    assert snippets(REPOSITORY / "README.md")
-    run(REPOSITORY / "README.md")
+@pytest.mark.parametrize("quick", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["one epoch", "as printed"])
+def test_its_snippets_and_commands_run_in_the_order_printed(empty_directory, quick):
+    assert {block.language for block in blocks(README)} == {"python", "sh"}
+    run(README, shell=True, quick=quick)
 
 
 def test_it_stays_short():
-    assert len((REPOSITORY / "README.md").read_text().splitlines()) < 250
+    assert len(README.read_text().splitlines()) <= 200
 
 
 @pytest.mark.parametrize("command", [r"pip install \. && kzoo train image/resnet8_digits", r"pip install '\.\[test\]'"])
 def test_it_names_the_two_commands(command):
-    assert re.search(command, (REPOSITORY / "README.md").read_text())
+    assert re.search(command, README.read_text())
+
+
+def test_its_links_lead_to_files():
+    for page in (README, REPOSITORY / "CONTRIBUTING.md"):
+        targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+        local = [target for target in targets if not target.startswith("http")]
+        assert [target for target in local if not (REPOSITORY / target).exists()] == []
+
+
+def test_it_links_every_family():
+    linked = set(re.findall(r"kzoo/models/(\w+)\.py", README.read_text()))
+    assert linked == {path.stem for path in (REPOSITORY / "kzoo" / "models").glob("*.py")} - {"__init__"}
+
+
+def test_it_counts_the_networks():
+    networks, families = re.search(r"(\d+) in (\d+) families", README.read_text()).groups()
+    names = kzoo.list_models()
+    assert abs(len(names) - int(networks)) < 10
+    assert len({kzoo.model_card(name).family for name in names}) == int(families)
