@@ -19,7 +19,7 @@ NEEDS = {
     "ai_edge_litert": ("ai_edge_litert",),
 }
 MARK = "<!-- parsed only: "  # before a block that needs what is not everywhere; the reason follows
-EXPENSIVE = ("benchmark", "compare-classical", "shift", "--each")  # commands for `-m slow`
+EXPENSIVE = ("benchmark", "compare-classical", "shift", "visualize", "--each")  # commands for `-m slow`
 BLOCK = re.compile(rf"({re.escape(MARK)}[^\n]*-->\n)?```(python|sh)\n(.*?)```", re.DOTALL)
 
 
