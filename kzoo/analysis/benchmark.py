@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.shown import Shown
+from kzoo.nn.graph import calls, full_shape, rebuilt
 from kzoo.nn.precision import computing_in
 from kzoo.tasks import TASKS
 from kzoo.training import runs
 from kzoo.training.optimizers import build_optimizer, jit_compile
 from kzoo.zoo.factory import create_model, model_card
-from kzoo.zoo.profile import LayerProfile, layer_profiles, rebuilt
+from kzoo.zoo.profile import call_macs, total_macs
 
 fused = lazy_import("kzoo.nn.fused")
 keras = lazy_import("keras")
@@ -42,7 +43,7 @@ class Benchmark(Shown):
         backend: of Keras.
         device: name of the accelerator or the processor.
         parameters: trainable ones.
-        macs: multiplications of a forward pass for one example; None if a layer cannot be counted.
+        macs: multiply-accumulates of a forward pass for one example; None if a layer cannot be counted.
         training_examples_per_second: forward, backward, AdamW's step; batches come from the host's memory.
         inference_examples_per_second: forward passes of whole batches.
         latency_ms: 50th, 90th and 99th percentile of the time from an array of one example to its result.
@@ -92,7 +93,7 @@ class Benchmark(Shown):
         latencies = [(f"latency, {key}", f"{value:,.2f}", "ms") for key, value in self.latency_ms.items()]
         return [
             ("parameters", f"{self.parameters:,}", "trainable"),
-            ("multiplications", "-" if self.macs is None else f"{self.macs:,}", "MACs per example"),
+            ("forward pass", "-" if self.macs is None else f"{self.macs:,}", "MACs per example"),
             ("training", f"{self.training_examples_per_second:,.1f}", of_batch),
             ("inference", f"{self.inference_examples_per_second:,.1f}", of_batch),
             *latencies,
@@ -153,16 +154,13 @@ def prepared(model: str | keras.Model, input_shape, num_classes: int | None, pre
             return create_model(model, reference.input_shape if input_shape is None else input_shape, classes)
     if precision is not None or num_classes is not None:
         raise ValueError("precision and num_classes are for networks by name; build the model as it is to be measured")
-    shape = tuple(model.input_shape[1:] if input_shape is None else input_shape)
-    if None in shape:
-        raise ValueError(f"{model.name} takes input {shape} of any size; say the input_shape to measure")
-    return rebuilt(model, shape)
+    return rebuilt(model, full_shape(model, input_shape))
 
 
 def measured(model: keras.Model, batch_size: int, seconds: float, say: Callable[[str], None]) -> Benchmark:
     """Measure a network; `say` is told what is being done."""
-    say("counting multiplications")
-    counted = total_macs(layer_profiles(model))
+    say("counting MACs")
+    counted = total_macs(map(call_macs, calls(model)))
     compile_as_trained(model)
     policy = policy_of(model)
     say("the machine's peak")
@@ -207,12 +205,6 @@ def compile_as_trained(model: keras.Model) -> None:
     loss, metrics = TASKS["classification"]
     metrics = [metric() for metric in metrics]
     model.compile(build_optimizer(model, "adamw", 1e-3), loss(), metrics=metrics, jit_compile=jit_compile())
-
-
-def total_macs(profiles: Sequence[LayerProfile]) -> int | None:
-    """Return the multiplications of all layers, None if one cannot be counted."""
-    counts = [profile.macs for profile in profiles]
-    return None if None in counts else sum(counts)
 
 
 def policy_of(model: keras.Model) -> keras.DTypePolicy:

@@ -1,35 +1,37 @@
-"""What part of the input each position of a feature map sees, followed from layer to layer; nothing is computed.
+"""Receptive fields, computed from the layer graph.
 
-Along every axis the windows of a network act alone, so that a field is one interval for each axis. Intervals are
-followed for every position, as windows meet the ends of an axis, are upsampled, sliced, or joined, differently.
+Windows act on each axis independently, so that a receptive field is one interval for each axis. Intervals are followed
+for every position from layer to layer, because upsampled, sliced and concatenated positions see windows of unequal
+sizes and distances.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from kzoo.core.lazy import lazy_import
+from kzoo.nn.graph import INPUT, Call
 
-keras = lazy_import("keras")
 np = lazy_import("numpy")
 
 Interval = tuple[int, int]
 
 
 class ReceptiveField(NamedTuple):
-    """What one position in the middle of a feature map sees; each with a number for every spatial axis of the input.
+    """Receptive field of the middle position of a feature map; one number for each spatial axis of the input.
 
     Attributes:
-        size: positions of the input from the first to the last that it depends on. Padding that its windows reach is
-            counted, so that it can be larger than the input, unless it sees some of that by a mean over all
-            positions, a gate, a dense layer.
-        window: the same through windows alone, without gates and normalisations that look at all positions; None where
-            positions have been joined.
-        stride: input positions between the fields of two neighbours, also called jump; None where they are joined.
-        centre: of the first position's window, counted from 0; position i has its own i strides further on (after an
-            upsampling, to within the stride before it).
+        size: input positions from the first to the last that it depends on. Padding inside its windows is counted, so
+            that it can be larger than the input, except where a mean over all positions, a gate or a dense layer widens
+            it.
+        window: the size through windows alone, without gates and normalisations over all positions; None where
+            positions have been pooled globally, flattened or reduced.
+        stride: cumulative stride (jump): input positions between the windows of two neighbours; None like `window`.
+        centre: input position of the centre of the first position's window, from 0; that of position i is i strides
+            further (after an upsampling, to within the stride before it). None like `window`.
         whole: every position depends on the whole input.
     """
 
@@ -45,10 +47,10 @@ class Axis(NamedTuple):
 
     Attributes:
         first: for each position of the feature map, where its window begins, perhaps before the input; None if no axis
-            of the feature map belongs to this one any more.
+            of the feature map runs along this one any more.
         last: where that window ends, inclusive.
         stride: between neighbours.
-        joined: what all positions see besides, or alone; None for nothing.
+        joined: what all positions see in common, besides their windows; None for nothing.
         length: of the input.
     """
 
@@ -66,15 +68,15 @@ class Axis(NamedTuple):
         return hull(ends, self.joined, most=self.length)
 
     def collapsed(self) -> Axis:
-        """Take all positions together."""
+        """Reduce all positions to one."""
         return Axis(None, None, 0, self.seen(), self.length)
 
     def mixed(self) -> Axis:
-        """Let every position see what all do, and stay where it is."""
+        """Let every position see what any of them sees, as a normalisation over positions does."""
         return self._replace(joined=self.seen())
 
     def through(self, first: np.ndarray, last: np.ndarray, stride: float) -> Axis:
-        """Let new positions see the old ones from `first` to `last`, as far apart as `stride` old ones."""
+        """Return new positions, which see the old ones from `first` to `last` and are `stride` old ones apart."""
         return self._replace(
             first=continued(self.first, first, self.stride),
             last=continued(self.last, last, self.stride),
@@ -82,15 +84,15 @@ class Axis(NamedTuple):
         )
 
     def slid(self, count: int, reach: int, stride: int = 1, before: int = 0) -> Axis:
-        """Slide a window of `reach` positions to `count` places, the first of them `before` the beginning."""
+        """Slide a window of `reach` positions `count` times, starting `before` positions before the first."""
         starts = np.arange(count) * stride - before
         return self.through(starts, starts + reach - 1, stride)
 
 
-def continued(values: np.ndarray, places: np.ndarray, stride: float) -> np.ndarray:
-    """Return the values at these places; beyond the ends they go on in steps of the stride."""
-    inside = np.clip(places, 0, len(values) - 1)
-    return values[inside] + (places - inside) * stride
+def continued(values: np.ndarray, indices: np.ndarray, stride: float) -> np.ndarray:
+    """Return the values at these indices, extrapolated beyond both ends in steps of the stride."""
+    inside = np.clip(indices, 0, len(values) - 1)
+    return values[inside] + (indices - inside) * stride
 
 
 def hull(*intervals: Interval | None, most: int) -> Interval | None:
@@ -123,7 +125,7 @@ class View(NamedTuple):
         return self._replace(axes=tuple(axes))
 
     def collapsed(self, axes: Sequence[int], keepdims: bool = False) -> View:
-        """Join the positions along these axes of the feature map, which are left out or become one wide."""
+        """Reduce these axes of the feature map, which are dropped or, with `keepdims`, become one wide."""
         axes, view = {axis % len(self.place) for axis in axes}, self
         for axis in axes:
             view = view.along(axis, Axis.collapsed)
@@ -131,7 +133,7 @@ class View(NamedTuple):
         return view._replace(place=tuple(kept))
 
     def placed(self, place: Sequence[int | None]) -> View:
-        """Move the axes of the feature map; the positions along those that are not there any more are joined."""
+        """Rearrange the axes of the feature map; those of the input that none runs along any more are reduced."""
         lost = [n for n, old in enumerate(self.place) if old is not None and old not in place]
         return self.collapsed(lost, keepdims=True)._replace(place=tuple(place))
 
@@ -174,42 +176,53 @@ def view_of_input(shape: Sequence[int], spatial: int) -> View:
     return View(axes, (*range(len(axes)), *(None,) * (len(shape) - len(axes))))
 
 
-class Call(NamedTuple):
-    """One call of an operation; shapes are without the batch."""
+def views_in(calls: Sequence[Call], shape: Sequence[int]) -> dict[int, View | None]:
+    """Return what each tensor of a graph sees of the input, by its number; None where kzoo does not know it.
 
-    operation: keras.Operation
-    given: list[tuple[int, ...]]
-    made: list[tuple[int, ...]]
-    views: list[View]
-    arguments: tuple[Any, ...]
-
-
-def views_after(call: Call) -> list[View | None]:
-    """Return what each output of a call sees of the input; None where kzoo cannot tell."""
-    rule = RULES.get(type(call.operation).__name__) or getattr(call.operation, "view_after", unknown)
-    if getattr(call.operation, "data_format", None) == "channels_first":
-        rule = unknown
-    views = rule(call)
-    views = views if isinstance(views, list) else [views] * len(call.made)
-    pairs = zip(views, call.made, strict=True)
-    views = [view if view is not None and len(view.place) == len(made) else None for view, made in pairs]
-    if None in views and all(place is None for view in call.views for place in view.place):
-        views = [joined(call, shape) for shape in call.made]  # positions are together already, whatever is done to them
+    Args:
+        calls: see `kzoo.nn.graph.calls`.
+        shape: of one example.
+    """
+    views: dict[int, View | None] = {INPUT: view_of_input(shape, spatial_axes(calls, shape))}
+    for call in calls:
+        seen = [views[number] for number in call.sources]
+        outputs = [None] * len(call.made) if None in seen else views_after(call, seen)
+        views |= zip(call.targets, outputs, strict=True)
     return views
 
 
-def unknown(call: Call) -> None:
-    """Say nothing of an operation that is not among the `RULES` and has no `view_after` of its own."""
+def spatial_axes(calls: Sequence[Call], shape: Sequence[int]) -> int:
+    """Return how many axes of the input have positions: all but the channels, if it has some."""
+    ranks = [int(match[1]) for call in calls if (match := re.search(r"(\d)D(Transpose)?$", call.type))]
+    return min(len(shape), max([1, len(shape) - 1, *ranks]))
 
 
-def joined(call: Call, made: Sequence[int]) -> View:
-    """Return what an operation sees that takes all positions of its inputs together."""
-    views = [view.placed([None] * len(view.place)) for view in call.views]
+def views_after(call: Call, views: list[View]) -> list[View | None]:
+    """Return what each output of a call sees of the input; None where kzoo does not know it."""
+    rule = RULES.get(call.type) or getattr(call.operation, "receptive_field", unknown)
+    if getattr(call.operation, "data_format", None) == "channels_first":
+        rule = unknown
+    found = rule(call, views)
+    found = found if isinstance(found, list) else [found] * len(call.made)
+    pairs = zip(found, call.made, strict=True)
+    found = [view if view is not None and len(view.place) == len(made) else None for view, made in pairs]
+    if None in found and all(place is None for view in views for place in view.place):
+        found = [joined(views, shape) for shape in call.made]  # no positions are left, whatever the operation does
+    return found
+
+
+def unknown(call: Call, views: list[View]) -> None:
+    """Return None for an operation that is not among the `RULES` and has no method `receptive_field`."""
+
+
+def joined(views: Sequence[View], made: Sequence[int]) -> View:
+    """Return what an operation sees whose every output depends on all positions of its inputs."""
+    views = [view.placed([None] * len(view.place)) for view in views]
     return union(views, (None,) * len(made))
 
 
 def union(views: Sequence[View], place: Sequence[int | None]) -> View:
-    """Return what is seen by one or the other of several views of the same places."""
+    """Return what at least one of several views of the same positions sees."""
     axes = []
     for several in zip(*(view.axes for view in views), strict=True):
         local = [axis for axis in several if axis.first is not None]
@@ -224,16 +237,16 @@ def union(views: Sequence[View], place: Sequence[int | None]) -> View:
     return View(tuple(axes), tuple(place))
 
 
-def same(call: Call) -> View:
-    """Every value is made of those at its own place, of one feature map or of several, which are broadcast."""
-    rank = max(len(view.place) for view in call.views)
-    places = [(None,) * (rank - len(view.place)) + view.place for view in call.views]
-    return union(call.views, [next((p for p in column if p is not None), None) for column in zip(*places, strict=True)])
+def same(call: Call, views: list[View]) -> View:
+    """Element-wise operations on one feature map, or on several, which are broadcast."""
+    rank = max(len(view.place) for view in views)
+    places = [(None,) * (rank - len(view.place)) + view.place for view in views]
+    return union(views, [next((p for p in column if p is not None), None) for column in zip(*places, strict=True)])
 
 
-def windows(call: Call) -> View:
+def windows(call: Call, views: list[View]) -> View:
     """Convolutions and pooling."""
-    layer, view = call.operation, call.views[0]
+    layer, view = call.operation, views[0]
     sizes = getattr(layer, "kernel_size", None) or layer.pool_size
     rank = len(call.given[0]) - 1
     steps, gaps = (getattr(layer, name, 1) for name in ("strides", "dilation_rate"))
@@ -252,37 +265,37 @@ def per_axis(sizes: int | Sequence[int], rank: int) -> tuple[int, ...]:
 
 
 def padding_before(padding: str, have: int, count: int, reach: int, stride: int) -> int:
-    """Return how many positions are put before the first, for `count` windows on `have` positions."""
+    """Return how many positions are padded before the first, for `count` windows on `have` positions."""
     total = {"valid": 0, "causal": 2 * (reach - 1), "same": max((count - 1) * stride + reach - have, 0)}[padding]
     return total // 2
 
 
 def through_channels(view: View) -> View:
-    """Join what is along the last axis, which a convolution and a dense layer sum over."""
+    """Reduce the last axis, which a convolution and a dense layer sum over, and make it one of channels."""
     return view.along(-1, Axis.collapsed)._replace(place=(*view.place[:-1], None))
 
 
-def transposed(call: Call) -> View:
+def transposed(call: Call, views: list[View]) -> View:
     """Transposed convolutions: position i of the input is spread over a window of the output from i strides on."""
-    layer, view, rank = call.operation, call.views[0], len(call.given[0]) - 1
+    layer, view, rank = call.operation, views[0], len(call.given[0]) - 1
     sizes, strides, gaps = (per_axis(s, rank) for s in (layer.kernel_size, layer.strides, layer.dilation_rate))
     for axis, (size, stride, gap) in enumerate(zip(sizes, strides, gaps, strict=True)):
         reach, have, count = gap * (size - 1) + 1, call.given[0][axis], call.made[0][axis]
         before = max((have - 1) * stride + reach - count, 0) // 2 if layer.padding == "same" else 0
-        places = np.arange(count) + before
-        first, last = -(-(places - reach + 1) // stride), places // stride
+        outputs = np.arange(count) + before
+        first, last = -(-(outputs - reach + 1) // stride), outputs // stride
         view = view.along(axis, lambda a, f=first, n=last, s=stride: a.through(np.minimum(f, n), n, 1 / s))
     return through_channels(view)
 
 
-def dense(call: Call) -> View:
+def dense(call: Call, views: list[View]) -> View:
     """Sums over the last axis."""
-    return through_channels(call.views[0])
+    return through_channels(views[0])
 
 
-def upsampled(call: Call) -> View:
+def upsampled(call: Call, views: list[View]) -> View:
     """Repeated or interpolated positions."""
-    view, factors = call.views[0], per_axis(call.operation.size, len(call.given[0]) - 1)
+    view, factors = views[0], per_axis(call.operation.size, len(call.given[0]) - 1)
     nearest = getattr(call.operation, "interpolation", "nearest") == "nearest"
     if not nearest and call.operation.interpolation != "bilinear":
         return None
@@ -295,9 +308,9 @@ def upsampled(call: Call) -> View:
     return view
 
 
-def adapted(call: Call) -> View:
-    """Pooling in as many windows as are asked for."""
-    view = call.views[0]
+def adapted(call: Call, views: list[View]) -> View:
+    """Adaptive pooling, to a given number of windows."""
+    view = views[0]
     for axis, count in enumerate(call.made[0][:-1]):
         have = call.given[0][axis]
         first, last = np.arange(count) * have // count, -(-np.arange(1, count + 1) * have // count) - 1
@@ -305,9 +318,9 @@ def adapted(call: Call) -> View:
     return view
 
 
-def padded(call: Call) -> View:
-    """More or fewer positions at the ends."""
-    operation, view = call.operation, call.views[0]
+def padded(call: Call, views: list[View]) -> View:
+    """Padding and cropping."""
+    operation, view = call.operation, views[0]
     widths = getattr(operation, "pad_width", None)
     if widths is None:
         sign, widths = (1, operation.padding) if hasattr(operation, "padding") else (-1, operation.cropping)
@@ -320,12 +333,12 @@ def padded(call: Call) -> View:
     return view
 
 
-def reduced(call: Call) -> View:
-    """Sums, means, maxima over some axes; of a global pooling, over all but the channels."""
+def reduced(call: Call, views: list[View]) -> View:
+    """Sums, means and maxima over some axes; of global pooling, over all but the channels."""
     rank = len(call.given[0])
     axes = call.operation.axis if hasattr(call.operation, "axis") else range(1, rank)
     axes = range(rank + 1) if axes is None else (axes,) if isinstance(axes, int) else axes
-    return call.views[0].collapsed([without_batch(a, rank) for a in axes if a % (rank + 1)], call.operation.keepdims)
+    return views[0].collapsed([without_batch(a, rank) for a in axes if a % (rank + 1)], call.operation.keepdims)
 
 
 def without_batch(axis: int, rank: int) -> int:
@@ -333,9 +346,9 @@ def without_batch(axis: int, rank: int) -> int:
     return axis % (rank + 1) - 1
 
 
-def reshaped(call: Call) -> View:
-    """The same values in another shape: an axis stays if one of its size has as many values before it."""
-    view, given, made = call.views[0], call.given[0], call.made[0]
+def reshaped(call: Call, views: list[View]) -> View:
+    """Reshaping: an axis is kept if the new shape has one of its size with as many values before it."""
+    view, given, made = views[0], call.given[0], call.made[0]
     place: list[int | None] = [None] * len(made)
     for axis, old in enumerate(view.place):
         for n, size in enumerate(made):
@@ -350,12 +363,12 @@ def reshaped(call: Call) -> View:
 
 
 def values_before(shape: Sequence[int], axis: int) -> int:
-    """Return how many values there are before an axis."""
+    """Return the product of the sizes before an axis."""
     return math.prod(shape[:axis])
 
 
-def permuted(call: Call) -> View:
-    """The axes in another order."""
+def permuted(call: Call, views: list[View]) -> View:
+    """Transposition of axes."""
     operation, rank = call.operation, len(call.given[0])
     if hasattr(operation, "dims"):
         order = list(operation.dims)
@@ -366,37 +379,37 @@ def permuted(call: Call) -> View:
         order = order[1:]
     else:
         order = list(range(rank, 0, -1)) if operation.axes is None else [a % (rank + 1) for a in operation.axes][1:]
-    return None if 0 in order else call.views[0]._replace(place=tuple(call.views[0].place[a - 1] for a in order))
+    return None if 0 in order else views[0]._replace(place=tuple(views[0].place[a - 1] for a in order))
 
 
-def concatenated(call: Call) -> View | None:
-    """Feature maps beside each other: along the channels, or one after the other."""
+def concatenated(call: Call, views: list[View]) -> View | None:
+    """Concatenation, along channels or along positions."""
     axis = without_batch(call.operation.axis, len(call.given[0]))
-    places = {view.place[axis] for view in call.views}
+    places = {view.place[axis] for view in views}
     if places == {None}:
-        return same(call)
-    if len(places) > 1 or len({view.place for view in call.views}) > 1:
+        return same(call, views)
+    if len(places) > 1 or len({view.place for view in views}) > 1:
         return None
     along = places.pop()
-    joint = same(call._replace(views=[view.along(axis, Axis.collapsed) for view in call.views]))
-    parts = [view.axes[along] for view in call.views]
+    joint = same(call, [view.along(axis, Axis.collapsed) for view in views])
+    parts = [view.axes[along] for view in views]
     ends = [np.concatenate([getattr(part, end) for part in parts]) for end in ("first", "last")]
-    zip_stages = hull(*(part.joined for part in parts), most=parts[0].length)
+    common = hull(*(part.joined for part in parts), most=parts[0].length)
     axes = list(joint.axes)
-    axes[along] = Axis(*ends, parts[0].stride, zip_stages, parts[0].length)
-    return View(tuple(axes), call.views[0].place)
+    axes[along] = Axis(*ends, parts[0].stride, common, parts[0].length)
+    return View(tuple(axes), views[0].place)
 
 
-def stacked(call: Call) -> View:
-    """Feature maps along a new axis."""
-    view = same(call)
+def stacked(call: Call, views: list[View]) -> View:
+    """Stacking along a new axis."""
+    view = same(call, views)
     new = call.operation.axis % (len(view.place) + 2) - 1
     return view._replace(place=(*view.place[:new], None, *view.place[new:]))
 
 
-def split(call: Call) -> list[View]:
-    """One feature map in parts."""
-    view, axis = call.views[0], without_batch(call.operation.axis, len(call.given[0]))
+def split(call: Call, views: list[View]) -> list[View]:
+    """Splitting into parts along an axis."""
+    view, axis = views[0], without_batch(call.operation.axis, len(call.given[0]))
     ends = np.cumsum([shape[axis] for shape in call.made])
     return [
         view.along(axis, lambda a, n=shape[axis], b=end: a.slid(n, 1, 1, n - b))
@@ -404,68 +417,59 @@ def split(call: Call) -> list[View]:
     ]
 
 
-def sliced(call: Call) -> View | None:
-    """Some positions by numbers and slices, as `x[:, -1]` and `x[:, ::2]`."""
+def sliced(call: Call, views: list[View]) -> View | None:
+    """Indexing by integers and slices, as `x[:, -1]` and `x[:, ::2]`."""
     keys = call.arguments[1] if isinstance(call.arguments[1], (tuple, list)) else (call.arguments[1],)
     if Ellipsis in keys or not all(isinstance(key, (int, slice)) for key in keys) or keys[:1] != (slice(None),):
         return None
-    view, dropped = call.views[0], []
+    view, dropped = views[0], []
     for axis, key in enumerate(keys[1:]):
-        places = np.atleast_1d(np.arange(call.given[0][axis])[key])
+        indices = np.atleast_1d(np.arange(call.given[0][axis])[key])
         step = (key.step or 1) if isinstance(key, slice) else 1
-        view = view.along(axis, lambda a, p=places, s=step: a.through(p, p, s))
+        view = view.along(axis, lambda a, i=indices, s=step: a.through(i, i, s))
         dropped += [axis] * isinstance(key, int)
     return view.collapsed(dropped)
 
 
-def repeated(call: Call) -> View | None:
-    """Each position several times."""
-    if call.operation.axis is None or not isinstance(call.operation.repeats, int):
-        return None
-    axis, times = without_batch(call.operation.axis, len(call.given[0])), call.operation.repeats
-    places = np.arange(call.made[0][axis]) // times
-    return call.views[0].along(axis, lambda a: a.through(places, places, 1 / times))
-
-
-def chosen(call: Call) -> View | None:
-    """Values in an order along an axis that is known for channels alone."""
+def chosen(call: Call, views: list[View]) -> View | None:
+    """Reordering along an axis, which is known for channels alone."""
     axis = getattr(call.operation, "axis", -1)
-    moved = axis is None or call.views[0].place[without_batch(axis, len(call.given[0]))] is not None
-    return None if moved else call.views[0]
+    moved = axis is None or views[0].place[without_batch(axis, len(call.given[0]))] is not None
+    return None if moved else views[0]
 
 
-def compared(call: Call) -> View:
-    """What is chosen along an axis by comparing all its values, such as the largest."""
+def compared(call: Call, views: list[View]) -> View:
+    """Selection along an axis by comparing all its values, such as the largest."""
     axis = without_batch(getattr(call.operation, "axis", -1), len(call.given[0]))
     return union(
-        [view.placed([p if n != axis else None for n, p in enumerate(view.place)]) for view in call.views],
-        [p if n != axis else None for n, p in enumerate(call.views[0].place)],
+        [view.placed([p if n != axis else None for n, p in enumerate(view.place)]) for view in views],
+        [p if n != axis else None for n, p in enumerate(views[0].place)],
     )
 
 
-def normalized(call: Call) -> View:
-    """Values that are divided by something that is made of all values along some axes."""
-    view, rank = call.views[0], len(call.given[0])
+def normalized(call: Call, views: list[View]) -> View:
+    """Normalisation by statistics over some axes."""
+    view, rank = views[0], len(call.given[0])
     axes = getattr(call.operation, "axis", -1)
     axes = (axes,) if isinstance(axes, int) else axes
-    if type(call.operation).__name__ == "GroupNormalization":
+    if call.type == "GroupNormalization":
         axes = range(1, rank + 1)
     for axis in axes:
         view = view.along(without_batch(axis, rank), Axis.mixed)
     return view
 
 
-def embedded(call: Call) -> View:
-    """A vector for every number."""
-    return call.views[0]._replace(place=(*call.views[0].place, None))
+def embedded(call: Call, views: list[View]) -> View:
+    """Embedding of token ids."""
+    return views[0]._replace(place=(*views[0].place, None))
 
 
-def everything(call: Call) -> View:
-    """All positions together."""
-    return joined(call, call.made[0])
+def everything(call: Call, views: list[View]) -> View:
+    """Operations whose every output depends on all positions."""
+    return joined(views, call.made[0])
 
 
-# layers, then operations of keras.ops, that work on every value alone
+# layers, then operations of keras.ops, that are element-wise
 ALIKE = """
 Activation ReLU LeakyReLU PReLU ELU Dropout AlphaDropout GaussianDropout GaussianNoise SpatialDropout1D SpatialDropout2D
 SpatialDropout3D ActivityRegularization Identity BatchNormalization Rescaling Normalization Add Subtract Multiply
@@ -481,7 +485,7 @@ def ranked(*kinds: str) -> list[str]:
     return [kind.replace("#", rank) for kind in kinds for rank in ("1D", "2D", "3D")]
 
 
-RULES: dict[str, Callable[[Call], View | list[View] | None]] = {
+RULES: dict[str, Callable[[Call, list[View]], View | list[View] | None]] = {
     **dict.fromkeys(ALIKE.split(), same),
     **dict.fromkeys(ranked("Conv#", "DepthwiseConv#", "SeparableConv#", "MaxPooling#", "AveragePooling#"), windows),
     **dict.fromkeys(ranked("AdaptiveMaxPooling#", "AdaptiveAveragePooling#"), adapted),
@@ -493,7 +497,7 @@ RULES: dict[str, Callable[[Call], View | list[View] | None]] = {
     **dict.fromkeys(("Reshape", "Flatten", "ExpandDims", "Squeeze"), reshaped),
     **dict.fromkeys(("Permute", "Transpose", "Swapaxes"), permuted),
     **dict.fromkeys(("LayerNormalization", "GroupNormalization", "UnitNormalization", "Softmax"), normalized),
-    **dict.fromkeys(("Take", "Flip", "Roll", "Glu"), chosen),
+    **dict.fromkeys(("Take", "Flip", "Roll", "Glu", "Repeat"), chosen),
     **dict.fromkeys(("TopK", "Sort", "TakeAlongAxis"), compared),
     "StandardizedConv": windows,
     "WhitenedConv": windows,
@@ -503,6 +507,5 @@ RULES: dict[str, Callable[[Call], View | list[View] | None]] = {
     "Stack": stacked,
     "Split": split,
     "GetItem": sliced,
-    "Repeat": repeated,
     "Embedding": embedded,
 }

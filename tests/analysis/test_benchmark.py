@@ -92,7 +92,7 @@ def test_token_ids_are_within_the_vocabulary():
 def test_a_model_for_any_size_is_measured_at_the_one_that_is_said():
     free = kzoo.models.resnet8((None, None, 1), 3, width=4)
     assert prepared(free, (16, 16, 1), None, None).input_shape == (None, 16, 16, 1)
-    with pytest.raises(ValueError, match="resnet8 takes input .* of any size; say the input_shape"):
+    with pytest.raises(ValueError, match="resnet8 takes inputs .* of any size; give the input_shape"):
         benchmark(free)
 
 
@@ -116,7 +116,7 @@ def test_the_first_calls_are_not_timed():
         ({"model": "ds_cnn", "precision": "float8"}, "unknown precision 'float8'"),
         ({"model": "ds_cnn", "batch_size": 0}, "batch_size must be a positive integer, got 0"),
         ({"model": "ds_cnn", "seconds": 0}, "seconds must be a positive number, got 0"),
-        ({"model": "ds_cnn", "input_shape": (None, 10, 1)}, "of any size; say the input_shape"),
+        ({"model": "ds_cnn", "input_shape": (None, 10, 1)}, "of any size; give the input_shape"),
         ({"model": "lenet5", "input_shape": (8, 8, 1)}, "too small for lenet5"),
     ],
 )

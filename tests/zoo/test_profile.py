@@ -1,4 +1,4 @@
-"""What a network costs and sees, from its shapes, against what others counted, a sum by hand, or gradients."""
+"""Profiles of networks, against published counts, sums by hand, and gradients."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ import kzoo
 from kzoo.nn.receptive_field import ReceptiveField
 from kzoo.zoo.profile import layer_profiles, macs, profile
 
-# Multiplications of the networks of timm 1.0.31 with 1000 classes, as counted in PyTorch.
+# MACs of the networks of timm 1.0.31 with 1000 classes, as counted in PyTorch.
 with (Path(__file__).parent / "macs.csv").open(newline="") as file:
     OF_TIMM = [(row["name"], int(row["size"]), int(row["macs"])) for row in csv.DictReader(file)]
 # At the published input: MLPerf Tiny's benchmark models, and the series networks counted in aeon and tsai.
@@ -34,13 +34,13 @@ BY_DEFAULT = {"resnet50", *FAMILIES}
 
 
 @pytest.mark.parametrize("name, size, expected", sampled(OF_TIMM, BY_DEFAULT))
-def test_multiplications_are_those_of_timm(name, size, expected):
+def test_macs_are_those_of_timm(name, size, expected):
     with weights_without_values():
         assert macs(kzoo.create_model(name, (size, size, 3), 1000)) == expected
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_multiplications_are_the_published_ones(name):
+def test_macs_are_the_published_ones(name):
     reference = kzoo.model_card(name).reference
     with weights_without_values():
         assert macs(kzoo.create_model(name, reference.input_shape, reference.num_classes)) == PUBLISHED[name]
@@ -82,7 +82,7 @@ def test_layers_against_a_sum_by_hand(layer, expected):
     assert profile.type == type(layer).__name__
 
 
-def test_a_token_costs_no_multiplication():
+def test_a_token_costs_no_macs():
     model = kzoo.models.textcnn((20,), 3, vocab_size=50)
     profiles = {profile.name: profile for profile in layer_profiles(model)}
     assert (profiles["embedding"].macs, profiles["embedding"].params) == (0, 50 * 128)
@@ -125,7 +125,7 @@ def test_another_input_shape_is_counted_and_the_model_left_alone():
 def test_what_cannot_be_counted_is_said():
     model = functional(keras.layers.LSTM(4, name="memory"), keras.layers.Dense(2), shape=(8, 2))
     assert [profile.macs for profile in layer_profiles(model)] == [None, 8]
-    with pytest.raises(ValueError, match=r"cannot count the multiplications of memory \(LSTM\)"):
+    with pytest.raises(ValueError, match=r"cannot count the MACs of memory \(LSTM\)"):
         macs(model)
     inputs = keras.Input((8, 2))
     attention = keras.Model(inputs, keras.ops.matmul(inputs, keras.ops.transpose(inputs, (0, 2, 1))))
@@ -134,7 +134,7 @@ def test_what_cannot_be_counted_is_said():
 
 
 def test_mistakes_are_explained():
-    with pytest.raises(ValueError, match="resnet18 takes input .* of any size; say the input_shape"):
+    with pytest.raises(ValueError, match="resnet18 takes inputs .* of any size; give the input_shape"):
         macs(kzoo.models.resnet18((None, None, 3), 10, width=8))
     with pytest.raises(ValueError, match="cannot be built for an input"):
         macs(functional(keras.layers.Conv2D(4, 5)), (3, 3, 2))
@@ -175,7 +175,7 @@ def test_formulas_are_as_large_as_the_parameters(name):
         (keras.layers.Conv2D(64, (5, 1), groups=2), "(5 x 1 x 3 + 1) x 64", (8 * 8 * 6 + 1) * 4 * 8 * 64),
         (keras.layers.DepthwiseConv2D(3), "(3 x 3 + 1) x 6", (8 * 8 * 6 + 1) * 6 * 6 * 6),
         (keras.layers.DepthwiseConv2D(3, depth_multiplier=2), "(3 x 3 + 1) x 6 x 2", (8 * 8 * 6 + 1) * 6 * 6 * 12),
-        (keras.layers.SeparableConv2D(8, 3), "3 x 3 x 6 + (6 + 1) x 8", (8 * 8 * 6 + 1) * 6 * 6 * 8),
+        (keras.layers.SeparableConv2D(8, 3), "3 x 3 x 6 x 1 + (1 x 1 x 6 + 1) x 8", (8 * 8 * 6 + 1) * 6 * 6 * 8),
         (keras.layers.Conv2DTranspose(5, 2, strides=2), "(2 x 2 x 6 + 1) x 5", (8 * 8 * 6 + 1) * 16 * 16 * 5),
         (keras.layers.Dense(1000), "(6 + 1) x 1,000", (8 * 8 * 6 + 1) * 8 * 8 * 1000),
         (keras.layers.BatchNormalization(), "4 x 6", None),
@@ -202,6 +202,14 @@ def test_a_photograph_needs_28_parameters_for_a_filter_and_6220801_fully_connect
         dense = keras.Model(photograph, keras.layers.Dense(1)(keras.layers.Flatten()(photograph)))
         found = profile(dense).layers[-1]
     assert (found.formula, found.params, found.saving) == ("(6,220,800 + 1) x 1", 6_220_801, 1)
+
+
+def test_the_fully_connected_layer_is_the_same_in_every_framework_convention():
+    for dialect in ("pytorch", "tensorflow"):
+        with weights_without_values():
+            found = profile(kzoo.models.resnet18((224, 224, 3), 10, dialect=dialect))
+        first = next(layer for layer in found.layers if layer.params)
+        assert first.to_dict()["fully_connected_per_output"] == 224 * 224 * 3 + 1 == 150_529
 
 
 def test_totals_are_the_sums_of_the_layers():
@@ -427,7 +435,7 @@ def test_a_model_without_convolution_is_profiled_and_says_so():
     assert (found.receptive_field, found.convolutions) == (None, [])
     assert found.layers[-1].receptive_field.whole
     assert (found.params, found.macs, found.saving) == (235_146 + 12_620, 247_272, 1)
-    assert found.notes == ["mlp has no convolution: its layers save nothing"]
+    assert found.notes == ["mlp has no convolution, so nothing is saved"]
     assert "no convolution" in printed(found)
 
 
@@ -448,8 +456,8 @@ def test_unknown_layers_are_counted_and_named():
     assert second.receptive_field is None
     assert second.macs == 4 * 4 * 4 * 36
     assert found.macs is None
-    assert found.unknown == ("multiplications and receptive field of shifted (Shifted)",)
-    assert "unknown: multiplications and receptive field of shifted (Shifted)" in printed(found)
+    assert found.unknown == ("MACs and receptive field of shifted (Shifted)",)
+    assert "unknown: MACs and receptive field of shifted (Shifted)" in printed(found)
 
 
 def printed(found) -> str:
@@ -463,7 +471,7 @@ def test_the_table_spells_out_the_formula_and_the_saving():
     text = printed(found)
     assert "(3 x 3 x 3 + 1) x 64 = 1,792" in text
     assert "112,384 x" in text  # (3,072 + 1) x 65,536 / 1,792
-    assert "28 parameters for every filter; fully connected, it would have 3,073 for every value" in text
+    assert "28 parameters for every filter; fully connected, it would have 3,073 for every value of its output" in text
 
 
 def test_numbers_are_ready_for_json_and_csv(tmp_path):
@@ -496,7 +504,7 @@ def test_the_picture_has_a_bar_for_each_layer_with_weights(name, tmp_path):
 
 
 def test_mistakes_of_profile_are_explained():
-    with pytest.raises(ValueError, match="resnet18 takes input .* of any size; say the input_shape"):
+    with pytest.raises(ValueError, match="resnet18 takes inputs .* of any size; give the input_shape"):
         profile(kzoo.models.resnet18((None, None, 3), 10, width=8))
 
     class Subclassed(keras.Model):

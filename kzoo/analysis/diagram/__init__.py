@@ -13,8 +13,9 @@ from kzoo.analysis.diagram.graph import read_graph
 from kzoo.analysis.diagram.svg import document
 from kzoo.core.files import write_text
 from kzoo.core.lazy import lazy_import
+from kzoo.nn.graph import check_graph
 from kzoo.zoo.factory import create_model, model_card
-from kzoo.zoo.profile import check_graph, written
+from kzoo.zoo.profile import written
 
 keras = lazy_import("keras")
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from kzoo.analysis.diagram.words import Segment, segments
 from kzoo.core.lazy import lazy_import
-from kzoo.zoo.profile import nodes
+from kzoo.nn.graph import functional, nodes
 
 keras = lazy_import("keras")
 
@@ -90,7 +90,7 @@ def read_graph(model: keras.Model) -> Box:
 
 def read_steps(model: keras.Model) -> list[Step]:
     """Return the calls of a model's operations in the order of computation, without those that change nothing."""
-    graph = keras.Model(model.inputs, model.outputs)  # of a Sequential, too
+    graph = functional(model)
     start = tuple(graph.inputs[0].shape[1:])
     steps = [Step([Segment("input", "input", "the input")], start, (), [])]
     made, taps = {id(graph.inputs[0]): steps[0]}, set()

@@ -17,12 +17,12 @@ from kzoo.core.lazy import lazy_import
 from kzoo.core.ranges import check_range
 from kzoo.core.registry import lookup
 from kzoo.data.splits import Splits
+from kzoo.nn.graph import check_graph
 from kzoo.nn.precision import in_float32
 from kzoo.training import runs
 from kzoo.training.evaluate import softmax
 from kzoo.training.experiment import load_data, load_experiment
 from kzoo.training.train import check_model
-from kzoo.zoo.profile import check_graph
 
 keras = lazy_import("keras")
 np = lazy_import("numpy")

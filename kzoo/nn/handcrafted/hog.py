@@ -10,8 +10,9 @@ import math
 
 import keras
 
-from kzoo.nn import receptive_field
+from kzoo.nn.graph import Call
 from kzoo.nn.handcrafted.layer import FixedFeatures
+from kzoo.nn.receptive_field import View, through_channels
 
 EPSILON = 1e-5  # a block without gradients stays 0
 CLIP = 0.2  # of a normalised block, before it is normalised again
@@ -42,12 +43,12 @@ class HOG(FixedFeatures):
         blocks = [size and size // self.cell - self.block + 1 for size in input_shape[1:3]]
         return (input_shape[0], *blocks, self.block**2 * self.orientations)
 
-    def view_after(self, call: receptive_field.Call) -> receptive_field.View:
+    def receptive_field(self, call: Call, views: list[View]) -> View:
         """Return what the blocks see: their cells, one cell apart, and the neighbours of their pixels."""
-        view, reach = call.views[0], self.cell * self.block + 2
+        view, reach = views[0], self.cell * self.block + 2
         for axis, count in enumerate(call.made[0][:-1]):
             view = view.along(axis, lambda a, n=count: a.slid(n, reach, self.cell, 1))
-        return receptive_field.through_channels(view)
+        return through_channels(view)
 
     def call(self, x):
         down, right = steepest(*gradients(x))

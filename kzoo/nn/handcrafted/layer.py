@@ -1,10 +1,11 @@
-"""What layers of hand-made features have in common."""
+"""Base class of the layers of hand-crafted features."""
 
 from __future__ import annotations
 
 import keras
 
-from kzoo.nn import receptive_field
+from kzoo.nn.graph import Call
+from kzoo.nn.receptive_field import View, everything
 
 
 class FixedFeatures(keras.layers.Layer):
@@ -23,10 +24,10 @@ class FixedFeatures(keras.layers.Layer):
         given = {key: value for key, value in super().get_config().items() if key not in ("trainable", "dtype")}
         return given | {name: getattr(self, name) for name in self.ARGUMENTS}
 
-    def multiplications(self, given: tuple[int, ...]) -> int:
-        """Return the multiplications for one example of a shape, of sums of products alone."""
+    def macs(self, input_shape: tuple[int, ...]) -> int:
+        """Return the multiply-accumulates for one example of a shape; 0 if the layer has no kernels."""
         return 0
 
-    def view_after(self, call: receptive_field.Call) -> receptive_field.View:
-        """Return what the result of a call sees of the network's input: all positions, where it is not said."""
-        return receptive_field.everything(call)
+    def receptive_field(self, call: Call, views: list[View]) -> View:
+        """Return what the result of a call sees of the network's input: by default, every position sees all."""
+        return everything(call, views)

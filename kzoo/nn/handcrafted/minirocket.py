@@ -76,9 +76,9 @@ class MiniRocketFeatures(FixedFeatures):
         if input_shape[2] > 1:
             self.channels.assign(self.random_channels(shape))
 
-    def multiplications(self, given: tuple[int, ...]) -> int:
-        """Return those of the fixed kernels as they are computed here: a convolution of 9 taps for each dilation."""
-        return given[0] * TAPS * math.prod(self.channels.shape)
+    def macs(self, input_shape: tuple[int, ...]) -> int:
+        """Return the multiply-accumulates of the fixed kernels: a convolution of 9 taps for each dilation."""
+        return input_shape[0] * TAPS * math.prod(self.channels.shape)
 
     def random_channels(self, shape: tuple[int, int, int]) -> np.ndarray:
         """Return which channels each kernel sees at each dilation, as 0 and 1: few more often than many."""

@@ -44,8 +44,8 @@ class NearestNeighbours(FixedFeatures):
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.classes)
 
-    def multiplications(self, given: tuple[int, ...]) -> int:
-        """Return the number of products with all kept examples."""
+    def macs(self, input_shape: tuple[int, ...]) -> int:
+        """Return the multiply-accumulates of the products with all kept examples."""
         return math.prod(self.examples.shape)
 
     def call(self, x):

@@ -7,6 +7,9 @@ import math
 import keras
 import numpy as np
 
+from kzoo.nn.graph import Call
+from kzoo.nn.receptive_field import View, windows
+
 
 @keras.saving.register_keras_serializable("kzoo")
 class WhitenedConv(keras.layers.Layer):
@@ -46,6 +49,15 @@ class WhitenedConv(keras.layers.Layer):
         """Return the size of a patch along each axis."""
         size, axes = self.kernel_size, len(input_shape) - 2
         return (size,) * axes if isinstance(size, int) else tuple(size)
+
+    def macs(self, input_shape: tuple[int, ...]) -> int:
+        """Return the multiply-accumulates for one example: each weight once for each position of the output."""
+        positions = self.compute_output_shape((None, *input_shape))[1:-1]
+        return math.prod(positions) * math.prod(self.kernel.shape)
+
+    def receptive_field(self, call: Call, views: list[View]) -> View:
+        """Return what the result of a call sees of the network's input."""
+        return windows(call, views)
 
     def call(self, x):
         kernel = keras.ops.cast(self.kernel, self.compute_dtype)
