@@ -127,3 +127,10 @@ def test_the_commands_are_those_of_the_command_line(page):
         parse_command(arguments)
         if arguments[0] == "train" and arguments[1] in list_configs():
             load_experiment(arguments[1], [word for word in arguments[2:] if re.match(r"[a-z.]+=", word)])
+
+
+def test_every_network_that_the_choice_names_is_there():
+    table = re.findall(r"^\|(.+)\|$", (DOCS / "choosing.md").read_text(), re.MULTILINE)[2:]
+    named = {name for row in table for name in re.findall(r"`([a-z]+[\w]*\d?)`", row)} - {"weights"}
+    assert len(named) > 15
+    assert named <= set(kzoo.list_models())
