@@ -47,7 +47,7 @@ RECIPES: dict[str, dict] = {
         | {"global_clipnorm": 1.0, "ema_momentum": 0.99},
         "augment": {
             "image": {"shift": 2, "randaugment": 9, "erase": 0.25, "mixup": 0.2, "cutmix": 1.0},
-            "audio": {"shift": 0.1, "speed": 0.1, "gain": 0.3, "noise": 0.1, "time_mask": 10, "band_mask": 4}
+            "audio": {"shift": 0.1, "speed": 0.1, "gain": 0.3, "noise": 0.1, "time_mask": 10, "frequency_mask": 4}
             | {"mixup": 0.2},
             "timeseries": {"jitter": 0.05, "scale": 0.1, "time_warp": 0.1, "mixup": 0.2},
             "text": {"word_dropout": 0.1, "character_dropout": 0.02},

@@ -307,8 +307,8 @@ class TestKinds:
     def test_an_experiment_is_checked_against_what_is_there(self, tmp_path):
         path = write_tones(tmp_path / "tones")
         config = tmp_path / "x.yaml"
-        config.write_text(f"data: {{name: 'folder:{path}', seconds: 0.5, bands: 20}}\nmodel: {{name: mlp}}\n")
-        assert kzoo.load_experiment(config)["data"]["bands"] == 20
+        config.write_text(f"data: {{name: 'folder:{path}', seconds: 0.5, n_mels: 20}}\nmodel: {{name: mlp}}\n")
+        assert kzoo.load_experiment(config)["data"]["n_mels"] == 20
         with pytest.raises(ValueError, match="unknown key in 'data' 'image_size'"):
             kzoo.load_experiment(config, ["data.image_size=8"])
         with pytest.raises(ValueError, match="there is no folder nowhere, and no .zip file"):

@@ -25,7 +25,7 @@ from kzoo.data.audio import (
     synthetic_speech,
 )
 from kzoo.data.audio.augment import Background
-from kzoo.data.audio.frontends import FrontEnd
+from kzoo.data.audio.frontends import FEATURE_STYLES, FrontEnd
 from kzoo.data.folders import files_of_kind
 from kzoo.data.serving import Serving, preprocess_from
 
@@ -173,9 +173,9 @@ class TestFrontEnds:
         np.testing.assert_allclose(power, spectrogram, atol=1e-4 * np.max(spectrogram), rtol=1e-4)
         np.testing.assert_allclose(mfcc, expected, atol=1e-4 * np.abs(expected).max())
 
-    @pytest.mark.parametrize("recipe, frames", [("librosa", 101), ("kaldi", 98), ("speech_commands", 98)])
-    def test_number_of_frames(self, recipe, frames):
-        ours = FrontEnd(16000, 400, 160, 512, 40, 20.0, 8000.0, 13, recipe)
+    @pytest.mark.parametrize("style, frames", [("librosa", 101), ("kaldi", 98), ("speech_commands", 98)])
+    def test_number_of_frames(self, style, frames):
+        ours = FrontEnd(16000, 400, 160, 512, 40, 20.0, 8000.0, 13, style)
         assert ours.frames(16000) == frames
         assert ours.mfcc(np.zeros((2, 16000), "float32")).shape == (2, frames, 13)
 
@@ -193,23 +193,33 @@ class TestFrontEnds:
 
     @pytest.mark.parametrize("old, new", [(22050, 16000), (8000, 16000), (44100, 8000), (16000, 8000), (8000, 8000)])
     def test_resampling_is_scipys(self, old, new):
-        waves = np.random.default_rng(0).normal(size=(2, 1501)).astype("float32")
+        wave = np.random.default_rng(0).normal(size=1501).astype("float32")
         common = np.gcd(old, new)
-        expected = scipy.signal.resample_poly(waves, new // common, old // common, axis=1)
-        np.testing.assert_allclose(frontends.resample(waves, old, new), expected, atol=1e-4)
-        np.testing.assert_allclose(frontends.resampled(waves[0], old, new), expected[0], atol=1e-5)
+        expected = scipy.signal.resample_poly(wave, new // common, old // common)
+        np.testing.assert_allclose(frontends.resampled(wave, old, new), expected, atol=1e-5)
 
     def test_length(self):
         waves = np.arange(6, dtype="float32").reshape(1, 6)
         assert np.asarray(frontends.fit_length(waves, 4)).tolist() == [[0, 1, 2, 3]]
         assert np.asarray(frontends.fit_length(waves, 8)).tolist() == [[0, 1, 2, 3, 4, 5, 0, 0]]
 
-    def test_each_is_normalised_and_silence_stays_finite(self):
+    def test_each_is_normalised_and_a_constant_becomes_zero(self):
         features = np.random.default_rng(0).normal(3, 2, size=(4, 50, 3)).astype("float32")
         features[0] = 7
-        result = np.asarray(frontends.normalise_each(features, (1,)))
+        result = np.asarray(frontends.normalise_each(features))
         np.testing.assert_allclose(result[1:].std(1), 1, rtol=1e-3)
         assert result[0].tolist() == np.zeros((50, 3)).tolist()
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"feature": feature, "feature_style": style} for feature in ("log_mel", "mfcc") for style in FEATURE_STYLES]
+        + [{"feature": "waveform"}],
+        ids=lambda options: "-".join(options.values()),
+    )
+    def test_silence_is_zero_when_each_clip_is_normalised_by_itself(self, options):
+        silent = np.zeros((1, RATE), "int16")
+        step = AudioPreprocess.fit(Recordings(silent, np.zeros(1, "int32"), RATE), normalise="example", **options)
+        assert np.abs(step(silent)).max() == 0
 
     def test_faster_speech_is_higher(self):
         waves = np.repeat(tone(400.0, seconds=1.0)[None], 2, 0)
@@ -231,17 +241,18 @@ class TestFrontEnds:
     @pytest.mark.parametrize(
         "changes, message",
         [
-            ({"recipe": "libroza"}, "unknown recipe 'libroza'; did you mean librosa"),
-            ({"fft": 128}, "fft must be even and at least the window, 200 samples; got 128"),
-            ({"high": 5000.0}, "half the sample rate, 4000 Hz; got 20 to 5000"),
-            ({"coefficients": 50}, "50 cepstra need as many mel bands, got 40"),
-            ({"hop": 0}, "hop must be at least 1, got 0"),
+            ({"feature_style": "libroza"}, "unknown feature_style 'libroza'; did you mean librosa"),
+            ({"n_fft": 128}, "n_fft must be even and at least win_length, 200 samples; got 128"),
+            ({"fmax": 5000.0}, "half the sample rate, 4000 Hz; got 20 to 5000"),
+            ({"n_mfcc": 50}, "n_mfcc must be at most n_mels, 40; got 50"),
+            ({"hop_length": 0}, "hop_length must be at least 1, got 0"),
         ],
     )
     def test_mistakes_are_explained(self, changes, message):
-        values = {"sample_rate": RATE, "window": 200, "hop": 80, "fft": 256, "bands": 40, "low": 20.0, "high": 4000.0}
+        values = {"sample_rate": RATE, "win_length": 200, "hop_length": 80, "n_fft": 256, "n_mels": 40}
+        values |= {"fmin": 20.0, "fmax": 4000.0, "n_mfcc": 13}
         with pytest.raises(ValueError, match=message):
-            FrontEnd(**values | {"coefficients": 13} | changes)
+            FrontEnd(**values | changes)
 
 
 class TestPreprocess:
@@ -250,9 +261,12 @@ class TestPreprocess:
         [
             ({}, (101, 40, 1)),
             ({"layout": "frequency_time"}, (40, 101, 1)),
-            ({"layout": "time", "bands": 20}, (101, 20)),
-            ({"feature": "mfcc", "recipe": "kaldi"}, (98, 13, 1)),
-            ({"feature": "mfcc", "recipe": "speech_commands", "window_ms": 40, "hop_ms": 20}, (49, 13, 1)),
+            ({"layout": "time", "n_mels": 20}, (101, 20)),
+            ({"feature": "mfcc", "feature_style": "kaldi"}, (98, 13, 1)),
+            (
+                {"feature": "mfcc", "feature_style": "speech_commands", "window_ms": 40, "hop_ms": 20},
+                (49, 13, 1),
+            ),
             ({"feature": "waveform"}, (RATE, 1)),
         ],
     )
@@ -330,8 +344,8 @@ class TestPreprocess:
             ({"feature": "mel"}, "unknown feature 'mel'; did you mean"),
             ({"layout": "times"}, "unknown layout 'times'; did you mean time"),
             ({"normalise": "sets"}, "unknown normalise 'sets'; did you mean set"),
-            ({"window_ms": 2000, "recipe": "kaldi"}, "a frame has 16000 samples, but the recordings only 8000"),
-            ({"high_hz": 9000}, "half the sample rate"),
+            ({"window_ms": 2000, "feature_style": "kaldi"}, "a frame has 16000 samples, but the recordings only 8000"),
+            ({"fmax": 9000}, "half the sample rate"),
         ],
     )
     def test_mistakes_are_explained(self, options, message):
@@ -362,7 +376,7 @@ class TestAugment:
         train = recordings()
         preprocess = AudioPreprocess.fit(train, layout=layout)
         features = preprocess(train.inputs)
-        for axis, other, changes in ((time, band, {"time_mask": 30}), (band, time, {"band_mask": 15})):
+        for axis, other, changes in ((time, band, {"time_mask": 30}), (band, time, {"frequency_mask": 15})):
             augment = AudioAugment(**changes)
             masked = np.asarray(augment.features(features, tf.constant([0, 3]), preprocess))
             in_graph = tf.function(augment.features)(features, tf.constant([0, 3]), preprocess)
@@ -373,7 +387,7 @@ class TestAugment:
 
     def test_masks_of_a_waveform_are_refused(self):
         preprocess = AudioPreprocess.fit(recordings(), feature="waveform")
-        with pytest.raises(ValueError, match="time_mask and band_mask are for spectrograms"):
+        with pytest.raises(ValueError, match="time_mask and frequency_mask are for spectrograms"):
             AudioAugment(time_mask=3).features(np.zeros((1, RATE, 1)), tf.constant([0, 0]), preprocess)
 
     def test_ranges(self):

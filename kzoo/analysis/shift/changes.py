@@ -99,7 +99,7 @@ def of_images(step) -> Changes:
 def of_audio(step) -> Changes:
     """Return the changes of recordings."""
     waveform = step.feature == "waveform"
-    hop = 1 if waveform else step.hop
+    hop = 1 if waveform else step.front_end.hop_length
     unit = "samples" if waveform else f"frames of {1000 * hop / step.sample_rate:g} ms"
     axis = 1 if not waveform and step.layout == "frequency_time" else 0
     others = {
@@ -107,7 +107,7 @@ def of_audio(step) -> Changes:
         "amplitude": Change("times", AMPLITUDES, amplified),
         "noise": Change("of the amplitude", NOISES, hissing),
     }
-    margin = 0 if waveform else math.ceil(step.window / hop)
+    margin = 0 if waveform else math.ceil(step.front_end.win_length / hop)
     return Changes(unit, "silence", (axis,), lambda waves, by: shifted(waves, [by[0] * hop]), others, margin=margin)
 
 

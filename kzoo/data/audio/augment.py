@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kzoo.core.lazy import lazy_import
 from kzoo.data.audio import frontends
-from kzoo.data.audio.files import SUFFIXES, read_audio, remark, to_int16
+from kzoo.data.audio.files import SUFFIXES, read_audio, to_int16, warn_of_changes
 from kzoo.data.audio.frontends import resampled
 from kzoo.data.audio.preprocess import AudioPreprocess
 from kzoo.data.folders import files_of_kind, read_each
@@ -56,7 +56,7 @@ def read_background(path: Path, preprocess: AudioPreprocess) -> Background:
     alone = path.is_file() and not zipfile.is_zipfile(path)
     files = [path] if alone else [file for _, file in files_of_kind(str(path), SUFFIXES, "audio files")]
     sounds = list(read_each(read_audio, files))
-    remark(sounds, preprocess.sample_rate)
+    warn_of_changes(sounds, preprocess.sample_rate)
     waves = [to_int16(resampled(sound.wave, sound.sample_rate, preprocess.sample_rate)) for sound in sounds]
     waves = [np.resize(wave, max(len(wave), preprocess.samples)) for wave in waves]
     return Background(np.concatenate(waves), tuple(map(len, waves)))
@@ -79,7 +79,7 @@ class AudioAugment(Mixing):
         background_snr: the least and the greatest signal-to-noise ratio of that, in decibels over the whole clip; 0 is
             as loud as the recording, and silence stays silence.
         time_mask: frames hidden at most, of the spectrogram (Park et al., 2019, https://arxiv.org/abs/1904.08779).
-        band_mask: bands hidden at most, likewise.
+        frequency_mask: bands hidden at most, likewise.
         masks: how many masks of each kind.
 
     Raises:
@@ -93,12 +93,20 @@ class AudioAugment(Mixing):
     background: str | Path | Background | None = None
     background_snr: tuple[float, float] = (0.0, 20.0)
     time_mask: int = 0
-    band_mask: int = 0
+    frequency_mask: int = 0
     masks: int = 1
 
     def __post_init__(self):
         super().__post_init__()
-        ranges = {"shift": 1, "speed": 0.5, "gain": 1, "noise": 10, "time_mask": 10000, "band_mask": 1000, "masks": 20}
+        ranges = {
+            "shift": 1,
+            "speed": 0.5,
+            "gain": 1,
+            "noise": 10,
+            "time_mask": 10000,
+            "frequency_mask": 1000,
+            "masks": 20,
+        }
         check_ranges(self, ranges)
         self.check_background()
 
@@ -169,14 +177,14 @@ class AudioAugment(Mixing):
         Raises:
             ValueError: if masks are asked for of a waveform.
         """
-        if not (self.masks and (self.time_mask or self.band_mask)):
+        if not (self.masks and (self.time_mask or self.frequency_mask)):
             return batch
         if preprocess.feature == "waveform":
-            raise ValueError("augment.time_mask and band_mask are for spectrograms; the feature is 'waveform'")
+            raise ValueError("augment.time_mask and frequency_mask are for spectrograms; the feature is 'waveform'")
         (time,) = self.cut_axes(preprocess)
         for number in range(self.masks):
             batch = mask_somewhere(batch, time, self.time_mask, fold(seed, 10 + 2 * number))
-            batch = mask_somewhere(batch, 3 - time, self.band_mask, fold(seed, 11 + 2 * number))
+            batch = mask_somewhere(batch, 3 - time, self.frequency_mask, fold(seed, 11 + 2 * number))
         return batch
 
     def cut_axes(self, preprocess: AudioPreprocess) -> tuple[int, ...]:
@@ -192,5 +200,5 @@ def mask_somewhere(batch, axis: int, longest: int, seed):
     share = (signed_uniform(count, fold(seed, 1)) + 1) / 2
     length = tf.floor(share * (min(longest, width) + 1))
     start = tf.floor((signed_uniform(count, fold(seed, 2)) + 1) / 2 * (width - length + 1))
-    mask = functools.partial(frontends.mask_bands, axis, width)
+    mask = functools.partial(frontends.mask_span, axis, width)
     return computed(mask, batch.shape, batch, tf.cast(start, tf.int32), tf.cast(length, tf.int32))

@@ -107,7 +107,7 @@ def check_whole_wav(path, data: bytes) -> None:
     raise ValueError(f"{path} is cut short: it ends before its samples")
 
 
-def remark(sounds: Iterable[Sound], sample_rate: int) -> None:
+def warn_of_changes(sounds: Iterable[Sound], sample_rate: int) -> None:
     """Warn, once for each kind, of what was changed in files and of what may be wrong with them."""
     said = collections.defaultdict(list)
     for sound in sounds:

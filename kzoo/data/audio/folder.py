@@ -20,8 +20,8 @@ from kzoo.data.audio.files import (
     clip_samples,
     cut_or_pad,
     read_audio,
-    remark,
     to_int16,
+    warn_of_changes,
 )
 from kzoo.data.audio.frontends import resampled
 from kzoo.data.folders import Row, classes_and_splits, files_of_kind, read_each, rows_by_folder
@@ -186,7 +186,7 @@ def read_rows(rows: Sequence[Row], class_names: Sequence[str], sample_rate: int,
             yield cut_or_pad(wave, samples)
 
     inputs = collect(clips(), len(rows), "reading audio")
-    remark(heard, sample_rate)
+    warn_of_changes(heard, sample_rate)
     if longer:
         what = f"{len(longer)} of {len(rows)} files lose what comes after {samples / sample_rate:g} s"
         warnings.warn(f"{what}, e.g. {longer[0]}", stacklevel=4)
