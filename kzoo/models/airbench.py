@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
-from kzoo.nn.layers import act, address, batch_norm, conv, global_max_pool, max_pool, named_output, per_axis, scope
+from kzoo.nn.blocks import stage_sequence
+from kzoo.nn.layers import act, address, batch_norm, conv, global_max_pool, max_pool, per_axis, scope
 
 keras = lazy_import("keras")
 untrained = lazy_import("kzoo.nn.handcrafted")
@@ -49,11 +50,7 @@ class Airbench:
     def __call__(self, x):
         with scope("stem"):
             x = act(untrained.WhitenedConv(per_axis(x, self.stem_kernel), name=address("conv"))(x), self.activation)
-        for stage, width in enumerate(self.widths, start=1):
-            with scope(f"stage{stage}"):
-                x = self.stage(x, width)
-            x = named_output(x, f"stage{stage}")
-        return global_max_pool(x)
+        return global_max_pool(stage_sequence(x, self.stage, widths=self.widths))
 
     def stage(self, x, width: int):
         for number in range(self.depth):

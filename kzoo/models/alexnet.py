@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.layers import adaptive_avg_pool, conv, dense, dropout, flatten, max_pool, named_output, scope
+from kzoo.nn.blocks import stage_sequence
+from kzoo.nn.layers import adaptive_avg_pool, conv, dense, dropout, flatten, max_pool, scope
 from kzoo.nn.naming import Rule
 
 KRIZHEVSKY_2014 = Paper(
@@ -61,20 +62,21 @@ class AlexNet:
     dropout: float = 0.5
 
     def __call__(self, x):
-        first, second, third = self.filters
-        x = self.stage(x, 1, first, self.kernel, stride=self.stride, padding=self.padding)
-        x = self.stage(x, 2, second, 5)
-        x = self.stage(x, 3, third, 3)
+        x = stage_sequence(
+            x,
+            self.stage,
+            filters=self.filters,
+            kernels=(self.kernel, 5, 3),
+            strides=(self.stride, 1, 1),
+            paddings=(self.padding, "same", "same"),
+        )
         with scope("head"):
             return self.classifier(flatten(adaptive_avg_pool(x, self.positions)))
 
-    def stage(
-        self, x, stage: int, filters: Sequence[int], kernel: int, *, stride: int = 1, padding: str | int = "same"
-    ):
-        with scope(f"stage{stage}"):
-            for width in filters:
-                x = conv(x, width, kernel, stride=stride, padding=padding, activation="relu")
-        return named_output(max_pool(x, 3, stride=2, padding="valid"), f"stage{stage}")
+    def stage(self, x, filters: Sequence[int], kernel: int, stride: int, padding: str | int):
+        for width in filters:
+            x = conv(x, width, kernel, stride=stride, padding=padding, activation="relu")
+        return max_pool(x, 3, stride=2, padding="valid")
 
     def classifier(self, x):
         for units in self.dense_units:

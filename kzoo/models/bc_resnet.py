@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, Reference, register_model
-from kzoo.nn.blocks import zip_stages
-from kzoo.nn.layers import act, batch_norm, check_fits, conv, conv_norm_act, depthwise_conv, named_output, ranked, scope
+from kzoo.nn.blocks import doubling, stages
+from kzoo.nn.layers import act, batch_norm, check_fits, conv, conv_norm_act, depthwise_conv, ranked, scope
 
 keras = lazy_import("keras")
 
@@ -83,20 +83,22 @@ class BCResNet:
     def __call__(self, x):
         with scope("stem"):
             x = conv_norm_act(x, 2 * self.width, 5, stride=(2, 1))
-        stages = zip_stages(depths=self.depths, stage_widths=self.stage_widths, strides=self.strides)
-        for stage, (depth, share, stride) in enumerate(stages, start=1):
-            for block in range(depth):
-                with scope(f"stage{stage}.block{block}"):
-                    filters = int(self.width * share)
-                    x = self.block(x, filters, stride, 2 ** (stage - 1), first=block == 0)
-            x = named_output(x, f"stage{stage}")
+        x = stages(
+            x,
+            self.block,
+            depths=self.depths,
+            strides=self.strides,
+            filters=[int(self.width * multiple) for multiple in self.stage_widths],
+            dilations=doubling(1, self.depths),
+            first=[(True, False)] * len(self.depths),
+        )
         with scope("tail"):
             return self.tail(x)
 
-    def block(self, x, filters: int, stride: int, dilation: int, *, first: bool):
+    def block(self, x, stride: int, filters: int, dilation: int, first: bool):
         """The first block of a stage changes the shape and has no shortcut."""
         y = conv_norm_act(x, filters, 1) if first else x
-        y = self.frequency_branch(y, stride if first else 1)
+        y = self.frequency_branch(y, stride)
         y = keras.ops.add(y, self.time_branch(y, dilation))  # to each row
         return act(y if first else keras.layers.add([y, x]))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, Reference, register_model
-from kzoo.nn.blocks import dense_layers
-from kzoo.nn.layers import conv, flatten, max_pool, named_output, scope
+from kzoo.nn.blocks import dense_layers, stage_sequence
+from kzoo.nn.layers import conv, flatten, max_pool, scope
 
 ZHANG_2015 = Paper(
     "Zhang, Xiang and Zhao, Junbo and LeCun, Yann",
@@ -49,17 +49,14 @@ class CharCNN:
     dropout: float = 0.5
 
     def __call__(self, x):
-        for stage, row in enumerate(self.stages, start=1):
-            if len(row) != 2:
-                raise ValueError(f"a stage is (kernel, convolutions), got {row}")
-            with scope(f"stage{stage}"):
-                x = self.stage(x, *row)
-            x = named_output(x, f"stage{stage}")
-        x = flatten(x)
+        x = flatten(stage_sequence(x, self.stage, rows=self.stages))
         with scope("head"):
             return dense_layers(x, self.dense_units, self.dropout)
 
-    def stage(self, x, kernel: int, depth: int):
+    def stage(self, x, row: tuple[int, int]):
+        if len(row) != 2:
+            raise ValueError(f"a stage is (kernel, convolutions), got {row}")
+        kernel, depth = row
         for _ in range(depth):
             x = conv(x, self.filters, kernel, padding="valid", activation="relu")
         return max_pool(x, self.pool, padding="valid")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.registry import MNIST, Paper, lookup, register_model
-from kzoo.nn.blocks import dense_layers, max_blur_pool
-from kzoo.nn.layers import act, avg_pool, conv, dropout, flatten, global_avg_pool, max_pool, named_output, norm, scope
+from kzoo.nn.blocks import dense_layers, max_blur_pool, stage_sequence
+from kzoo.nn.layers import act, avg_pool, conv, dropout, flatten, global_avg_pool, max_pool, norm, scope
 
 CHOLLET_2015 = Paper(
     "Chollet, François",
@@ -62,10 +62,7 @@ class ConvNet:
     dropout: float = 0.5
 
     def __call__(self, x):
-        for stage, filters in enumerate(self.filters, start=1):
-            with scope(f"stage{stage}"):
-                x = self.stage(x, filters)
-            x = named_output(x, f"stage{stage}")
+        x = stage_sequence(x, self.stage, filters=self.filters)
         x = flatten(x) if self.flatten else global_avg_pool(x)
         x = dropout(x, self.dropout)
         with scope("head"):

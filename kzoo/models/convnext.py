@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import global_response_norm, layer_scale, patches, rising_rates, stages
+from kzoo.nn.blocks import global_response_norm, layer_scale, patches, residual_stages
 from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
 from kzoo.nn.naming import Rule, from_zero
 
@@ -114,15 +114,7 @@ class ConvNeXt:
     def __call__(self, x):
         with scope("stem"):
             x = layer_norm(patches(x, self.width, self.patch))
-        count = len(self.depths)
-        x = stages(
-            x,
-            self.block,
-            depths=self.depths,
-            strides=(1,) + (2,) * (count - 1),
-            filters=[self.width * 2**stage for stage in range(count)],
-            drop_rates=rising_rates(self.drop_path, self.depths),
-        )
+        x = residual_stages(x, self.block, self.depths, self.width, self.drop_path)
         with scope("head"):
             return layer_norm(global_avg_pool(x))
 

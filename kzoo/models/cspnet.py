@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import IMAGENET, Paper, lookup, register_model
-from kzoo.nn.blocks import rising_rates, zip_stages
-from kzoo.nn.layers import conv_norm_act, drop_path, max_pool, named_output, scope
+from kzoo.nn.blocks import block_sequence, rising_rates, stage_sequence
+from kzoo.nn.layers import conv_norm_act, drop_path, max_pool, scope
 from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
@@ -146,7 +146,9 @@ class CSPNet:
         stems = {"conv7": self.conv7_stem, "conv3": self.conv3_stem}
         with scope("stem"):
             x = lookup("stem", self.stem, stems)(x)
-        table = zip_stages(
+        return stage_sequence(
+            x,
+            self.stage,
             depths=self.depths,
             filters=self.filters,
             strides=self.strides,
@@ -154,15 +156,14 @@ class CSPNet:
             inner_ratios=self.inner_ratios,
             drop_rates=rising_rates(self.drop_path, self.depths),
         )
-        for stage, (_, filters, stride, expansion, ratio, drop_rates) in enumerate(table, start=1):
-            with scope(f"stage{stage}"):
-                x = self.downsample(x, filters, stride)
-                if expansion:
-                    x = self.cross_stage(x, drop_rates, filters, round(expansion * filters), ratio)
-                else:
-                    x = self.blocks(x, drop_rates, ratio)
-            x = named_output(x, f"stage{stage}")
-        return x
+
+    def stage(
+        self, x, _depth: int, filters: int, stride: int, expansion: float, ratio: float, drop_rates: Sequence[float]
+    ):
+        x = self.downsample(x, filters, stride)
+        if expansion:
+            return self.cross_stage(x, drop_rates, filters, round(expansion * filters), ratio)
+        return self.blocks(x, drop_rates, ratio)
 
     def conv7_stem(self, x):
         return max_pool(self.activated(conv_norm_act(x, self.stem_width, 7, stride=2, activation=None)), 3, stride=2)
@@ -187,18 +188,17 @@ class CSPNet:
 
     def blocks(self, x, drop_rates: Sequence[float], ratio: float):
         block = lookup("block", self.block, {"bottleneck": self.bottleneck, "dark": self.dark_block})
-        for n, drop_rate in enumerate(drop_rates):
-            with scope(f"block{n}"):
-                x = block(x, round(ratio * x.shape[-1]), drop_rate)
-        return x
+        return block_sequence(x, block, [(ratio, drop_rate) for drop_rate in drop_rates])
 
-    def bottleneck(self, x, inner: int, drop_rate: float):
+    def bottleneck(self, x, ratio: float, drop_rate: float):
+        inner = round(ratio * x.shape[-1])
         y = self.convolution(self.pointwise(x, inner), inner)
         y = conv_norm_act(y, x.shape[-1], 1, activation=None, zero_gamma=True)
         return self.activated(keras.layers.add([drop_path(y, drop_rate), x]))
 
-    def dark_block(self, x, inner: int, drop_rate: float):
-        y = self.convolution(self.pointwise(x, inner), x.shape[-1], zero_gamma=True)
+    def dark_block(self, x, ratio: float, drop_rate: float):
+        y = self.pointwise(x, round(ratio * x.shape[-1]))
+        y = self.convolution(y, x.shape[-1], zero_gamma=True)
         return keras.layers.add([drop_path(y, drop_rate), x])
 
     def pointwise(self, x, filters: int):

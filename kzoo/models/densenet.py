@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.layers import act, avg_pool, batch_norm, conv, conv_norm_act, max_pool, named_output, scope
+from kzoo.nn.blocks import block_sequence, stage_sequence
+from kzoo.nn.layers import act, avg_pool, batch_norm, conv, conv_norm_act, max_pool, scope
 from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
@@ -67,20 +68,21 @@ class DenseNet:
     def __call__(self, x):
         with scope("stem"):
             x = max_pool(conv_norm_act(x, self.stem_width, 7, stride=2), 3, stride=2)
-        for stage, depth in enumerate(self.depths, start=1):
-            if stage > 1:
-                with scope(f"stage{stage}.transition"):
-                    x = self.transition(x)
-            for block in range(depth):
-                with scope(f"stage{stage}.block{block}"):
-                    x = keras.layers.concatenate([x, self.layer(x)])
-            x = named_output(x, f"stage{stage}")
+        compressed = [stage > 0 for stage in range(len(self.depths))]
+        x = stage_sequence(x, self.stage, depths=self.depths, compressed=compressed)
         with scope("head"):
             return act(batch_norm(x))
 
+    def stage(self, x, depth: int, compressed: bool):
+        if compressed:
+            with scope("transition"):
+                x = self.transition(x)
+        return block_sequence(x, self.layer, [()] * depth)
+
     def layer(self, x):
-        x = conv(act(batch_norm(x)), self.bottleneck * self.filters, 1, use_bias=False)
-        return conv(act(batch_norm(x)), self.filters, self.kernel, use_bias=False)
+        y = conv(act(batch_norm(x)), self.bottleneck * self.filters, 1, use_bias=False)
+        y = conv(act(batch_norm(y)), self.filters, self.kernel, use_bias=False)
+        return keras.layers.concatenate([x, y])
 
     def transition(self, x):
         x = conv(act(batch_norm(x)), int(self.compression * x.shape[-1]), 1, use_bias=False)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.blocks import zip_stages
-from kzoo.nn.layers import act, batch_norm, conv, dense, global_avg_pool, max_pool, named_output, scope
+from kzoo.nn.blocks import stage_sequence
+from kzoo.nn.layers import act, batch_norm, conv, dense, global_avg_pool, max_pool, scope
 
 keras = lazy_import("keras")
 
@@ -50,10 +50,7 @@ class DisjointCNN:
     pool_filters: bool = True
 
     def __call__(self, x):
-        for stage, (filters, kernel) in enumerate(zip_stages(filters=self.filters, kernels=self.kernels), start=1):
-            with scope(f"stage{stage}"):
-                x = self.disjoint_conv(x, filters, kernel)
-            x = named_output(x, f"stage{stage}")
+        x = stage_sequence(x, self.disjoint_conv, filters=self.filters, kernels=self.kernels)
         x = global_avg_pool(max_pool(x, self.pool, padding="valid"))
         if self.pool_filters:
             x = keras.ops.mean(x, axis=-1, keepdims=True)

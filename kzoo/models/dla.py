@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, lookup, register_model
-from kzoo.nn.blocks import basic_branch, bottleneck_branch, zip_stages
-from kzoo.nn.layers import act, conv_norm_act, max_pool, named_output, scope
+from kzoo.nn.blocks import basic_branch, bottleneck_branch, stage_sequence
+from kzoo.nn.layers import act, conv_norm_act, max_pool, scope
 from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
@@ -90,13 +90,12 @@ class DLA:
             x = conv_norm_act(x, self.stem_width, 7)
             x = conv_norm_act(x, self.stem_width, 3)
             x = conv_norm_act(x, 2 * self.stem_width, 3, stride=2)
-        for stage, (depth, filters) in enumerate(zip_stages(depths=self.depths, filters=self.filters), start=1):
-            # The last root of a tree sees what came into the tree, but for the first one's.
-            seen = [halved(x)] if stage > 1 else []
-            with scope(f"stage{stage}"):
-                x = self.tree(x, filters, depth, 2, seen)
-            x = named_output(x, f"stage{stage}")
-        return x
+        sees_input = [stage > 0 for stage in range(len(self.depths))]
+        return stage_sequence(x, self.stage, filters=self.filters, depths=self.depths, sees_input=sees_input)
+
+    def stage(self, x, filters: int, depth: int, sees_input: bool):
+        # The last root of every tree but the first also sees the input of the tree.
+        return self.tree(x, filters, depth, 2, [halved(x)] if sees_input else [])
 
     def tree(self, x, filters: int, depth: int, stride: int, seen: list):
         """Join two subtrees, or at the lowest level two blocks, at a root that is told what was `seen` before."""

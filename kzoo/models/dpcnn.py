@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, Reference, register_model
-from kzoo.nn.layers import act, conv, dropout, global_max_pool, max_pool, named_output, scope
+from kzoo.nn.blocks import stage_sequence
+from kzoo.nn.layers import act, conv, dropout, global_max_pool, max_pool, scope
 
 keras = lazy_import("keras")
 
@@ -45,15 +46,12 @@ class DPCNN:
     def __call__(self, x):
         with scope("stem"):
             x = conv(x, self.width, self.kernel)
-        for stage in range(1, self.depth + 1):
-            x = max_pool(x, 3, stride=2) if stage > 1 else x
-            with scope(f"stage{stage}"):
-                # The authors' code leaves the region embedding linear: it activates from the second layer on.
-                x = self.residual_block(x, "relu" if stage > 1 else None)
-            x = named_output(x, f"stage{stage}")
+        x = stage_sequence(x, self.residual_block, first=[stage == 0 for stage in range(self.depth)])
         return dropout(global_max_pool(x), self.dropout)
 
-    def residual_block(self, x, activation: str | None):
-        y = conv(act(x, activation), self.width, self.kernel)
+    def residual_block(self, x, first: bool):
+        x = x if first else max_pool(x, 3, stride=2)
+        # As in the authors' code, the first block does not activate the region embedding.
+        y = conv(x if first else act(x), self.width, self.kernel)
         y = conv(act(y), self.width, self.kernel)
         return keras.layers.add([y, x])

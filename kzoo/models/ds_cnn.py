@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.models.resnet import BANBURY_2021
-from kzoo.nn.blocks import separable_norm_act
+from kzoo.nn.blocks import separable_norm_act, stage_sequence
 from kzoo.nn.layers import conv_norm_act, dropout, named_output, scope
 
 ZHANG_2017 = Paper(
@@ -77,12 +77,11 @@ class DSCNN:
     dropout: float = 0.0
 
     def __call__(self, x):
-        options = {"use_bias": True, "scale": self.norm_scale}
         with scope("stem"):
-            x = conv_norm_act(x, self.width, self.stem_kernel, stride=self.stem_stride, **options)
+            options = {"stride": self.stem_stride, "use_bias": True, "scale": self.norm_scale}
+            x = conv_norm_act(x, self.width, self.stem_kernel, **options)
         x = named_output(dropout(x, self.stem_dropout), "stem")
-        for stage, stride in enumerate(self.strides, start=1):
-            with scope(f"stage{stage}"):
-                x = separable_norm_act(x, self.width, self.kernel, stride=stride, **options)
-            x = named_output(x, f"stage{stage}")
-        return dropout(x, self.dropout)
+        return dropout(stage_sequence(x, self.block, strides=self.strides), self.dropout)
+
+    def block(self, x, stride: int):
+        return separable_norm_act(x, self.width, self.kernel, stride=stride, use_bias=True, scale=self.norm_scale)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import patches, rising_rates, stages
+from kzoo.nn.blocks import patches, residual_stages
 from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, global_avg_pool, scope
 from kzoo.nn.naming import Rule, from_zero
 
@@ -76,15 +76,7 @@ class FasterNet:
     def __call__(self, x):
         with scope("stem"):
             x = batch_norm(patches(x, self.width, self.patch, use_bias=False))
-        count = len(self.depths)
-        x = stages(
-            x,
-            self.block,
-            depths=self.depths,
-            strides=(1,) + (2,) * (count - 1),
-            filters=[self.width * 2**stage for stage in range(count)],
-            drop_rates=rising_rates(self.drop_path, self.depths),
-        )
+        x = residual_stages(x, self.block, self.depths, self.width, self.drop_path)
         with scope("head"):
             x = conv(global_avg_pool(x, keepdims=True), self.units, 1, use_bias=False)
             return act(x, self.activation)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
-from kzoo.nn.blocks import zip_stages
-from kzoo.nn.layers import conv_norm_act, named_output, scope
+from kzoo.nn.blocks import stage_sequence
+from kzoo.nn.layers import conv_norm_act
 
 WANG_2017 = Paper(
     "Wang, Zhiguang and Yan, Weizhong and Oates, Tim",
@@ -40,8 +40,7 @@ class FCN:
     kernels: tuple[int, ...] = (8, 5, 3)
 
     def __call__(self, x):
-        for stage, (filters, kernel) in enumerate(zip_stages(filters=self.filters, kernels=self.kernels), start=1):
-            with scope(f"stage{stage}"):
-                x = conv_norm_act(x, filters, kernel, use_bias=True)
-            x = named_output(x, f"stage{stage}")
-        return x
+        return stage_sequence(x, self.layer, filters=self.filters, kernels=self.kernels)
+
+    def layer(self, x, filters: int, kernel: int):
+        return conv_norm_act(x, filters, kernel, use_bias=True)

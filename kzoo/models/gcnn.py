@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, Reference, register_model
-from kzoo.nn.layers import conv, named_output, scope
+from kzoo.nn.blocks import block_sequence, stage_sequence
+from kzoo.nn.layers import conv, scope
 
 keras = lazy_import("keras")
 
@@ -51,15 +52,15 @@ class GCNN:
     def __call__(self, x):
         with scope("stem"):
             x = gated_conv(x, self.width, 1)
-        for stage, row in enumerate(self.stages, start=1):
-            if len(row) != 4:
-                raise ValueError(f"a stage is (blocks, kernel, inner width, expansion), got {row}")
-            depth, kernel, inner, expansion = row
-            for block in range(depth):
-                with scope(f"stage{stage}.block{block}"):
-                    x = self.residual_block(x, kernel, self.channels(inner), self.channels(expansion))
-            x = named_output(x, f"stage{stage}")
-        return x
+        return stage_sequence(x, self.stage, rows=self.stages)
+
+    def stage(self, x, row: tuple[int, int, float, float]):
+        if len(row) != 4:
+            raise ValueError(f"a stage is (blocks, kernel, inner width, expansion), got {row}")
+        depth, kernel, inner, expansion = row
+        return block_sequence(
+            x, self.residual_block, [(kernel, self.channels(inner), self.channels(expansion))] * depth
+        )
 
     def residual_block(self, x, kernel: int, inner: int, filters: int):
         y = gated_conv(x, inner, 1)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import IMAGENET, PYTORCH, Paper, register_model
-from kzoo.nn.blocks import conv_sequence, zip_stages
-from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, max_pool, named_output, scope
+from kzoo.nn.blocks import block_sequence, conv_sequence, stage_sequence
+from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, max_pool, scope
 from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
@@ -86,13 +86,11 @@ class GoogLeNet:
         with scope("stem"):
             x = max_pool(conv_norm_act(x, self.stem_width, 7, stride=2), 3, stride=2, padding="ceil")
             x = conv_sequence(x, (self.stem_width, 1), (3 * self.stem_width, 3))
-        for stage, (modules, pool) in enumerate(zip_stages(filters=self.filters, pools=self.pools), start=1):
-            x = max_pool(x, pool, stride=2, padding="ceil")
-            for block, filters in enumerate(modules):
-                with scope(f"stage{stage}.block{block}"):
-                    x = self.inception(x, *filters)
-            x = named_output(x, f"stage{stage}")
+        x = stage_sequence(x, self.stage, filters=self.filters, pools=self.pools)
         return dropout(global_avg_pool(x), self.dropout)
+
+    def stage(self, x, modules: tuple[tuple[int, ...], ...], pool: int):
+        return block_sequence(max_pool(x, pool, stride=2, padding="ceil"), self.inception, modules)
 
     def inception(self, x, point: int, reduced3: int, conv3: int, reduced5: int, conv5: int, pooled: int):
         first, second = self.kernels

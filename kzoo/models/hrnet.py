@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import add_to_shortcut, basic_branch, bottleneck_branch, zip_stages
+from kzoo.nn.blocks import add_to_shortcut, basic_branch, block_sequence, bottleneck_branch, zip_stages
 from kzoo.nn.layers import act, conv_norm_act, named_output, ranked, scope, upsample
 from kzoo.nn.naming import Rule, from_zero
 
@@ -105,10 +105,7 @@ class HRNet:
         return self.head([named_output(x, f"scale{n}") for n, x in enumerate(maps, start=1)])
 
     def first_stage(self, x, depth: int) -> list:
-        for n in range(depth):
-            with scope(f"block{n}"):
-                x = self.bottleneck(x, self.bottleneck_width)
-        return [x]
+        return [block_sequence(x, self.bottleneck, [(self.bottleneck_width,)] * depth)]
 
     def stage(self, maps: list, depth: int, modules: int) -> list:
         maps = self.transition(maps)
@@ -129,10 +126,11 @@ class HRNet:
         return [first, *others, coarser]
 
     def branch(self, x, branch: int, depth: int):
-        for n in range(depth):
-            with scope(f"branch{branch}.block{n}"):
-                x = add_to_shortcut(x, basic_branch(x, x.shape[-1], self.kernel))
-        return x
+        with scope(f"branch{branch}"):
+            return block_sequence(x, self.basic_block, [()] * depth)
+
+    def basic_block(self, x):
+        return add_to_shortcut(x, basic_branch(x, x.shape[-1], self.kernel))
 
     def exchange(self, maps: list, to: int):
         """Return the sum of all maps, brought to the resolution and the channels of one of them."""

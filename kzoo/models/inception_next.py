@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import layer_scale, patches, rising_rates, stages
+from kzoo.nn.blocks import layer_scale, patches, residual_stages
 from kzoo.nn.layers import batch_norm, dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
 from kzoo.nn.naming import Rule, from_zero
 
@@ -79,20 +79,11 @@ class InceptionNeXt:
     def __call__(self, x):
         with scope("stem"):
             x = batch_norm(patches(x, self.width, self.patch))
-        count = len(self.depths)
-        x = stages(
-            x,
-            self.block,
-            depths=self.depths,
-            strides=(1,) + (2,) * (count - 1),
-            filters=[self.width * 2**stage for stage in range(count)],
-            expansions=self.expansions,
-            drop_rates=rising_rates(self.drop_path, self.depths),
-        )
+        x = residual_stages(x, self.block, self.depths, self.width, self.drop_path, expansions=self.expansions)
         with scope("head"):
             return layer_norm(dense(global_avg_pool(x), self.head_expansion * x.shape[-1], "gelu"))
 
-    def block(self, x, stride: int, filters: int, expansion: int, drop_rate: float):
+    def block(self, x, stride: int, filters: int, drop_rate: float, expansion: int):
         if stride > 1:
             with scope("downsample"):
                 x = patches(batch_norm(x), filters, stride)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.inception_v3 import PIXELS_299
-from kzoo.nn.blocks import conv_sequence, inception_stem, zip_stages
-from kzoo.nn.layers import act, avg_pool, conv, max_pool, named_output, scope
+from kzoo.nn.blocks import block_sequence, conv_sequence, inception_stem, stage_sequence
+from kzoo.nn.layers import act, avg_pool, conv, max_pool, scope
 from kzoo.nn.naming import Rule, from_zero
 
 keras = lazy_import("keras")
@@ -76,25 +76,33 @@ class InceptionResNetV2:
     scale: bool = True
 
     def __call__(self, x):
-        first = (self.inception_a, self.reduction_a, self.reduction_b)
-        blocks = (self.block35, self.block17, self.block8)
         with scope("stem"):
             x = inception_stem(x, self.width / 64, self.scale)
-        rows = zip_stages(first=first, blocks=blocks, depths=self.depths, shrinking=self.shrinking)
-        for stage, (module, block, depth, factor) in enumerate(rows, start=1):
-            with scope(f"stage{stage}.block0"):
-                x = keras.layers.concatenate(module(x))
-            for n in range(1, depth + 1):
-                last = stage == len(self.depths) and n == depth
-                with scope(f"stage{stage}.block{n}"):
-                    y = self.increment(x, block)
-                    x = keras.layers.add([x, y]) if last else act(keras.layers.add([x, factor * y]))
-            x = named_output(x, f"stage{stage}")
+        x = stage_sequence(
+            x,
+            self.stage,
+            modules=(self.inception_a, self.reduction_a, self.reduction_b),
+            branches=(self.block35, self.block17, self.block8),
+            depths=self.depths,
+            shrinking=self.shrinking,
+            last=(False, False, True),
+        )
         with scope("head"):
             return self.sequence(x, (1536, 1))
 
-    def increment(self, x, block):
-        return conv(keras.layers.concatenate(block(x)), x.shape[-1], 1)
+    def stage(self, x, module: Callable, branches: Callable, depth: int, factor: float, last: bool):
+        rows = [(branches, factor)] * depth
+        if last and rows:
+            rows[-1] = (branches, None)
+        return block_sequence(x, self.block, [(module,), *rows])
+
+    def block(self, x, branches: Callable, *factor: float | None):
+        """Concatenate the branches; with a factor, add their shrunk projection to the input."""
+        y = keras.layers.concatenate(branches(x))
+        if not factor:
+            return y
+        y = conv(y, x.shape[-1], 1)
+        return keras.layers.add([x, y]) if factor == (None,) else act(keras.layers.add([x, factor[0] * y]))
 
     def inception_a(self, x):
         with scope("pool"):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
-from kzoo.nn.blocks import conv_sequence, inception_stem
-from kzoo.nn.layers import avg_pool, max_pool, named_output, scope
+from kzoo.nn.blocks import block_sequence, conv_sequence, inception_stem, stage_sequence
+from kzoo.nn.layers import avg_pool, max_pool, scope
 from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
@@ -85,15 +85,18 @@ class InceptionV3:
         a, b, c = self.inception_a, self.inception_b, self.inception_c
         with scope("stem"):
             x = inception_stem(x, self.width / 64, self.scale)
-        x = self.stage(x, 1, (a, 32), (a, 64), (a, 64))
-        x = self.stage(x, 2, (self.reduction_a,), (b, 128), (b, 160), (b, 160), (b, 192))
-        return self.stage(x, 3, (self.reduction_b,), (c,), (c,))
+        modules = (
+            ((a, 32), (a, 64), (a, 64)),
+            ((self.reduction_a,), (b, 128), (b, 160), (b, 160), (b, 192)),
+            ((self.reduction_b,), (c,), (c,)),
+        )
+        return stage_sequence(x, self.stage, modules=modules)
 
-    def stage(self, x, stage: int, *modules: tuple):
-        for block, (module, *filters) in enumerate(modules):
-            with scope(f"stage{stage}.block{block}"):
-                x = keras.layers.concatenate(module(x, *filters))
-        return named_output(x, f"stage{stage}")
+    def stage(self, x, modules: Sequence[tuple]):
+        return block_sequence(x, self.block, modules)
+
+    def block(self, x, module: Callable, *filters: int):
+        return keras.layers.concatenate(module(x, *filters))
 
     def inception_a(self, x, pooled: int):
         return [

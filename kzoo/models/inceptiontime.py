@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.blocks import rising_rates
-from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, max_pool, named_output, scope
+from kzoo.nn.blocks import block_sequence, rising_rates, stage_sequence
+from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, max_pool, scope
 
 keras = lazy_import("keras")
 
@@ -47,17 +47,10 @@ class InceptionTime:
 
     def __call__(self, x):
         (rates,) = rising_rates(self.drop_path, [len(self.depths)])
-        for stage, (depth, drop_rate) in enumerate(zip(self.depths, rates, strict=True), start=1):
-            with scope(f"stage{stage}"):
-                x = self.residual_stage(x, depth, drop_rate)
-            x = named_output(x, f"stage{stage}")
-        return x
+        return stage_sequence(x, self.residual_stage, depths=self.depths, drop_rates=rates)
 
     def residual_stage(self, x, depth: int, drop_rate: float):
-        y = x
-        for block in range(depth):
-            with scope(f"block{block}"):
-                y = self.inception_module(y)
+        y = block_sequence(x, self.inception_module, [()] * depth)
         with scope("shortcut"):
             x = conv_norm_act(x, y.shape[-1], 1, activation=None)
         return act(keras.layers.add([x, drop_path(y, drop_rate)]))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.registry import MNIST, Paper, register_model
-from kzoo.nn.layers import avg_pool, conv, dense, global_avg_pool, named_output, scope
+from kzoo.nn.blocks import stage_sequence
+from kzoo.nn.layers import avg_pool, conv, dense, global_avg_pool, scope
 
 LECUN_1998 = Paper(
     "LeCun, Yann and Bottou, Léon and Bengio, Yoshua and Haffner, Patrick",
@@ -39,14 +40,12 @@ class LeNet:
     activation: str = "tanh"
 
     def __call__(self, x):
-        c1, c3, c5 = self.filters
-        x = self.stage(x, "stage1", c1, padding="same")  # the paper pads 28 to 32 in advance
-        x = self.stage(x, "stage2", c3)
+        *stages, c5 = self.filters
+        x = stage_sequence(x, self.stage, filters=stages, paddings=("same", "valid"))  # the paper pads 28 to 32
         with scope("head"):
             x = global_avg_pool(conv(x, c5, self.kernel, padding="valid", activation=self.activation))
             return dense(x, self.units, self.activation)
 
-    def stage(self, x, name: str, filters: int, padding: str = "valid"):
-        with scope(name):
-            x = conv(x, filters, self.kernel, padding=padding, activation=self.activation)
-        return named_output(avg_pool(x, 2, padding="valid"), name)
+    def stage(self, x, filters: int, padding: str):
+        x = conv(x, filters, self.kernel, padding=padding, activation=self.activation)
+        return avg_pool(x, 2, padding="valid")

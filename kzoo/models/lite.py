@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.blocks import separable_conv
-from kzoo.nn.layers import act, address, batch_norm, conv, depthwise_precision, extents, named_output, ranked, scope
+from kzoo.nn.blocks import separable_conv, stage_sequence
+from kzoo.nn.layers import act, address, batch_norm, conv, depthwise_precision, extents, ranked
 
 keras = lazy_import("keras")
 
@@ -105,14 +105,13 @@ class LITE:
                 raise ValueError(f"every length in patterns must be even and positive, got {self.patterns}")
 
     def __call__(self, x):
-        with scope("stage1"):
-            x = self.inception_module(x)
-        x = named_output(x, "stage1")
-        for stage, kernel, dilation in ((2, self.kernel // 2, 2), (3, self.kernel // 4, 4)):
-            with scope(f"stage{stage}"):
-                x = act(batch_norm(separable_conv(x, self.filters, kernel, dilation=dilation)))
-            x = named_output(x, f"stage{stage}")
-        return x
+        kernels = (self.kernel, self.kernel // 2, self.kernel // 4)
+        return stage_sequence(x, self.layer, kernels=kernels, dilations=(1, 2, 4))
+
+    def layer(self, x, kernel: int, dilation: int):
+        if dilation == 1:
+            return self.inception_module(x)
+        return act(batch_norm(separable_conv(x, self.filters, kernel, dilation=dilation)))
 
     def inception_module(self, x):
         kernels = [self.kernel, self.kernel // 2, self.kernel // 4]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
-from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, named_output, scope
+from kzoo.nn.blocks import block_sequence, doubling, stage_sequence
+from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, scope
 
 keras = lazy_import("keras")
 
@@ -66,14 +67,14 @@ class WaveformNet:
         with scope("stem"):
             x = conv_norm_act(x, self.width, self.stem_kernel, stride=self.stem_stride, use_bias=self.use_bias)
             x = max_pool(x, self.pool)
-        for stage, depth in enumerate(self.depths, start=1):
-            for block in range(depth):
-                with scope(f"stage{stage}.block{block}"):
-                    x = self.block(x, self.width * 2 ** (stage - 1))
-            if stage < len(self.depths) or self.last_pool:
-                x = max_pool(x, self.pool)
-            x = named_output(x, f"stage{stage}")
-        return x
+        pooled = [True] * (len(self.depths) - 1) + [self.last_pool]
+        return stage_sequence(
+            x, self.stage, depths=self.depths, filters=doubling(self.width, self.depths), pooled=pooled
+        )
+
+    def stage(self, x, depth: int, filters: int, pooled: bool):
+        x = block_sequence(x, self.block, [(filters,)] * depth)
+        return max_pool(x, self.pool) if pooled else x
 
     def block(self, x, filters: int):
         y = conv_norm_act(x, filters, self.kernel, use_bias=self.use_bias)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
-from kzoo.nn.blocks import separable_conv
-from kzoo.nn.layers import act, batch_norm, conv_norm_act, dropout, named_output, scope
+from kzoo.nn.blocks import separable_conv, stage_sequence
+from kzoo.nn.layers import act, batch_norm, conv_norm_act, dropout, scope
 
 keras = lazy_import("keras")
 
@@ -59,10 +59,7 @@ class MatchboxNet:
     def __call__(self, x):
         with scope("stem"):
             x = self.finish(separable(x, self.stem_width, self.stem_kernel))
-        for stage, kernel in enumerate(self.kernels, start=1):
-            with scope(f"stage{stage}"):
-                x = self.residual_block(x, kernel)
-            x = named_output(x, f"stage{stage}")
+        x = stage_sequence(x, self.residual_block, kernels=self.kernels)
         with scope("tail"):
             x = self.finish(separable(x, self.stem_width, self.tail_kernel, self.tail_dilation))
             return dropout(conv_norm_act(x, self.stem_width, 1), self.dropout)

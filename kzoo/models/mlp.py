@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.registry import MNIST, Paper, register_model
-from kzoo.nn.layers import dense, dropout, flatten, named_output, scope
+from kzoo.nn.blocks import stage_sequence
+from kzoo.nn.layers import dense, dropout, flatten
 
 XIAO_2017 = Paper(
     "Xiao, Han and Rasul, Kashif and Vollgraf, Roland",
@@ -34,9 +35,7 @@ class MLP:
     dropout: float = 0.0
 
     def __call__(self, x):
-        x = flatten(x)
-        for stage, units in enumerate(self.units, start=1):
-            with scope(f"stage{stage}"):
-                x = dropout(dense(x, units, self.activation), self.dropout)
-            x = named_output(x, f"stage{stage}")
-        return x
+        return stage_sequence(flatten(x), self.layer, units=self.units)
+
+    def layer(self, x, units: int):
+        return dropout(dense(x, units, self.activation), self.dropout)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import register_model
 from kzoo.models.fcn_tsc import GUNPOINT, WANG_2017
-from kzoo.nn.layers import dense, dropout, flatten, named_output, scope
+from kzoo.nn.blocks import stage_sequence
+from kzoo.nn.layers import dense, dropout, flatten
 
 
 # The count is that of dl-4-tsc and aeon.
@@ -38,9 +39,8 @@ class MLPTSC:
             )
 
     def __call__(self, x):
-        x = flatten(x)
-        for stage, (units, rate) in enumerate(zip(self.units, self.dropouts, strict=False), start=1):
-            with scope(f"stage{stage}"):
-                x = dense(dropout(x, rate), units, self.activation)
-            x = named_output(x, f"stage{stage}")
-        return dropout(x, self.dropouts[-1])
+        *rates, last = self.dropouts
+        return dropout(stage_sequence(flatten(x), self.layer, units=self.units, rates=rates), last)
+
+    def layer(self, x, units: int, rate: float):
+        return dense(dropout(x, rate), units, self.activation)

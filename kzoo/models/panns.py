@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, Reference, register_model
+from kzoo.nn.blocks import doubling, stage_sequence
 from kzoo.nn.layers import (
     avg_pool,
     batch_norm,
@@ -15,7 +16,6 @@ from kzoo.nn.layers import (
     dropout,
     global_avg_pool,
     global_max_pool,
-    named_output,
     scope,
 )
 
@@ -83,19 +83,23 @@ class PANN:
     def __call__(self, x):
         with scope("stem"):
             x = band_norm(x)
-        for stage, depth in enumerate(self.depths, start=1):
-            with scope(f"stage{stage}"):
-                x = self.stage(x, self.width * 2 ** (stage - 1), depth)
-            if stage < len(self.depths) or self.last_pool:
-                x = avg_pool(x, 2, padding="valid")
-            x = dropout(named_output(x, f"stage{stage}"), self.stage_dropout)
+        last = len(self.depths) - 1
+        x = stage_sequence(
+            x,
+            self.stage,
+            depths=self.depths,
+            filters=doubling(self.width, self.depths),
+            drop_rates=[0.0] + [self.stage_dropout] * last,
+            pooled=[True] * last + [self.last_pool],
+        )
         with scope("head"):
-            return self.head(x)
+            return self.head(dropout(x, self.stage_dropout))
 
-    def stage(self, x, filters: int, depth: int):
+    def stage(self, x, depth: int, filters: int, drop_rate: float, pooled: bool):
+        x = dropout(x, drop_rate)
         for _ in range(depth):
             x = conv_norm_act(x, filters, self.kernel)
-        return x
+        return avg_pool(x, 2, padding="valid") if pooled else x
 
     def head(self, x):
         x = keras.ops.mean(x, axis=2) if x.ndim == 4 else x

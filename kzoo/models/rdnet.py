@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import effective_squeeze_excite, layer_scale, patches, rising_rates, zip_stages
-from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, named_output, scope
+from kzoo.nn.blocks import block_sequence, effective_squeeze_excite, layer_scale, patches, rising_rates, stage_sequence
+from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
 from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
@@ -97,17 +97,16 @@ class RDNet:
         with scope("stem"):
             x = layer_norm(patches(x, self.stem_width, self.patch))
         rates = rising_rates(self.drop_path, self.depths)
-        rows = zip_stages(strides=self.strides, filters=self.filters, gated=self.gated, drop_rates=rates)
-        for stage, (stride, filters, gated, drop_rates) in enumerate(rows, start=1):
-            if stage > 1:
-                with scope(f"stage{stage}.step"):
-                    x = self.step(x, stride)
-            for block, drop_rate in enumerate(drop_rates):
-                with scope(f"stage{stage}.block{block}"):
-                    x = self.block(x, filters, gated, drop_rate)
-            x = named_output(x, f"stage{stage}")
+        strides = (None, *self.strides[1:])  # nothing stands before the first stage
+        x = stage_sequence(x, self.stage, strides=strides, filters=self.filters, gated=self.gated, drop_rates=rates)
         with scope("head"):
             return layer_norm(global_avg_pool(x))
+
+    def stage(self, x, stride: int | None, filters: int, gated: bool, drop_rates: Sequence[float]):
+        if stride:
+            with scope("step"):
+                x = self.step(x, stride)
+        return block_sequence(x, self.block, [(filters, gated, drop_rate) for drop_rate in drop_rates])
 
     def step(self, x, stride: int):
         return patches(layer_norm(x), int(x.shape[-1] * self.compression / 8) * 8, stride)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import register_model
 from kzoo.models.fcn_tsc import GUNPOINT, WANG_2017
-from kzoo.nn.blocks import rising_rates
-from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, named_output, scope
+from kzoo.nn.blocks import rising_rates, stage_sequence
+from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, scope
 
 keras = lazy_import("keras")
 
@@ -40,11 +40,7 @@ class ResNetTSC:
 
     def __call__(self, x):
         (rates,) = rising_rates(self.drop_path, [len(self.filters)])
-        for stage, (filters, drop_rate) in enumerate(zip(self.filters, rates, strict=True), start=1):
-            with scope(f"stage{stage}"):
-                x = self.residual_block(x, filters, drop_rate)
-            x = named_output(x, f"stage{stage}")
-        return x
+        return stage_sequence(x, self.residual_block, filters=self.filters, drop_rates=rates)
 
     def residual_block(self, x, filters: int, drop_rate: float):
         y = x

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.layers import conv, dropout, max_pool, named_output, scope
+from kzoo.nn.blocks import block_sequence, stage_sequence
+from kzoo.nn.layers import conv, dropout, max_pool, scope
 from kzoo.nn.naming import Rule
 
 keras = lazy_import("keras")
@@ -71,13 +72,10 @@ class SqueezeNet:
     def __call__(self, x):
         with scope("stem"):
             x = conv(x, self.stem_width, self.stem_kernel, stride=2, padding="valid", activation="relu")
-        for stage, modules in enumerate(self.filters, start=1):
-            x = max_pool(x, 3, stride=2, padding="ceil")
-            for block, filters in enumerate(modules):
-                with scope(f"stage{stage}.block{block}"):
-                    x = self.fire(x, filters)
-            x = named_output(x, f"stage{stage}")
-        return dropout(x, self.dropout)
+        return dropout(stage_sequence(x, self.stage, filters=self.filters), self.dropout)
+
+    def stage(self, x, modules: Sequence[int]):
+        return block_sequence(max_pool(x, 3, stride=2, padding="ceil"), self.fire, [(filters,) for filters in modules])
 
     def fire(self, x, filters: int):
         squeezed = conv(x, filters, 1, activation="relu")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import rising_rates, stages
+from kzoo.nn.blocks import residual_stages
 from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, depthwise_conv, drop_path, scope
 from kzoo.nn.naming import Rule
 
@@ -77,14 +77,7 @@ class StarNet:
     def __call__(self, x):
         with scope("stem"):
             x = conv_norm_act(x, self.stem_width, 3, stride=2, use_bias=True, activation="relu6")
-        x = stages(
-            x,
-            self.block,
-            depths=self.depths,
-            strides=(2,) * len(self.depths),
-            filters=[self.width * 2**stage for stage in range(len(self.depths))],
-            drop_rates=rising_rates(self.drop_path, self.depths),
-        )
+        x = residual_stages(x, self.block, self.depths, self.width, self.drop_path, first_stride=2)
         with scope("head"):
             return batch_norm(x)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
-from kzoo.nn.layers import act, conv_norm_act, dropout, named_output, scope
+from kzoo.nn.blocks import stages
+from kzoo.nn.layers import act, conv_norm_act, dropout, scope
 
 keras = lazy_import("keras")
 
@@ -54,17 +55,14 @@ class TCResNet:
     dropout: float = 0.5
 
     def __call__(self, x):
-        stem, *stages = self.filters
+        stem_width, *filters = self.filters
         with scope("stem"):
-            x = conv_norm_act(x, stem, self.stem_kernel)
-        for stage, filters in enumerate(stages, start=1):
-            for block in range(self.depth):
-                with scope(f"stage{stage}.block{block}"):
-                    x = self.residual_block(x, filters, stride=2 if block == 0 else 1)
-            x = named_output(x, f"stage{stage}")
+            x = conv_norm_act(x, stem_width, self.stem_kernel)
+        depths, strides = (self.depth,) * len(filters), (2,) * len(filters)
+        x = stages(x, self.residual_block, depths=depths, strides=strides, filters=filters)
         return dropout(x, self.dropout)
 
-    def residual_block(self, x, filters: int, stride: int):
+    def residual_block(self, x, stride: int, filters: int):
         y = conv_norm_act(x, filters, self.kernel, stride=stride)
         y = conv_norm_act(y, filters, self.kernel, activation=None)
         if stride > 1:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import PYTORCH, Paper, lookup, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.layers import act, conv, dropout, global_avg_pool, named_output, scope
+from kzoo.nn.blocks import stage_sequence
+from kzoo.nn.layers import act, conv, dropout, global_avg_pool, scope
 
 keras = lazy_import("keras")
 
@@ -52,11 +53,8 @@ class TCN:
 
     def __call__(self, x):
         readout = lookup("readout", self.readout, READOUTS)
-        for stage, filters in enumerate(self.filters, start=1):
-            with scope(f"stage{stage}"):
-                x = self.residual_block(x, filters, 2 ** (stage - 1))
-            x = named_output(x, f"stage{stage}")
-        return readout(x)
+        dilations = [2**n for n in range(len(self.filters))]
+        return readout(stage_sequence(x, self.residual_block, filters=self.filters, dilations=dilations))
 
     def residual_block(self, x, filters: int, dilation: int):
         y = x

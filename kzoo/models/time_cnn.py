@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.layers import avg_pool, conv, extents, flatten, named_output, scope
+from kzoo.nn.blocks import stage_sequence
+from kzoo.nn.layers import avg_pool, conv, extents, flatten
 
 ZHAO_2017 = Paper(
     "Zhao, Bendong and Lu, Huanzhang and Chen, Shangfeng and Liu, Junliang and Wu, Dongya",
@@ -44,12 +45,12 @@ class TimeCNN:
     padded_below: int = 60
 
     def __call__(self, x):
-        padding = self.padding(x)
-        for stage, filters in enumerate(self.filters, start=1):
-            with scope(f"stage{stage}"):
-                x = conv(x, filters, self.kernel, padding=padding, activation=self.activation)
-            x = named_output(avg_pool(x, self.pool, padding="valid"), f"stage{stage}")
-        return flatten(x)
+        paddings = [self.padding(x)] * len(self.filters)
+        return flatten(stage_sequence(x, self.layer, filters=self.filters, paddings=paddings))
+
+    def layer(self, x, filters: int, padding: str):
+        x = conv(x, filters, self.kernel, padding=padding, activation=self.activation)
+        return avg_pool(x, self.pool, padding="valid")
 
     def padding(self, x) -> str:
         short = any(size is not None and size < self.padded_below for size in extents(x))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, Reference, register_model
-from kzoo.nn.blocks import dense_layers
-from kzoo.nn.layers import act, check_fits, conv, conv_norm_act, flatten, max_pool, named_output, scope
+from kzoo.nn.blocks import block_sequence, dense_layers, doubling, stage_sequence
+from kzoo.nn.layers import act, check_fits, conv, conv_norm_act, flatten, max_pool, scope
 
 keras = lazy_import("keras")
 
@@ -81,14 +81,13 @@ class VDCNN:
     def __call__(self, x):
         with scope("stem"):
             x = conv(x, self.width, self.kernel)
-        for stage, depth in enumerate(self.depths, start=1):
-            x = max_pool(x, 3, stride=2) if stage > 1 else x
-            for block in range(depth):
-                with scope(f"stage{stage}.block{block}"):
-                    x = self.block(x, self.width * 2 ** (stage - 1))
-            x = named_output(x, f"stage{stage}")
+        x = stage_sequence(x, self.stage, depths=self.depths, filters=doubling(self.width, self.depths))
         with scope("head"):
             return dense_layers(flatten(k_max_pool(x, self.k)), self.dense_units, self.dropout)
+
+    def stage(self, x, depth: int, filters: int):
+        x = x if filters == self.width else max_pool(x, 3, stride=2)  # before all stages but the first
+        return block_sequence(x, self.block, [(filters,)] * depth)
 
     def block(self, x, filters: int):
         y = conv_norm_act(x, filters, self.kernel, use_bias=True)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import dense_layers, max_blur_pool
-from kzoo.nn.layers import act, adaptive_avg_pool, batch_norm, conv, flatten, max_pool, named_output, scope
+from kzoo.nn.blocks import dense_layers, doubling, max_blur_pool, stage_sequence
+from kzoo.nn.layers import act, adaptive_avg_pool, batch_norm, conv, flatten, max_pool, scope
 from kzoo.nn.naming import Rule
 
 SIMONYAN_2015 = Paper(
@@ -79,10 +79,8 @@ class VGG:
     blur: bool = False
 
     def __call__(self, x):
-        for stage, depth in enumerate(self.depths, start=1):
-            with scope(f"stage{stage}"):
-                x = self.stage(x, min(2 ** (stage - 1), 8) * self.width, depth)
-            x = named_output(x, f"stage{stage}")
+        filters = [min(width, 8 * self.width) for width in doubling(self.width, self.depths)]
+        x = stage_sequence(x, self.stage, filters=filters, depths=self.depths)
         x = flatten(adaptive_avg_pool(x, self.positions))
         with scope("head"):
             return dense_layers(x, self.dense_units, self.dropout)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
-from kzoo.nn.blocks import dense_layers
-from kzoo.nn.layers import act, conv, dense, flatten, max_pool, named_output, scope
+from kzoo.nn.blocks import dense_layers, doubling, stage_sequence
+from kzoo.nn.layers import act, conv, dense, flatten, max_pool, scope
 
 HERSHEY_2017 = Paper(
     "Hershey, Shawn and Chaudhuri, Sourish and Ellis, Daniel P. W. and Gemmeke, Jort F. and Jansen, Aren and "
@@ -50,11 +50,7 @@ class VGGish:
     activation: str | None = None
 
     def __call__(self, x):
-        for stage, depth in enumerate(self.depths, start=1):
-            with scope(f"stage{stage}"):
-                x = self.stage(x, self.width * 2 ** (stage - 1), depth)
-            x = named_output(x, f"stage{stage}")
-        x = flatten(x)
+        x = flatten(stage_sequence(x, self.stage, filters=doubling(self.width, self.depths), depths=self.depths))
         with scope("head"):
             return dense(dense_layers(x, self.dense_units), self.units, self.activation)
 

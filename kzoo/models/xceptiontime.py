@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import PYTORCH, Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.blocks import separable_conv
-from kzoo.nn.layers import act, adaptive_avg_pool, conv, conv_norm_act, max_pool, named_output, scope
+from kzoo.nn.blocks import block_sequence, separable_conv, stage_sequence
+from kzoo.nn.layers import act, adaptive_avg_pool, conv, conv_norm_act, max_pool, scope
 
 keras = lazy_import("keras")
 
@@ -43,20 +43,13 @@ class XceptionTime:
     positions: int = 50
 
     def __call__(self, x):
-        filters = self.filters
-        for stage, depth in enumerate(self.depths, start=1):
-            with scope(f"stage{stage}"):
-                x = self.residual_stage(x, depth, filters)
-            x = named_output(x, f"stage{stage}")
-            filters *= 2**depth
+        filters = [self.filters * 2 ** sum(self.depths[:stage]) for stage in range(len(self.depths))]
+        x = stage_sequence(x, self.residual_stage, depths=self.depths, filters=filters)
         with scope("head"):
             return self.summary(x)
 
     def residual_stage(self, x, depth: int, filters: int):
-        y = x
-        for block in range(depth):
-            with scope(f"block{block}"):
-                y = self.xception_module(y, filters * 2**block)
+        y = block_sequence(x, self.xception_module, [(filters * 2**block,) for block in range(depth)])
         with scope("shortcut"):
             x = conv_norm_act(x, y.shape[-1], 1, activation=None)
         return act(keras.layers.add([x, y]))

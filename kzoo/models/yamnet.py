@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
-from kzoo.nn.blocks import separable_norm_act
-from kzoo.nn.layers import conv_norm_act, named_output, scope
+from kzoo.nn.blocks import residual_stages, separable_norm_act
+from kzoo.nn.layers import conv_norm_act, scope
 
 PLAKAL_2019 = Paper(
     "Plakal, Manoj and Ellis, Dan",
@@ -44,10 +44,7 @@ class YAMNet:
     def __call__(self, x):
         with scope("stem"):
             x = conv_norm_act(x, self.width, self.kernel, stride=2, scale=False)
-        for stage, depth in enumerate(self.depths, start=1):
-            for block in range(depth):
-                with scope(f"stage{stage}.block{block}"):
-                    stride = 2 if stage > 1 and block == 0 else 1
-                    x = separable_norm_act(x, self.width * 2**stage, self.kernel, stride=stride, scale=False)
-            x = named_output(x, f"stage{stage}")
-        return x
+        return residual_stages(x, self.block, self.depths, 2 * self.width)
+
+    def block(self, x, stride: int, filters: int, _drop_rate: float):
+        return separable_norm_act(x, filters, self.kernel, stride=stride, scale=False)

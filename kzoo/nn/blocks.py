@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from kzoo.core.lazy import lazy_import
 from kzoo.nn.layers import (
@@ -136,32 +136,85 @@ def stages(
     Raises:
         ValueError: if the fields differ in length.
     """
-    for stage, (depth, stride, *row) in enumerate(zip_stages(depths=depths, strides=strides, **fields), start=1):
-        for n in range(depth):
-            values = [entry[min(n, len(entry) - 1)] if isinstance(entry, tuple) else entry for entry in row]
-            with scope(f"stage{stage}.block{n}"):
-                x = block(x, stride if n == (depth - 1 if stride_in_last else 0) else 1, *values)
-        x = named_output(x, f"stage{stage}")
+
+    def stage(x, depth: int, stride: int, *entries):
+        strided = depth - 1 if stride_in_last else 0
+        rows = [(stride if n == strided else 1, *(of_block(entry, n) for entry in entries)) for n in range(depth)]
+        return block_sequence(x, block, rows)
+
+    return stage_sequence(x, stage, depths=depths, strides=strides, **fields)
+
+
+def stage_sequence(x, stage: Callable, **fields: Sequence):
+    """Apply `stage(x, ...)` once for each entry of the fields, naming its layers `stage1.*` and its output `stage1`.
+
+    Args:
+        x: feature map.
+        stage: a function from feature map to feature map.
+        **fields: what it is given besides, by position: one entry for each stage.
+
+    Raises:
+        ValueError: if the fields differ in length.
+    """
+    for number, row in enumerate(zip_stages(**fields), start=1):
+        with scope(f"stage{number}"):
+            x = stage(x, *row)
+        x = named_output(x, f"stage{number}")
     return x
 
 
-def residual_stages(
-    x, block: Callable, depths: Sequence[int], width: int, drop_path: float = 0.0, *, stride_in_last: bool = False
-):
-    """Stages of `block(x, stride, filters, drop_rate)`: between two, the resolution is halved and the filters doubled.
+def block_sequence(x, block: Callable, rows: Iterable[tuple]):
+    """Apply `block(x, *row)` once for each row of arguments, naming its layers `block0.*`, `block1.*`, and so on."""
+    for number, row in enumerate(rows):
+        with scope(f"block{number}"):
+            x = block(x, *row)
+    return x
 
-    The first block of the later stage halves it, or the last of the earlier one; the rates rise to `drop_path`.
+
+def of_block(entry, number: int):
+    """Return a stage's value for one block: that of a tuple, whose last value stands for all blocks after it."""
+    return entry[min(number, len(entry) - 1)] if isinstance(entry, tuple) else entry
+
+
+def residual_stages(
+    x,
+    block: Callable,
+    depths: Sequence[int],
+    width: int,
+    drop_path: float = 0.0,
+    *,
+    first_stride: int = 1,
+    stride_in_last: bool = False,
+    **fields: Sequence,
+):
+    """Apply stages of `block(x, stride, filters, drop_rate, ...)`, each with twice the filters and half the resolution.
+
+    Args:
+        x: feature map.
+        block: a function from feature map to feature map.
+        depths: number of blocks in each stage.
+        width: filters of the first stage.
+        drop_path: stochastic depth rate after the last block, to which the rates rise linearly.
+        first_stride: stride of the first stage; all others have stride 2.
+        stride_in_last: the last block of each stage but the last is strided, not the first of the next stage.
+        **fields: as of `stages`.
     """
-    strides = (1,) + (2,) * (len(depths) - 1)
+    strides = (first_stride,) + (2,) * (len(depths) - 1)
     return stages(
         x,
         block,
         depths=depths,
         strides=strides[::-1] if stride_in_last else strides,
         stride_in_last=stride_in_last,
-        filters=[width * 2**n for n in range(len(depths))],
+        filters=doubling(width, depths),
         drop_rates=rising_rates(drop_path, depths),
+        **fields,
     )
+
+
+def doubling(width: int, depths: Sequence[int]) -> list[int]:
+    """Return the filters of stages of which the first has `width` and each later one twice those of the one before."""
+    return [width * 2**n for n in range(len(depths))]
 
 
 def rising_rates(rate: float, depths: Sequence[int]) -> tuple[tuple[float, ...], ...]:
