@@ -107,15 +107,15 @@ class ModelCard:
     @property
     def key_mapping(self) -> tuple:
         """The rules of `kzoo.nn.naming` by which PyTorch's names of the family's layers are made from ours."""
-        return self.told("KEY_MAPPING")
+        return self.family_constant("KEY_MAPPING")
 
     @property
     def ignore_unexpected(self) -> tuple[str, ...]:
         """Patterns of the names of PyTorch's tensors that the family has no weight for, as of heads for training."""
-        return self.told("IGNORE_UNEXPECTED")
+        return self.family_constant("IGNORE_UNEXPECTED")
 
-    def told(self, constant: str) -> tuple:
-        """Return what the family's file says under a name, or nothing."""
+    def family_constant(self, constant: str) -> tuple:
+        """Return a constant of the family's module, or an empty tuple where it has none of that name."""
         return getattr(sys.modules[type(self.architecture).__module__], constant, ())
 
     @property
@@ -128,9 +128,12 @@ class ModelCard:
 
 @functools.cache
 def explained_fields(architecture: type) -> Mapping[str, str]:
-    """Return what each field of an architecture does, from the docstring that all its variants share."""
-    parsed = docstring_parser.parse(architecture.__doc__, docstring_parser.DocstringStyle.GOOGLE)
-    return {parameter.arg_name: " ".join(parameter.description.split()) for parameter in parsed.params}
+    """Return what each field of an architecture does, from its docstring and those of the classes that it extends."""
+    meanings = {}
+    for owner in reversed(architecture.__mro__):
+        parsed = docstring_parser.parse(owner.__doc__ or "", docstring_parser.DocstringStyle.GOOGLE)
+        meanings |= {parameter.arg_name: " ".join(parameter.description.split()) for parameter in parsed.params}
+    return meanings
 
 
 MODELS: dict[str, ModelCard] = {}

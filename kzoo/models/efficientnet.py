@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kzoo.core.registry import IMAGENET, PYTORCH, TENSORFLOW, Dialect, Paper, Reference, register_model
-from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD, place_in_pairs
-from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
-from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD, InvertedResidualNet, place_in_pairs
+from kzoo.nn.blocks import divisible
 from kzoo.nn.naming import Rule
 
 TAN_2019 = Paper(
@@ -119,72 +118,26 @@ KEY_MAPPING = (
 @register_model("tinynet_c", HAN_2020, 2_457_234, sized(184), **tiny(0.54, 0.85))
 @register_model("tinynet_d", HAN_2020, 2_338_446, sized(152), **tiny(0.54, 0.695))
 @register_model("tinynet_e", HAN_2020, 2_042_972, sized(106), **tiny(0.51, 0.6))
-@dataclass(frozen=True)
-class EfficientNet:
-    """MobileNet v2's inverted residuals, each with squeeze-and-excitation; the defaults are B0.
+@dataclass(frozen=True, kw_only=True)
+class EfficientNet(InvertedResidualNet):
+    """Inverted residuals, each with squeeze-and-excitation; the defaults are B0.
 
     Maps a feature map to a vector of `width` values. The output of stage n is named `stage<n>`.
 
     Args:
-        depths: number of blocks in each stage.
-        filters: channels that each stage gives.
-        strides: step of the first block of each stage.
-        kernels: size of the depthwise convolutions of each stage.
-        expansions: hidden channels of the blocks of each stage, as a multiple of the channels that come in.
-        stem_width: filters of the first convolution, at stride 2.
-        width: filters of the last convolution.
-        activation: of every convolution but those that end a block.
-        se_ratio: hidden channels of the gates as a fraction of the channels that come into a block, 0 for no gates.
-        dropout: fraction of the vector dropped in training, in [0, 1).
-        drop_path: fraction of the examples that go without the last block in training; less in earlier ones.
-
-    Raises:
-        ValueError: for stages that are not described by equally many numbers.
+        kernels: kernel size of the depthwise convolutions of each stage.
+        activation: Keras name of the activation of all convolutions but the projections.
+        se_ratio: squeeze-and-excitation ratio: bottleneck channels as a fraction of a block's input channels, 0 for
+            none.
     """
 
     depths: tuple[int, ...] = DEPTHS
     filters: tuple[int, ...] = FILTERS
-    strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)
     kernels: tuple[int, ...] = (3, 3, 5, 3, 5, 5, 3)
     expansions: tuple[float, ...] = (1, 6, 6, 6, 6, 6, 6)
-    stem_width: int = 32
-    width: int = 1280
     activation: str = "silu"
     se_ratio: float = 0.25
-    dropout: float = 0.2
     drop_path: float = 0.2
 
-    def __call__(self, x):
-        with scope("stem"):
-            x = conv_norm_act(x, self.stem_width, 3, stride=2, activation=self.activation)
-        x = stages(
-            x,
-            self.block,
-            depths=self.depths,
-            strides=self.strides,
-            filters=self.filters,
-            kernels=self.kernels,
-            expansions=self.expansions,
-            drop_path=rising_rates(self.drop_path, self.depths),
-        )
-        with scope("head"):
-            x = conv_norm_act(x, self.width, 1, activation=self.activation)
-        return dropout(global_avg_pool(x), self.dropout)
-
-    def block(self, x, stride: int, filters: int, kernel: int, expansion: float, drop_rate: float):
-        return inverted_residual(
-            x,
-            filters,
-            kernel,
-            stride=stride,
-            expansion=expansion,
-            activation=self.activation,
-            excite=self.gates(expansion),
-            drop_rate=drop_rate,
-        )
-
-    def gates(self, expansion: float) -> Callable:
-        """Return what scales the hidden channels of a block."""
-        if not self.se_ratio:
-            return lambda x: x
-        return lambda x: squeeze_excite(x, self.se_ratio / expansion, activation=self.activation)
+    def stage_fields(self) -> dict[str, Sequence]:
+        return {"kernels": self.kernels, "se_ratios": (self.se_ratio,) * len(self.depths)}

@@ -10,16 +10,9 @@ from dataclasses import dataclass
 from kzoo.core.registry import PYTORCH, TENSORFLOW, Paper, register_model
 from kzoo.models import efficientnet
 from kzoo.models.efficientnet import sized
-from kzoo.models.mobilenetv2 import TIMM
-from kzoo.nn.blocks import (
-    add_where_shape_is_kept,
-    divisible,
-    inverted_residual,
-    rising_rates,
-    squeeze_excite,
-    stages,
-)
-from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.models.mobilenetv2 import TIMM, InvertedResidualNet
+from kzoo.nn.blocks import add_where_shape_is_kept, divisible
+from kzoo.nn.layers import conv_norm_act
 from kzoo.nn.naming import Rule
 
 TAN_2021 = Paper(
@@ -77,27 +70,17 @@ KEY_MAPPING = (
 @register_model("efficientnet_v2_s", TAN_2021, 21_458_488, sized(384, TORCHVISION))
 @register_model("efficientnet_v2_m", TAN_2021, 54_139_356, sized(480, TORCHVISION), **MEDIUM)
 @register_model("efficientnet_v2_l", TAN_2021, 118_515_272, sized(480, TORCHVISION), **LARGE)
-@dataclass(frozen=True)
-class EfficientNetV2:
-    """Stages of fused inverted residuals, then stages of inverted residuals with gates; the defaults are S.
+@dataclass(frozen=True, kw_only=True)
+class EfficientNetV2(InvertedResidualNet):
+    """Stages of fused inverted residuals, then of inverted residuals with squeeze-and-excitation; the defaults are S.
 
     Maps a feature map to a vector of `width` values. The output of stage n is named `stage<n>`.
 
     Args:
-        depths: number of blocks in each stage.
-        filters: channels that each stage gives.
-        strides: step of the first block of each stage.
-        expansions: hidden channels of the blocks of each stage, as a multiple of the channels that come in.
-        fused: number of stages, from the first, whose blocks are fused; those have no gates.
-        kernel: size of the spatial convolutions; signals often want more than 3.
-        stem_width: filters of the first convolution, at stride 2.
-        width: filters of the last convolution.
-        se_ratio: hidden channels of the gates as a fraction of the channels that come into a block.
-        dropout: fraction of the vector dropped in training, in [0, 1).
-        drop_path: fraction of the examples that go without the last block in training; less in earlier ones.
-
-    Raises:
-        ValueError: for stages that are not described by equally many numbers.
+        fused: number of stages, from the first, whose blocks are fused (one dense convolution in place of expansion and
+            depthwise convolution); those have no squeeze-and-excitation.
+        kernel: kernel size of the spatial convolutions; signals often want more than 3.
+        se_ratio: squeeze-and-excitation ratio: bottleneck channels as a fraction of a block's input channels.
     """
 
     depths: tuple[int, ...] = (2, 4, 4, 6, 9, 15)
@@ -107,45 +90,22 @@ class EfficientNetV2:
     fused: int = 3
     kernel: int = 3
     stem_width: int = 24
-    width: int = 1280
     se_ratio: float = 0.25
-    dropout: float = 0.2
     drop_path: float = 0.2
 
-    def __call__(self, x):
-        with scope("stem"):
-            x = conv_norm_act(x, self.stem_width, 3, stride=2, activation="silu")
-        x = stages(
-            x,
-            self.block,
-            depths=self.depths,
-            strides=self.strides,
-            filters=self.filters,
-            expansions=self.expansions,
-            fused=[stage < self.fused for stage in range(len(self.depths))],
-            drop_path=rising_rates(self.drop_path, self.depths),
-        )
-        with scope("head"):
-            x = conv_norm_act(x, self.width, 1, activation="silu")
-        return dropout(global_avg_pool(x), self.dropout)
+    activation = "silu"
 
-    def block(self, x, stride: int, filters: int, expansion: float, fused: bool, drop_rate: float):
-        if fused:
-            y = self.fused_branch(x, stride, filters, expansion)
-            return add_where_shape_is_kept(x, y, stride, drop_rate)
-        return inverted_residual(
-            x,
-            filters,
-            self.kernel,
-            stride=stride,
-            expansion=expansion,
-            activation="silu",
-            excite=lambda hidden: squeeze_excite(hidden, self.se_ratio / expansion, activation="silu"),
-            drop_rate=drop_rate,
-        )
+    def stage_fields(self) -> dict[str, Sequence]:
+        return {"fused": [stage < self.fused for stage in range(len(self.depths))]}
+
+    def block(self, x, stride: int, filters: int, expansion: float, drop_rate: float, fused: bool):
+        if not fused:
+            return super().block(x, stride, filters, expansion, drop_rate, self.kernel, self.se_ratio)
+        y = self.fused_branch(x, stride, filters, expansion)
+        return add_where_shape_is_kept(x, y, stride, drop_rate)
 
     def fused_branch(self, x, stride: int, filters: int, expansion: float):
-        """Expansion and depthwise convolution in one; without an expansion there is nothing to project."""
+        """Expand by a spatial convolution, then project; an expansion ratio of 1 leaves out the projection."""
         if expansion == 1:
             return conv_norm_act(x, filters, self.kernel, stride=stride, activation="silu")
         hidden = divisible(x.shape[-1] * expansion)

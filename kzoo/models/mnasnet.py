@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kzoo.core.registry import IMAGENET, PYTORCH, Paper, register_model
-from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD
-from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
-from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD, InvertedResidualNet
+from kzoo.nn.blocks import divisible
 from kzoo.nn.naming import Rule
 
 TAN_2019 = Paper(
@@ -88,68 +88,20 @@ KEY_MAPPING = (
 @register_model("mnasnet0_75", TAN_2019, 3_170_208, TORCHVISION, **scaled(B1, 0.75))
 @register_model("mnasnet1_0", TAN_2019, 4_383_312, TORCHVISION, **B1)
 @register_model("mnasnet1_3", TAN_2019, 6_282_256, TORCHVISION, **scaled(B1, 1.3))
-@dataclass(frozen=True)
-class MnasNet:
-    """Stages of inverted residuals with sizes of their own, some of them with squeeze-and-excitation.
+@dataclass(frozen=True, kw_only=True)
+class MnasNet(InvertedResidualNet):
+    """Stages of inverted residuals whose kernel size, expansion and squeeze-and-excitation were searched.
 
     Maps a feature map to a vector of `width` values. The output of stage n is named `stage<n>`.
 
     Args:
-        depths: number of blocks in each stage.
-        filters: channels that each stage gives.
-        kernels: size of the depthwise convolutions of each stage.
-        expansions: hidden channels of the blocks of each stage, as a multiple of the channels that come in.
-        se_ratios: hidden channels of the gates of each stage as a fraction of those that come in, 0 for no gates.
-        strides: step of the first block of each stage.
-        stem_width: filters of the first convolution, at stride 2.
-        width: filters of the last convolution.
-        dropout: fraction of the vector dropped in training, in [0, 1).
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
-
-    Raises:
-        ValueError: for stages that are not described by equally many numbers.
+        kernels: kernel size of the depthwise convolutions of each stage.
+        se_ratios: squeeze-and-excitation ratio of each stage: bottleneck channels as a fraction of the block's input
+            channels, 0 for none.
     """
 
-    depths: tuple[int, ...]
-    filters: tuple[int, ...]
     kernels: tuple[int, ...]
-    expansions: tuple[float, ...]
     se_ratios: tuple[float, ...]
-    strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)
-    stem_width: int = 32
-    width: int = 1280
-    dropout: float = 0.2
-    drop_path: float = 0.0
 
-    def __call__(self, x):
-        with scope("stem"):
-            x = conv_norm_act(x, self.stem_width, 3, stride=2)
-        x = stages(
-            x,
-            self.block,
-            depths=self.depths,
-            strides=self.strides,
-            filters=self.filters,
-            kernels=self.kernels,
-            expansions=self.expansions,
-            se_ratios=self.se_ratios,
-            drop_rates=rising_rates(self.drop_path, self.depths),
-        )
-        with scope("head"):
-            x = conv_norm_act(x, self.width, 1)
-        return dropout(global_avg_pool(x), self.dropout)
-
-    def block(self, x, stride: int, filters: int, kernel: int, expansion: float, se_ratio: float, drop_rate: float):
-        def excite(hidden):
-            return squeeze_excite(hidden, se_ratio / expansion) if se_ratio else hidden
-
-        return inverted_residual(
-            x,
-            filters,
-            kernel,
-            stride=stride,
-            expansion=expansion,
-            activation="relu",
-            excite=excite,
-            drop_rate=drop_rate,
-        )
+    def stage_fields(self) -> dict[str, Sequence]:
+        return {"kernels": self.kernels, "se_ratios": self.se_ratios}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, stages
+from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
 from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
 from kzoo.nn.naming import Rule, from_zero
 
@@ -103,52 +103,42 @@ KEY_MAPPING = (
 )
 
 
-@register_model("mobilenetv2_035", SANDLER_2018, 1_677_128, **scaled(0.35))
-@register_model("mobilenetv2_050", SANDLER_2018, 1_968_680, **scaled(0.5))
-@register_model("mobilenetv2_075", SANDLER_2018, 2_636_424, **scaled(0.75))
-@register_model("mobilenetv2_100", SANDLER_2018, 3_504_872)
-@register_model("mobilenetv2_140", SANDLER_2018, 6_108_776, **scaled(1.4))
-@register_model("mobilenetv2_110d", SANDLER_2018, 4_516_520, **deeper(1.1, depths=(1, 3, 4, 5, 4, 4, 1)))
-@register_model("mobilenetv2_120d", SANDLER_2018, 5_831_144, **deeper(1.2, depths=(1, 3, 5, 6, 5, 5, 1)))
-@register_model("mobilenet_v2", SANDLER_2018, 3_504_872)  # torchvision's name for mobilenetv2_100
-@dataclass(frozen=True)
-class MobileNetV2:
-    """Seven stages of inverted residual blocks between a strided convolution and a wide 1-wide one.
+@dataclass(frozen=True, kw_only=True)
+class InvertedResidualNet:
+    """Strided convolution, stages of inverted residual blocks, a 1x1 convolution and global average pooling.
 
-    Maps a feature map to a vector of `width` values. The output of stage n is named `stage<n>`.
+    The base of the mobile networks, which say by `stage_fields` what else differs between their stages. Maps a feature
+    map to a vector of `width` values. The output of stage n is named `stage<n>`.
 
     Args:
         depths: number of blocks in each stage.
-        filters: channels that each stage gives.
-        strides: step of the first block of each stage.
-        expansions: hidden channels of the blocks of each stage, as a multiple of the channels that come in.
-        kernel: size of the depthwise convolutions; signals often want more than 3.
+        filters: output channels of each stage.
+        strides: stride of the first block of each stage.
+        expansions: expansion ratio of the blocks of each stage: hidden channels as a multiple of the input channels; or
+            one ratio for each block, of which the last stands for all after it.
         stem_width: filters of the first convolution, at stride 2.
         width: filters of the last convolution.
-        dropout: fraction of the vector dropped in training, in [0, 1).
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
-        blur: a depthwise convolution that takes steps sees every position, and a blur follows its activation before
-            positions are left out: anti-aliased (Zhang, 2019, https://arxiv.org/abs/1904.11486). The stem, as there,
-            takes its steps unblurred.
+        dropout: dropout rate before the classifier, in [0, 1).
+        drop_path: stochastic depth rate of the last block, to which the rates rise linearly from 0, in [0, 1).
 
     Raises:
-        ValueError: for stages that are not described by equally many numbers.
+        ValueError: if the hyperparameters that have one entry for each stage differ in length.
     """
 
-    depths: tuple[int, ...] = (1, 2, 3, 4, 3, 3, 1)
-    filters: tuple[int, ...] = FILTERS
+    depths: tuple[int, ...]
+    filters: tuple[int, ...]
     strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2, 1)
-    expansions: tuple[float, ...] = (1, 6, 6, 6, 6, 6, 6)
-    kernel: int = 3
+    expansions: tuple[float | tuple[float, ...], ...]
     stem_width: int = 32
     width: int = 1280
     dropout: float = 0.2
     drop_path: float = 0.0
-    blur: bool = False
+
+    activation = "relu"  # a field of the families that leave the choice
 
     def __call__(self, x):
         with scope("stem"):
-            x = conv_norm_act(x, self.stem_width, 3, stride=2, activation="relu6")
+            x = conv_norm_act(x, self.stem_width, 3, stride=2, activation=self.activation)
         x = stages(
             x,
             self.block,
@@ -157,10 +147,80 @@ class MobileNetV2:
             filters=self.filters,
             expansions=self.expansions,
             drop_rates=rising_rates(self.drop_path, self.depths),
+            **self.stage_fields(),
         )
         with scope("head"):
-            x = conv_norm_act(x, self.width, 1, activation="relu6")
-        return dropout(global_avg_pool(x), self.dropout)
+            x = global_avg_pool(conv_norm_act(x, self.width, 1, activation=self.activation))
+            return dropout(self.embedding(x), self.dropout)
+
+    def stage_fields(self) -> dict[str, Sequence]:
+        """Return what `block` is given after the drop rate, one entry for each stage."""
+        raise NotImplementedError
+
+    def block(
+        self,
+        x,
+        stride: int,
+        filters: int,
+        expansion: float,
+        drop_rate: float,
+        kernel: int,
+        se_ratio: float = 0.0,
+        activation: str | None = None,
+    ):
+        def excite(hidden):
+            return self.excited(hidden, se_ratio, expansion) if se_ratio else hidden
+
+        return inverted_residual(
+            x,
+            filters,
+            kernel,
+            stride=stride,
+            expansion=expansion,
+            activation=activation or self.activation,
+            excite=excite,
+            drop_rate=drop_rate,
+        )
+
+    def excited(self, x, se_ratio: float, expansion: float):
+        """Apply squeeze-and-excitation whose bottleneck is `se_ratio` of the channels before the expansion."""
+        return squeeze_excite(x, se_ratio / expansion, activation=self.activation)
+
+    def embedding(self, x):
+        """Map the pooled vector to the one that the classifier sees."""
+        return x
+
+
+@register_model("mobilenetv2_035", SANDLER_2018, 1_677_128, **scaled(0.35))
+@register_model("mobilenetv2_050", SANDLER_2018, 1_968_680, **scaled(0.5))
+@register_model("mobilenetv2_075", SANDLER_2018, 2_636_424, **scaled(0.75))
+@register_model("mobilenetv2_100", SANDLER_2018, 3_504_872)
+@register_model("mobilenetv2_140", SANDLER_2018, 6_108_776, **scaled(1.4))
+@register_model("mobilenetv2_110d", SANDLER_2018, 4_516_520, **deeper(1.1, depths=(1, 3, 4, 5, 4, 4, 1)))
+@register_model("mobilenetv2_120d", SANDLER_2018, 5_831_144, **deeper(1.2, depths=(1, 3, 5, 6, 5, 5, 1)))
+@register_model("mobilenet_v2", SANDLER_2018, 3_504_872)  # torchvision's name for mobilenetv2_100
+@dataclass(frozen=True, kw_only=True)
+class MobileNetV2(InvertedResidualNet):
+    """Seven stages of inverted residual blocks with ReLU6 and linear bottlenecks.
+
+    Maps a feature map to a vector of `width` values. The output of stage n is named `stage<n>`.
+
+    Args:
+        kernel: kernel size of the depthwise convolutions; signals often want more than 3.
+        blur: anti-aliasing (Zhang, 2019, https://arxiv.org/abs/1904.11486): strided depthwise convolutions are computed
+            at stride 1 and blurred before subsampling. The stem, as there, is strided without a blur.
+    """
+
+    depths: tuple[int, ...] = (1, 2, 3, 4, 3, 3, 1)
+    filters: tuple[int, ...] = FILTERS
+    expansions: tuple[float, ...] = (1, 6, 6, 6, 6, 6, 6)
+    kernel: int = 3
+    blur: bool = False
+
+    activation = "relu6"
+
+    def stage_fields(self) -> dict[str, Sequence]:
+        return {}
 
     def block(self, x, stride: int, filters: int, expansion: float, drop_rate: float):
         options = {"stride": stride, "expansion": expansion, "drop_rate": drop_rate, "blur": self.blur}

@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kzoo.core.registry import IMAGENET, PYTORCH, TENSORFLOW, Paper, register_model
-from kzoo.models.mobilenetv2 import TIMM, TIMM_BLOCKS, place_after_blocks, place_among_blocks, place_in_pairs
-from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
-from kzoo.nn.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
+from kzoo.models.mobilenetv2 import (
+    TIMM,
+    TIMM_BLOCKS,
+    InvertedResidualNet,
+    place_after_blocks,
+    place_among_blocks,
+    place_in_pairs,
+)
+from kzoo.nn.blocks import divisible, squeeze_excite
+from kzoo.nn.layers import dense
 from kzoo.nn.naming import Rule
 
 HOWARD_2019 = Paper(
@@ -98,87 +105,35 @@ KEY_MAPPING = (
 # torchvision's
 @register_model("mobilenet_v3_small", HOWARD_2019, 2_542_856, TORCHVISION, **SMALL)
 @register_model("mobilenet_v3_large", HOWARD_2019, 5_483_032, TORCHVISION, **LARGE)
-@dataclass(frozen=True)
-class MobileNetV3:
-    """Stages of inverted residuals, one more convolution, the mean of its output, and a wide dense layer.
+@dataclass(frozen=True, kw_only=True)
+class MobileNetV3(InvertedResidualNet):
+    """Inverted residuals with hard swish and squeeze-and-excitation, and a dense layer after the pooling.
 
     Maps a feature map to a vector of `units` values. The output of stage n is named `stage<n>`.
 
     Args:
-        depths: number of blocks in each stage.
-        filters: channels that each stage gives.
-        strides: step of the first block of each stage.
-        kernels: size of the depthwise convolutions of each stage.
-        expansions: hidden channels of the blocks of each stage, as a multiple of the channels that come in; or one
-            such number for each block, of which the last stands for all after it.
-        se_ratios: hidden channels of the gates of each stage as a fraction of a block's hidden ones, 0 for no gates.
-        relu_stages: number of stages, from the first, whose blocks have ReLU in place of `activation`.
-        width: filters of the last convolution.
+        kernels: kernel size of the depthwise convolutions of each stage.
+        se_ratios: squeeze-and-excitation ratio of each stage: bottleneck channels as a fraction of a block's hidden
+            channels, 0 for none.
+        relu_stages: number of stages, from the first, whose blocks use ReLU instead of `activation`.
         units: outputs of the dense layer before the logits.
-        activation: of all layers but those that end a block.
-        stem_width: filters of the first convolution, at stride 2.
-        dropout: fraction of the vector dropped in training, in [0, 1).
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
-
-    Raises:
-        ValueError: for stages that are not described by equally many entries.
+        activation: Keras name of the activation of all layers but the projections.
     """
 
-    depths: tuple[int, ...]
-    filters: tuple[int, ...]
-    strides: tuple[int, ...]
     kernels: tuple[int, ...]
-    expansions: tuple[float | tuple[float, ...], ...]
     se_ratios: tuple[float, ...]
     relu_stages: int
-    width: int
     units: int
     activation: str = "hard_silu"
     stem_width: int = 16
-    dropout: float = 0.2
-    drop_path: float = 0.0
 
-    def __call__(self, x):
-        with scope("stem"):
-            x = conv_norm_act(x, self.stem_width, 3, stride=2, activation=self.activation)
+    def stage_fields(self) -> dict[str, Sequence]:
         later = len(self.depths) - self.relu_stages
-        x = stages(
-            x,
-            self.block,
-            depths=self.depths,
-            strides=self.strides,
-            filters=self.filters,
-            kernels=self.kernels,
-            expansions=self.expansions,
-            se_ratios=self.se_ratios,
-            activations=["relu"] * self.relu_stages + [self.activation] * later,
-            drop_rates=rising_rates(self.drop_path, self.depths),
-        )
-        with scope("head"):
-            x = global_avg_pool(conv_norm_act(x, self.width, 1, activation=self.activation))
-            return dropout(dense(x, self.units, self.activation), self.dropout)
+        activations = ["relu"] * self.relu_stages + [self.activation] * later
+        return {"kernels": self.kernels, "se_ratios": self.se_ratios, "activations": activations}
 
-    def block(
-        self,
-        x,
-        stride: int,
-        filters: int,
-        kernel: int,
-        expansion: float,
-        se_ratio: float,
-        activation: str,
-        drop_rate: float,
-    ):
-        def excite(hidden):
-            return squeeze_excite(hidden, se_ratio, divisor=8, gate="hard_sigmoid") if se_ratio else hidden
+    def excited(self, x, se_ratio: float, expansion: float):
+        return squeeze_excite(x, se_ratio, divisor=8, gate="hard_sigmoid")
 
-        return inverted_residual(
-            x,
-            filters,
-            kernel,
-            stride=stride,
-            expansion=expansion,
-            activation=activation,
-            excite=excite,
-            drop_rate=drop_rate,
-        )
+    def embedding(self, x):
+        return dense(x, self.units, self.activation)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
-from kzoo.core.registry import Paper, lookup, register_model
+from kzoo.core.registry import Paper, register_model
 from kzoo.models.resnet import KEY_MAPPING as RESNET_NAMES
-from kzoo.models.resnet import RESNET_D, STEMS, add_shortcut
-from kzoo.nn.blocks import residual_stages
+from kzoo.models.resnet import RESNET_D, ResidualNet
 from kzoo.nn.layers import avg_pool, conv_norm_act, scope
 from kzoo.nn.naming import Rule, from_zero
 
@@ -38,52 +37,36 @@ KEY_MAPPING = (
 @register_model("res2net101_26w_4s", GAO_2021, 45_206_688, depths=(3, 4, 23, 3))
 @register_model("res2net50d", GAO_2021, 25_718_352, depths=(3, 4, 6, 3), **RESNET_D)
 @register_model("res2next50", GAO_2021, 24_671_464, depths=(3, 4, 6, 3), scale_width=4, groups=8)
-@dataclass(frozen=True)
-class Res2Net:
+@dataclass(frozen=True, kw_only=True)
+class Res2Net(ResidualNet):
     """Residual network of bottlenecks whose middle is a hierarchy of small convolutions.
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is named
     `stage<n>`.
 
     Args:
-        depths: number of residual blocks in each stage.
-        width: filters of the first stage; each later stage doubles them.
-        scales: parts of the channels, 2 or more; all but the last are convolved.
-        scale_width: channels of one part, or of one group of it, for every 64 filters of the stage.
+        scales: number of groups that the channels are split into, 2 or more; all but the last are convolved.
+        scale_width: channels of one of them, or of one group of it, for every 64 filters of the stage.
         groups: groups of each convolution.
-        stem: as of ResNet, "conv7" or "deep".
-        shortcut: as of ResNet, "projection" or "pooled".
-        kernel: size of the spatial convolutions; signals often want more than 3.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for an unknown stem or shortcut, or fewer than 2 scales.
     """
 
-    depths: tuple[int, ...]
-    width: int = 64
     scales: int = 4
     scale_width: int = 26
     groups: int = 1
-    stem: str = "conv7"
-    shortcut: str = "projection"
-    kernel: int = 3
-    drop_path: float = 0.0
 
-    def __call__(self, x):
+    def __post_init__(self):
         if self.scales < 2:
-            raise ValueError(f"a hierarchy needs 2 or more scales, got {self.scales}")
-        with scope("stem"):
-            x = lookup("stem", self.stem, STEMS)(x, self.width)
-        return residual_stages(x, self.residual_block, self.depths, self.width, self.drop_path)
+            raise ValueError(f"scales must be 2 or more, got {self.scales}")
 
-    def residual_block(self, x, stride: int, filters: int, drop_rate: float):
+    def branch(self, x, filters: int, stride: int):
         inner = filters * self.scale_width // 64 * self.groups
         first = stride > 1 or x.shape[-1] != 4 * filters
         y = conv_norm_act(x, inner * self.scales, 1)
         y = self.steps(y, inner, stride) if first else self.hierarchy(y, inner)
-        y = conv_norm_act(y, 4 * filters, 1, activation=None, zero_gamma=True)
-        return add_shortcut(x, y, stride, self.shortcut, drop_rate)
+        return conv_norm_act(y, 4 * filters, 1, activation=None, zero_gamma=True)
 
     def hierarchy(self, x, inner: int):
         first, *parts, last = keras.ops.split(x, self.scales, axis=-1)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import
-from kzoo.core.registry import Paper, lookup, register_model
+from kzoo.core.registry import Paper, register_model
 from kzoo.models.resnet import KEY_MAPPING as RESNET_NAMES
-from kzoo.models.resnet import STEMS, add_shortcut
-from kzoo.nn.blocks import divisible, residual_stages, split_attention
+from kzoo.models.resnet import ResidualNet
+from kzoo.nn.blocks import divisible, split_attention
 from kzoo.nn.layers import avg_pool, conv_norm_act, scope
 from kzoo.nn.naming import Rule
 
@@ -36,46 +36,32 @@ KEY_MAPPING = (
 @register_model("resnest14d", ZHANG_2022, 10_611_688, depths=(1, 1, 1, 1))
 @register_model("resnest26d", ZHANG_2022, 17_069_448, depths=(2, 2, 2, 2))
 @register_model("resnest50d", ZHANG_2022, 27_483_240, depths=(3, 4, 6, 3))
-@dataclass(frozen=True)
-class ResNeSt:
+@dataclass(frozen=True, kw_only=True)
+class ResNeSt(ResidualNet):
     """Residual network of bottlenecks with split attention in their middle.
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is named
     `stage<n>`.
 
     Args:
-        depths: number of residual blocks in each stage.
-        width: filters of the first stage; each later stage doubles them.
-        radix: answers that are chosen from, 2 or more, each to its own part of the channels.
-        stem: as of ResNet, "deep" or "conv7".
-        shortcut: as of ResNet, "pooled" or "projection".
-        kernel: size of the spatial convolutions; signals often want more than 3.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        radix: number of splits, 2 or more: feature maps of the same shape that attention weighs against each other.
 
     Raises:
-        ValueError: for an unknown stem or shortcut, or nothing to choose from.
+        ValueError: for an unknown stem or shortcut, or a radix below 2.
     """
 
-    depths: tuple[int, ...]
-    width: int = 64
     radix: int = 2
     stem: str = "deep"
     shortcut: str = "pooled"
-    kernel: int = 3
-    drop_path: float = 0.0
 
-    def __call__(self, x):
+    def __post_init__(self):
         if self.radix < 2:
-            raise ValueError(f"attention needs a radix of 2 or more to choose from, got {self.radix}")
-        with scope("stem"):
-            x = lookup("stem", self.stem, STEMS)(x, self.width)
-        return residual_stages(x, self.residual_block, self.depths, self.width, self.drop_path)
+            raise ValueError(f"radix must be 2 or more, got {self.radix}")
 
-    def residual_block(self, x, stride: int, filters: int, drop_rate: float):
+    def branch(self, x, filters: int, stride: int):
         y = self.splits(conv_norm_act(x, filters, 1), filters)
         y = avg_pool(y, 3, stride=stride, count_padding=True) if stride > 1 else y
-        y = conv_norm_act(y, 4 * filters, 1, activation=None, zero_gamma=True)
-        return add_shortcut(x, y, stride, self.shortcut, drop_rate)
+        return conv_norm_act(y, 4 * filters, 1, activation=None, zero_gamma=True)
 
     def splits(self, x, filters: int):
         with scope("splits"):

@@ -150,15 +150,6 @@ SHORTCUTS = {
 }
 
 
-def add_shortcut(x, y, stride: int, shortcut: str, drop_rate: float = 0.0):
-    """Add the branch `y` to the block's input, which a shortcut of that name brings to its shape; activate."""
-    brought = lookup("shortcut", shortcut, SHORTCUTS)
-    if stride > 1 or x.shape[-1] != y.shape[-1]:
-        with scope("shortcut"):
-            x = brought(x, y.shape[-1], stride)
-    return act(keras.layers.add([drop_path(y, drop_rate), x]))
-
-
 SMALL = {"block": "basic", "width": 16, "stem": "conv3"}  # the paper's networks for 32 x 32 pixels
 GROUPS_32X4 = {"groups": 32, "width_per_group": 4}
 RESNET_D = {"stem": "deep", "shortcut": "pooled"}
@@ -189,6 +180,54 @@ KEY_MAPPING = (
     Rule(r"^logits$", "linear", where=r"^linear\."),  # the networks for CIFAR
     Rule(r"^logits$", "fc"),
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualNet:
+    """Residual network whose blocks differ from family to family by their `branch`, which is added to a shortcut.
+
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)` (by `2 ** (len(depths) - 1)`
+    with the "conv3" stem). The output of stage n is named `stage<n>`.
+
+    Args:
+        depths: number of residual blocks in each stage.
+        width: filters of the first stage; each later stage doubles them.
+        stem: "conv7" (ImageNet), "blurred" (with anti-aliased max pooling), "deep" (ResNet-D), "strided" (ResNet-RS) or
+            "conv3" (CIFAR: keeps the resolution).
+        shortcut: where a block changes the shape, "projection" (option B), "pooled" (ResNet-D), "blurred" (anti-aliased
+            pooling, then a projection), "plain" (no normalisation) or "zeros" (option A, without parameters).
+        kernel: kernel size of the spatial convolutions; signals often want more than 3.
+        drop_path: stochastic depth rate of the last block, to which the rates rise linearly from 0, in [0, 1).
+
+    Raises:
+        ValueError: for an unknown stem or shortcut.
+    """
+
+    depths: tuple[int, ...]
+    width: int = 64
+    stem: str = "conv7"
+    shortcut: str = "projection"
+    kernel: int = 3
+    drop_path: float = 0.0
+
+    use_bias = False  # a field of ResNet
+
+    def __call__(self, x):
+        with scope("stem"):
+            x = lookup("stem", self.stem, STEMS)(x, self.width, self.use_bias)
+        return residual_stages(x, self.residual_block, self.depths, self.width, self.drop_path)
+
+    def residual_block(self, x, stride: int, filters: int, drop_rate: float):
+        y = self.branch(x, filters, stride)
+        project = lookup("shortcut", self.shortcut, SHORTCUTS)
+        if stride > 1 or x.shape[-1] != y.shape[-1]:
+            with scope("shortcut"):
+                x = project(x, y.shape[-1], stride)
+        return act(keras.layers.add([drop_path(y, drop_rate), x]))
+
+    def branch(self, x, filters: int, stride: int):
+        """Map a block's input to what is added to its shortcut."""
+        raise NotImplementedError
 
 
 # name, paper, trainable parameters at the reference input, hyperparameters
@@ -231,63 +270,44 @@ KEY_MAPPING = (
 @register_model(
     "resnet8", BANBURY_2021, 78_186, MLPERF_TINY, depths=(1, 1, 1), shortcut="plain", use_bias=True, **SMALL
 )
-@dataclass(frozen=True)
-class ResNet:
+@dataclass(frozen=True, kw_only=True)
+class ResNet(ResidualNet):
     """Residual network, by default in its v1.5 form: a bottleneck strides in its middle convolution.
 
-    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)` (by
-    `2 ** (len(depths) - 1)` with the "conv3" stem). The output of stage n is named `stage<n>`.
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)` (by `2 ** (len(depths) - 1)`
+    with the "conv3" stem). The output of stage n is named `stage<n>`.
 
     Args:
-        depths: number of residual blocks in each stage.
         block: "basic" (two convolutions) or "bottleneck" (1, `kernel`, 1; expands channels by 4).
-        width: filters of the first stage; each later stage doubles them.
         groups: groups of the middle convolution of a bottleneck (the cardinality of ResNeXt).
         width_per_group: filters of one such group for every 64 filters of the stage.
         se_ratio: squeeze-and-excitation ratio, 0 for none.
-        eca: a gate for each channel from the means of those beside it ends a branch: efficient channel attention.
-        stem: "conv7" (ImageNet), "blurred" (with a blurred maximum), "deep" (ResNet-D), "strided" (ResNet-RS) or
-            "conv3" (CIFAR: keeps the resolution).
-        shortcut: where a block changes the shape, "projection" (option B), "pooled" (ResNet-D), "blurred" (see
-            `blur`), "plain" (no normalisation) or "zeros" (option A, without parameters).
-        kernel: size of the spatial convolutions; signals often want more than 3.
+        eca: end each branch with efficient channel attention.
         use_bias: biases in the convolutions, although a normalisation follows.
-        blur: a branch leaves out positions after a convolution that sees all of them, and a blur. Zhang (2019,
-            https://arxiv.org/abs/1904.11486) blurs the shortcuts too, which timm's resnetblur50 does not: his networks
-            are those with the stem and the shortcut "blurred" besides, up to the size of the stem's maximum, 2 there.
+        blur: anti-aliased downsampling: the strided convolution of a branch is computed at stride 1 and blurred before
+            subsampling. Zhang (2019, https://arxiv.org/abs/1904.11486) blurs the shortcuts too, which timm's
+            resnetblur50 does not: his networks are those with the stem and the shortcut "blurred" besides, up to the
+            size of the stem's max pooling, 2 there.
         stride_in_first: a bottleneck strides in its first convolution, as in the paper.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
 
     Raises:
         ValueError: for an unknown block, stem or shortcut, or groups in a basic block.
     """
 
-    depths: tuple[int, ...]
     block: str = "bottleneck"
-    width: int = 64
     groups: int = 1
     width_per_group: int = 64
     se_ratio: float = 0.0
     eca: bool = False
-    stem: str = "conv7"
-    shortcut: str = "projection"
-    kernel: int = 3
     use_bias: bool = False
     blur: bool = False
     stride_in_first: bool = False
-    drop_path: float = 0.0
 
-    def __call__(self, x):
-        with scope("stem"):
-            x = lookup("stem", self.stem, STEMS)(x, self.width, self.use_bias)
-        return residual_stages(x, self.residual_block, self.depths, self.width, self.drop_path)
-
-    def residual_block(self, x, stride: int, filters: int, drop_rate: float):
+    def branch(self, x, filters: int, stride: int):
         branches = {"basic": self.basic_branch, "bottleneck": self.bottleneck_branch}
         y = lookup("block", self.block, branches)(x, filters, stride)
         y = squeeze_excite(y, self.se_ratio) if self.se_ratio else y
-        y = efficient_channel_attention(y) if self.eca else y
-        return add_shortcut(x, y, stride, self.shortcut, drop_rate)
+        return efficient_channel_attention(y) if self.eca else y
 
     def basic_branch(self, x, filters: int, stride: int):
         if self.groups != 1:

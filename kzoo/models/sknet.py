@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import Paper, lookup, register_model
 from kzoo.models.resnet import KEY_MAPPING as RESNET_NAMES
-from kzoo.models.resnet import STEMS, add_shortcut
-from kzoo.nn.blocks import divisible, residual_stages, split_attention
+from kzoo.models.resnet import ResidualNet
+from kzoo.nn.blocks import divisible, split_attention
 from kzoo.nn.layers import conv_norm_act, scope, subsample
 from kzoo.nn.naming import Rule
 
@@ -47,54 +47,38 @@ LIGHT = {"halves": True, "ratio": 1 / 8, "divisor": 16}
 @register_model("skresnet18", LI_2019, 11_958_056, depths=(2, 2, 2, 2), block="basic", **LIGHT)
 @register_model("skresnet34", LI_2019, 22_282_376, depths=(3, 4, 6, 3), block="basic", **LIGHT)
 @register_model("skresnext50_32x4d", LI_2019, 27_479_784, depths=(3, 4, 6, 3), groups=32, width_per_group=4)
-@dataclass(frozen=True)
-class SKNet:
-    """Residual network with a choice between two windows in place of one convolution of each block.
+@dataclass(frozen=True, kw_only=True)
+class SKNet(ResidualNet):
+    """Residual network with a selective kernel in place of one convolution of each block.
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is named
     `stage<n>`.
 
     Args:
-        depths: number of residual blocks in each stage.
-        block: "basic" (a choice and a convolution) or "bottleneck" (a choice between two 1-wide convolutions, of which
-            the last expands channels by 4).
-        width: filters of the first stage; each later stage doubles them.
-        groups: groups of the convolutions that are chosen from.
+        block: "basic" (a selective kernel and a convolution) or "bottleneck" (a selective kernel between two 1x1
+            convolutions, of which the last expands channels by 4).
+        groups: groups of the convolutions that are selected from.
         width_per_group: filters of one such group in a bottleneck for every 64 filters of the stage.
-        halves: each window sees one half of the channels, not all.
-        ratio: channels between the means and the choice, as a fraction of the filters.
-        divisor: what they are rounded to a multiple of.
-        stem: as of ResNet, "conv7" or "deep".
-        shortcut: as of ResNet, "projection" or "pooled".
-        kernel: size of the narrow window; the wide one of `2 * kernel - 1` leaves out every second position.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        halves: each of the two convolutions sees one half of the channels, not all.
+        ratio: hidden channels of the attention as a fraction of the filters.
+        divisor: the hidden channels are rounded to a multiple of this.
+        kernel: kernel size of the spatial convolutions. The second one of a selective kernel has dilation 2, and so a
+            receptive field of `2 * kernel - 1`.
 
     Raises:
         ValueError: for an unknown block, stem or shortcut.
     """
 
-    depths: tuple[int, ...]
     block: str = "bottleneck"
-    width: int = 64
     groups: int = 1
     width_per_group: int = 64
     halves: bool = False
     ratio: float = 1 / 16
     divisor: int = 32
-    stem: str = "conv7"
-    shortcut: str = "projection"
-    kernel: int = 3
-    drop_path: float = 0.0
 
-    def __call__(self, x):
-        with scope("stem"):
-            x = lookup("stem", self.stem, STEMS)(x, self.width)
-        return residual_stages(x, self.residual_block, self.depths, self.width, self.drop_path)
-
-    def residual_block(self, x, stride: int, filters: int, drop_rate: float):
+    def branch(self, x, filters: int, stride: int):
         branches = {"basic": self.basic_branch, "bottleneck": self.bottleneck_branch}
-        y = lookup("block", self.block, branches)(x, filters, stride)
-        return add_shortcut(x, y, stride, self.shortcut, drop_rate)
+        return lookup("block", self.block, branches)(x, filters, stride)
 
     def basic_branch(self, x, filters: int, stride: int):
         return conv_norm_act(self.choice(x, filters, stride), filters, self.kernel, activation=None)
