@@ -99,7 +99,8 @@ def classes_in(thing) -> Iterator[type]:
     functions = [getattr(value, "fget", getattr(value, "__func__", value)) for value in inside]
     texts = [str(getattr(part, "__annotations__", "")) for part in [thing, *functions]]
     names = vars(importlib.import_module(thing.__module__))
-    for word in dict.fromkeys(re.findall(r"[A-Za-z_][\w.]*", " ".join(texts))):
+    unqualified = re.sub(r"\bkzoo\.(\w+\.)*", "", " ".join(texts))  # a class is written with its module
+    for word in dict.fromkeys(re.findall(r"[A-Za-z_][\w.]*", unqualified)):
         first, *others = word.split(".")
         named = functools.reduce(lambda found, name: getattr(found, name, None), others, names.get(first))
         if inspect.isclass(named) and named.__module__.startswith("kzoo."):

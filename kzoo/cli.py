@@ -19,7 +19,7 @@ from kzoo.analysis.compare import compare
 from kzoo.analysis.diagram import draw_architecture
 from kzoo.analysis.shift import shift_runs
 from kzoo.analysis.visualize import visualize
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import, rich_console, rich_table
 from kzoo.core.pictures import picture_format
 from kzoo.core.version import __version__
 from kzoo.data import dataset_card, list_datasets
@@ -46,9 +46,6 @@ from kzoo.zoo.factory import create_model, list_models, model_card
 from kzoo.zoo.profile import profile
 
 distributed = lazy_import("kzoo.training.distributed")
-keras = lazy_import("keras")
-rich_console = lazy_import("rich.console")
-rich_table = lazy_import("rich.table")
 
 app = typer.Typer(
     help="A zoo of convolutional networks for Keras 3: list them, train one, look at the result, ship it.",

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import, np, rich_console, rich_table, rich_text
 from kzoo.core.shown import Shown
 from kzoo.nn.graph import calls, full_shape, rebuilt
 from kzoo.nn.precision import computing_in
@@ -19,12 +19,7 @@ from kzoo.zoo.factory import create_model, model_card
 from kzoo.zoo.profile import call_macs, total_macs
 
 fused = lazy_import("kzoo.nn.fused")
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 psutil = lazy_import("psutil")
-rich_console = lazy_import("rich.console")
-rich_table = lazy_import("rich.table")
-rich_text = lazy_import("rich.text")
 
 WARM_UP = 2  # calls that are not timed: the first compiles
 FEWEST = 3  # calls that are timed however long they take

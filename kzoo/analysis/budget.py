@@ -9,16 +9,12 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, rich_table, rich_text
 from kzoo.core.ranges import check_range
 from kzoo.core.registry import ModelCard
 from kzoo.core.shown import Shown
 from kzoo.zoo.factory import create_model, list_models, model_card
 from kzoo.zoo.profile import Profile, profile, sizes
-
-keras = lazy_import("keras")
-rich_table = lazy_import("rich.table")
-rich_text = lazy_import("rich.text")
 
 WIDTHS = ("width", "filters", "units", "stem_width", "bottleneck_width", "dense_units")
 GROUPS = ("group_width",)

@@ -1,7 +1,5 @@
 """Hand-made features against learned ones, on any dataset: one table of accuracy, parameters and time."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import math
@@ -11,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kzoo.analysis.compare import Row, as_table
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, rich_text
 from kzoo.core.ranges import check_range
 from kzoo.core.registry import lookup
 from kzoo.core.shown import Shown
@@ -23,9 +21,6 @@ from kzoo.training.evaluate import evaluate
 from kzoo.training.report_html import write_html
 from kzoo.training.train import fit
 from kzoo.zoo.factory import create_model
-
-keras = lazy_import("keras")
-rich_text = lazy_import("rich.text")
 
 STEPS = 600  # of a network's training, about, where the epochs are not given
 FEWEST, MOST = 5, 200  # such epochs

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import rich_table, rich_text
 from kzoo.core.pictures import Curve, draw_comparison
 from kzoo.core.registry import MODELS
 from kzoo.core.shown import Shown
@@ -18,9 +18,6 @@ from kzoo.training import runs
 from kzoo.training.records import Record, read_record
 from kzoo.training.train import fit
 from kzoo.zoo.factory import model_card
-
-rich_table = lazy_import("rich.table")
-rich_text = lazy_import("rich.text")
 
 FEW_KEYS = 4  # differing keys that are columns of the one printed table; more get a table with a line for each
 Row = dict[str, object]

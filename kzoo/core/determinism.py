@@ -1,12 +1,6 @@
 """The same numbers at every repetition, on the same machine and software."""
 
-from __future__ import annotations
-
-from kzoo.core.lazy import lazy_import
-
-keras = lazy_import("keras")
-tf = lazy_import("tensorflow")
-torch = lazy_import("torch")
+from kzoo.core.lazy import keras, tf, torch
 
 SWITCHES = {
     "tensorflow": lambda: tf.config.experimental.enable_op_determinism(),

@@ -1,7 +1,5 @@
 """Writing so that nothing is lost: a file is whole and new, or it is the old one."""
 
-from __future__ import annotations
-
 import json
 import os
 import tempfile

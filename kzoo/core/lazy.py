@@ -1,6 +1,4 @@
-"""Import heavy libraries at their first use, so that `import kzoo` and `kzoo list` answer at once."""
-
-from __future__ import annotations
+"""Heavy libraries, imported at their first use, so that `import kzoo` and `kzoo list` answer at once."""
 
 import importlib
 
@@ -18,3 +16,17 @@ class lazy_import:
 
     def __getattr__(self, attribute: str):
         return getattr(importlib.import_module(self._name), attribute)
+
+
+figures = lazy_import("matplotlib.figure")
+jax = lazy_import("jax")
+keras = lazy_import("keras")
+matplotlib = lazy_import("matplotlib")
+np = lazy_import("numpy")
+rich_console = lazy_import("rich.console")
+rich_progress = lazy_import("rich.progress")
+rich_table = lazy_import("rich.table")
+rich_text = lazy_import("rich.text")
+tf = lazy_import("tensorflow")
+tfds = lazy_import("tensorflow_datasets")
+torch = lazy_import("torch")

@@ -1,7 +1,5 @@
 """Papers and their citations: author-year in running text, BibTeX for a bibliography."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

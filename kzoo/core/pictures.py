@@ -9,10 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.files import write_file
-from kzoo.core.lazy import lazy_import
-
-figures = lazy_import("matplotlib.figure")
-matplotlib = lazy_import("matplotlib")
+from kzoo.core.lazy import figures, matplotlib
 
 LEARNING_RATE = "learning_rate"
 DOTTED_UP_TO = 30  # epochs that are drawn as points too; of one epoch there is no line

@@ -3,8 +3,6 @@
 Of `kzoo` it imports `core` alone, so every other module may import it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import difflib
 import functools

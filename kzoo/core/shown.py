@@ -1,10 +1,6 @@
 """Results that show themselves as tables: in the terminal, in `print`, in a notebook."""
 
-from __future__ import annotations
-
-from kzoo.core.lazy import lazy_import
-
-rich_console = lazy_import("rich.console")
+from kzoo.core.lazy import rich_console
 
 WIDTH = 160  # characters of a line, where nothing else is known
 

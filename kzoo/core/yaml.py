@@ -1,7 +1,5 @@
 """YAML 1.2 in and out, where `1e-3` is a number."""
 
-from __future__ import annotations
-
 import io
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Datasets by name, each as train, validation and test splits of (input, label) batches."""
 
-from __future__ import annotations
-
 import fnmatch
 from collections.abc import Callable, Mapping
 

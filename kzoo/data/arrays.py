@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from tempfile import TemporaryFile
 
-from kzoo.core.lazy import lazy_import
-
-np = lazy_import("numpy")
-rich_progress = lazy_import("rich.progress")
+from kzoo.core.lazy import np, rich_progress
 
 MEMORY_LIMIT = 4 * 2**30  # bytes; a larger split is kept in a temporary file
 

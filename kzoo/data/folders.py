@@ -1,7 +1,5 @@
 """Files in one folder per class, below a folder or in a .zip file, whatever they hold."""
 
-from __future__ import annotations
-
 import warnings
 import zipfile
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """`folder:` and `tfds:`, names that stand for images, audio and text: which of them is found by looking."""
 
-from __future__ import annotations
-
 from kzoo.data.audio.files import SUFFIXES as AUDIO
 from kzoo.data.audio.sets import audio_from_tfds
 from kzoo.data.folders import files_in, suffix_of

@@ -1,13 +1,9 @@
 """MixUp and CutMix: examples mixed in pairs, with their labels in the same proportion; of any rank."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import tf
 from kzoo.data.random import check_ranges, fold, inside, uniform
-
-tf = lazy_import("tensorflow")
 
 
 @dataclass(frozen=True, kw_only=True)

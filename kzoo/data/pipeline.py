@@ -1,13 +1,8 @@
 """Functions of the backend within a `tf.data` pipeline."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
-from kzoo.core.lazy import lazy_import
-
-keras = lazy_import("keras")
-tf = lazy_import("tensorflow")
+from kzoo.core.lazy import keras, tf
 
 
 def computed(function: Callable, shape: Sequence[int | None], *tensors):

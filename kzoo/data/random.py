@@ -1,10 +1,6 @@
 """What all augmentations share: random numbers as a function of a seed alone, spans to hide, ranges of arguments."""
 
-from __future__ import annotations
-
-from kzoo.core.lazy import lazy_import
-
-tf = lazy_import("tensorflow")
+from kzoo.core.lazy import tf
 
 
 def fold(seed, number: int):

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.files import write_file, write_json
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import np
 from kzoo.core.registry import lookup
 from kzoo.data.splits import MODALITIES, Preprocess, Splits
-
-np = lazy_import("numpy")
 
 EXAMPLES = 16  # raw validation examples that travel with a model, to check its exports on
 

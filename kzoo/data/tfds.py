@@ -1,17 +1,13 @@
 """What the sets of tensorflow-datasets share: prepared from the network or from files that the user put in place."""
 
-from __future__ import annotations
-
 import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import tfds
 from kzoo.core.registry import did_you_mean
 from kzoo.data.splits import Examples, RawData
-
-tfds = lazy_import("tensorflow_datasets")
 
 Builder = "tfds.core.DatasetBuilder"
 

@@ -1,14 +1,10 @@
 """Views of raw examples that show the same thing: mirrored and shifted, for the average over them in a test."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import tf
 from kzoo.core.ranges import check_range
 from kzoo.core.registry import check_keywords, lookup
-
-tf = lazy_import("tensorflow")
 
 View = Callable  # from a raw batch to a raw batch of the same shape
 

@@ -1,15 +1,12 @@
 """The network of cifar10-airbench: made for the least time of training, not for the fewest parameters."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
 from kzoo.nn.blocks import stage_sequence
 from kzoo.nn.layers import act, address, batch_norm, conv, global_max_pool, max_pool, per_axis, scope
 
-keras = lazy_import("keras")
 untrained = lazy_import("kzoo.nn.handcrafted")
 
 JORDAN_2024 = Paper(

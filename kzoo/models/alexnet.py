@@ -1,7 +1,5 @@
 """AlexNet: five convolutions, the first with large windows and steps, then three fully connected layers."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

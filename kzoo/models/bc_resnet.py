@@ -1,15 +1,11 @@
 """BC-ResNet: convolve the mean over frequency, and broadcast the result back onto the spectrogram."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.blocks import doubling, stages
 from kzoo.nn.layers import act, batch_norm, check_fits, conv, conv_norm_act, depthwise_conv, ranked, scope
-
-keras = lazy_import("keras")
 
 KIM_2021 = Paper(
     "Kim, Byeonggeun and Chang, Simyung and Lee, Jinkyu and Sung, Dooyong",

@@ -1,7 +1,5 @@
 """Character-level CNN: a text is a signal of one-hot characters, classified without any notion of a word."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, Reference, register_model

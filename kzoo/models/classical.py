@@ -4,8 +4,6 @@ The features are layers of `kzoo.nn.handcrafted`. `kzoo.fit(..., optimizer="svm"
 behind them, so that they are fitted, measured, saved and served as any network.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import

@@ -1,16 +1,12 @@
 """ConvMixer: cut the image into patches and mix them, over positions and over channels in turn, at one resolution."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import patches, stages
 from kzoo.nn.layers import act, batch_norm, conv, depthwise_conv, scope
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 TROCKMAN_2022 = Paper(
     "Trockman, Asher and Kolter, J. Zico",

@@ -1,7 +1,5 @@
 """The plain convolutional network with every choice open: what to try first, and what to compare with."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import MNIST, Paper, lookup, register_model

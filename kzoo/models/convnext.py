@@ -1,18 +1,14 @@
 """ConvNeXt: a ResNet brought up to date with what Transformers taught, depthwise convolutions in place of attention."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import global_response_norm, layer_scale, patches, residual_stages
 from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 LIU_2022 = Paper(
     "Liu, Zhuang and Mao, Hanzi and Wu, Chao-Yuan and Feichtenhofer, Christoph and Darrell, Trevor and Xie, Saining",

@@ -1,18 +1,14 @@
 """CSPNet: half of a stage's channels skip all its blocks, so that no gradient is computed twice; and DarkNet."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import IMAGENET, Paper, lookup, register_model
 from kzoo.nn.blocks import block_sequence, rising_rates, stage_sequence
 from kzoo.nn.layers import conv_norm_act, drop_path, max_pool, scope
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 WANG_2020 = Paper(
     "Wang, Chien-Yao and Liao, Hong-Yuan Mark and Yeh, I-Hau and Wu, Yueh-Hua and Chen, Ping-Yang and Hsieh, Jun-Wei",

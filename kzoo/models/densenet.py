@@ -1,18 +1,14 @@
 """DenseNet: every layer sees the outputs of all layers before it in its stage, and adds a few channels to them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import block_sequence, stage_sequence
 from kzoo.nn.layers import act, avg_pool, batch_norm, conv, conv_norm_act, max_pool, scope
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 HUANG_2017 = Paper(
     "Huang, Gao and Liu, Zhuang and van der Maaten, Laurens and Weinberger, Kilian Q.",

@@ -1,16 +1,12 @@
 """Disjoint-CNN: each convolution is one over time, alike for every channel, and one over all channels at a time."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.blocks import stage_sequence
 from kzoo.nn.layers import act, batch_norm, conv, dense, global_avg_pool, max_pool, scope
-
-keras = lazy_import("keras")
 
 FOUMANI_2021 = Paper(
     "Foumani, Seyed Navid Mohammadi and Tan, Chang Wei and Salehi, Mahsa",

@@ -1,19 +1,15 @@
 """DLA: blocks are the leaves of trees, at whose roots the features of all depths are put together again and again."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, lookup, register_model
 from kzoo.nn.blocks import basic_branch, bottleneck_branch, stage_sequence
 from kzoo.nn.layers import act, conv_norm_act, max_pool, scope
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 YU_2018 = Paper(
     "Yu, Fisher and Wang, Dequan and Shelhamer, Evan and Darrell, Trevor",

@@ -1,15 +1,11 @@
 """DPCNN: a pyramid of residual blocks with the same width at every level, so that depth costs almost nothing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.blocks import stage_sequence
 from kzoo.nn.layers import act, conv, dropout, global_max_pool, max_pool, scope
-
-keras = lazy_import("keras")
 
 JOHNSON_2017 = Paper(
     "Johnson, Rie and Zhang, Tong",

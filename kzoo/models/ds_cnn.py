@@ -1,7 +1,5 @@
 """DS-CNN: keyword spotting on a microcontroller, by depthwise-separable convolutions on a small spectrogram."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model

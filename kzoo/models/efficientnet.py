@@ -1,7 +1,5 @@
 """EfficientNet: one small searched network, and a law that makes it wider, deeper and finer all at once."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """EfficientNet v2: the early blocks, where depthwise convolutions are slow, are dense; then as before."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

@@ -1,16 +1,12 @@
 """FasterNet: convolve a quarter of the channels and leave the others alone, which spares memory accesses."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import patches, residual_stages
 from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, global_avg_pool, scope
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 CHEN_2023 = Paper(
     "Chen, Jierun and Kao, Shiu-hong and He, Hao and Zhuo, Weipeng and Wen, Song and Lee, Chul-Ho and Chan, S.-H. Gary",

@@ -1,7 +1,5 @@
 """fastText: the mean of the embedded tokens and a linear classifier; the baseline that a text CNN has to beat."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, Reference, register_model

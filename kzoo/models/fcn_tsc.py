@@ -1,7 +1,5 @@
 """Fully convolutional network for time series: three convolutions at full length, then the mean over time."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model

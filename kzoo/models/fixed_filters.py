@@ -1,16 +1,13 @@
 """A first layer that is a bank of hand-made filters, frozen or learned from there on, and a small classifier."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import MNIST, TENSORFLOW, Paper, Reference, register_model
 from kzoo.nn import filters
 from kzoo.nn.blocks import dense_layers
 from kzoo.nn.layers import act, address, avg_pool, batch_norm, dropout, flatten, named_output, ranked, scope
 
-keras = lazy_import("keras")
 untrained = lazy_import("kzoo.nn.handcrafted")
 
 JAIN_1991 = Paper(

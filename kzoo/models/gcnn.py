@@ -1,15 +1,11 @@
 """Gated convolutional network: half of every convolution's channels decide what passes of the other half."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.blocks import block_sequence, stage_sequence
 from kzoo.nn.layers import conv, scope
-
-keras = lazy_import("keras")
 
 DAUPHIN_2017 = Paper(
     "Dauphin, Yann N. and Fan, Angela and Auli, Michael and Grangier, David",

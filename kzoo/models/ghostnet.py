@@ -1,21 +1,17 @@
 """GhostNet: half of the channels are computed, the other half are cheap ghosts of them."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS
 from kzoo.models.mobilenetv3 import place_as_stage
 from kzoo.nn.blocks import depthwise_norm_act, divisible, squeeze_excite, stages
 from kzoo.nn.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 HAN_2020 = Paper(
     "Han, Kai and Wang, Yunhe and Tian, Qi and Guo, Jianyuan and Xu, Chunjing and Xu, Chang",

@@ -1,18 +1,14 @@
 """GoogLeNet, the first Inception network: convolutions of several sizes side by side, at a bounded cost."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import IMAGENET, PYTORCH, Paper, register_model
 from kzoo.nn.blocks import block_sequence, conv_sequence, stage_sequence
 from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, max_pool, scope
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 SZEGEDY_2015 = Paper(
     "Szegedy, Christian and Liu, Wei and Jia, Yangqing and Sermanet, Pierre and Reed, Scott and Anguelov, Dragomir "

@@ -1,18 +1,14 @@
 """HRNet: the full resolution is kept to the end, beside halves of it that exchange what they see all the time."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import add_to_shortcut, basic_branch, block_sequence, bottleneck_branch, zip_stages
 from kzoo.nn.layers import act, conv_norm_act, named_output, ranked, scope, upsample
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 WANG_2021 = Paper(
     "Wang, Jingdong and Sun, Ke and Cheng, Tianheng and Jiang, Borui and Deng, Chaorui and Zhao, Yang and Liu, "

@@ -1,16 +1,12 @@
 """InceptionNeXt: ConvNeXt whose wide depthwise convolution is split into a square, two bands and nothing at all."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import layer_scale, patches, residual_stages
 from kzoo.nn.layers import batch_norm, dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 YU_2024 = Paper(
     "Yu, Weihao and Zhou, Pan and Yan, Shuicheng and Wang, Xinchao",

@@ -1,19 +1,15 @@
 """Inception-ResNet v2: what the branches of an inception module find is shrunk and added to their input."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.inception_v3 import PIXELS_299
 from kzoo.nn.blocks import block_sequence, conv_sequence, inception_stem, stage_sequence
 from kzoo.nn.layers import act, avg_pool, conv, max_pool, scope
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 SZEGEDY_2017 = Paper(
     "Szegedy, Christian and Ioffe, Sergey and Vanhoucke, Vincent and Alemi, Alexander A.",

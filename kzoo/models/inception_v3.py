@@ -1,18 +1,14 @@
 """Inception v3: large windows are factorised into small ones in turn, square ones into a row and a column."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
 from kzoo.nn.blocks import block_sequence, conv_sequence, inception_stem, stage_sequence
 from kzoo.nn.layers import avg_pool, max_pool, scope
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 SZEGEDY_2016 = Paper(
     "Szegedy, Christian and Vanhoucke, Vincent and Ioffe, Sergey and Shlens, Jonathon and Wojna, Zbigniew",

@@ -1,16 +1,12 @@
 """InceptionTime: long kernels of several sizes side by side behind a bottleneck, at full length."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.blocks import block_sequence, rising_rates, stage_sequence
 from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, max_pool, scope
-
-keras = lazy_import("keras")
 
 FAWAZ_2020 = Paper(
     "Ismail Fawaz, Hassan and Lucas, Benjamin and Forestier, Germain and Pelletier, Charlotte and Schmidt, Daniel "

@@ -1,7 +1,5 @@
 """PP-LCNet: MobileNet with what costs a CPU nothing: a cheap swish, wide kernels and gates late, a dense layer last."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model

@@ -1,7 +1,5 @@
 """LeNet-5: convolution and subsampling in turn until one position is left, then a classifier."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import MNIST, Paper, register_model

@@ -1,17 +1,13 @@
 """LITE: one inception module with hand-made filters beside the learned ones, then two separable convolutions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.blocks import separable_conv, stage_sequence
 from kzoo.nn.layers import act, address, batch_norm, conv, depthwise_precision, extents, ranked
-
-keras = lazy_import("keras")
 
 FAWAZ_2023 = Paper(
     "Ismail-Fawaz, Ali and Devanne, Maxime and Berretti, Stefano and Weber, Jonathan and Forestier, Germain",

@@ -1,15 +1,11 @@
 """M3 to M34-res: a raw waveform goes straight into a deep network, whose first filters span a period of a voice."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.nn.blocks import block_sequence, doubling, stage_sequence
 from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, scope
-
-keras = lazy_import("keras")
 
 DAI_2017 = Paper(
     "Dai, Wei and Dai, Chia and Qu, Shuhui and Li, Juncheng and Das, Samarjit",

@@ -1,15 +1,11 @@
 """MatchboxNet: separable convolutions over time with ever longer kernels, in residual blocks of repeated layers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
 from kzoo.nn.blocks import separable_conv, stage_sequence
 from kzoo.nn.layers import act, batch_norm, conv_norm_act, dropout, scope
-
-keras = lazy_import("keras")
 
 MAJUMDAR_2020 = Paper(
     "Majumdar, Somshubra and Ginsburg, Boris",

@@ -1,7 +1,5 @@
 """MiniRocket: shares of time that fixed, dilated kernels answer above thresholds; only a linear layer is trained."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.lazy import lazy_import

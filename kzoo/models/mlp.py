@@ -1,7 +1,5 @@
 """Multi-layer perceptron: every input connected to every hidden unit, the baseline that convolution replaces."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import MNIST, Paper, register_model

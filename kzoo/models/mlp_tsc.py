@@ -1,7 +1,5 @@
 """Multi-layer perceptron for time series: dropout before every fully connected layer, the input included."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import register_model

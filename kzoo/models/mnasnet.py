@@ -1,7 +1,5 @@
 """MnasNet: inverted residuals whose sizes were searched, stage by stage, for accuracy on a telephone in 80 ms."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

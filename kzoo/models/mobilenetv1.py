@@ -1,7 +1,5 @@
 """MobileNet: every convolution in two steps, each channel on its own and then across the channels."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model

@@ -1,7 +1,5 @@
 """MobileNet v2: residual blocks turned inside out, thin where they are added and wide where they convolve."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

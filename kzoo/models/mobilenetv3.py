@@ -1,7 +1,5 @@
 """MobileNet v3: inverted residuals with gates where they pay and a cheap swish, and a last layer behind the pooling."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """MobileNet v4: inverted residuals that may convolve before the expansion, after it, at both places or nowhere."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model

@@ -1,7 +1,5 @@
 """MobileOne: a MobileNet of branched convolutions, which inference on a phone sees as plain ones."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

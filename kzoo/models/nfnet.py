@@ -1,17 +1,13 @@
 """NFNet: no normalisation of feature maps; standardised kernels, and factors that follow how the variance grows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import IMAGENET, TENSORFLOW, Paper, Reference, lookup, register_model
 from kzoo.nn.blocks import divisible, efficient_channel_attention, rising_rates, squeeze_excite, stages
 from kzoo.nn.layers import act, avg_pool, drop_path, max_pool, scope, skip_gain, standardized_conv
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 BROCK_2021 = Paper(
     "Brock, Andrew and De, Soham and Smith, Samuel L. and Simonyan, Karen",

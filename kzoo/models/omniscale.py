@@ -1,17 +1,13 @@
 """Omni-Scale CNN: kernels of every prime size, so that two layers see every even length and a third all lengths."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import PYTORCH, Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.layers import act, batch_norm, conv, extents, named_output, per_axis, scope
-
-keras = lazy_import("keras")
 
 TANG_2022 = Paper(
     "Tang, Wensi and Long, Guodong and Liu, Lu and Zhou, Tianyi and Blumenstein, Michael and Jiang, Jing",

@@ -1,11 +1,9 @@
 """PANNs: VGG on a log-mel spectrogram, summed up over time by its mean and its maximum at once."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.blocks import doubling, stage_sequence
 from kzoo.nn.layers import (
@@ -18,8 +16,6 @@ from kzoo.nn.layers import (
     global_max_pool,
     scope,
 )
-
-keras = lazy_import("keras")
 
 KONG_2020 = Paper(
     "Kong, Qiuqiang and Cao, Yin and Iqbal, Turab and Wang, Yuxuan and Wang, Wenwu and Plumbley, Mark D.",

@@ -1,18 +1,14 @@
 """RDNet: DenseNet rebuilt from ConvNeXt's blocks: each adds channels to those before it, a step mixes them down."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import block_sequence, effective_squeeze_excite, layer_scale, patches, rising_rates, stage_sequence
 from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 KIM_2024 = Paper(
     "Kim, Donghyun and Heo, Byeongho and Han, Dongyoon",

@@ -1,7 +1,5 @@
 """RegNet: what is left when a space of networks is cut to its good regions, widths that grow along a straight line."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

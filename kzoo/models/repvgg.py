@@ -1,7 +1,5 @@
 """RepVGG: a ResNet in training, a plain stack of 3-wide convolutions in inference, and both are one function."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model

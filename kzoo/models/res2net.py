@@ -1,17 +1,13 @@
 """Res2Net: inside a block, each part of the channels also sees what the part before it made: ever wider windows."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.resnet import KEY_MAPPING as RESNET_NAMES
 from kzoo.models.resnet import RESNET_D, ResidualNet
 from kzoo.nn.layers import avg_pool, conv_norm_act, scope
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 GAO_2021 = Paper(
     "Gao, Shang-Hua and Cheng, Ming-Ming and Zhao, Kai and Zhang, Xin-Yu and Yang, Ming-Hsuan and Torr, Philip",

@@ -1,14 +1,10 @@
 """Res8 and Res15: residual networks for keyword spotting that reach far by dilation or one early pooling."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.layers import act, avg_pool, batch_norm, conv, named_output, scope
-
-keras = lazy_import("keras")
 
 TANG_2018 = Paper(
     "Tang, Raphael and Lin, Jimmy",

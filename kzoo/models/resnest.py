@@ -1,18 +1,14 @@
 """ResNeSt: a convolution gives several answers, and attention chooses between them for each channel."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.resnet import KEY_MAPPING as RESNET_NAMES
 from kzoo.models.resnet import ResidualNet
 from kzoo.nn.blocks import divisible, split_attention
 from kzoo.nn.layers import avg_pool, conv_norm_act, scope
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 ZHANG_2022 = Paper(
     "Zhang, Hang and Wu, Chongruo and Zhang, Zhongyue and Zhu, Yi and Lin, Haibin and Zhang, Zhi and Sun, Yue and "

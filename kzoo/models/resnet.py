@@ -1,16 +1,12 @@
 """ResNet, and the variants that change one thing in it: ResNeXt, Wide ResNet, SE-, ECA- and blurred ResNet, -D, -RS."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import CIFAR10, TENSORFLOW, Paper, Reference, lookup, register_model
 from kzoo.nn.blocks import efficient_channel_attention, residual_stages, squeeze_excite
 from kzoo.nn.layers import act, avg_pool, blur_pool, conv, conv_norm_act, drop_path, max_pool, scope, subsample
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 HE_2016 = Paper(
     "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",

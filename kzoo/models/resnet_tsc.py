@@ -1,16 +1,12 @@
 """Residual network for time series: three blocks of three convolutions with shrinking kernels, at full length."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import register_model
 from kzoo.models.fcn_tsc import GUNPOINT, WANG_2017
 from kzoo.nn.blocks import rising_rates, stage_sequence
 from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, scope
-
-keras = lazy_import("keras")
 
 
 # The count is that of dl-4-tsc: 506,818 with the 2,560 statistics of the normalisations.

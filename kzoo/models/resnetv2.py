@@ -1,11 +1,9 @@
 """ResNet v2: normalise and activate before each convolution, so that the shortcuts carry the signal unchanged."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import CIFAR10, Paper, lookup, register_model
 from kzoo.models.resnet import ZAGORUYKO_2016
 from kzoo.nn.blocks import residual_stages
@@ -23,8 +21,6 @@ from kzoo.nn.layers import (
     subsample,
 )
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 HE_2016B = Paper(
     "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",

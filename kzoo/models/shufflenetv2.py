@@ -1,18 +1,14 @@
 """ShuffleNet v2: half of the channels pass by each unit, and the halves are shuffled so that they take turns."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import depthwise_norm_act, stages
 from kzoo.nn.layers import conv_norm_act, max_pool, scope
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 MA_2018 = Paper(
     "Ma, Ningning and Zhang, Xiangyu and Zheng, Hai-Tao and Sun, Jian",

@@ -1,18 +1,14 @@
 """SKNet: each block looks with a narrow and a wide window, and chooses between them for each channel."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, lookup, register_model
 from kzoo.models.resnet import KEY_MAPPING as RESNET_NAMES
 from kzoo.models.resnet import ResidualNet
 from kzoo.nn.blocks import divisible, split_attention
 from kzoo.nn.layers import conv_norm_act, scope, subsample
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 LI_2019 = Paper(
     "Li, Xiang and Wang, Wenhai and Hu, Xiaolin and Yang, Jian",

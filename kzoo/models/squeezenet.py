@@ -1,18 +1,14 @@
 """SqueezeNet: few channels are handed from module to module, and nothing is fully connected."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import block_sequence, stage_sequence
 from kzoo.nn.layers import conv, dropout, max_pool, scope
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 IANDOLA_2016 = Paper(
     "Iandola, Forrest N. and Han, Song and Moskewicz, Matthew W. and Ashraf, Khalid and Dally, William J. and "

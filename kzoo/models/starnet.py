@@ -1,18 +1,14 @@
 """StarNet: the elementwise product of two linear maps, in place of an activation, makes the features."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import residual_stages
 from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, depthwise_conv, drop_path, scope
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 MA_2024 = Paper(
     "Ma, Xu and Dai, Xiyang and Bai, Yue and Wang, Yizhou and Fu, Yun",

@@ -1,15 +1,11 @@
 """TC-ResNet: the bands of a spectrogram are the channels of a signal, so that each convolution hears all pitches."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.nn.blocks import stages
 from kzoo.nn.layers import act, conv_norm_act, dropout, scope
-
-keras = lazy_import("keras")
 
 CHOI_2019 = Paper(
     "Choi, Seungwoo and Seo, Seokjun and Shin, Beomjun and Byun, Hyeongmin and Kersner, Martin and Kim, Beomsu and "

@@ -1,16 +1,12 @@
 """Temporal convolutional network: causal convolutions whose dilation doubles from block to block."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import PYTORCH, Paper, lookup, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.blocks import stage_sequence
 from kzoo.nn.layers import act, conv, dropout, global_avg_pool, scope
-
-keras = lazy_import("keras")
 
 BAI_2018 = Paper(
     "Bai, Shaojie and Kolter, J. Zico and Koltun, Vladlen",

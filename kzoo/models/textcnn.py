@@ -1,14 +1,10 @@
 """TextCNN: one convolution per n-gram size, then the maximum over all places."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.layers import conv, dropout, global_max_pool, scope
-
-keras = lazy_import("keras")
 
 KIM_2014 = Paper(
     "Kim, Yoon",

@@ -1,7 +1,5 @@
 """Time-CNN: two small convolutions with sigmoids and average pooling, and a linear layer on every position."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model

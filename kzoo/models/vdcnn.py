@@ -1,15 +1,11 @@
 """VDCNN: VGG's recipe on characters, up to 49 convolutions of size 3, summed up by the k largest values."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.blocks import block_sequence, dense_layers, doubling, stage_sequence
 from kzoo.nn.layers import act, check_fits, conv, conv_norm_act, flatten, max_pool, scope
-
-keras = lazy_import("keras")
 
 CONNEAU_2017 = Paper(
     "Conneau, Alexis and Schwenk, Holger and Barrault, Loïc and LeCun, Yann",

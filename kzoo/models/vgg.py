@@ -1,7 +1,5 @@
 """VGG: nothing but 3-wide convolutions and halving, deeper than anything before it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """VGGish: VGG-11 with its fifth stage left out, turning each second of sound into 128 numbers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model

@@ -1,16 +1,12 @@
 """VoVNet: a chain of convolutions whose outputs are all put together once, at its end, not at each as in DenseNet."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import effective_squeeze_excite, separable_conv, stages
 from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, scope
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 LEE_2019 = Paper(
     "Lee, Youngwan and Hwang, Joong-won and Lee, Sangrok and Bae, Yuseok and Park, Jongyoul",

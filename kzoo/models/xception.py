@@ -1,18 +1,14 @@
 """Xception: inception modules taken to their limit, a window for each channel; residual all the way."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.blocks import separable_conv, stages
 from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, scope
 from kzoo.nn.naming import Rule
-
-keras = lazy_import("keras")
 
 CHOLLET_2017 = Paper(
     "Chollet, François",

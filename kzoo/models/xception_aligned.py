@@ -1,19 +1,15 @@
 """Aligned Xception: deeper, with strides in place of poolings and a normalisation in every separable convolution."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.inception_v3 import PIXELS_299
 from kzoo.nn.blocks import separable_norm_act, stages
 from kzoo.nn.layers import act, conv_norm_act, scope
 from kzoo.nn.naming import Rule, from_zero
-
-keras = lazy_import("keras")
 
 CHEN_2018 = Paper(
     "Chen, Liang-Chieh and Zhu, Yukun and Papandreou, George and Schroff, Florian and Adam, Hartwig",

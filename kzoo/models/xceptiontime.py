@@ -1,16 +1,12 @@
 """XceptionTime: modules of parallel depthwise separable convolutions, then a summary of fixed length."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import PYTORCH, Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.blocks import block_sequence, separable_conv, stage_sequence
 from kzoo.nn.layers import act, adaptive_avg_pool, conv, conv_norm_act, max_pool, scope
-
-keras = lazy_import("keras")
 
 RAHIMIAN_2019 = Paper(
     "Rahimian, Elahe and Zabihi, Soheil and Atashzar, Seyed Farokh and Asif, Amir and Mohammadi, Arash",

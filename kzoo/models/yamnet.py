@@ -1,7 +1,5 @@
 """YAMNet: MobileNet on a log-mel spectrogram, naming 521 kinds of sound."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model

@@ -3,8 +3,6 @@
 This module imports Keras at once; `kzoo.training.callbacks` imports it when training begins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 import keras

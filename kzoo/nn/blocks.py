@@ -1,11 +1,9 @@
 """Blocks that more than one architecture uses, written in the vocabulary of `kzoo.nn.layers`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.nn.layers import (
     Size,
     act,
@@ -24,8 +22,6 @@ from kzoo.nn.layers import (
     named_output,
     scope,
 )
-
-keras = lazy_import("keras")
 
 
 def squeeze_excite(x, ratio: float, *, divisor: int = 1, activation: str = "relu", gate: str = "sigmoid"):

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import np
 from kzoo.core.registry import lookup
-
-np = lazy_import("numpy")
 
 
 def sobel() -> np.ndarray:

@@ -5,18 +5,14 @@ training of ResNet-20 on 2 cores 1.4 times as fast (tests/benchmarks/training.py
 `kzoo.training.train` imports it when training begins.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 from collections.abc import Iterator
 
 import keras
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import tf
 from kzoo.nn.averaging import batch_norms
-
-tf = lazy_import("tensorflow")
 
 
 @contextlib.contextmanager

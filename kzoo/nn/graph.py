@@ -8,9 +8,7 @@ import re
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from kzoo.core.lazy import lazy_import
-
-keras = lazy_import("keras")
+from kzoo.core.lazy import keras
 
 Shape = tuple[int | None, ...]
 INPUT = 0  # the number of the model's input among the tensors of its calls

@@ -13,10 +13,9 @@ import contextlib
 import contextvars
 from collections import Counter
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import PYTORCH, Dialect, lookup
 
-keras = lazy_import("keras")
 standardized = lazy_import("kzoo.nn.standardized")
 
 Size = int | tuple[int, ...]

@@ -4,8 +4,6 @@ A layer's address here is `stage1.block0.conv2`. A family states in its file, as
 references in PyTorch (timm, torchvision) call a layer something else; everything else keeps its name.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence

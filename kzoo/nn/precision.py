@@ -10,13 +10,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import jax, keras, tf, torch
 from kzoo.core.registry import lookup
-
-keras = lazy_import("keras")
-jax = lazy_import("jax")
-tf = lazy_import("tensorflow")
-torch = lazy_import("torch")
 
 PRECISIONS = {name: name for name in ("auto", "float32", "mixed_bfloat16", "mixed_float16")}
 AMPERE = (8, 0)  # compute capability of the first NVIDIA GPUs with bfloat16

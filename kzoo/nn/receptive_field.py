@@ -12,10 +12,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import np
 from kzoo.nn.graph import INPUT, Call
-
-np = lazy_import("numpy")
 
 Interval = tuple[int, int]
 

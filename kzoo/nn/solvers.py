@@ -6,13 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import, np
 
-keras = lazy_import("keras")
 linear_model = lazy_import("sklearn.linear_model")
 metrics = lazy_import("sklearn.metrics")
 model_selection = lazy_import("sklearn.model_selection")
-np = lazy_import("numpy")
 optimize = lazy_import("scipy.optimize")
 preprocessing = lazy_import("sklearn.preprocessing")
 sparse = lazy_import("scipy.sparse")

@@ -3,8 +3,6 @@
 This module imports Keras at once; what needs it imports it when a network is built or loaded.
 """
 
-from __future__ import annotations
-
 import math
 
 import keras

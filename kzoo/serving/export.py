@@ -13,17 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.files import write_json
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np, tf
 from kzoo.core.registry import lookup
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
 from kzoo.nn.precision import in_float32
 from kzoo.serving.serve import from_model, sidecar
 from kzoo.training import runs
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
-tf = lazy_import("tensorflow")
 
 
 class Exported(NamedTuple):

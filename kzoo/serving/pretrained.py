@@ -1,7 +1,5 @@
 """Trained models by name, ready to be asked: a run, an export, or weights of others with all that belongs to them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from kzoo.serving.serve import Predictor, from_model, load_predictor

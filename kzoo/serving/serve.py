@@ -11,14 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.data.serving import preprocess_from
 from kzoo.data.splits import Preprocess
 from kzoo.training import runs
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 
 SIDECAR = "kzoo.json"
 

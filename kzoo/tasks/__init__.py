@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np
 from kzoo.core.ranges import check_range
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 
 
 def classification_loss(

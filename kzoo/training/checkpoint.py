@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.files import write_file, write_json
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import lazy_import, np
 
-np = lazy_import("numpy")
 safetensors = lazy_import("safetensors")
 safetensors_numpy = lazy_import("safetensors.numpy")
 

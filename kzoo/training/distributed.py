@@ -8,8 +8,6 @@ the run directory.
 This module imports Keras at once; other modules of kzoo import it when training begins.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import os
@@ -23,12 +21,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import jax, lazy_import, tf
 from kzoo.data.splits import UNSHARDED, Shard, Splits
 
-jax = lazy_import("jax")
 multihost = lazy_import("jax.experimental.multihost_utils")
-tf = lazy_import("tensorflow")
 
 VARIABLES = {  # of the environment, as `keras.distribution.initialize` names them
     "hosts": "KERAS_DISTRIBUTION_JOB_ADDRESSES",

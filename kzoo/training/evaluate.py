@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kzoo.core.files import write_file, write_json
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import, np, rich_table
 from kzoo.core.shown import Shown
 from kzoo.data.splits import Splits
 from kzoo.data.tta import views_of
@@ -16,11 +16,7 @@ from kzoo.nn.precision import in_float32
 from kzoo.training import runs
 from kzoo.training.train import check_model
 
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 matplotlib_figure = lazy_import("matplotlib.figure")
-rich_console = lazy_import("rich.console")
-rich_table = lazy_import("rich.table")
 metrics = lazy_import("sklearn.metrics")
 scipy_stats = lazy_import("scipy.stats")
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kzoo.core.files import write_json
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import check_keywords, did_you_mean, lookup
 from kzoo.core.yaml import parse_yaml, write_yaml
 from kzoo.data import dataset_card, load_dataset
@@ -32,7 +32,6 @@ from kzoo.training.train import fit
 from kzoo.zoo.factory import create_model, customised, model_card
 
 distributed = lazy_import("kzoo.training.distributed")
-keras = lazy_import("keras")
 
 SECTIONS = {"data": load_dataset, "model": create_model, "train": fit, "evaluate": evaluate}
 CONFIGS = Path(__file__).parents[2] / "zoo_configs"  # beside the package, in a checkout and where it is installed

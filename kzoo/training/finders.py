@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.files import write_file
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import, np, rich_table
 from kzoo.core.ranges import check_range
 from kzoo.core.shown import Shown
 from kzoo.data.splits import Splits
@@ -19,11 +19,8 @@ from kzoo.tasks import TASKS
 from kzoo.training.optimizers import build_optimizer, jit_compile
 
 fused = lazy_import("kzoo.nn.fused")
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 psutil = lazy_import("psutil")
 matplotlib_figure = lazy_import("matplotlib.figure")
-rich_table = lazy_import("rich.table")
 
 SMOOTHING = 0.9  # share of the earlier losses in the running mean of the range test
 DIVERGED = 4.0  # the range test ends where the mean loss is so many times the least

@@ -3,8 +3,6 @@
 This module imports Keras at once; `kzoo.training.optimizers` imports it when the optimizer is asked for.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

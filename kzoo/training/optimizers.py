@@ -6,12 +6,11 @@ import math
 import re
 from collections.abc import Mapping
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.ranges import check_range
 from kzoo.core.registry import lookup
 from kzoo.nn.solvers import SOLVERS
 
-keras = lazy_import("keras")
 muon = lazy_import("kzoo.training.muon")
 schedules = lazy_import("kzoo.training.schedules")
 

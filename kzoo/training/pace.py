@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.data.splits import Splits
 from kzoo.zoo.profile import macs
-
-keras = lazy_import("keras")
 
 MOST = 16
 LITTLE = 2_000_000_000  # multiplications of the forward passes in one call; tests/benchmarks/training.py

@@ -19,8 +19,6 @@ Images are never mirrored, since digits and letters are not what they were: add 
 photographs. Token ids cannot be mixed: text has no mixup.
 """
 
-from __future__ import annotations
-
 import copy
 
 from kzoo.core.registry import lookup

@@ -1,7 +1,5 @@
 """What a run folder says of its training, read back: config, history, numbers, environment."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

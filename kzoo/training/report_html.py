@@ -3,8 +3,6 @@
 The page is built as a tree (xml.etree), not as text, so that no name of a class can become markup.
 """
 
-from __future__ import annotations
-
 import base64
 import shlex
 from collections.abc import Iterable, Mapping, Sequence

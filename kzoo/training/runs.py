@@ -15,16 +15,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kzoo.core.files import write_file, write_json, write_text
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import, torch
 from kzoo.data.serving import Serving
 from kzoo.nn.precision import in_float32
 from kzoo.training import checkpoint
 
 distributed = lazy_import("kzoo.training.distributed")
 filelock = lazy_import("filelock")
-keras = lazy_import("keras")
 psutil = lazy_import("psutil")
-torch = lazy_import("torch")
 
 CONFIG, MODEL, HISTORY, METRICS = "config.yaml", "model.keras", "history.csv", "metrics.json"
 CURVES, ENVIRONMENT, DATA, EXAMPLES = "curves.png", "environment.json", "data.json", "examples.npz"

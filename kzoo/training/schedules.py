@@ -3,8 +3,6 @@
 This module imports Keras at once; `kzoo.training.optimizers` imports it when a training begins.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 

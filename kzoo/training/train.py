@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kzoo.core.determinism import make_deterministic
 from kzoo.core.files import write_json
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.ranges import check_range
 from kzoo.core.registry import lookup
 from kzoo.core.yaml import write_yaml
@@ -21,8 +21,6 @@ from kzoo.training.optimizers import build_optimizer, jit_compile, learning_rate
 from kzoo.training.pace import steps_per_execution
 
 distributed = lazy_import("kzoo.training.distributed")
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 fused = lazy_import("kzoo.nn.fused")
 own_callbacks = lazy_import("kzoo.training.callbacks")
 schedules = lazy_import("kzoo.training.schedules")

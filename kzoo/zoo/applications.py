@@ -11,12 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np
 from kzoo.core.registry import did_you_mean
 from kzoo.data.image import ImagePreprocess
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 
 ROLES = ("bias", "gamma", "beta", "moving_mean", "moving_variance")
 ORIGIN = "https://storage.googleapis.com/"

@@ -10,14 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import kzoo.models
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup
 from kzoo.nn.layers import InputTooSmall, global_avg_pool, named_output, written_in
 from kzoo.nn.precision import computing_in
 from kzoo.zoo import applications, hub
 from kzoo.zoo.weights import load_weights
-
-keras = lazy_import("keras")
 
 
 def list_models(

@@ -9,8 +9,6 @@
   it knows none for MobileNet v1 and v2.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import importlib.util
@@ -19,13 +17,12 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import did_you_mean
 from kzoo.data.image import ImagePreprocess
 from kzoo.zoo import applications
 
 huggingface_hub = lazy_import("huggingface_hub")
-keras = lazy_import("keras")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 SHA256 = re.compile(r"[0-9a-f]{64}")

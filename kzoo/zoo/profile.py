@@ -17,17 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.files import write_text
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import figures, keras, rich_table, rich_text
 from kzoo.core.pictures import save
 from kzoo.core.shown import Shown
 from kzoo.nn.graph import INPUT, Call, Shape, calls, full_shape, is_channel_scale, matrices, size_of
 from kzoo.nn.receptive_field import ReceptiveField, View, views_in
-
-figures = lazy_import("matplotlib.figure")
-keras = lazy_import("keras")
-rich_table = lazy_import("rich.table")
-rich_text = lazy_import("rich.text")
-
 
 FIELD = ("receptive field", "cumulative stride", "first centre")
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
+from kzoo.core.lazy import keras, np
 
 SUM = "branches1"  # the last layer of `kzoo.nn.blocks.branched_conv`
 

@@ -27,7 +27,9 @@ def declaration(function) -> str:
         if parameter.kind is parameter.KEYWORD_ONLY and not starred:
             lines, starred = [*lines, "    *,\n"], True
         default = "" if parameter.default is parameter.empty else f" = {literal(parameter.default)}"
-        lines.append(f"    {parameter.name}: {parameter.annotation}{default},\n")
+        kind = parameter.annotation  # a string where the module postpones its annotations
+        kind = kind if isinstance(kind, str) else inspect.formatannotation(kind)
+        lines.append(f"    {parameter.name}: {kind}{default},\n")
     return f"def {function.__name__}(\n{''.join(lines)}) -> keras.Model: ...\n"
 
 

@@ -12,12 +12,10 @@ from kzoo.analysis.budget import without_values
 from kzoo.analysis.diagram.graph import read_graph
 from kzoo.analysis.diagram.svg import document
 from kzoo.core.files import write_text
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.nn.graph import check_graph
 from kzoo.zoo.factory import create_model, model_card
 from kzoo.zoo.profile import written
-
-keras = lazy_import("keras")
 
 
 def draw_architecture(model: str | keras.Model, path: str | Path) -> Path:

@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kzoo.analysis.diagram.words import Segment, segments
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras
 from kzoo.nn.graph import functional, nodes
-
-keras = lazy_import("keras")
 
 Scope = tuple[str, ...]
 HIDDEN = ("Identity", "Pad", "ZeroPadding1D", "ZeroPadding2D")

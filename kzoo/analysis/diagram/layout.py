@@ -1,7 +1,5 @@
 """Where boxes and lines go: boxes in rows, by what must be before them, and in lanes, one for each branch."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Boxes and what flows between them as the text of an SVG, without another library."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple

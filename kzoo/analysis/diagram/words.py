@@ -1,7 +1,5 @@
 """What is written for a layer: `conv 3×3 · 64 /2`."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -13,7 +13,7 @@ from kzoo.analysis.shift.changes import Changes, changes_of
 from kzoo.analysis.shift.report import Answer, ShiftComparison, ShiftReport
 from kzoo.analysis.shift.stages import StageError, find_stages, shifts_of, stage_errors
 from kzoo.analysis.visualize.inside import BATCH
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np, rich_console, rich_progress
 from kzoo.core.ranges import check_range
 from kzoo.core.registry import lookup
 from kzoo.data.splits import Splits
@@ -23,11 +23,6 @@ from kzoo.training import runs
 from kzoo.training.evaluate import softmax
 from kzoo.training.experiment import load_data, load_experiment
 from kzoo.training.train import check_model
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
-rich_console = lazy_import("rich.console")
-rich_progress = lazy_import("rich.progress")
 
 __all__ = ["Answer", "ShiftComparison", "ShiftReport", "StageError", "changes_of", "shift_runs", "shift_test"]
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np, tf
 from kzoo.core.registry import lookup
 from kzoo.data.audio import frontends
 from kzoo.data.image.geometry import affine_bilinear
@@ -15,10 +15,6 @@ from kzoo.data.splits import Splits
 from kzoo.data.text.preprocess import PADDING, UNKNOWN
 from kzoo.data.timeseries.preprocess import interpolate, own_part
 from kzoo.data.tta import moved
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
-tf = lazy_import("tensorflow")
 
 
 class Change(NamedTuple):

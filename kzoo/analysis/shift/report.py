@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.analysis.shift.stages import StageError
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import figures, np, rich_table, rich_text
 from kzoo.core.pictures import run_styles, save
 from kzoo.core.shown import Shown
 from kzoo.zoo.profile import sizes, written
-
-figures = lazy_import("matplotlib.figure")
-np = lazy_import("numpy")
-rich_table = lazy_import("rich.table")
-rich_text = lazy_import("rich.text")
 
 ROWS = 10  # distances that a table shows at most
 COLUMNS = 5  # heat maps beside each other

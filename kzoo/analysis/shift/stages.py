@@ -7,11 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from kzoo.analysis.visualize.inside import outputs, stages
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np
 from kzoo.zoo.profile import LayerProfile, layer_profiles
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 
 
 class StageError(NamedTuple):

@@ -16,13 +16,10 @@ from kzoo.analysis.visualize.inside import all_layers, convolutions, gradient, s
 from kzoo.analysis.visualize.kernels import draw_kernels, frequency_response
 from kzoo.analysis.visualize.overlay import draw_example
 from kzoo.core import pictures
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import figures, keras
 from kzoo.core.registry import lookup
 from kzoo.data.splits import Splits
 from kzoo.training.runs import load_run
-
-figures = lazy_import("matplotlib.figure")
-keras = lazy_import("keras")
 
 __all__ = [
     "ascend",

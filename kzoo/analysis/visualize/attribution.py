@@ -19,12 +19,8 @@ from kzoo.analysis.visualize.inside import (
     stages,
 )
 from kzoo.analysis.visualize.overlay import Data, Panel, example_panel, gallery, kind_of, prepared, raw_examples, sized
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import figures, keras, np
 from kzoo.core.registry import lookup
-
-figures = lazy_import("matplotlib.figure")
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 
 PARTS = {1: 20, 2: 8}  # windows that lie beside each other along an axis, by number of axes
 WORDS = 256  # tokens up to which each is hidden on its own

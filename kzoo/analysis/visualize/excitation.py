@@ -27,13 +27,10 @@ from kzoo.analysis.visualize.overlay import (
     raw_examples,
     sized,
 )
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import figures, keras, lazy_import, np
 from kzoo.core.registry import lookup
 
-figures = lazy_import("matplotlib.figure")
-keras = lazy_import("keras")
 ndimage = lazy_import("scipy.ndimage")
-np = lazy_import("numpy")
 
 FILTERS = 4  # that are drawn if none are asked for
 COARSE = 4.0  # positions that noise is blurred over at most

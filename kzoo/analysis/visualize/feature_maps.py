@@ -15,13 +15,9 @@ from kzoo.analysis.visualize.overlay import (
     raw_examples,
     sized,
 )
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import figures, keras, lazy_import, matplotlib, np
 
 decomposition = lazy_import("sklearn.decomposition")
-figures = lazy_import("matplotlib.figure")
-keras = lazy_import("keras")
-matplotlib = lazy_import("matplotlib")
-np = lazy_import("numpy")
 
 HEIGHTS = {2: 0.3, 3: 1.3, 4: 0.95}  # of a stage in inches: a vector, a series, an image
 MAPS = 10  # channels of a stage that are drawn beside each other

@@ -7,14 +7,8 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import jax, keras, np, tf, torch
 from kzoo.core.registry import lookup
-
-jax = lazy_import("jax")
-keras = lazy_import("keras")
-np = lazy_import("numpy")
-tf = lazy_import("tensorflow")
-torch = lazy_import("torch")
 
 BATCH = 32  # inputs that are computed at a time
 ENOUGH = 4  # positions along each axis from which on a map says where something is

@@ -5,12 +5,8 @@ from __future__ import annotations
 import math
 
 from kzoo.analysis.visualize.inside import convolutions
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import figures, keras, np
 from kzoo.core.registry import lookup
-
-figures = lazy_import("matplotlib.figure")
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 
 FILTERS = 64  # that are drawn at most
 CURVES = 24  # likewise, of curves

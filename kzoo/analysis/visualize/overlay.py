@@ -6,14 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import figures, keras, lazy_import, matplotlib, np
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
 
-figures = lazy_import("matplotlib.figure")
-keras = lazy_import("keras")
-matplotlib = lazy_import("matplotlib")
-np = lazy_import("numpy")
 patches = lazy_import("matplotlib.patches")
 
 LINE = 84  # characters in a line of text

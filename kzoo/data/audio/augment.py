@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import np, tf
 from kzoo.data.audio import frontends
 from kzoo.data.audio.files import SUFFIXES, read_audio, to_int16, warn_of_changes
 from kzoo.data.audio.frontends import resampled
@@ -17,9 +17,6 @@ from kzoo.data.folders import files_of_kind, read_each
 from kzoo.data.mixing import Mixing
 from kzoo.data.pipeline import computed
 from kzoo.data.random import check_ranges, fold, signed_uniform
-
-np = lazy_import("numpy")
-tf = lazy_import("tensorflow")
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import lazy_import, np
 from kzoo.data.splits import Examples
 
-np = lazy_import("numpy")
 soundfile = lazy_import("soundfile")
 
 SUFFIXES = {  # of files, and what libsndfile calls the formats that they promise

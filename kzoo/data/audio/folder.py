@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import did_you_mean
 from kzoo.data.arrays import collect
 from kzoo.data.audio.files import (
@@ -27,7 +27,6 @@ from kzoo.data.audio.frontends import resampled
 from kzoo.data.folders import Row, classes_and_splits, files_of_kind, read_each, rows_by_folder
 from kzoo.data.splits import RawData, register_dataset
 
-np = lazy_import("numpy")
 soundfile = lazy_import("soundfile")
 
 

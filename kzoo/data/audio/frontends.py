@@ -13,12 +13,10 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.registry import lookup
 from kzoo.nn.filters import hertz_to_mel, mel_to_hertz
 
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 scipy_signal = lazy_import("scipy.signal")
 
 

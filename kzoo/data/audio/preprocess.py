@@ -6,14 +6,11 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.data.audio import frontends
 from kzoo.data.audio.files import FULL_SCALE, Recordings, cut_or_pad, read_audio, to_int16, warn_of_changes
 from kzoo.data.audio.frontends import CONSTANT, FrontEnd, resampled
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 
 # From features (batch, frames, bins) to the model's input.
 LAYOUTS = {

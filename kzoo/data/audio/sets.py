@@ -7,7 +7,7 @@ import importlib.util
 import itertools
 from collections.abc import Iterator, Sequence
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import np, tfds
 from kzoo.data.arrays import collect
 from kzoo.data.audio.files import FULL_SCALE, Recordings, clip_samples, cut_or_pad, to_int16
 from kzoo.data.audio.speech_commands import (
@@ -22,9 +22,6 @@ from kzoo.data.audio.speech_commands import (
 from kzoo.data.audio.synthetic_speech import draw_utterances, place_in_clips, speak
 from kzoo.data.splits import RawData, register_dataset
 from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
-
-np = lazy_import("numpy")
-tfds = lazy_import("tensorflow_datasets")
 
 
 @register_dataset("spoken_digits_synthetic", "audio", "spoken by eSpeak NG (GPL-3.0, a pip package)")

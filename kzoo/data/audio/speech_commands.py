@@ -7,14 +7,12 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.data import tfds as tfds_sets
 from kzoo.data.arrays import collect
 from kzoo.data.audio.files import Recordings, check_soundfile, cut_or_pad
 from kzoo.data.splits import RawData
 
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 soundfile = lazy_import("soundfile")
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -16,10 +16,9 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import lazy_import, np
 from kzoo.data.audio.frontends import resampled
 
-np = lazy_import("numpy")
 espeakng_loader = lazy_import("espeakng_loader")
 
 ACCENTS = ("en", "en-US", "en-US-nyc", "en-GB-scotland", "en-GB-x-rp", "en-029")

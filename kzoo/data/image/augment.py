@@ -1,18 +1,14 @@
 """Random changes of whole batches of raw images, drawn from a seed alone: the same seed gives the same batch."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import tf
 from kzoo.core.registry import lookup
 from kzoo.data.image.geometry import affine_bilinear, affine_nearest
 from kzoo.data.image.randaugment import randaugment
 from kzoo.data.mixing import Mixing
 from kzoo.data.random import check_ranges, fold, inside, signed_uniform, uniform
-
-tf = lazy_import("tensorflow")
 
 
 def noise(images, seed):

@@ -7,14 +7,13 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import did_you_mean
 from kzoo.data.arrays import collect
 from kzoo.data.folders import File, Row, classes_and_splits, files_of_kind, read_each, rows_by_folder
 from kzoo.data.image.sizes import Size, height_and_width, resized
 from kzoo.data.splits import Examples, RawData, register_dataset
 
-np = lazy_import("numpy")
 PIL_Image = lazy_import("PIL.Image")
 PIL_ImageOps = lazy_import("PIL.ImageOps")
 

@@ -1,10 +1,6 @@
 """Move whole batches of images, each in its own way."""
 
-from __future__ import annotations
-
-from kzoo.core.lazy import lazy_import
-
-tf = lazy_import("tensorflow")
+from kzoo.core.lazy import tf
 
 
 def coefficients(images, matrix, right, down) -> list:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np
 from kzoo.data.image.files import read_image
 from kzoo.data.image.sizes import resize, resized
 from kzoo.data.splits import Examples
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,10 @@
 """RandAugment: random operations of every kind, each on all images of a batch that drew it."""
 
-from __future__ import annotations
-
 import math
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import tf
 from kzoo.data.image.geometry import affine_nearest
 from kzoo.data.random import fold, signed_uniform
-
-tf = lazy_import("tensorflow")
 
 
 def randaugment(images, magnitude: float, seed, operations: int = 2):

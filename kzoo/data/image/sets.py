@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import lazy_import, np, tfds
 from kzoo.data.arrays import collect
 from kzoo.data.image.sizes import Size, height_and_width, resized
 from kzoo.data.splits import Examples, RawData, register_dataset
 from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
 
-np = lazy_import("numpy")
 sklearn_datasets = lazy_import("sklearn.datasets")
-tfds = lazy_import("tensorflow_datasets")
 
 READ_AT_ONCE = 256  # images of one size; MNIST took 17 s one by one, 6 s so
 

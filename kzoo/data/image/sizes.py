@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from kzoo.core.lazy import lazy_import
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
+from kzoo.core.lazy import keras, np
 
 Size = int | Sequence[int]
 

@@ -1,13 +1,9 @@
 """Random changes of batches of strings, drawn from a seed alone."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import tf
 from kzoo.data.random import fold
-
-tf = lazy_import("tensorflow")
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Reading texts: tables, lines `label text`, class folders."""
 
-from __future__ import annotations
-
 import csv
 import io
 import warnings
@@ -9,14 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import lookup
 from kzoo.data.folders import File, classes_and_splits, files_of_kind, read_each, rows_by_folder
 from kzoo.data.folders import Row as FileRow
 from kzoo.data.splits import SPLIT_SEED, Examples, RawData, register_dataset
 
 model_selection = lazy_import("sklearn.model_selection")
-np = lazy_import("numpy")
 
 
 SUFFIXES = {".txt"}  # of texts in class folders

@@ -9,14 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np, tf
 from kzoo.core.registry import lookup
 from kzoo.data.splits import Examples
 from kzoo.data.text.files import read_text
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
-tf = lazy_import("tensorflow")
 
 # X. Zhang, J. Zhao, Y. LeCun, 2015, section 2.2: 26 letters, 10 digits, 33 other characters, the new line. They count
 # the hyphen twice, and so do we, to have 70; its second place is never used.

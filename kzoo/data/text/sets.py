@@ -1,19 +1,15 @@
 """Text sets by name: inside Babel, and through tensorflow-datasets."""
 
-from __future__ import annotations
-
 import collections
 import warnings
 from collections.abc import Sequence
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import lazy_import, np, tfds
 from kzoo.core.registry import lookup
 from kzoo.data.splits import SPLIT_SEED, Examples, RawData, register_dataset
 from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
 
 babel = lazy_import("babel")
-np = lazy_import("numpy")
-tfds = lazy_import("tensorflow_datasets")
 
 LANGUAGES = {
     "Latin": ("cs", "da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "pl", "pt", "ro", "sv", "tr", "vi"),

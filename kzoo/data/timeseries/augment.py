@@ -1,17 +1,13 @@
 """Random changes of batches of raw series, drawn from a seed alone."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import tf
 from kzoo.data.mixing import Mixing
 from kzoo.data.pipeline import computed
 from kzoo.data.random import check_ranges, fold, signed_uniform, uniform
 from kzoo.data.timeseries.preprocess import interpolate, own_part
-
-tf = lazy_import("tensorflow")
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import np
 from kzoo.data.splits import Examples, RawData, register_dataset
-
-np = lazy_import("numpy")
 
 SUFFIXES = (".ts", ".tsv", ".csv", ".txt")
 

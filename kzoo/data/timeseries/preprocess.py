@@ -6,12 +6,9 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np
 from kzoo.data.splits import Examples
 from kzoo.data.timeseries.files import at_length, check_choice, read_one
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 
 NORMALISE = ("set", "example", "none")
 

@@ -1,7 +1,5 @@
 """Time series sets by name, from the files inside sktime or aeon."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Initial values of convolutions that are hand-made filters: a formula and its numbers, in place of the kernels."""
 
-from __future__ import annotations
-
 import keras
 
 from kzoo.nn import filters

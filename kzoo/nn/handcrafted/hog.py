@@ -3,8 +3,6 @@
 Dalal, Triggs, 2005, Histograms of Oriented Gradients for Human Detection, as `skimage.feature.hog` computes them.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """Base class of the layers of hand-crafted features."""
 
-from __future__ import annotations
-
 import keras
 
 from kzoo.nn.graph import Call

@@ -1,7 +1,5 @@
 """MiniRocket's features: how often fixed, dilated kernels answer above thresholds."""
 
-from __future__ import annotations
-
 import itertools
 import math
 

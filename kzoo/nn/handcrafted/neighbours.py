@@ -3,8 +3,6 @@
 Cover, Hart, 1967, Nearest Neighbor Pattern Classification.
 """
 
-from __future__ import annotations
-
 import math
 
 import keras

@@ -1,7 +1,5 @@
 """A clip summed up by statistics over time, the usual input of an SVM before networks took the whole spectrogram."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 

@@ -4,8 +4,6 @@ Sparck Jones, 1972, A Statistical Interpretation of Term Specificity and its App
 smoothing and the normalisation of `sklearn.feature_extraction.text.TfidfTransformer`.
 """
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 

@@ -1,7 +1,5 @@
 """A first convolution whose outputs are uncorrelated over the patches of the training inputs."""
 
-from __future__ import annotations
-
 import math
 
 import keras

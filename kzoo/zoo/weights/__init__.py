@@ -8,13 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import keras, np
 from kzoo.core.registry import MODELS, lookup
 from kzoo.nn.naming import Rule, key_mapping
 from kzoo.zoo.weights.files import check_finite, read_tensors, write_safetensors
-
-keras = lazy_import("keras")
-np = lazy_import("numpy")
 
 # Our last word about a tensor, and PyTorch's.
 TENSORS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kzoo.core.files import write_file
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import lookup
 
 h5py = lazy_import("h5py")
 ml_dtypes = lazy_import("ml_dtypes")  # teaches numpy bfloat16
-np = lazy_import("numpy")
 safetensors = lazy_import("safetensors")
 safetensors_numpy = lazy_import("safetensors.numpy")
 
