@@ -12,9 +12,9 @@ from pathlib import Path
 import docstring_parser
 
 import kzoo
-from kzoo.analysis.budget import without_values
 from kzoo.analysis.diagram import architecture_svg
 from kzoo.core.registry import MODELS, ModelCard
+from kzoo.nn.graph import without_values
 from kzoo.training.experiment import find_config, load_experiment
 
 COUNTED = Path(__file__).parents[1] / "tests" / "zoo" / "macs.csv"  # of timm; there in a checkout

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import itertools
 import math
+import random
 import re
-from collections.abc import Generator, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from kzoo.core.lazy import keras
 
 Shape = tuple[int | None, ...]
+T = TypeVar("T")
 INPUT = 0  # the number of the model's input among the tensors of its calls
 
 
@@ -139,3 +142,22 @@ def matrices(layer: keras.Operation) -> list[tuple[int, ...]]:
 def size_of(shape: Shape) -> int:
     """Return the number of values in a tensor of this shape; an axis of unknown size counts once."""
     return math.prod(size or 1 for size in shape)
+
+
+def without_values(build: Callable[[], T]) -> T:
+    """Call a function whose new weights get shapes but no values, and return its result.
+
+    Keras keeps a list, one for each thread, of weights that are still to get values; the function is called in a thread
+    of its own, which takes its list along when it ends. The state of Python's random numbers is restored.
+    """
+
+    def work() -> T:
+        with keras.StatelessScope(initialize_variables=False):
+            return build()
+
+    state = random.getstate()
+    try:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(work).result()
+    finally:
+        random.setstate(state)

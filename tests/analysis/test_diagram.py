@@ -10,11 +10,11 @@ from networks import FAMILIES
 from typer.testing import CliRunner
 
 import kzoo
-from kzoo.analysis.budget import without_values
 from kzoo.analysis.diagram import architecture_svg, draw_architecture
 from kzoo.analysis.diagram.graph import Box, Step, read_graph
 from kzoo.analysis.diagram.layout import Cell, Link, columns, planned
 from kzoo.cli import app
+from kzoo.nn.graph import without_values
 
 WITHOUT_CONVOLUTION = {"mlp", "mlp_tsc", "fasttext", "minirocket", "classical", "fixed_filters"}
 

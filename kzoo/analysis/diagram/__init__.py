@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kzoo.analysis.budget import without_values
 from kzoo.analysis.diagram.graph import read_graph
 from kzoo.analysis.diagram.svg import document
 from kzoo.core.files import write_text
 from kzoo.core.lazy import keras
-from kzoo.nn.graph import check_graph
+from kzoo.nn.graph import check_graph, without_values
 from kzoo.zoo.factory import create_model, model_card
 from kzoo.zoo.profile import written
 
