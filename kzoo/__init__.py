@@ -9,11 +9,11 @@ from kzoo.analysis.diagram import draw_architecture
 from kzoo.analysis.shift import shift_test
 from kzoo.analysis.visualize import (
     draw_embedding,
-    draw_exciting,
     draw_feature_maps,
     draw_grad_cam,
     draw_kernels,
     draw_occlusion,
+    draw_top_activations,
     visualize,
 )
 from kzoo.core.version import __version__
@@ -41,11 +41,11 @@ __all__ = [
     "dataset_card",
     "draw_architecture",
     "draw_embedding",
-    "draw_exciting",
     "draw_feature_maps",
     "draw_grad_cam",
     "draw_kernels",
     "draw_occlusion",
+    "draw_top_activations",
     "ensemble",
     "evaluate",
     "evaluate_run",

@@ -1,4 +1,4 @@
-"""Hand-made features against learned ones, on any dataset: one table of accuracy, parameters and time."""
+"""Comparison of hand-crafted features with learned ones on a dataset: accuracy, parameters, time."""
 
 import contextlib
 import dataclasses
@@ -18,23 +18,22 @@ from kzoo.data import load_dataset, taken_by
 from kzoo.data.splits import Splits
 from kzoo.training import runs
 from kzoo.training.evaluate import evaluate
-from kzoo.training.report_html import write_html
 from kzoo.training.train import fit
 from kzoo.zoo.factory import create_model
 
-STEPS = 600  # of a network's training, about, where the epochs are not given
-FEWEST, MOST = 5, 200  # such epochs
+STEPS = 600  # approximate length of a network's training if epochs are not given
+FEWEST, MOST = 5, 200  # limits of these epochs
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to classify: a network, how its data are prepared, how it is fitted.
+    """One method of classification: a network, its preprocessing and its training.
 
     Attributes:
         kind: "classical", "multi-layer perceptron", "fixed filters", "learned filters" or "learned convolution".
-        model: name and hyperparameters, as a config's section `model`.
-        train: what differs from the defaults, as a config's section `train`.
-        data: options of the data's preparation.
+        model: name and hyperparameters, as the section `model` of a configuration.
+        train: arguments that differ from the defaults, as the section `train` of a configuration.
+        data: options of the preprocessing.
     """
 
     kind: str
@@ -44,12 +43,12 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """Name of its run folder."""
+        """Name of its run directory."""
         return f"{self.kind}_{self.model['name']}".replace(" ", "_").replace("-", "_")
 
 
 def image_contenders(data: Splits) -> list[Contender]:
-    """Return those for images; cells and windows are a seventh of the image."""
+    """Return the methods for images; HOG cells and pooling windows are a seventh of the image."""
     window = max(2, min(data.input_shape[:2]) // 7)
     return [
         Contender("classical", {"name": "hog_svm", "cell": window}, {"optimizer": "svm"}),
@@ -72,7 +71,7 @@ SMALL_CONVNET |= {"flatten": False, "dropout": 0.1}
 
 
 def audio_contenders(data: Splits) -> list[Contender]:
-    """Return those for sound; the sinc filters are as long as 16 milliseconds and give an answer each millisecond."""
+    """Return the methods for audio; sinc filters have a length of 16 ms and a hop of 1 ms."""
     rate = data.preprocess.sample_rate
     bank = {"name": "sinc_filters", "sample_rate": rate, "taps": rate // 128 * 2 + 1, "stride": max(1, rate // 1000)}
     wave = {"feature": "waveform"}
@@ -86,7 +85,7 @@ def audio_contenders(data: Splits) -> list[Contender]:
 
 
 def text_contenders(data: Splits) -> list[Contender]:
-    """Return those for texts."""
+    """Return the methods for texts."""
     return [
         Contender("classical", {"name": "tfidf"}, {"optimizer": "logistic"}),
         Contender("multi-layer perceptron", {"name": "mlp"}),
@@ -95,7 +94,7 @@ def text_contenders(data: Splits) -> list[Contender]:
 
 
 def series_contenders(data: Splits) -> list[Contender]:
-    """Return those for time series."""
+    """Return the methods for time series."""
     room = len(data.examples["train"])
     return [
         Contender("classical", {"name": "nearest_neighbour", "room": room}, {"optimizer": "none"}),
@@ -111,20 +110,20 @@ CONTENDERS: dict[str, Callable[[Splits], list[Contender]]] = {
     "text": text_contenders,
     "timeseries": series_contenders,
 }
-OPTIONS = {"timeseries": {"validation": 0, "batch_size": 16}}  # the custom for the UCR archive's small sets
-NOTES = {"text": ("words have no hand-made filters, so none are compared",)}
+OPTIONS = {"timeseries": {"validation": 0, "batch_size": 16}}  # as is usual for the small datasets of the UCR archive
+NOTES = {"text": ("texts have no hand-crafted filters, so none are compared",)}
 
 
 @dataclass(frozen=True)
 class ClassicalComparison(Shown):
-    """What hand-made and learned features reach on one dataset; a table for rich.
+    """Results of hand-crafted and learned features on one dataset; a table for rich and notebooks.
 
     Attributes:
-        dataset: its name.
+        dataset: name of the dataset.
         examples: number of training examples.
-        rows: one for each contender: kind, model, test accuracy in [0, 1] and its 95 % interval, parameters that were
-            trained, parameters that stayed, seconds of the fit.
-        notes: what has to be known to read the table.
+        rows: one for each method: kind, model, test accuracy in [0, 1] and its 95 % interval, number of trainable and
+            of fixed parameters, seconds of training.
+        notes: remarks on the table.
     """
 
     dataset: str
@@ -133,7 +132,7 @@ class ClassicalComparison(Shown):
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict:
-        """Return all of it, ready for JSON."""
+        """Return all rows and notes, ready for JSON."""
         return dataclasses.asdict(self)
 
     def __rich_console__(self, console, options):
@@ -152,24 +151,24 @@ def compare_classical(
     verbose: bool = True,
     **options,
 ) -> ClassicalComparison:
-    """Fit classical methods, a perceptron, fixed filters and a convolutional network on one dataset, and measure each.
+    """Train and evaluate classical methods, a perceptron, fixed filters and a convolutional network on one dataset.
 
-    Which ones, depends on the kind of data: images get HOG + SVM, a filter bank + logistic regression, a network on
-    fixed filters, the same with the filters learned too, and a small convolutional network; sound MFCC statistics +
-    SVM, band-pass filters and a DS-CNN; texts TF-IDF + logistic regression and a TextCNN; series the nearest neighbour,
-    MiniRocket and an FCN. None is tuned to the dataset.
+    Images: HOG + SVM, a filter bank + logistic regression, a network on fixed filters, the same with learned filters,
+    and a small convolutional network. Audio: MFCC statistics + SVM, band-pass filters and a DS-CNN. Texts: TF-IDF +
+    logistic regression and a TextCNN. Time series: nearest neighbour, MiniRocket and an FCN. All get a perceptron too.
+    None is tuned to the dataset.
 
     Args:
         dataset: as for `kzoo.load_dataset`.
-        epochs: of those that are trained step by step; if not given, as many as make about 600 steps, but 5 to 200.
-        seed: of initial weights and order.
-        out: folder for a run folder of each; nothing is written without one.
-        verbose: say which one is being fitted.
-        **options: of `kzoo.load_dataset`, such as `limit=1000` or `data_dir`. Series have batches of 16 and no
-            validation split unless another is asked for.
+        epochs: of the methods that are trained by gradient descent; about 600 steps (5 to 200 epochs) if not given.
+        seed: of initial weights and shuffling.
+        out: directory for a run directory of each method; nothing is written without one.
+        verbose: print which method is being trained.
+        **options: of `kzoo.load_dataset`, such as `limit=1000` or `data_dir`. Time series have a batch size of 16 and
+            no validation split by default.
 
     Raises:
-        ValueError: as `kzoo.load_dataset`, for a kind of data without classical methods here, or a wrong number of
+        ValueError: as `kzoo.load_dataset`, for a kind of data without classical methods, or an invalid number of
             epochs.
     """
     check_range("epochs", epochs, "a positive integer", none=True)
@@ -181,7 +180,7 @@ def compare_classical(
     rows = []
     for contender in contenders(data):
         if verbose:
-            print(f"fitting {contender.model['name']} ({contender.kind})")
+            print(f"training {contender.model['name']} ({contender.kind})")
         train = {"epochs": epochs or epochs_of(data)} | contender.train
         prepared = {"name": dataset} | options | contender.data
         experiment = {"seed": seed, "data": prepared, "model": dict(contender.model), "train": train, "evaluate": {}}
@@ -192,18 +191,18 @@ def compare_classical(
 
 
 def epochs_of(data: Splits) -> int:
-    """Return how many epochs make about `STEPS` steps."""
+    """Return the number of epochs that takes about `STEPS` steps."""
     return min(MOST, max(FEWEST, math.ceil(STEPS / data.steps_per_epoch)))
 
 
 def prepared_as(data: Splits, options: Mapping) -> Splits:
-    """Return the same examples, prepared for the model by other options."""
+    """Return the same examples with other options of the preprocessing."""
     refit = type(data.preprocess).fit
     return dataclasses.replace(data, preprocess=refit(data.examples["train"], **taken_by(refit, options)))
 
 
 def measured(experiment: Mapping, data: Splits, folder: Path | None) -> Row:
-    """Fit and measure one contender; leave a run folder if there is a place for one."""
+    """Train and evaluate one method; write a run directory if one is given."""
     keras.utils.set_random_seed(experiment["seed"])
     shape, classes, vocabulary = data.input_shape, data.num_classes, data.vocab_size
     model = create_model(input_shape=shape, num_classes=classes, vocab_size=vocabulary, **experiment["model"])
@@ -214,8 +213,6 @@ def measured(experiment: Mapping, data: Splits, folder: Path | None) -> Row:
         fit(model, data, **experiment["train"], run_dir=folder, verbose=False)
         seconds = time.perf_counter() - began
         report = evaluate(model, data, run_dir=folder)
-        if run:
-            write_html(run)
     return {
         "model": experiment["model"]["name"],
         "test accuracy": report.accuracy,
@@ -227,5 +224,5 @@ def measured(experiment: Mapping, data: Splits, folder: Path | None) -> Row:
 
 
 def count(weights: Sequence) -> int:
-    """Return how many numbers there are in weights."""
+    """Return the number of parameters in weights."""
     return sum(math.prod(weight.shape) for weight in weights)

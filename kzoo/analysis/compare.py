@@ -1,4 +1,4 @@
-"""Several runs beside each other: one table and one picture."""
+"""Comparison of several runs: one table and one picture."""
 
 from __future__ import annotations
 
@@ -8,29 +8,31 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.lazy import rich_table, rich_text
-from kzoo.core.pictures import Curve, draw_comparison
+from kzoo.core.lazy import figures, rich_table, rich_text
+from kzoo.core.numbers import percent
+from kzoo.core.pictures import Curve, Drawn, comparison_figure
 from kzoo.core.registry import MODELS
-from kzoo.core.shown import Shown
-from kzoo.core.yaml import plain
+from kzoo.core.shown import Shown, table
+from kzoo.core.yaml import flatten, plain
 from kzoo.data import load_dataset
 from kzoo.training import runs
-from kzoo.training.records import Record, read_record
+from kzoo.training.records import Record, distinct_runs, read_record
 from kzoo.training.train import fit
 from kzoo.zoo.factory import model_card
 
-FEW_KEYS = 4  # differing keys that are columns of the one printed table; more get a table with a line for each
+FEW_KEYS = 4  # largest number of differing keys that are columns; more get a table with a row for each
+WORDS = ("run", "model", "dataset", "kind", "key")  # columns that are aligned to the left
 Row = dict[str, object]
 
 
 @dataclass(frozen=True)
-class Comparison(Shown):
-    """What several runs reached, and where their configs differ.
+class Comparison(Drawn, Shown):
+    """Results of several runs, and the differences of their configurations.
 
     Attributes:
         records: of the runs, in the order given.
-        names: what each is called: its folder's name, or its path where two folders have the same.
-        parameters: trainable ones of each network, frozen ones left out.
+        names: of the runs: the directory's name, or its path where two directories have the same name.
+        parameters: number of trainable parameters of each network.
     """
 
     records: tuple[Record, ...]
@@ -38,39 +40,39 @@ class Comparison(Shown):
     parameters: tuple[int, ...]
 
     def results(self) -> list[Row]:
-        """Return what each run is and reached; accuracies in [0, 1], times in seconds, None for what is not known."""
+        """Return the results of each run; accuracies in [0, 1], times in seconds, None for unknown values."""
         rows = [result(*each) for each in zip(self.names, self.records, self.parameters, strict=True)]
         known = [column for column in rows[0] if column != "seconds" or any(row["seconds"] for row in rows)]
         return [{column: row[column] for column in known} for row in rows]
 
     def differences(self) -> list[Row]:
-        """Return for each run the values of the keys in which the configs differ; None for a key that it has not."""
+        """Return for each run the values of the keys in which the configurations differ; None for a missing key."""
         return differences([record.config for record in self.records])
 
     def by_key(self) -> list[Row]:
-        """Return one row for each key in which the configs differ, with a column for each run."""
+        """Return one row for each key in which the configurations differ, with a column for each run."""
         each = list(zip(self.names, self.differences(), strict=True))
         return [{"key": key} | {name: values[key] for name, values in each} for key in each[0][1]]
 
     def rows(self) -> list[Row]:
-        """Return the results of each run and, as further columns, where its config differs."""
+        """Return the results of each run and, as further columns, the values of the keys that differ."""
         return [own | more for own, more in zip(self.results(), self.differences(), strict=True)]
 
     def notes(self) -> list[str]:
-        """Return what has to be known to read the table."""
+        """Return remarks on the table: different datasets, runs that were not evaluated alike."""
         found = []
         datasets = sorted({record.dataset for record in self.records})
         if len(datasets) > 1:
-            found.append(f"the runs are of different datasets ({', '.join(datasets)}): accuracies do not compare")
+            found.append(f"the runs use different datasets ({', '.join(datasets)}): accuracies cannot be compared")
         for name, record in zip(self.names, self.records, strict=True):
             if record.metrics is None:
                 found.append(f"{name} is not evaluated yet: kzoo evaluate {record.path}")
             elif record.test is None:
                 found.append(
-                    f"{name} was measured on its {record.metrics['split']} split last: kzoo evaluate {record.path}"
+                    f"{name} was last evaluated on its {record.metrics['split']} split: kzoo evaluate {record.path}"
                 )
             elif record.test.get("tta"):
-                found.append(f"{name} was measured with test-time augmentation")
+                found.append(f"{name} was evaluated with test-time augmentation")
         return found
 
     def to_dict(self) -> dict:
@@ -80,53 +82,39 @@ class Comparison(Shown):
     def __rich_console__(self, console, options):
         few = len(self.differences()[0]) <= FEW_KEYS
         yield as_table(self.rows() if few else self.results())
-        if not few:  # one line for each key
+        if not few:
             yield as_table(self.by_key())
         for note in self.notes():
             yield rich_text.Text(note)
 
-    def draw(self, path: str | Path) -> Path:
-        """Draw the curves of all runs and their test accuracies into one picture.
-
-        Raises:
-            ValueError: if the picture cannot be written, or not in the format that its ending asks for.
-        """
+    def figure(self) -> figures.Figure:
+        """Return the validation curves of all runs and their test accuracies."""
         each = zip(self.names, self.records, strict=True)
-        curves = [Curve(name, record.history, with_interval(record)) for name, record in each]
-        target = Path(path).expanduser()
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            draw_comparison(target, curves)
-        except OSError as error:
-            raise ValueError(f"{target} cannot be written: {error.strerror or error}") from error
-        return target
+        return comparison_figure([Curve(name, record.history, with_interval(record)) for name, record in each])
 
 
 def compare(paths: Sequence[str | Path]) -> Comparison:
-    """Read two or more run folders.
+    """Read two or more run directories.
 
     Args:
-        paths: the folders, in the order of the table.
+        paths: the directories, in the order of the table.
 
     Raises:
-        ValueError: for fewer than two runs, a run that is given twice, or a folder that holds none.
+        ValueError: for fewer than two runs, a run that is given twice, or a directory that holds none.
     """
-    records = tuple(read_record(path) for path in paths)
-    if len({record.path.resolve() for record in records}) < max(2, len(records)):
-        raise ValueError(f"compare needs two or more different runs, got {', '.join(map(str, paths)) or 'none'}")
-    short = [record.name for record in records]
-    names = tuple(str(record.path) if short.count(record.name) > 1 else record.name for record in records)
-    return Comparison(records, names, tuple(trainable_parameters(record.path) for record in records))
+    found = distinct_runs(paths, "compare", least=2)
+    records = tuple(map(read_record, found.values()))
+    return Comparison(records, tuple(found), tuple(map(trainable_parameters, found.values())))
 
 
 def trainable_parameters(run: Path) -> int:
-    """Return how many parameters of a run's network a gradient reaches."""
+    """Return the number of trainable parameters of a run's network."""
     model, _ = runs.load_run(run)
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 def result(name: str, record: Record, parameters: int) -> Row:
-    """Return what one run is and reached."""
+    """Return the results of one run."""
     test = record.test or {}
     return {
         "run": name,
@@ -143,16 +131,16 @@ def result(name: str, record: Record, parameters: int) -> Row:
 
 
 def with_interval(record: Record) -> tuple[float, float, float] | None:
-    """Return the test accuracy and the ends of its interval, None where it was not measured."""
+    """Return the test accuracy and the ends of its interval, None if it was not measured."""
     return record.test and (record.test["accuracy"], *record.test["accuracy_interval"])
 
 
 def differences(configs: Sequence[Mapping]) -> list[Row]:
-    """Return for each config the values of the keys in which they differ; a key that is not set has its default.
+    """Return for each configuration the values of the keys in which they differ; a key that is not set has its default.
 
-    The names of network and dataset, which have columns of their own, are left out.
+    The names of network and dataset, which have columns of their own, are omitted.
     """
-    flat = [flattened(config) for config in configs]
+    flat = [flatten(config) for config in configs]
     keys = dict.fromkeys(key for values in flat for key in values if key not in ("model.name", "data.name"))
     full = [
         {key: values.get(key, default(config, key)) for key in keys}
@@ -162,17 +150,8 @@ def differences(configs: Sequence[Mapping]) -> list[Row]:
     return [{key: values[key] for key in differing} for values in full]
 
 
-def flattened(config: Mapping, prefix: str = "") -> Row:
-    """Return the values at the ends of nested dictionaries by their addresses, e.g. `train.epochs`."""
-    flat = {}
-    for key, value in config.items():
-        address = f"{prefix}{key}"
-        flat |= flattened(value, f"{address}.") if isinstance(value, Mapping) else {address: plain(value)}
-    return flat
-
-
 def default(config: Mapping, address: str):
-    """Return the value of a key that a config does not set, None where it has none of its own."""
+    """Return the default of a key that a configuration does not set, None if it has none."""
     section, _, key = address.partition(".")
     if section == "model":
         name = config.get("model", {}).get("name")
@@ -185,21 +164,18 @@ def default(config: Mapping, address: str):
 
 def as_table(rows: Sequence[Row]) -> rich_table.Table:
     """Return rows of equal columns as a table."""
-    headers = [rich_table.Column(rich_text.Text(column)) for column in rows[0]]
-    table = rich_table.Table(*headers, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*[rich_text.Text(shown(column, value)) for column, value in row.items()])
-    return table
+    words = sum(column in WORDS for column in rows[0])
+    return table(list(rows[0]), [[shown(*cell) for cell in row.items()] for row in rows], words=words)
 
 
 def shown(column: str, value) -> str:
-    """Return a value as a cell."""
+    """Return a value as the text of a cell."""
     if value is None:
         return "-"
     if column.endswith("accuracy"):
-        return f"{value:.2%}"
+        return percent(value)
     if column == "95 % interval":
-        return f"{value[0]:.2%} to {value[1]:.2%}"
+        return " to ".join(map(percent, value))
     if column.endswith(("parameters", "seconds")):
         return f"{value:,.0f}"
     return str(value)

@@ -1,25 +1,25 @@
-"""Pictures of training: the curves of one run, and those of several beside each other."""
+"""Learning curves of one run or several, and figures written to files."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.files import write_file
 from kzoo.core.lazy import figures, matplotlib
 
-LEARNING_RATE = "learning_rate"
-DOTTED_UP_TO = 30  # epochs that are drawn as points too; of one epoch there is no line
+LEARNING_RATE, CROSS_ENTROPY = "learning_rate", "crossentropy"
+DOTTED_UP_TO = 30  # largest number of epochs that are drawn as points too; a single epoch has no line
 
 
 class Curve(NamedTuple):
-    """What is drawn of one of several runs.
+    """One of several runs in a figure.
 
     Attributes:
-        name: for the legend.
+        name: in the legend.
         history: values per epoch, by metric.
         accuracy: (accuracy, lower end, upper end of its interval), in [0, 1]; None where it was not measured.
     """
@@ -29,15 +29,48 @@ class Curve(NamedTuple):
     accuracy: tuple[float, float, float] | None
 
 
+class Drawn:
+    """A result with a `figure()`, which `draw` writes to a file."""
+
+    def draw(self, path: str | Path) -> Path:
+        """Write the figure to a file, in the format of its suffix; return the path.
+
+        Raises:
+            ValueError: if the file cannot be written, or its suffix names no format of Matplotlib.
+        """
+        target = Path(path).expanduser()
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            save(self.figure(), target)
+        except OSError as error:
+            raise ValueError(f"{target} cannot be written: {error.strerror or error}") from error
+        return target
+
+
+def metric_name(key: str) -> str:
+    """Return a column of the training history in words: "validation accuracy" for "val_accuracy"."""
+    words = key.replace("val_", "validation ").replace("_", " ")
+    return words.replace(CROSS_ENTROPY, "cross-entropy")
+
+
+def loss_column(histories: Iterable[Mapping[str, Sequence[float]]]) -> str:
+    """Return the column to compare losses by: cross-entropy without label smoothing, "loss" where one lacks that."""
+    found = [history for history in histories if history]
+    return CROSS_ENTROPY if found and all(f"val_{CROSS_ENTROPY}" in history for history in found) else "loss"
+
+
 def draw_curves(path: Path, history: Mapping[str, Sequence[float]], best_epoch: int) -> None:
     """Draw each metric of training and validation over the epochs, and the learning rate if it is known.
 
+    Where the history has the cross-entropy, it is drawn in place of the loss, which depends on label smoothing.
+
     Args:
-        path: the picture to write; its ending says the format.
+        path: the picture to write; its suffix says the format.
         history: values per epoch; `val_NAME` is drawn with `NAME`, `learning_rate` on a logarithmic axis.
         best_epoch: whose weights were kept, counted from 1; a line marks it.
     """
-    names = [name for name in history if f"val_{name}" in history]
+    skipped = {"loss"} - {loss_column([history])}
+    names = [name for name in history if f"val_{name}" in history and name not in skipped]
     if any(rate > 0 for rate in history.get(LEARNING_RATE, ())):
         names.append(LEARNING_RATE)
     if not names:
@@ -50,13 +83,13 @@ def draw_curves(path: Path, history: Mapping[str, Sequence[float]], best_epoch: 
             draw_line(axes, history[name], label="train")
             draw_line(axes, history[f"val_{name}"], label="validation")
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best, epoch {best_epoch}")
-        label_epochs(axes, name.replace("_", " "), len(history[name]))
+        label_epochs(axes, metric_name(name), len(history[name]))
         axes.legend()
     save(picture, path)
 
 
 def draw_learning_rate(axes, rates: Sequence[float]) -> None:
-    """Draw learning rates on a logarithmic axis, which leaves out the 0 that a schedule may end at."""
+    """Draw learning rates on a logarithmic axis, without the 0 that a schedule may end at."""
     axes.set_yscale("log")
     draw_line(axes, [rate if rate > 0 else math.nan for rate in rates], color="C2", label="at the epoch's end")
 
@@ -68,64 +101,63 @@ def draw_line(axes, values: Sequence[float], **options) -> None:
 
 
 def label_epochs(axes, name: str, epochs: int) -> None:
-    """Name both axes, of which one is of whole epochs, from the first to the last."""
+    """Label both axes; the horizontal one has integer ticks from the first to the last epoch."""
     axes.set(xlabel="epoch", ylabel=name, xlim=(0.5, max(epochs, 1) + 0.5))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
 
 
-def draw_comparison(path: Path, curves: Sequence[Curve]) -> None:
-    """Draw the validation loss and accuracy of several runs over the epochs, and the test accuracies with intervals.
+def comparison_figure(curves: Sequence[Curve]) -> figures.Figure:
+    """Return the validation cross-entropy and accuracy of several runs over the epochs, and their test accuracies.
 
-    Args:
-        path: the picture to write; its ending says the format.
-        curves: of the runs, each in its own colour.
+    The loss is drawn in place of the cross-entropy if a run has not recorded the latter.
     """
     height = 4.5 + 0.25 * len(curves)
     picture = figures.Figure(figsize=(15, height), layout="constrained")
     loss, accuracy, tested = picture.subplots(1, 3)
     styles, longest = run_styles(len(curves)), max(len(curve.history.get("val_loss", ())) for curve in curves)
-    for axes, metric in ((loss, "val_loss"), (accuracy, "val_accuracy")):
+    column = loss_column(curve.history for curve in curves)
+    for axes, metric in ((loss, f"val_{column}"), (accuracy, "val_accuracy")):
         for curve, style in zip(curves, styles, strict=True):
             draw_line(axes, curve.history.get(metric, ()), label=curve.name, **style)
-        label_epochs(axes, metric.replace("val_", "validation "), longest)
+        label_epochs(axes, metric_name(metric), longest)
     draw_accuracies(tested, curves, [style["color"] for style in styles])
     picture.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(curves), 3))
-    save(picture, path)
+    return picture
 
 
 def run_styles(count: int) -> list[dict]:
-    """Return a colour and a kind of line for each run; no two are alike up to 40."""
+    """Return a colour and a line style for each run, distinct for up to 40 runs."""
     every = itertools.product(("-", "--", ":", "-."), matplotlib.colormaps["tab10"].colors)
     return [{"color": colour, "linestyle": line} for line, colour in itertools.islice(itertools.cycle(every), count)]
 
 
 def draw_accuracies(axes, curves: Sequence[Curve], colours: Sequence) -> None:
     """Draw each measured accuracy as a point with its interval, the first run at the top."""
-    for place, (curve, colour) in enumerate(zip(curves, colours, strict=True)):
+    for row, (curve, colour) in enumerate(zip(curves, colours, strict=True)):
         if curve.accuracy is not None:
             middle, low, high = curve.accuracy
-            axes.errorbar(middle, place, xerr=[[middle - low], [high - middle]], fmt="o", color=colour, capsize=4)
+            axes.errorbar(middle, row, xerr=[[middle - low], [high - middle]], fmt="o", color=colour, capsize=4)
     axes.set_yticks(range(len(curves)), [curve.name for curve in curves])
     axes.set(xlabel="test accuracy, 95 % interval", ylim=(len(curves) - 0.5, -0.5))
     axes.grid(alpha=0.3)
 
 
 def save(picture: figures.Figure, path: Path) -> None:
-    """Write a picture in the format of its ending.
+    """Write a figure in the format of the file's suffix.
 
     Raises:
-        ValueError: for an ending that is no format of Matplotlib.
+        ValueError: for a suffix that names no format of Matplotlib.
     """
     kind = picture_format(path)
     write_file(path, lambda file: picture.savefig(file, format=kind, dpi=100))
 
 
 def picture_format(path: Path) -> str:
-    """Return the format that a picture's ending asks for, "png" for none.
+    """Return the format that a file's suffix names, "png" for none.
 
     Raises:
-        ValueError: for an ending that is no format of Matplotlib.
+        ValueError: for a suffix that names no format of Matplotlib.
     """
     kind = path.suffix.lstrip(".") or "png"
     if kind not in figures.Figure().canvas.get_supported_filetypes():

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from numbers import Integral, Real
 
+from kzoo.core.lazy import np
+
 RANGES: dict[str, Callable[[Real], bool]] = {
     "a positive integer": lambda value: isinstance(value, Integral) and value > 0,
     "an integer from 0": lambda value: isinstance(value, Integral) and value >= 0,
@@ -27,3 +29,8 @@ def check_range(name: str, value, expected: str, *, none: bool = False) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, Real) or not RANGES[expected](value):
         raise ValueError(f"{name} must be {expected}{' or None' if none else ''}, got {value!r}")
+
+
+def evenly_spaced(count: int, most: int) -> np.ndarray:
+    """Return the indices of at most `most` of `count` examples, evenly spaced from the first to the last."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int)

@@ -1,12 +1,17 @@
-"""Results that show themselves as tables: in the terminal, in `print`, in a notebook."""
+"""Results that display as tables: in the terminal, in `print`, in a notebook."""
 
-from kzoo.core.lazy import rich_console
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from kzoo.core.html import nodes, to_html
+from kzoo.core.lazy import rich_console, rich_table, rich_text
 
 WIDTH = 160  # characters of a line, where nothing else is known
 
 
 class Shown:
-    """A result with a `__rich_console__`, which `print` and notebooks show as well."""
+    """A result with a `__rich_console__`, which `print` and notebooks display as well."""
 
     def as_text(self) -> str:
         """Return what rich would print, without colours."""
@@ -19,5 +24,27 @@ class Shown:
         return self.as_text()
 
     def _repr_pretty_(self, printer, cycle: bool) -> None:
-        """Show it as the result of a cell, as IPython asks."""
+        """Display it in a terminal, as IPython asks."""
         printer.text(self.as_text())
+
+    def _repr_html_(self) -> str:
+        """Return it as HTML tables, as notebooks ask."""
+        return "".join(map(to_html, nodes(self)))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> rich_table.Table:
+    """Return a rich table without lines.
+
+    Args:
+        columns: headings.
+        rows: cells; rich's markup in them is not interpreted.
+        words: how many of the first columns hold words; the others hold numbers and are aligned to the right.
+    """
+    aligned = ["left"] * words + ["right"] * (len(columns) - words)
+    headers = [
+        rich_table.Column(rich_text.Text(name), justify=side) for name, side in zip(columns, aligned, strict=True)
+    ]
+    made = rich_table.Table(*headers, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        made.add_row(*map(rich_text.Text, row))
+    return made

@@ -36,3 +36,12 @@ def plain(value):
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def flatten(content: dict, prefix: str = "") -> dict:
+    """Return the leaves of nested dictionaries by their dotted keys, e.g. `train.epochs`."""
+    flat = {}
+    for key, value in content.items():
+        address = f"{prefix}{key}"
+        flat |= flatten(value, f"{address}.") if isinstance(value, dict) else {address: plain(value)}
+    return flat

@@ -1,4 +1,4 @@
-"""Views of raw examples that show the same thing: mirrored and shifted, for the average over them in a test."""
+"""Test-time augmentation (TTA): mirrored and shifted views of raw examples."""
 
 from collections.abc import Callable, Mapping
 
@@ -10,11 +10,11 @@ View = Callable  # from a raw batch to a raw batch of the same shape
 
 
 def image_views(*, flip: bool = False, shift: int = 0) -> list[View]:
-    """Return the images as they are, moved by `shift` pixels along each axis both ways, and all that mirrored.
+    """Return views of images: the original, shifts by `shift` pixels along each axis, and all these mirrored.
 
     Args:
-        flip: mirror left and right too; twice as many views.
-        shift: pixels; nine times as many views. What comes in is black, as in training.
+        flip: mirror horizontally as well; twice as many views.
+        shift: pixels; nine times as many views. The border is black, as in training.
     """
     check_range("tta.shift", shift, "an integer from 0")
     if not isinstance(flip, bool):
@@ -34,24 +34,24 @@ def image_views(*, flip: bool = False, shift: int = 0) -> list[View]:
 
 
 def series_views(*, shift: int = 0) -> list[View]:
-    """Return the series as they are, and moved by `shift` steps both ways; first and last step are repeated."""
+    """Return views of series: the original, and shifts by `shift` steps, which repeat the first or last step."""
     check_range("tta.shift", shift, "an integer from 0")
     steps = (0, -shift, shift) if shift else (0,)
     return [lambda series, by=by: moved(series, by, 1, repeat=True) for by in steps]
 
 
 def audio_views(*, shift: float = 0.0) -> list[View]:
-    """Return the recordings as they are, and moved by a share of their length both ways; silence comes in."""
+    """Return views of recordings: the original, and shifts by a fraction of the length; the border is silent."""
     check_range("tta.shift", shift, "a fraction in [0, 1)")
-    shares = (0, -shift, shift) if shift else (0,)
-    return [lambda waves, by=by: moved(waves, round(by * waves.shape[1]), 1) for by in shares]
+    fractions = (0, -shift, shift) if shift else (0,)
+    return [lambda waves, by=by: moved(waves, round(by * waves.shape[1]), 1) for by in fractions]
 
 
 VIEWS = {"image": image_views, "timeseries": series_views, "audio": audio_views}
 
 
 def views_of(modality: str, tta: Mapping) -> list[View]:
-    """Return the views that keywords of one of `VIEWS` ask for, the examples as they are first.
+    """Return the views for the keyword arguments of one of `VIEWS`, the original first.
 
     Raises:
         ValueError: for a kind of data without views, an unknown keyword, or a value out of its range.
@@ -62,19 +62,19 @@ def views_of(modality: str, tta: Mapping) -> list[View]:
 
 
 def moved(batch, by: int, axis: int, *, repeat: bool = False):
-    """Move each example of a batch along one axis; what comes in is 0, or the nearest value again.
+    """Shift each example of a batch along one axis.
 
     Args:
         batch: a tensor of numbers.
-        by: places towards the end; negative towards the beginning.
-        axis: that is moved.
-        repeat: see above.
+        by: positions towards the end; negative towards the beginning.
+        axis: along which to shift.
+        repeat: fill the border with the nearest value; with 0 otherwise.
     """
     length = tf.shape(batch)[axis]
-    places = tf.range(length) - by
-    near = tf.gather(batch, tf.clip_by_value(places, 0, length - 1), axis=axis)
+    indices = tf.range(length) - by
+    near = tf.gather(batch, tf.clip_by_value(indices, 0, length - 1), axis=axis)
     if repeat or not by:
         return near
-    inside = (places >= 0) & (places < length)
-    inside = tf.reshape(inside, [-1 if place == axis else 1 for place in range(len(batch.shape))])
+    inside = (indices >= 0) & (indices < length)
+    inside = tf.reshape(inside, [-1 if dim == axis else 1 for dim in range(len(batch.shape))])
     return tf.ensure_shape(tf.where(inside, near, tf.zeros_like(near)), batch.shape)

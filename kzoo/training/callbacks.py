@@ -25,6 +25,7 @@ from kzoo.data.splits import UNSHARDED
 from kzoo.nn import averaging
 from kzoo.training import checkpoint, distributed, runs
 from kzoo.training.checkpoint import Checkpoint
+from kzoo.training.report_html import refresh_html
 
 COST = 40  # a checkpoint by the clock is not written before so many times the duration of the last one has passed
 
@@ -103,6 +104,7 @@ class BestCheckpoint(keras.callbacks.Callback):
             if self.history:
                 runs.write_history(self.run, self.history)
                 pictures.draw_curves(self.run / runs.CURVES, self.history, self.best_epoch)
+            refresh_html(self.run)
         except OSError as error:
             raise ValueError(f"the results cannot be written to {self.run}: {error.strerror or error}") from error
 

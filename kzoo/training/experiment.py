@@ -27,7 +27,6 @@ from kzoo.data.splits import MODALITIES, Splits
 from kzoo.training import runs
 from kzoo.training.evaluate import Report, evaluate
 from kzoo.training.recipes import recipe
-from kzoo.training.report_html import write_html
 from kzoo.training.train import fit
 from kzoo.zoo.factory import create_model, customised, model_card
 
@@ -153,10 +152,7 @@ def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, 
         if run:
             write_yaml(run / runs.CONFIG, experiment)
         fit(model, data, **experiment["train"], run_dir=out, verbose=verbose)
-        report = evaluate(model, data, **experiment["evaluate"], run_dir=run)
-        if run:
-            write_html(run)
-        return report
+        return evaluate(model, data, **experiment["evaluate"], run_dir=run)
 
 
 def check_config(run: Path, experiment: dict) -> None:
@@ -212,6 +208,4 @@ def evaluate_run(path: str | Path, split: str = "test") -> Report:
     """Measure the best model of a run again, on the data of its config; pictures and numbers go into the run."""
     model, _ = runs.load_run(path)
     experiment = load_experiment(Path(path) / runs.CONFIG)
-    report = evaluate(model, load_data(experiment), **experiment["evaluate"] | {"split": split}, run_dir=path)
-    write_html(path)
-    return report
+    return evaluate(model, load_data(experiment), **experiment["evaluate"] | {"split": split}, run_dir=path)

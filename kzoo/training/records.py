@@ -1,7 +1,7 @@
-"""What a run folder says of its training, read back: config, history, numbers, environment."""
+"""Records of a run directory: configuration, training history, metrics, environment."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from kzoo.training import runs
 
 @dataclass(frozen=True)
 class Record:
-    """The text and the numbers of a run folder.
+    """Text and numbers of a run directory.
 
     Attributes:
-        path: the folder.
+        path: the directory.
         config: the experiment.
         history: values per epoch, by metric; empty where no epoch was completed.
-        metrics: of the last evaluation (`kzoo.evaluate.Report` as a dictionary); None where there was none.
+        metrics: of the last evaluation (`kzoo.training.report.Report` as a dictionary); None where there was none.
         environment: versions, hardware, seed.
     """
 
@@ -29,7 +29,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        """The folder's own name."""
+        """Name of the directory."""
         return self.path.resolve().name
 
     @property
@@ -44,12 +44,12 @@ class Record:
 
     @property
     def epochs(self) -> int:
-        """How many were completed."""
+        """Number of completed epochs."""
         return len(self.history.get("val_loss", ()))
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch whose weights were kept, counted from 1: as `kzoo.fit` chooses it."""
+        """The epoch whose weights `kzoo.fit` kept, counted from 1."""
         losses = self.history.get("val_loss", ())
         accuracies = self.history.get("val_accuracy", [0.0] * len(losses))
         scores = [(accuracy, -loss) for accuracy, loss in zip(accuracies, losses, strict=True)]
@@ -57,24 +57,38 @@ class Record:
 
     @property
     def seconds(self) -> float | None:
-        """How long the epochs took, where the history has a column `seconds`."""
+        """Duration of all epochs, None if the history has no column `seconds`."""
         return sum(self.history["seconds"]) if "seconds" in self.history else None
 
     def at_best(self, metric: str) -> float | None:
-        """Return a metric at the best epoch, None where it is not known."""
+        """Return a metric at the best epoch, None if it was not recorded."""
         return self.history[metric][self.best_epoch - 1] if self.best_epoch and metric in self.history else None
 
     @property
     def test(self) -> Mapping | None:
-        """The numbers of the test split, None where another or none was measured last."""
+        """Metrics of the test split, None if it was not the last split evaluated."""
         return self.metrics if self.metrics and self.metrics.get("split") == "test" else None
 
 
-def read_record(path: str | Path) -> Record:
-    """Read a run folder; the model in it is left alone.
+def distinct_runs(paths: Sequence[str | Path], purpose: str, least: int = 1) -> dict[str, Path]:
+    """Return run directories by name; those that share a name are called by their path.
 
     Raises:
-        ValueError: if the folder does not hold a run, or a file of it is damaged.
+        ValueError: for fewer than `least`, or a run that is given twice.
+    """
+    folders = [Path(path).expanduser() for path in paths]
+    if len({folder.resolve() for folder in folders}) < max(least, len(folders)):
+        count = {1: "one or more", 2: "two or more"}[least]
+        raise ValueError(f"{purpose} needs {count} different runs, got {', '.join(map(str, paths)) or 'none'}")
+    names = [folder.resolve().name for folder in folders]
+    return {str(path) if names.count(name) > 1 else name: path for name, path in zip(names, folders, strict=True)}
+
+
+def read_record(path: str | Path) -> Record:
+    """Read a run directory without loading its model.
+
+    Raises:
+        ValueError: if it is not a run directory, or a file of it is damaged.
     """
     run = Path(path).expanduser()
     missing = [name for name in (runs.CONFIG, runs.MODEL) if not (run / name).is_file()]
@@ -101,7 +115,7 @@ def read_curves(run: Path) -> dict[str, list[float]]:
 
 
 def read_json(path: Path):
-    """Return what a JSON file says, None if it is not there.
+    """Return the content of a JSON file, None if it does not exist.
 
     Raises:
         ValueError: if it is damaged.

@@ -14,6 +14,7 @@ from kzoo.core.registry import lookup
 from kzoo.core.yaml import write_yaml
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
+from kzoo.nn.inspection import named_stages
 from kzoo.nn.solvers import SOLVERS, solve_head
 from kzoo.tasks import TASKS, balanced_weights
 from kzoo.training import runs
@@ -279,8 +280,7 @@ def freeze(model: keras.Model, until: str) -> list[str]:
     Raises:
         ValueError: for an unknown stage.
     """
-    stages = {layer.name: layer for layer in model.layers if isinstance(layer, keras.layers.Identity)}
-    end = lookup(f"stage of {model.name}", until, stages)
+    end = lookup(f"stage of {model.name}", until, named_stages(model.layers))
     frozen = keras.Model(model.input, end.output).layers
     for layer in frozen:
         layer.trainable = False

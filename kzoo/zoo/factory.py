@@ -12,6 +12,7 @@ from pathlib import Path
 import kzoo.models
 from kzoo.core.lazy import keras
 from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup
+from kzoo.nn.inspection import named_stages
 from kzoo.nn.layers import InputTooSmall, global_avg_pool, named_output, written_in
 from kzoo.nn.precision import computing_in
 from kzoo.zoo import applications, hub
@@ -233,8 +234,8 @@ def pyramid(model: keras.Model, features: Sequence[str]) -> keras.Model:
     """Return `model` itself, or the model of the feature maps of the stages named."""
     if not features:
         return model
-    stages = {layer.name: layer.output for layer in model.layers if isinstance(layer, keras.layers.Identity)}
-    outputs = [lookup(f"stage of {model.name}", name, stages) for name in features]
+    stages = named_stages(model.layers)
+    outputs = [lookup(f"stage of {model.name}", name, stages).output for name in features]
     return keras.Model(model.inputs, outputs, name=model.name)
 
 

@@ -84,7 +84,7 @@ def test_a_key_that_is_not_set_has_its_default():
 def test_different_datasets_are_said(run, tmp_path):
     other = changed(run, tmp_path / "other", data={"name": "mnist"})
     assert compare([run, other]).notes() == [
-        "the runs are of different datasets (digits, mnist): accuracies do not compare"
+        "the runs use different datasets (digits, mnist): accuracies cannot be compared"
     ]
 
 
@@ -102,13 +102,13 @@ def test_a_run_that_was_measured_on_its_validation_split(run, other):
     (other / "metrics.json").write_text(json.dumps(metrics))
     comparison = compare([run, other])
     assert comparison.rows()[1]["test accuracy"] is None
-    assert "measured on its validation split last" in comparison.notes()[0]
+    assert "last evaluated on its validation split" in comparison.notes()[0]
 
 
 def test_a_run_that_was_measured_over_views(run, other):
     metrics = json.loads((other / "metrics.json").read_text()) | {"tta": {"flip": True}}
     (other / "metrics.json").write_text(json.dumps(metrics))
-    assert compare([run, other]).notes() == ["other was measured with test-time augmentation"]
+    assert compare([run, other]).notes() == ["other was evaluated with test-time augmentation"]
 
 
 def test_a_run_without_a_whole_epoch(run, other):

@@ -1,4 +1,4 @@
-"""How steady networks are: hand-made ones whose answer is known, each kind of data, pooling, and mistakes in words."""
+"""Robustness to shifts: networks whose result is known, each kind of data, pooling, errors."""
 
 import dataclasses
 import io
@@ -16,13 +16,13 @@ from rich.console import Console
 import kzoo
 from kzoo.analysis.shift import changes_of, shift_runs, shift_test
 from kzoo.analysis.shift.stages import find_stages
-from kzoo.analysis.visualize import stages
 from kzoo.data.audio import Recordings
 from kzoo.data.audio.preprocess import AudioPreprocess
 from kzoo.data.image.preprocess import ImagePreprocess
 from kzoo.data.splits import Examples, Splits
 from kzoo.data.text.preprocess import TextPreprocess
 from kzoo.data.timeseries.preprocess import SeriesPreprocess
+from kzoo.nn.inspection import feature_layers
 
 RNG = np.random.default_rng(0)
 
@@ -95,8 +95,8 @@ def test_a_convolution_and_a_mean_over_black_ground_do_not_see_a_shift():
     conv = keras.layers.Conv2D(4, 3, padding="same", activation="relu", use_bias=False)
     report = shift_test(classifier((14, 14, 1), conv), images(inputs))
     assert len(report.shifts) == 49
-    assert {answer.equal for answer in report.shifts.values()} == {1.0}
-    assert max(abs(answer.change) for answer in report.shifts.values()) < 1e-4
+    assert {result.consistency for result in report.shifts.values()} == {1.0}
+    assert max(abs(result.probability_change) for result in report.shifts.values()) < 1e-4
     assert stage_of(report).errors == pytest.approx({1: 0, 2: 0, 3: 0}, abs=1e-5)
 
 
@@ -114,10 +114,10 @@ def test_a_network_that_reads_pixels_answers_to_each_shift_as_it_must():
     inputs[::2, 6, 5], inputs[1::2, 6, 6] = 200, 200
     report = shift_test(half_reader(12), images(inputs), max_shift=2)
     assert report.shifts[0, 0] == (1.0, 0.0, 1.0)
-    assert report.shifts[2, 0].equal == 1.0
+    assert report.shifts[2, 0].consistency == 1.0
     assert report.shifts[0, 1] == pytest.approx((0.5, -0.5, 0.5))  # what was left of the middle is right of it
     assert report.shifts[0, -1] == pytest.approx((0.5, -0.5, 0.5))
-    assert report.by_distance[1].equal == pytest.approx((2 * 1.0 + 6 * 0.5) / 8)
+    assert report.by_distance[1].consistency == pytest.approx((2 * 1.0 + 6 * 0.5) / 8)
     assert report.stages == ()
 
 
@@ -287,14 +287,14 @@ def test_signals_are_moved_along_one_axis(data, model, unit, tmp_path):
     assert list(report.shifts) == [(-2,), (-1,), (0,), (1,), (2,)]
     assert report.unit == unit
     assert report.stages
-    assert all(0 <= answer.equal <= 1 for row in report.changes.values() for answer in row.values())
+    assert all(0 <= result.consistency <= 1 for row in report.changes.values() for result in row.values())
     assert f"shift by 2 {unit}" in printed(report)
     assert report.draw(tmp_path / "new" / "shift.svg").stat().st_size > 1000
 
 
 def test_a_network_of_bfloat16_is_measured_in_float32(digits):
     model = kzoo.create_model("convnet", digits.input_shape, 10, precision="mixed_bfloat16", padding="same")
-    assert shift_test(model, digits, max_shift=1, examples=8).shifts[0, 0].equal == 1
+    assert shift_test(model, digits, max_shift=1, examples=8).shifts[0, 0].consistency == 1
 
 
 # -- pooling
@@ -306,7 +306,7 @@ def test_blur_pooling_is_steadier_after_a_training(digits):
         options = {"filters": (16, 32), "padding": "same", "norm": "batch", "flatten": False, "dropout": 0.0}
         model = kzoo.models.convnet(digits.input_shape, 10, pooling=pooling, dialect="pytorch", **options)
         kzoo.fit(model, digits, epochs=3, learning_rate=3e-3, verbose=False)
-        return shift_test(model, digits, max_shift=1).by_distance[1].equal
+        return shift_test(model, digits, max_shift=1).by_distance[1].consistency
 
     assert steadiness("blur") > steadiness("max") + 0.05
 
@@ -331,7 +331,7 @@ def test_blur_leaves_weights_and_sizes_as_they_are(name, shape, options):
     both = [kzoo.create_model(name, shape, 5, **chosen) for chosen in (options, plain)]
     weights = [[(weight.path, weight.shape) for weight in model.trainable_weights] for model in both]
     assert weights[0] == weights[1]
-    sizes = [{stage: layer.output.shape for stage, layer in stages(model).items()} for model in both]
+    sizes = [{stage: layer.output.shape for stage, layer in feature_layers(model).items()} for model in both]
     assert sizes[0] == sizes[1]
     assert sum("AveragePooling" in type(layer).__name__ for layer in both[0].layers) >= 4
 
@@ -363,7 +363,7 @@ def test_tables_and_pictures(run, tmp_path):
     assert one.reports[0].draw(tmp_path / "one.png").stat().st_size > 10_000
     other = dataclasses.replace(one.reports[0], dataset="mnist")
     both = dataclasses.replace(two, reports=(one.reports[0], other))
-    assert both.notes() == ["the runs are of different datasets (digits, mnist)"]
+    assert both.notes() == ["the runs use different datasets (digits, mnist)"]
     with pytest.raises(ValueError, match="cannot be written as shift.xyz; choose a name that ends in .png"):
         two.draw(tmp_path / "shift.xyz")
 
@@ -403,13 +403,13 @@ def test_models_that_do_not_fit_are_explained(run, digits):
 def test_runs_that_do_not_compare_are_explained(run, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="nowhere is not a run folder of kzoo"):
         shift_runs(["nowhere"])
-    with pytest.raises(ValueError, match="a shift test needs different runs, got none"):
+    with pytest.raises(ValueError, match="a shift test needs one or more different runs, got none"):
         shift_runs([])
-    with pytest.raises(ValueError, match="a shift test needs different runs, got .*digits"):
+    with pytest.raises(ValueError, match="a shift test needs one or more different runs, got .*digits"):
         shift_runs([run, run])
     one = shift_runs([run], max_shift=1, examples=5).reports[0]
     found = iter([one, dataclasses.replace(one, unit="samples")])
     monkeypatch.setattr("kzoo.analysis.shift.shift_test", lambda *args, **options: next(found))
     shutil.copytree(run, tmp_path / "sound")
-    with pytest.raises(ValueError, match="shifts by pixels and by samples do not compare"):
+    with pytest.raises(ValueError, match="shifts by pixels and by samples cannot be compared"):
         shift_runs([run, tmp_path / "sound"])

@@ -1,7 +1,8 @@
-"""Pictures of what was learned: maps of hand-made networks whose answer is known, all kinds of data, every network."""
+"""Visualization: maps of networks whose result is known, every kind of data, every network."""
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -9,23 +10,23 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from networks import FAMILIES, random_batch, sampled, smallest_working
+from networks import random_batch, sampled, smallest_working
 
 import kzoo
 from kzoo.analysis.visualize import (
-    ascend,
+    activation_maximization,
     draw_embedding,
-    draw_exciting,
     draw_feature_maps,
     draw_grad_cam,
     draw_kernels,
     draw_occlusion,
+    draw_top_activations,
     features,
     frequency_response,
     grad_cam,
     gradient,
-    most_exciting,
     occlusion,
+    top_activating_examples,
     visualize,
 )
 from kzoo.data.image.preprocess import ImagePreprocess
@@ -34,7 +35,7 @@ from kzoo.data.text.preprocess import TextPreprocess
 from kzoo.training import runs
 from kzoo.training.runs import load_run
 
-PICTURES = ["kernels", "feature_maps", "grad_cam", "occlusion", "embedding", "exciting"]
+PICTURES = ["kernels", "feature_maps", "grad_cam", "occlusion", "embedding", "top_activations"]
 # none of whose layers has positions
 WITHOUT_PLACES = ("mlp", "mlp_tsc", "fasttext", "minirocket", "mfcc_svm", "tfidf", "nearest_neighbour")
 
@@ -106,6 +107,7 @@ def test_gradient_is_that_of_the_function():
     np.testing.assert_array_equal(gradient(lambda x: keras.ops.sum(keras.ops.ones((2,))), x), 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_maps_are_the_same_on_other_backends(backend, tmp_path):
     if importlib.util.find_spec(backend) is None:
@@ -114,11 +116,12 @@ def test_maps_are_the_same_on_other_backends(backend, tmp_path):
     model.save(tmp_path / "model.keras")
     np.savez(tmp_path / "expected.npz", x=x, heat=grad_cam(model, x[0], 1), hidden=occlusion(model, x[0], 1))
     program = (
-        "import sys, keras, numpy as np; from kzoo.analysis.visualize import grad_cam, occlusion, ascend\n"
+        "import sys, keras, numpy as np\n"
+        "from kzoo.analysis.visualize import activation_maximization, grad_cam, occlusion\n"
         "model, data = keras.models.load_model(sys.argv[1] + '/model.keras'), np.load(sys.argv[1] + '/expected.npz')\n"
         "np.testing.assert_allclose(grad_cam(model, data['x'][0], 1), data['heat'], atol=1e-4)\n"
         "np.testing.assert_allclose(occlusion(model, data['x'][0], 1), data['hidden'], atol=1e-4)\n"
-        "assert np.isfinite(ascend(model, 'stage1', [0], steps=2)).all()"
+        "assert np.isfinite(activation_maximization(model, 'stage1', [0], steps=2)).all()"
     )
     environment = os.environ | {"KERAS_BACKEND": backend}
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, env=environment)
@@ -171,12 +174,12 @@ def two_channel_network() -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("class_number, quadrant", [(1, np.s_[:4, :4]), (0, np.s_[4:, 4:])])
-def test_maps_are_large_only_in_the_quadrant_of_the_class(class_number, quadrant):
+@pytest.mark.parametrize("class_index, quadrant", [(1, np.s_[:4, :4]), (0, np.s_[4:, 4:])])
+def test_maps_are_large_only_in_the_quadrant_of_the_class(class_index, quadrant):
     x = np.zeros((8, 8, 1), "float32")
     x[:2, :2], x[6:, 6:] = 3.0, -3.0  # bright in one quadrant, dark in another
     model = two_channel_network()
-    for heat in (grad_cam(model, x, class_number), occlusion(model, x, class_number)):
+    for heat in (grad_cam(model, x, class_index), occlusion(model, x, class_index)):
         share = heat[quadrant].sum() / np.maximum(heat, 0).sum()
         assert heat.shape == (8, 8)
         assert share > 0.99
@@ -210,9 +213,11 @@ def test_grad_cam_and_occlusion_pick_the_word_that_counts():
 
 
 def test_words_stand_on_the_colour_of_their_value():
-    figure = draw_grad_cam(word_network(WORDS, "great"), texts(), TEXTS[:2], class_number=1)
-    for axes, words, wanted in zip(figure.axes, (TEXTS[0].split(), TEXTS[1].split()), (3, 0), strict=True):
-        assert [text.get_text() for text in axes.texts] == words
+    figure = draw_grad_cam(word_network(WORDS, "great"), texts(), TEXTS[:2], class_index=1)
+    *panels, bar = figure.axes
+    assert bar.get_ylabel() == "evidence for the class, relative to the panel's largest"
+    for axes, text, wanted in zip(panels, TEXTS[:2], (3, 0), strict=True):
+        assert [word.get_text() for word in axes.texts] == text.split()
         brightness = [sum(patch.get_facecolor()[:3]) for patch in axes.patches]
         assert np.argmin(brightness) == wanted
 
@@ -234,8 +239,8 @@ def test_windows_cover_every_position_once_each_where_they_lie_side_by_side():
         (lambda m, x: occlusion(m, x, window=9), "window must be from 1 to the input's"),
         (lambda m, x: occlusion(m, x, stride=0), "stride must be from 1 to the input's"),
         (lambda m, x: draw_kernels(m, "conf"), "unknown convolution of corner 'conf'.*conv"),
-        (lambda m, x: ascend(m, "conv", [1]), "conv has filters 0 to 0, got 1"),
-        (lambda m, x: most_exciting(m, "cnv", 0, x[None]), "unknown layer of corner 'cnv'.*conv"),
+        (lambda m, x: activation_maximization(m, "conv", [1]), "conv has filters 0 to 0, got 1"),
+        (lambda m, x: top_activating_examples(m, "cnv", 0, x[None]), "unknown layer of corner 'cnv'.*conv"),
     ],
 )
 def test_mistakes_are_explained(call, message):
@@ -247,7 +252,7 @@ def test_a_network_without_convolutions_says_so():
     model = kzoo.create_model("mlp", (8, 8, 1), 3)
     with pytest.raises(ValueError, match="mlp has no convolution whose kernels are learned"):
         draw_kernels(model)
-    with pytest.raises(ValueError, match="mlp has no convolution and no other layer with positions.*occlusion can"):
+    with pytest.raises(ValueError, match="mlp has no convolution and no other layer with positions.*occlusion works"):
         grad_cam(model, np.ones((8, 8, 1), "float32"))
     assert occlusion(model, np.ones((8, 8, 1), "float32"), value=0.0).shape == (8, 8)
 
@@ -259,7 +264,7 @@ def test_gradient_ascent_finds_the_wave_that_a_filter_lets_pass():
     model = filter_network(band_pass(0.1))
     rng = np.random.default_rng(1)
     noise = rng.normal(size=(20, 256, 1)).astype("float32")
-    found = ascend(model, "stage1", [0], smooth=0.0)
+    found = activation_maximization(model, "stage1", [0], smooth=0.0)
     assert found.shape == (1, 256, 1)
     assert np.mean(found**2) == pytest.approx(1, abs=1e-4)
     answers = [keras.ops.convert_to_numpy(model(x))[:, 1] for x in (found, noise)]
@@ -269,24 +274,24 @@ def test_gradient_ascent_finds_the_wave_that_a_filter_lets_pass():
 
 
 def test_gradient_ascent_of_token_ids_is_refused():
-    with pytest.raises(ValueError, match="takes token ids, which cannot be changed little by little"):
-        ascend(word_network(WORDS, "great"), "embedding", [0])
+    with pytest.raises(ValueError, match="takes token ids, which are discrete"):
+        activation_maximization(word_network(WORDS, "great"), "embedding", [0])
 
 
 def test_gradient_ascent_asks_for_the_size_of_an_input_of_any_size():
     model = kzoo.create_model("fcn", (None, 1), 2, filters=(4, 4, 4))
-    with pytest.raises(ValueError, match="say the input_shape"):
-        ascend(model, "stage1", [0])
-    assert ascend(model, "stage1", [0, 3], input_shape=(30, 1), steps=2).shape == (2, 30, 1)
+    with pytest.raises(ValueError, match="give an input_shape"):
+        activation_maximization(model, "stage1", [0])
+    assert activation_maximization(model, "stage1", [0, 3], input_shape=(30, 1), steps=2).shape == (2, 30, 1)
 
 
-def test_the_most_exciting_example_has_the_wave_in_it_and_the_map_says_where():
+def test_the_top_activating_example_has_the_wave_in_it_and_the_map_says_where():
     model, x = filter_network(band_pass(0.1)), 0.1 * np.random.default_rng(0).normal(size=(5, 256, 1))
     x[3, 150:214, 0] += band_pass(0.1) * 30
-    best, *others = most_exciting(model, "stage1", 0, x.astype("float32"))
+    best, *others = top_activating_examples(model, "stage1", 0, x.astype("float32"))
     assert best.example == 3
     assert len(others) == 2
-    assert best.answer > 2 * others[0].answer >= 2 * others[1].answer
+    assert best.activation > 2 * others[0].activation >= 2 * others[1].activation
     assert abs(best.heat.argmax() - 182) <= 5
     assert best.heat.max() == 1
 
@@ -374,11 +379,26 @@ def test_an_image_of_another_size_is_drawn_at_the_models():
     assert [image.get_array().shape for image in figure.axes[0].images] == [(8, 8), (8, 8)]
 
 
+def test_attribution_says_true_and_predicted_classes_and_has_a_colour_bar(digits):
+    model = kzoo.create_model("convnet", digits.input_shape, 10, padding="same", filters=(4, 4))
+    labels = digits.examples["validation"].labels[:16]
+    for draw in (draw_grad_cam, draw_occlusion):
+        *panels, bar = draw(model, digits).axes
+        assert len(panels) == 8
+        assert bar.get_ylabel().endswith("relative to the panel's largest")
+        assert all(re.match(r"true \d, predicted \d \(\d+ %\)", axes.get_title()) for axes in panels)
+        assert {int(axes.get_title()[5]) for axes in panels} <= set(labels)
+        title = draw(model, Serving.of(digits), class_index=3).axes[0].get_title()
+        assert re.match(r"predicted \d \(\d+ %\)", title)
+        assert title.startswith("predicted 3") or ", 3 (" in title
+
+
 def test_filters_are_drawn_with_examples_and_for_numbers_with_the_input_of_gradient_ascent():
-    titles = [axes.get_title() for axes in draw_exciting(corner_network(), images(), "conv", steps=2).axes]
+    titles = [axes.get_title() for axes in draw_top_activations(corner_network(), images(), "conv", steps=2).axes[:-1]]
     assert len(titles) == 4
     assert titles[-1].startswith("filter 0, gradient ascent")
-    titles = [axes.get_title(loc="left") for axes in draw_exciting(word_network(WORDS, "great"), texts()).axes]
+    figure = draw_top_activations(word_network(WORDS, "great"), texts())
+    titles = [axes.get_title(loc="left") for axes in figure.axes[:-1]]
     assert len(titles) == 6
     assert not any("ascent" in title for title in titles)
 
@@ -469,7 +489,7 @@ def test_what_cannot_be_drawn_is_left_out_and_said(tmp_path):
         written = visualize(run)
     assert len(remarks) == 2
     assert sorted(path.name for path in (run / "visualize").iterdir()) == sorted(path.name for path in written)
-    assert [path.stem for path in written] == ["feature_maps", "occlusion", "embedding", "exciting"]
+    assert [path.stem for path in written] == ["feature_maps", "occlusion", "embedding", "top_activations"]
 
 
 def test_a_layer_of_a_run_is_drawn(run):
@@ -482,10 +502,11 @@ def test_a_layer_of_a_run_is_drawn(run):
 # -- every network
 
 
+IN_CI = ("resnet8", "fcn", "inceptiontime", "densenet121", "mlp", "hog_svm")  # one of each kind; `-m slow` does all
 IN_ONE_DIM = [(name, kzoo.model_card(name).dims[-1]) for name in kzoo.list_models()]
 
 
-@pytest.mark.parametrize("name, dim", sampled(IN_ONE_DIM, FAMILIES))
+@pytest.mark.parametrize("name, dim", sampled(IN_ONE_DIM, IN_CI))
 def test_every_network_is_looked_into(name, dim):
     model = smallest_working(name, dim)
     x = random_batch(model)

@@ -4,7 +4,7 @@ import matplotlib.figure
 import pytest
 
 from kzoo.core import pictures
-from kzoo.core.pictures import Curve, draw_comparison, draw_curves
+from kzoo.core.pictures import Curve, comparison_figure, draw_curves, save
 
 HISTORY = {
     "accuracy": [0.5, 0.75, 1.0],
@@ -60,15 +60,25 @@ def test_nothing_is_written_without_validation(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_runs_side_by_side(drawn, tmp_path):
-    curves = [Curve("long", HISTORY, (0.9, 0.8, 0.95)), Curve("empty", {}, None)]
-    draw_comparison(tmp_path / "both.png", curves)
-    loss, accuracy, tested = drawn[0].axes
+def test_cross_entropy_stands_for_the_loss_that_label_smoothing_changes(drawn, tmp_path):
+    history = HISTORY | {"crossentropy": [0.9, 0.8, 0.7], "val_crossentropy": [1.2, 1.1, 1.0]}
+    draw_curves(tmp_path / "curves.png", history, best_epoch=3)
+    assert [axes.get_ylabel() for axes in drawn[0].axes] == ["accuracy", "cross-entropy", "learning rate"]
+    both = comparison_figure([Curve("one", history, None), Curve("two", history, None), Curve("empty", {}, None)])
+    assert lines(both.axes[0])["two"] == [1.2, 1.1, 1.0]
+    assert both.axes[0].get_ylabel() == "validation cross-entropy"
+    older = comparison_figure([Curve("one", history, None), Curve("two", HISTORY, None)])
+    assert lines(older.axes[0])["one"] == HISTORY["val_loss"]
+
+
+def test_runs_side_by_side():
+    figure = comparison_figure([Curve("long", HISTORY, (0.9, 0.8, 0.95)), Curve("empty", {}, None)])
+    loss, accuracy, tested = figure.axes
     assert lines(loss) == {"long": HISTORY["val_loss"], "empty": []}
     assert lines(accuracy)["long"] == HISTORY["val_accuracy"]
     assert [label.get_text() for label in tested.get_yticklabels()] == ["long", "empty"]
     assert len(tested.containers) == 1  # what was not measured has no point
-    assert [text.get_text() for text in drawn[0].legends[0].get_texts()] == ["long", "empty"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["long", "empty"]
 
 
 def test_40_runs_can_be_told_apart():
@@ -77,8 +87,8 @@ def test_40_runs_can_be_told_apart():
 
 
 def test_the_ending_says_the_format(tmp_path):
-    curves = [Curve("one", HISTORY, None)]
-    draw_comparison(tmp_path / "both.svg", curves)
+    figure = comparison_figure([Curve("one", HISTORY, None)])
+    save(figure, tmp_path / "both.svg")
     assert "<svg" in (tmp_path / "both.svg").read_text()
     with pytest.raises(ValueError, match=r"cannot be written as both.xyz; choose a name that ends in .png"):
-        draw_comparison(tmp_path / "both.xyz", curves)
+        save(figure, tmp_path / "both.xyz")

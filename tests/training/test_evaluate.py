@@ -1,15 +1,18 @@
-"""The report: each number against a value worked out by hand."""
+"""Evaluation: each metric against a value worked out by hand, the pictures, test-time augmentation."""
 
+import dataclasses
 import io
 import json
 
 import numpy as np
 import pytest
 from rich.console import Console
+from scipy.special import softmax
 
 import kzoo
 from kzoo.data.tta import views_of
-from kzoo.training.evaluate import calibration_error, classification_report, draw_mistakes, mean_over_views, softmax
+from kzoo.training.evaluate import draw_confusion, draw_mistakes, mean_over_views
+from kzoo.training.report import Report, calibration_error, classification_report
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
@@ -71,12 +74,36 @@ def test_a_run_has_numbers_and_pictures(run):
         assert (run / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
-def test_the_mistakes_are_drawn(run, digits):
-    model, _ = kzoo.load_run(run)
-    report = kzoo.evaluate(model, digits)
-    figure = draw_mistakes(report, digits)
-    drawn = [axes for axes in figure.axes if axes.images]
-    assert len(drawn) == min(len(report.mistakes), 25) > 0
+@pytest.mark.parametrize("count, cells, columns", [(3, 3, 3), (7, 10, 5), (0, 0, 0)])
+def test_the_picture_of_the_mistakes_is_as_large_as_they_are(report, digits, count, cells, columns):
+    mistake = dataclasses.replace(report.mistakes[0], label="6", predicted="8", probability=0.391)
+    figure = draw_mistakes(dataclasses.replace(report, mistakes=[mistake] * count), digits)
+    assert len(figure.axes) == cells
+    assert len([axes for axes in figure.axes if axes.images]) == count
+    assert {axes.get_title() for axes in figure.axes if axes.images} <= {"true 6, predicted 8 (39 %)"}
+    assert not columns or figure.axes[0].get_gridspec().ncols == columns
+
+
+def test_zeros_of_the_confusion_matrix_are_empty(report):
+    assert report.confusion == [[1, 1], [0, 2]]
+    assert sorted(text.get_text() for text in draw_confusion(report).axes[0].texts) == ["1", "1", "2"]
+
+
+def test_a_report_comes_back_from_its_dictionary(report):
+    assert Report.from_dict(json.loads(json.dumps(report.to_dict()))).to_dict() == json.loads(
+        json.dumps(report.to_dict())
+    )
+
+
+def test_frequent_confusions(report):
+    assert report.frequent_confusions() == [("cat", "dog", 1)]
+
+
+def test_a_notebook_shows_tables(report):
+    page = dataclasses.replace(report, per_class={"<b>": report.per_class["cat"]})._repr_html_()
+    assert page.count("<table>") == 1
+    assert "&lt;b&gt;" in page
+    assert "66.67 %" in page
 
 
 def test_the_report_equals_keras_on_the_same_split(run, digits):
@@ -90,9 +117,9 @@ def test_it_prints_a_line_and_a_table(report):
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(report)
     text = console.export_text()
-    assert "test accuracy 75.00%" in text
+    assert "test accuracy 75.00 %" in text
     assert "precision" in text
-    assert str(report).startswith("test accuracy 75.00% (95 % interval 30.06% to 95.44%")
+    assert str(report).startswith("test accuracy 75.00 % (95 % interval 30.06 % to 95.44 %, 4 examples)")
 
 
 def test_mistakes_are_explained(digits, run):
@@ -129,16 +156,16 @@ class TestViews:
         images = digits.examples["test"].inputs
         seen = [images, images[:, :, ::-1]]
         logits = [model.predict(np.asarray(digits.preprocess(part)), verbose=0) for part in seen]
-        expected = np.mean([softmax(part) for part in logits], axis=0)
+        expected = np.mean([softmax(part, axis=-1) for part in logits], axis=0)
         found, _ = mean_over_views(model, digits, "test", {"flip": True})
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
-    def test_the_report_says_so(self, run, digits):
+    def test_the_report_says_so(self, run, digits, report):
         model, _ = kzoo.load_run(run)
-        assert kzoo.evaluate(model, digits).to_dict()["tta"] is None
+        assert report.to_dict()["tta"] is None
         report = kzoo.evaluate(model, digits, tta={"shift": 1})
         assert json.loads(json.dumps(report.to_dict()))["tta"] == {"shift": 1}
-        assert "mean over views (shift 1)" in str(report)
+        assert "test-time augmentation shift 1" in str(report)
 
     @pytest.mark.parametrize(
         "modality, tta, message",

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import kzoo
+from kzoo.core.numbers import percent
 from kzoo.training.report_html import write_html
 
 VOID = ("meta", "img", "br", "hr", "link", "input")
@@ -54,16 +56,50 @@ def copy(run, tmp_path) -> Path:
 def test_the_page_is_complete(copy):
     page = Page(write_html(copy))
     assert page.problems == []
-    for heading in ("Result", "Curves", "Confusion", "Mistakes", "Config", "Environment", "Repeat it"):
+    for heading in (
+        "Training",
+        "Result",
+        "Confusion matrix",
+        "Most confident mistakes",
+        "Configuration",
+        "Environment",
+    ):
         assert heading in page.words
     numbers = json.loads((copy / "metrics.json").read_text())
-    assert f"test accuracy {numbers['accuracy']:.2%}" in page.text
-    assert f"95 % interval {numbers['accuracy_interval'][0]:.2%}" in page.text
+    assert f"test accuracy {percent(numbers['accuracy'])}" in page.words
+    assert " to ".join(map(percent, numbers["accuracy_interval"])) in page.words
     assert (copy / "config.yaml").read_text() in page.text
     assert json.loads((copy / "environment.json").read_text())["python"] in page.text
     assert "kzoo train config.yaml --out ../copy_again" in page.text
     assert page.attributes("html") == [{"lang": "en"}]
     assert set(numbers["per_class"]) <= set(page.words)
+
+
+def test_numbers_have_one_format_and_metrics_have_words(copy):
+    page = Page(write_html(copy))
+    assert not [word for word in page.words if re.fullmatch(r"0\.\d+", word) and float(word) > 0.9]  # a fraction
+    tables = [word for word in page.words if word.isidentifier()]
+    assert not [word for word in tables if "_" in word]
+    assert {"accuracy", "training", "validation", "learning rate at the end of the epoch"} <= set(page.words)
+
+
+def test_numbers_do_not_break_and_tables_scroll(copy):
+    page = Page(write_html(copy))
+    cells = [attributes["style"] for attributes in page.attributes("td") if "right" in attributes["style"]]
+    assert cells
+    assert all("white-space: nowrap" in style for style in cells)
+    scrolling = [attributes for attributes in page.attributes("div") if attributes.get("style") == "overflow-x: auto"]
+    assert len(scrolling) == len(page.attributes("table"))
+
+
+def test_fit_and_evaluate_write_the_page(digits, tmp_path):
+    model = kzoo.create_model("mlp", digits.input_shape, 10, units=(8,))
+    kzoo.fit(model, digits, epochs=1, run_dir=tmp_path / "run", verbose=False)
+    assert "This run is not evaluated yet" in Page(tmp_path / "run" / "report.html").text
+    kzoo.evaluate(model, digits, run_dir=tmp_path / "run")
+    assert "Confusion matrix" in Page(tmp_path / "run" / "report.html").words
+    kzoo.evaluate(model, digits, run_dir=tmp_path / "other")  # no run directory, hence no page
+    assert not (tmp_path / "other" / "report.html").exists()
 
 
 def test_pictures_are_inside_and_have_words(copy):
@@ -102,7 +138,7 @@ def test_names_are_never_markup(copy):
     assert len(page.attributes("h1")) == 1
     for text in ('<b>bold</b> & "quoted"', "<script>x</script>", "</td>", "<i>ann</i>"):
         assert text in page.words
-    assert '<b>bold</b> & "quoted" taken for 0 (99)' in page.attributes("img")[1]["alt"]
+    assert '<b>bold</b> & "quoted" predicted as 0 (99)' in page.attributes("img")[1]["alt"]
 
 
 def test_test_time_augmentation_is_said(copy):
@@ -110,8 +146,8 @@ def test_test_time_augmentation_is_said(copy):
     metrics |= {"tta": {"flip": True}, "examples_per_second": 12345.6}
     (copy / "metrics.json").write_text(json.dumps(metrics))
     words = Page(write_html(copy)).words
-    assert words[words.index("mean over views (test-time augmentation)") + 1] == "flip True"
-    assert words[words.index("examples per second") + 1] == "12,346"
+    assert words[words.index("test-time augmentation") + 1] == "flip True"
+    assert words[words.index("examples/s") + 1] == "12,346"
 
 
 def test_a_run_that_was_not_evaluated(copy):
@@ -119,7 +155,7 @@ def test_a_run_that_was_not_evaluated(copy):
         (copy / name).unlink()
     page = Page(write_html(copy))
     assert page.problems == []
-    assert "This run was not evaluated yet" in page.text
+    assert "This run is not evaluated yet" in page.text
     assert len(page.attributes("img")) == 1
 
 
@@ -132,7 +168,7 @@ def test_a_run_without_a_whole_epoch_or_mistakes(copy):
     page = Page(write_html(copy))
     assert page.problems == []
     assert "No epoch was completed." in page.text
-    assert "No example was taken for another class." in page.text
+    assert "No example was misclassified." in page.text
 
 
 def test_mistakes_are_explained(copy, tmp_path):

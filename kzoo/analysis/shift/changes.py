@@ -1,4 +1,4 @@
-"""Changes of examples that leave what they show as it is: moved, turned, larger, faster, louder, noisier."""
+"""Label-preserving transformations of examples: shift, rotation, scaling, speed, amplitude, noise."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from kzoo.data.tta import moved
 
 
 class Change(NamedTuple):
-    """One way of changing examples.
+    """One transformation of examples.
 
     Attributes:
         unit: of the amounts.
-        amounts: that are tried.
+        amounts: that are applied.
         apply: `apply(batch, amount, rng)`, from an array to one of the same shape and type.
     """
 
@@ -32,16 +32,16 @@ class Change(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What is done to examples of one kind.
+    """The transformations of one kind of data.
 
     Attributes:
         unit: of shifts.
-        filled: what comes in at the ends.
-        axes: of the model's input that shifts move along, counted without the batch.
-        shift: `shift(batch, by)`, by whole numbers of units along each of the axes; positive is towards the end.
-        others: by name.
-        of_input: the changes are made to the model's input; otherwise to raw examples.
-        margin: positions of the model's input at each end that a shift changes besides, since frames overlap.
+        filled: what fills the border.
+        axes: of the model's input that are shifted, counted without the batch.
+        shift: `shift(batch, by)`, by whole units along each of the axes; positive is towards the end.
+        others: other transformations, by name.
+        of_input: the transformations apply to the model's input; otherwise to raw examples.
+        margin: further positions of the model's input at each end that a shift affects, since frames overlap.
     """
 
     unit: str
@@ -54,25 +54,25 @@ class Changes(NamedTuple):
 
 
 def changes_of(data: Splits) -> Changes:
-    """Return what can be done to the examples of a dataset.
+    """Return the transformations of the examples of a dataset.
 
-    Images are moved by pixels; waveforms by samples; recordings whose spectra the model sees by the samples between
-    two frames, along time alone; series by steps; texts by tokens. What comes in is black (0) in images, which is the
-    ground of digits and of clothes, and what comes in in `augment.shift` and `tta.shift`; silence in recordings; the
-    nearest step again in series; padding before and after the tokens of a text. What leaves at the other end is lost.
+    Images are shifted by pixels; waveforms by samples; recordings with a spectral front-end by the hop length, along
+    time only; series by steps; texts by tokens. The border is filled with black (0) in images, as `augment.shift` and
+    `tta.shift` do; with silence in recordings; by repeating the nearest step in series; with padding in texts. What
+    leaves at the other end is lost.
 
-    The others, about the middle of the example:
+    The others, about the centre of the example:
         rotation: of images, in degrees, positive counter-clockwise; bilinear.
-        scale: how many times larger an image is shown; bilinear.
-        speed: how many times faster recordings and series are played; linear interpolation.
-        amplitude: what the values of recordings and series are multiplied by; without effect where every example is
-            normalised by itself.
-        noise: normal noise; its deviation is a share of that of the training pixels or steps of the same channel, in
-            recordings of the amplitude of each (0.1 is 20 dB below it). In texts, the share of the tokens that are
-            replaced by the unknown one.
+        scale: magnification factor of images; bilinear.
+        speed: speed factor of recordings and series; linear interpolation.
+        amplitude: factor of the values of recordings and series; without effect where each example is normalised by
+            itself.
+        noise: Gaussian noise; its standard deviation is a fraction of that of the training pixels or steps of the same
+            channel, in recordings of the root mean square of each (0.1 is a signal-to-noise ratio of 20 dB). In texts,
+            the fraction of tokens that are replaced by the unknown one.
 
     Raises:
-        ValueError: for a kind of data that has no shifts.
+        ValueError: for a kind of data without shifts.
     """
     return lookup("kind of data with shifts", data.modality, KINDS)(data.preprocess)
 
@@ -85,15 +85,15 @@ AMPLITUDES = (0.25, 0.5, 2.0, 4.0)
 
 
 def of_images(step) -> Changes:
-    """Return the changes of images; of maps with one axis of positions, without rotation and scale."""
-    others = {"noise": Change("of the deviation", NOISES, functools.partial(noisy, step.std))}
+    """Return the transformations of images; with a single spatial axis, without rotation and scaling."""
+    others = {"noise": Change("standard deviations", NOISES, functools.partial(noisy, step.std))}
     if len(step.image_size) == 2:
         others = {"rotation": Change("degrees", ANGLES, rotated), "scale": Change("times", FACTORS, zoomed)} | others
     return Changes("pixels", "black", tuple(range(len(step.image_size))), shifted, others)
 
 
 def of_audio(step) -> Changes:
-    """Return the changes of recordings."""
+    """Return the transformations of recordings."""
     waveform = step.feature == "waveform"
     hop = 1 if waveform else step.front_end.hop_length
     unit = "samples" if waveform else f"frames of {1000 * hop / step.sample_rate:g} ms"
@@ -108,17 +108,17 @@ def of_audio(step) -> Changes:
 
 
 def of_series(step) -> Changes:
-    """Return the changes of series; padding at the end of unequal ones gets no noise."""
+    """Return the transformations of series; padding gets no noise."""
     others = {
         "speed": Change("times", SPEEDS, stretched),
         "amplitude": Change("times", FACTORS, amplified),
-        "noise": Change("of the deviation", NOISES, functools.partial(noisy_steps, step)),
+        "noise": Change("standard deviations", NOISES, functools.partial(noisy_steps, step)),
     }
     return Changes("steps", "the nearest step", (0,), functools.partial(shifted, repeat=True), others)
 
 
 def of_texts(step) -> Changes:
-    """Return the changes of token ids."""
+    """Return the transformations of token ids."""
     others = {"noise": Change("of the tokens", NOISES, unknown_words)}
     return Changes("tokens", "padding", (0,), shifted, others, of_input=True)
 
@@ -132,76 +132,76 @@ KINDS: dict[str, Callable[..., Changes]] = {
 
 
 def shifted(batch: np.ndarray, by, repeat: bool = False) -> np.ndarray:
-    """Move each example by whole positions along its first axes; 0 comes in, or the nearest value again."""
+    """Shift each example by whole positions along its first axes; fill with 0, or repeat the nearest value."""
     for axis, amount in enumerate(by, start=1):
         batch = moved(batch, amount, axis, repeat=repeat) if amount else batch
     return np.asarray(batch)
 
 
 def rotated(images: np.ndarray, degrees: float, rng) -> np.ndarray:
-    """Turn images counter-clockwise."""
+    """Rotate images counter-clockwise."""
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     return transformed(images, [cos, -sin, sin, cos])
 
 
 def zoomed(images: np.ndarray, factor: float, rng) -> np.ndarray:
-    """Show images larger, or smaller with black around them."""
+    """Scale images about their centre, with a black border where they become smaller."""
     return transformed(images, [1 / factor, 0.0, 0.0, 1 / factor])
 
 
 def transformed(images: np.ndarray, matrix: list[float]) -> np.ndarray:
-    """Take each pixel from where a matrix about the middle says, rows of (x, y) one after the other."""
+    """Apply a 2 x 2 matrix, given row by row, to the pixel coordinates (x, y) about the centre."""
     zeros = tf.zeros(len(images))
     numbers = tf.tile(tf.constant([matrix]), (len(images), 1))
     return in_type(affine_bilinear(tf.cast(images, tf.float32), numbers, zeros, zeros), images.dtype)
 
 
-def noisy(deviations, batch: np.ndarray, share: float, rng) -> np.ndarray:
-    """Add normal noise, whose deviation is a share of the channel's."""
-    return in_type(batch + share * np.asarray(deviations) * rng.standard_normal(batch.shape), batch.dtype)
+def noisy(deviations, batch: np.ndarray, fraction: float, rng) -> np.ndarray:
+    """Add Gaussian noise, whose standard deviation is a fraction of the channel's."""
+    return in_type(batch + fraction * np.asarray(deviations) * rng.standard_normal(batch.shape), batch.dtype)
 
 
-def noisy_steps(step, series: np.ndarray, share: float, rng) -> np.ndarray:
-    """Do as `noisy`, but for padding."""
+def noisy_steps(step, series: np.ndarray, fraction: float, rng) -> np.ndarray:
+    """Add Gaussian noise as `noisy` does, except to padding."""
     own = keras.ops.convert_to_numpy(own_part(series)[0]) if step.unequal == "pad" else 1.0
-    return in_type(series + (noisy(step.std, series, share, rng) - series) * own, series.dtype)
+    return in_type(series + (noisy(step.std, series, fraction, rng) - series) * own, series.dtype)
 
 
 def amplified(batch: np.ndarray, factor: float, rng) -> np.ndarray:
-    """Multiply all values; what 16 bits cannot hold is clipped."""
+    """Multiply all values; integers are clipped to their range."""
     return in_type(batch * np.float32(factor), batch.dtype)
 
 
 def played(waves: np.ndarray, speed: float, rng) -> np.ndarray:
-    """Play waveforms faster, and higher; silence comes in."""
+    """Change speed and pitch of waveforms; the border is silent."""
     numbers = np.full(len(waves), speed, "float32")
     return in_type(frontends.move_in_time(waves.astype("float32"), 0 * numbers, numbers), waves.dtype)
 
 
-def hissing(waves: np.ndarray, share: float, rng) -> np.ndarray:
-    """Add white noise, whose amplitude is a share of the recording's."""
+def hissing(waves: np.ndarray, fraction: float, rng) -> np.ndarray:
+    """Add white noise, whose root mean square is a fraction of the recording's."""
     noise = rng.standard_normal(waves.shape).astype("float32")
     return in_type(
-        frontends.add_noise(waves.astype("float32"), noise, np.full(len(waves), share, "float32")), waves.dtype
+        frontends.add_noise(waves.astype("float32"), noise, np.full(len(waves), fraction, "float32")), waves.dtype
     )
 
 
 def stretched(series: np.ndarray, speed: float, rng) -> np.ndarray:
-    """Play series faster; the first and the last step are repeated."""
+    """Change the speed of series; the first and the last step are repeated."""
     middle = (series.shape[1] - 1) / 2
-    places = middle + (np.arange(series.shape[1]) - middle) * speed
-    places = np.broadcast_to(places.astype("float32")[None, :, None], (len(series), len(places), 1))
-    return in_type(interpolate(series.astype("float32"), places), series.dtype)
+    times = middle + (np.arange(series.shape[1]) - middle) * speed
+    times = np.broadcast_to(times.astype("float32")[None, :, None], (len(series), len(times), 1))
+    return in_type(interpolate(series.astype("float32"), times), series.dtype)
 
 
-def unknown_words(ids: np.ndarray, share: float, rng) -> np.ndarray:
+def unknown_words(ids: np.ndarray, fraction: float, rng) -> np.ndarray:
     """Replace tokens by the unknown one."""
-    chosen = (rng.random(ids.shape) < share) & (ids != PADDING)
+    chosen = (rng.random(ids.shape) < fraction) & (ids != PADDING)
     return np.where(chosen, np.asarray(UNKNOWN, ids.dtype), ids)
 
 
 def in_type(values, dtype) -> np.ndarray:
-    """Return numbers in the type of raw examples, rounded and clipped where that holds whole numbers."""
+    """Return numbers in the type of raw examples, rounded and clipped if that is an integer type."""
     values = np.asarray(keras.ops.convert_to_numpy(values))
     if np.issubdtype(dtype, np.integer):
         limits = np.iinfo(dtype)

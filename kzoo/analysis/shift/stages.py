@@ -1,4 +1,4 @@
-"""How equivariant the features of a network are: whether they move as its input does."""
+"""Shift equivariance of the features of each stage of a network."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from kzoo.analysis.visualize.inside import outputs, stages
 from kzoo.core.lazy import keras, np
+from kzoo.nn.inspection import feature_layers, get_activations
 from kzoo.zoo.profile import LayerProfile, layer_profiles
 
 
 class StageError(NamedTuple):
-    """How far the features of a stage are from moving with the input.
+    """Equivariance error of a stage: the deviation of its features from shifting with the input.
 
-    An error compares what the stage makes of the shifted input with its features of the input, shifted by the input's
-    shift over its stride, by straight lines between positions where that is no whole number. It is the root of the
-    squared differences' sum over the sum of both variances, all taken over examples, positions and, each for itself,
-    channels: 0 for features that move exactly with the input, 1 for features that have nothing to do with each other.
-    Shifts go both ways along each axis by itself.
+    The features of the shifted input are compared with the shifted features of the input, where features shift by the
+    input's shift divided by the stride (with linear interpolation between positions). The error is the root of the sum
+    of squared differences over the sum of both variances, taken per channel over examples and positions: 0 for exactly
+    equivariant features, 1 for unrelated ones. Shifts are along one axis at a time, in both directions.
 
     Attributes:
         name: of the stage.
-        stride: positions of the input between two of the stage, along each axis that is moved.
-        inside: compared are positions whose windows see no padding and nothing of what came in, and whose errors are
-            therefore the network's own: of steps, and of gates and normalisations that look at all positions.
-            Otherwise the stage has no such positions after the greatest shift: compared are all that there are before
-            and after, and the errors are those of the ends as well.
-        at_stride: the error of a shift by exactly one stride; None where that leaves nothing to compare.
+        stride: cumulative stride of the stage along each shifted axis.
+        inside: only positions whose receptive fields see neither padding nor the filled border are compared, so that
+            the errors are the network's own: those of strides, and of gates and normalisations over all positions.
+            False if no such position is left after the largest shift: all positions known before and after the shift
+            are compared, and the errors include those of the border.
+        at_stride: the error of a shift by exactly one stride; None if that leaves nothing to compare.
         errors: by the distance of the shift; None likewise.
     """
 
@@ -46,12 +45,12 @@ class Positions(NamedTuple):
     """The positions of a feature map along one axis.
 
     Attributes:
-        count: how many there are.
-        centre: of the first one's window, in positions of the input.
-        stride: from window to window.
-        window: how many positions of the input one sees.
+        count: number of positions.
+        centre: of the first one's receptive field, in positions of the input.
+        stride: cumulative stride.
+        window: size of the receptive field.
         length: of the input.
-        margin: positions at each end of what is left of the input that a shift changes besides.
+        margin: further positions at each end of the input that a shift affects.
     """
 
     count: int
@@ -62,30 +61,30 @@ class Positions(NamedTuple):
     margin: int = 0
 
     def between(self, low: int, high: int) -> np.ndarray:
-        """Return which windows lie between two positions of the input, inclusive, as bool (count,)."""
+        """Return which receptive fields lie between two positions of the input, inclusive, as bool (count,)."""
         first = self.centre - (self.window - 1) / 2 + self.stride * np.arange(self.count)
         return (first >= low) & (first + self.window - 1 <= high)
 
     def pairs(self, by: int, inside: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Return the positions that can be compared after a shift, and where in the features before it each was.
+        """Return the positions that can be compared after a shift, and their (fractional) positions before it.
 
         Args:
-            by: positions of the input.
-            inside: only those whose windows see no padding and nothing of what came in.
+            by: shift, in positions of the input.
+            inside: only those whose receptive fields see neither padding nor the filled border.
         """
-        places = np.arange(self.count) - by / self.stride
-        below, above = np.floor(places).astype(int), np.ceil(places).astype(int)
+        before = np.arange(self.count) - by / self.stride
+        below, above = np.floor(before).astype(int), np.ceil(before).astype(int)
         kept = (below >= 0) & (above < self.count)
         if inside:
             whole = np.pad(self.between(0, self.length - 1), 1)  # nothing is whole beyond the ends
             kept &= self.between(max(0, by) + self.margin, self.length - 1 + min(0, by) - self.margin)
             kept &= whole[np.clip(below, -1, self.count) + 1] & whole[np.clip(above, -1, self.count) + 1]
-        return np.flatnonzero(kept), places[kept]
+        return np.flatnonzero(kept), before[kept]
 
 
 @dataclass
 class Sums:
-    """What an error is computed from, added up batch by batch."""
+    """Running sums over batches from which an error is computed."""
 
     difference: float = 0.0
     count: int = 0
@@ -93,7 +92,7 @@ class Sums:
     squares: list = field(default_factory=lambda: [0.0, 0.0])
 
     def add(self, one: np.ndarray, other: np.ndarray) -> None:
-        """Take two feature maps of one shape, channels last."""
+        """Add two feature maps of equal shape, channels last."""
         self.difference += float(((one - other) ** 2).sum())
         self.count += one[..., 0].size
         for number, values in enumerate((one, other)):
@@ -103,7 +102,7 @@ class Sums:
 
     @property
     def error(self) -> float | None:
-        """The relative error; None where nothing was compared, or nothing varies."""
+        """The relative error; None if nothing was compared, or nothing varies."""
         if not self.count:
             return None
         each = zip(self.totals, self.squares, strict=True)
@@ -112,28 +111,28 @@ class Sums:
 
 
 class Stage(NamedTuple):
-    """A stage whose features are compared: its layer, and its positions along each axis that is moved."""
+    """A stage whose features are compared: its layer, and its positions along each shifted axis."""
 
     layer: keras.Layer
     along: tuple[Positions, ...]
 
     def inside(self, most: int) -> bool:
-        """Tell whether shifts of up to `most` leave positions that see none of the ends."""
+        """Tell whether shifts of up to `most` leave positions that do not see the border."""
         return all(axis.pairs(sign * most, True)[0].size for axis in self.along for sign in (1, -1))
 
 
 def find_stages(model: keras.Model, shape: Sequence[int], axes: Sequence[int], margin: int = 0) -> dict[str, Stage]:
-    """Return the stages of a network that have positions along all axes that are moved, by name.
+    """Return the stages of a network that have positions along all shifted axes, by name.
 
     Args:
         model: a network.
         shape: of its input, without the batch.
-        axes: of the input that are moved.
+        axes: of the input that are shifted.
         margin: see `Positions`.
     """
     profiles = {one.name.rpartition("/")[-1]: one for one in layer_profiles(model, shape)}
     found = {}
-    for name, layer in stages(model).items():
+    for name, layer in feature_layers(model).items():
         along = [positions(profiles[name], shape, axis, margin) for axis in axes] if name in profiles else [None]
         if None not in along:
             found[name] = Stage(layer, tuple(along))
@@ -141,7 +140,7 @@ def find_stages(model: keras.Model, shape: Sequence[int], axes: Sequence[int], m
 
 
 def positions(profile: LayerProfile, shape: Sequence[int], axis: int, margin: int) -> Positions | None:
-    """Return the positions of a layer's output along an axis of the input; None where it has none there."""
+    """Return the positions of a layer's output along an axis of the input; None if it has none there."""
     seen, made = profile.receptive_field, profile.output_shape
     if seen is None or seen.stride[axis] is None or len(made) != len(seen.stride) + 1:
         return None
@@ -149,7 +148,7 @@ def positions(profile: LayerProfile, shape: Sequence[int], axis: int, margin: in
 
 
 def shifts_of(found: dict[str, Stage], axes: Sequence[int], max_shift: int) -> list[tuple[int, int]]:
-    """Return the shifts to compare, each the number of one of the moved axes and by how much."""
+    """Return the shifts to compare, each the index of a shifted axis and a signed distance."""
     wanted = {(number, distance) for number in range(len(axes)) for distance in range(1, max_shift + 1)}
     for stage in found.values():
         wanted |= {(n, int(axis.stride)) for n, axis in enumerate(stage.along) if axis.stride == int(axis.stride) >= 1}
@@ -170,18 +169,17 @@ def stage_errors(
     Args:
         model: a network.
         found: its stages, from `find_stages`.
-        batches: each returns what the model is given for some examples, shifted by so much along each moved axis, or
-            as they are for None.
-        axes: that are moved, of the input.
-        max_shift: the greatest distance.
+        batches: functions from a shift along each axis (None: the original) to the model's input for some examples.
+        axes: of the input that are shifted.
+        max_shift: the largest distance.
         tick: called after each shift of each batch.
     """
     measured = {name: StageSums(stage, max_shift) for name, stage in found.items()}
     layers = [stage.layer for stage in found.values()]
     for batch in batches if found else ():
-        before = outputs(model, batch(None), layers)
+        before = get_activations(model, batch(None), layers)
         for number, by in shifts_of(found, axes, max_shift):
-            after = outputs(model, batch(tuple(by if n == number else 0 for n in range(len(axes)))), layers)
+            after = get_activations(model, batch(tuple(by if n == number else 0 for n in range(len(axes)))), layers)
             for name, sums in measured.items():
                 sums.add(before[name], after[name], number, axes[number] + 1, by)
             tick()
@@ -189,11 +187,11 @@ def stage_errors(
 
 
 class StageSums:
-    """The sums of one stage.
+    """Running sums of one stage.
 
     Args:
         stage: whose features are compared.
-        max_shift: the greatest distance.
+        max_shift: the largest distance.
     """
 
     def __init__(self, stage: Stage, max_shift: int):
@@ -201,7 +199,7 @@ class StageSums:
         self.at_stride, self.at = Sums(), {distance: Sums() for distance in range(1, max_shift + 1)}
 
     def add(self, before: np.ndarray, after: np.ndarray, number: int, axis: int, by: int) -> None:
-        """Take the features before and after a shift along one of the moved axes, which is this axis of theirs."""
+        """Add the features before and after a shift along one of the shifted axes, `axis` of the features."""
         along = self.stage.along[number]
         wanted = [self.at[abs(by)]] if abs(by) in self.at else []
         wanted += [self.at_stride] if abs(by) == along.stride else []
@@ -220,11 +218,11 @@ class StageSums:
 def compared(
     before: np.ndarray, after: np.ndarray, axis: int, along: Positions, by: int, inside: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the features after a shift of the input, and those before it shifted as much, where both are known."""
-    kept, places = along.pairs(by, inside)
-    below = np.floor(places).astype(int)
-    share = (places - below).reshape([-1 if n == axis else 1 for n in range(before.ndim)])
+    """Return the features after a shift of the input, and the equally shifted features before it, where both exist."""
+    kept, sources = along.pairs(by, inside)
+    below = np.floor(sources).astype(int)
+    fraction = (sources - below).reshape([-1 if n == axis else 1 for n in range(before.ndim)])
     before, after = before.astype("float64"), after.astype("float64")
     above = np.minimum(below + 1, along.count - 1)
-    expected = (1 - share) * before.take(below, axis) + share * before.take(above, axis)
+    expected = (1 - fraction) * before.take(below, axis) + fraction * before.take(above, axis)
     return after.take(kept, axis), expected

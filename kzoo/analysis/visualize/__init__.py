@@ -1,6 +1,7 @@
-"""Pictures of what a network has learned, as matplotlib figures, for images, audio, texts and series.
+"""Visualization of trained networks: kernels, feature maps, attribution maps, top activations, embeddings.
 
-Each function takes any Keras classifier that returns logits, and data as a `Splits` or the `Serving` of a run.
+Each function takes any Keras classifier that returns logits, and data (images, audio, texts, series) as a `Splits` or
+the `Serving` of a run, and returns a matplotlib figure.
 """
 
 from __future__ import annotations
@@ -10,33 +11,37 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kzoo.analysis.visualize.attribution import draw_grad_cam, draw_occlusion, grad_cam, occlusion
-from kzoo.analysis.visualize.excitation import ascend, draw_exciting, most_exciting
 from kzoo.analysis.visualize.feature_maps import draw_embedding, draw_feature_maps, features
-from kzoo.analysis.visualize.inside import all_layers, convolutions, gradient, stages
+from kzoo.analysis.visualize.feature_visualization import (
+    activation_maximization,
+    draw_top_activations,
+    top_activating_examples,
+)
+from kzoo.analysis.visualize.gradients import gradient
 from kzoo.analysis.visualize.kernels import draw_kernels, frequency_response
 from kzoo.analysis.visualize.overlay import draw_example
 from kzoo.core import pictures
 from kzoo.core.lazy import figures, keras
 from kzoo.core.registry import lookup
 from kzoo.data.splits import Splits
+from kzoo.nn.inspection import all_layers, convolutions
 from kzoo.training.runs import load_run
 
 __all__ = [
-    "ascend",
+    "activation_maximization",
     "draw_embedding",
     "draw_example",
-    "draw_exciting",
     "draw_feature_maps",
     "draw_grad_cam",
     "draw_kernels",
     "draw_occlusion",
+    "draw_top_activations",
     "features",
     "frequency_response",
     "grad_cam",
     "gradient",
-    "most_exciting",
     "occlusion",
-    "stages",
+    "top_activating_examples",
     "visualize",
 ]
 
@@ -44,15 +49,16 @@ FOLDER = "visualize"
 
 
 def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None = None) -> list[Path]:
-    """Draw what the model of a run has learned into the folder `visualize` of the run.
+    """Draw kernels, feature maps, attribution maps, top activations and an embedding of the model of a run.
 
-    Its stored examples are drawn: kernels.png, feature_maps.png, grad_cam.png, occlusion.png, embedding.png and
-    exciting.png. A picture that there cannot be of this network is left out, with a warning that says why.
+    The pictures go into the folder `visualize` of the run: kernels.png, feature_maps.png, grad_cam.png, occlusion.png,
+    embedding.png and top_activations.png. One that is not defined for the network is skipped with a warning.
 
     Args:
-        run: a run folder.
-        layer: name of a layer, whose kernels, if it is a convolution, and filters are drawn.
-        data: the run's dataset, for an embedding map of its validation split in place of the stored examples.
+        run: a run directory.
+        layer: name of a layer whose kernels (if it is a convolution) and top activations are drawn.
+        data: the run's dataset; its validation split is drawn in place of the examples that are stored in the run,
+            with its true classes.
 
     Returns:
         The pictures written.
@@ -68,10 +74,10 @@ def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None 
     drawn = {
         "kernels": lambda: draw_kernels(model, layer if layer in convolutions(model) else None, sample_rate=rate),
         "feature_maps": lambda: draw_feature_maps(model, serving),
-        "grad_cam": lambda: draw_grad_cam(model, serving),
-        "occlusion": lambda: draw_occlusion(model, serving),
+        "grad_cam": lambda: draw_grad_cam(model, data or serving),
+        "occlusion": lambda: draw_occlusion(model, data or serving),
         "embedding": lambda: draw_embedding(model, data or serving),
-        "exciting": lambda: draw_exciting(model, serving, layer),
+        "top_activations": lambda: draw_top_activations(model, serving, layer),
     }
     folder = Path(run).expanduser() / FOLDER
     folder.mkdir(exist_ok=True)
@@ -86,7 +92,7 @@ def check_layer(model: keras.Model, layer: str | None) -> None:
 
 
 def write(path: Path, draw: Callable[[], figures.Figure]) -> Path | None:
-    """Draw one picture into a file; where there can be none, delete an earlier one and warn of the reason."""
+    """Draw one picture into a file; if it is not defined, delete an earlier one and warn with the reason."""
     try:
         pictures.save(draw(), path)
     except ValueError as error:

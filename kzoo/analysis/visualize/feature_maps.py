@@ -1,10 +1,9 @@
-"""What a network makes of examples: its feature maps, stage by stage, and where its features put them."""
+"""Feature maps of each stage, and a two-dimensional embedding (PCA) of the last features."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kzoo.analysis.visualize.inside import BATCH, all_layers, observed, outputs, probabilities, stages
 from kzoo.analysis.visualize.overlay import (
     FORMS,
     Data,
@@ -16,18 +15,29 @@ from kzoo.analysis.visualize.overlay import (
     sized,
 )
 from kzoo.core.lazy import figures, keras, lazy_import, matplotlib, np
+from kzoo.core.numbers import percent
+from kzoo.core.ranges import evenly_spaced
+from kzoo.data.serving import Serving
+from kzoo.nn.inspection import (
+    BATCH,
+    all_layers,
+    class_probabilities,
+    feature_layers,
+    get_activations,
+    get_inputs_and_outputs,
+)
 
 decomposition = lazy_import("sklearn.decomposition")
 
 HEIGHTS = {2: 0.3, 3: 1.3, 4: 0.95}  # of a stage in inches: a vector, a series, an image
-MAPS = 10  # channels of a stage that are drawn beside each other
+MAPS = 10  # channels of a stage that are drawn side by side
 ROWS = 64  # channels of a stage that are drawn as rows of one picture
-EXAMPLES = 1000  # in an embedding map at most
-LEGEND = 20  # classes up to which they are named in it
+EXAMPLES = 1000  # in an embedding at most
+LEGEND = 20  # largest number of classes that a legend names
 
 
 def draw_feature_maps(model: keras.Model, data: Data, example=None) -> figures.Figure:
-    """Draw an example and, under it, what each stage of a network makes of it.
+    """Draw an example and, below it, the feature maps of each stage of a network.
 
     Stages of images show the ten channels that vary most, each in its own range of grey; stages of series and texts,
     and vectors, show their channels as rows of a picture, at most the 64 that vary most.
@@ -41,52 +51,54 @@ def draw_feature_maps(model: keras.Model, data: Data, example=None) -> figures.F
         ValueError: for a network none of whose layers has weights.
     """
     raw = sized(data, raw_examples(data)[0] if example is None else example)
-    layers = list(stages(model).values())
+    layers = list(feature_layers(model).values())
     if not layers:
         raise ValueError(f"{model.name} has no layers between its input and its output to look at")
-    answers = outputs(model, prepared(data, [raw]), layers)
+    activations = get_activations(model, prepared(data, [raw]), layers)
     panel = example_panel(data, "", raw, None)
-    heights = [panel.height or min(FORMS[kind_of(data)].height, 1.7), *(HEIGHTS[one.ndim] for one in answers.values())]
+    first = panel.height or min(FORMS[kind_of(data)].height, 1.7)
+    heights = [first, *(HEIGHTS[maps.ndim] for maps in activations.values())]
     figure = figures.Figure(figsize=(10, sum(heights) + 0.3 * len(heights)), layout="constrained")
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     parts[0].suptitle(model.name, fontsize=9)
     panel.draw(parts[0].subplots())
-    for part, (name, answer) in zip(parts[1:], answers.items(), strict=True):
-        part.suptitle(f"{name}: {' x '.join(map(str, answer.shape[1:]))}", fontsize=9, ha="left", x=0.01)
-        draw_stage(part, answer[0], data)
+    for part, (name, maps) in zip(parts[1:], activations.items(), strict=True):
+        part.suptitle(f"{name}: {' x '.join(map(str, maps.shape[1:]))}", fontsize=9, ha="left", x=0.01)
+        draw_stage(part, maps[0], data)
     return figure
 
 
-def draw_stage(part, answer: np.ndarray, data: Data) -> None:
-    """Draw one stage's output, (height, width, channels), (length, channels) or (channels,), on a part of a figure."""
-    if answer.ndim == 3:
+def draw_stage(part, maps: np.ndarray, data: Data) -> None:
+    """Draw one stage's output, (height, width, channels), (length, channels) or (channels,), on a subfigure."""
+    if maps.ndim == 3:
         upright = {"origin": "lower", "aspect": "auto"} if is_spectral(data) else {}
         across = bool(upright) and data.preprocess.layout == "time_frequency"
-        for axes, channel in zip(part.subplots(1, MAPS), most_varied(answer, MAPS), strict=False):
-            picture = answer[..., channel]
+        for axes, channel in zip(part.subplots(1, MAPS), most_varied(maps, MAPS), strict=False):
+            picture = maps[..., channel]
             axes.imshow(picture.T if across else picture, cmap="gray", **upright)
         for axes in part.axes:
             axes.set_axis_off()
         return
-    rows = answer[:, most_varied(answer, ROWS)].T if answer.ndim == 2 else answer[None]
+    rows = maps[:, most_varied(maps, ROWS)].T if maps.ndim == 2 else maps[None]
     axes = part.subplots()
     axes.imshow(rows, aspect="auto", cmap="viridis", interpolation="nearest")
     axes.set_axis_off()
 
 
-def most_varied(answer: np.ndarray, most: int) -> list[int]:
-    """Return the numbers of the channels that vary most over the positions, in their order."""
-    spread = answer.reshape(-1, answer.shape[-1]).std(0)
-    return sorted(np.argsort(-spread, kind="stable")[:most].tolist())
+def most_varied(maps: np.ndarray, count: int) -> list[int]:
+    """Return the indices of the channels with the largest variance over the positions, ascending."""
+    deviations = maps.reshape(-1, maps.shape[-1]).std(0)
+    return sorted(np.argsort(-deviations, kind="stable")[:count].tolist())
 
 
 def features(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """Return what the last layer with weights, the classifier, is given for each input, (n, channels).
+    """Return the penultimate features: the input of the last layer with weights, (n, channels).
 
-    Where it is given feature maps, their mean over the positions.
+    Feature maps are averaged over their positions.
     """
     last = [layer for layer in all_layers(model).values() if layer.weights][-1]
-    parts = [observed(model, x[start : start + BATCH], [last])[last.name][0] for start in range(0, len(x), BATCH)]
+    batches = (x[start : start + BATCH] for start in range(0, len(x), BATCH))
+    parts = [get_inputs_and_outputs(model, batch, [last])[last.name][0] for batch in batches]
     found = np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])
     return found.mean(tuple(range(1, found.ndim - 1)))
 
@@ -94,23 +106,23 @@ def features(model: keras.Model, x: np.ndarray) -> np.ndarray:
 def draw_embedding(
     model: keras.Model, data: Data, *, split: str = "validation", most: int = EXAMPLES
 ) -> figures.Figure:
-    """Draw where a network's last features put examples, along the two directions in which they differ most (PCA).
+    """Draw the penultimate features of examples along their first two principal components.
 
     Args:
         model: a classifier that returns logits.
-        data: a `Splits`, whose examples have the colours of their true classes, with a ring around those that the
-            model takes for another; or the `Serving` of a run, with those of the predicted ones.
+        data: a `Splits`, whose examples are coloured by true class, with a ring around misclassified ones; or the
+            `Serving` of a run, whose examples are coloured by predicted class.
         split: "train", "validation" or "test", of a `Splits`.
-        most: examples, evenly from the whole split.
+        most: largest number of examples, evenly spaced over the split.
 
     Raises:
         ValueError: for fewer than three examples.
     """
     raw, labels = labelled(data, split, most)
     if len(raw) < 3:
-        raise ValueError(f"a map of features needs three examples at least, got {len(raw)}")
+        raise ValueError(f"an embedding needs at least three examples, got {len(raw)}")
     inputs = prepared(data, [sized(data, one) for one in raw])
-    predicted = probabilities(model, inputs).argmax(-1)
+    predicted = class_probabilities(model, inputs).argmax(-1)
     found = features(model, inputs)
     plane = decomposition.PCA(min(2, found.shape[1]), random_state=0).fit(found)
     points = np.pad(plane.transform(found), ((0, 0), (0, 1)))[:, :2]
@@ -120,10 +132,11 @@ def draw_embedding(
     draw_points(axes, points, predicted if labels is None else labels, data.class_names)
     if labels is not None and (wrong := predicted != labels).any():
         ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 0.7}
-        axes.scatter(*points[wrong].T, s=45, label="taken for another", **ring)
-    shares = [*plane.explained_variance_ratio_, 0.0][:2]
-    axes.set(xlabel=f"first direction, {shares[0]:.0%} of the variance", ylabel=f"second, {shares[1]:.0%}")
-    axes.set_title(f"{found.shape[1]} features of {model.name}, {len(raw)} examples, colours: {what} class", fontsize=9)
+        axes.scatter(*points[wrong].T, s=45, label="misclassified", **ring)
+    first, second = (percent(ratio, 0) for ratio in [*plane.explained_variance_ratio_, 0.0][:2])
+    axes.set(xlabel=f"first principal component, {first} of the variance", ylabel=f"second, {second}")
+    title = f"PCA of {found.shape[1]} features of {model.name}, {len(raw)} examples, coloured by {what} class"
+    axes.set_title(title, fontsize=9)
     if len(data.class_names) <= LEGEND:
         figure.legend(loc="outside right center", fontsize=8)
     axes.grid(alpha=0.2)
@@ -131,19 +144,19 @@ def draw_embedding(
 
 
 def draw_points(axes, points: np.ndarray, classes: np.ndarray, class_names: Sequence[str]) -> None:
-    """Draw points (n, 2) in the colours of their classes."""
+    """Draw points (n, 2), coloured by class."""
     palette = matplotlib.colormaps["tab10" if len(class_names) <= 10 else "tab20"].colors
     size = 40 if len(points) < 100 else 14
-    for number, name in enumerate(class_names):
-        own = classes == number
+    for index, name in enumerate(class_names):
+        own = classes == index
         if own.any():
-            axes.scatter(*points[own].T, s=size, color=palette[number % len(palette)], label=name, alpha=0.8)
+            axes.scatter(*points[own].T, s=size, color=palette[index % len(palette)], label=name, alpha=0.8)
 
 
 def labelled(data: Data, split: str, most: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return raw examples, and their class numbers where they are known."""
-    if not hasattr(data, "batch_size"):
+    """Return raw examples, and their class indices where they are known."""
+    if isinstance(data, Serving):
         return data.examples, None
     examples = data.examples[split]
-    places = np.linspace(0, len(examples) - 1, min(most, len(examples))).round().astype(int)
-    return examples.inputs[places], np.asarray(examples.labels)[places]
+    chosen = evenly_spaced(len(examples), most)
+    return examples.inputs[chosen], np.asarray(examples.labels)[chosen]

@@ -1,34 +1,34 @@
-"""What convolutions have learned: their kernels as images, or as curves with their frequency response."""
+"""Kernels of convolutions, drawn as images, or as curves with their frequency response."""
 
 from __future__ import annotations
 
 import math
 
-from kzoo.analysis.visualize.inside import convolutions
 from kzoo.core.lazy import figures, keras, np
 from kzoo.core.registry import lookup
+from kzoo.nn.inspection import convolutions
 
-FILTERS = 64  # that are drawn at most
-CURVES = 24  # likewise, of curves
-CHANNELS = 8  # that are drawn at most, of each filter
-FEW = 4  # channels that are drawn as curves
+FILTERS = 64  # largest number drawn as images
+CURVES = 24  # largest number drawn as curves
+CHANNELS = 8  # largest number drawn of each filter
+FEW = 4  # largest number of channels that are drawn as curves
 POINTS = 257  # of a frequency response, from 0 to half the sample rate
 
 
 def draw_kernels(model: keras.Model, layer: str | None = None, *, sample_rate: float | None = None) -> figures.Figure:
     """Draw the kernels of a convolution.
 
-    Those of images are drawn as images: in colour where the input has three channels, else red for weights above 0 and
-    blue for those below. Those of series are drawn as curves, or as pictures where there are many channels, each with
-    its frequency response under it.
+    2-D kernels are drawn as images: in colour where the input has three channels, otherwise positive weights in red and
+    negative ones in blue. 1-D kernels are drawn as curves, or as images where there are many channels, each with its
+    frequency response below it.
 
     Args:
         model: a network.
-        layer: name of a convolution; the first that is wider than 1 if not given.
-        sample_rate: of the layer's input, which gives frequencies in hertz; if not given, they are in cycles per step.
+        layer: name of a convolution; the first with a kernel larger than 1 if not given.
+        sample_rate: of the layer's input, in hertz; if not given, frequencies are in cycles per step.
 
     Raises:
-        ValueError: for a network without a convolution that is learned, or an unknown layer.
+        ValueError: for a network without learned convolutions, or an unknown layer.
     """
     name, kernels = kernels_of(model, layer)
     window = " x ".join(map(str, kernels.shape[:-2]))
@@ -41,7 +41,7 @@ def plural(channels: int) -> str:
 
 
 def kernels_of(model: keras.Model, layer: str | None = None) -> tuple[str, np.ndarray]:
-    """Return the name of a convolution, and its kernels, (window of 1 or 2 axes, channels, filters).
+    """Return the name of a convolution, and its kernels, (*kernel_size, channels, filters).
 
     Raises:
         ValueError: as `draw_kernels`.
@@ -55,7 +55,7 @@ def kernels_of(model: keras.Model, layer: str | None = None) -> tuple[str, np.nd
 
 
 def weights_of(layer: keras.Layer) -> np.ndarray:
-    """Return the kernels of one convolution, (window, channels, filters)."""
+    """Return the kernels of one convolution, (*kernel_size, channels, filters)."""
     if hasattr(layer, "standardized_kernel"):
         return keras.ops.convert_to_numpy(layer.standardized_kernel())
     weights = layer.depthwise_kernel if hasattr(layer, "depthwise_kernel") else layer.kernel
@@ -66,15 +66,15 @@ def weights_of(layer: keras.Layer) -> np.ndarray:
 
 
 def frequency_response(kernels: np.ndarray, points: int = POINTS) -> tuple[np.ndarray, np.ndarray]:
-    """Return frequencies in cycles per step, from 0 to 0.5, and by how much kernels multiply waves of each of them.
+    """Return the frequency response of 1-D kernels: frequencies from 0 to 0.5 cycles per step, and gains.
 
     Args:
-        kernels: of series, (width, channels, filters).
+        kernels: (kernel_size, channels, filters).
         points: how many frequencies.
 
     Returns:
-        The frequencies, (points,), and the gains, (points, filters): of several channels the root of the sum of their
-        squares, as they answer to independent waves.
+        The frequencies, (points,), and the gains, (points, filters); the root of the sum of squares over the channels,
+        the gain for independent inputs.
     """
     frequencies = np.linspace(0, 0.5, points)
     waves = np.exp(-2j * np.pi * frequencies[:, None] * np.arange(len(kernels)))
@@ -83,7 +83,7 @@ def frequency_response(kernels: np.ndarray, points: int = POINTS) -> tuple[np.nd
 
 
 def draw_images(kernels: np.ndarray, title: str) -> figures.Figure:
-    """Draw kernels (height, width, channels, filters) as tiles; several channels that are no colours as rows."""
+    """Draw kernels (height, width, channels, filters) as tiles; channels that are not RGB are rows."""
     channels, filters = kernels.shape[-2:]
     in_colour, single = channels == 3, channels == 1
     if in_colour or single:
@@ -95,7 +95,7 @@ def draw_images(kernels: np.ndarray, title: str) -> figures.Figure:
     else:
         rows, columns = min(channels, CHANNELS), min(filters, 16)
         tiles = [kernels[..., row, column] for row in range(rows) for column in range(columns)]
-        title += f"\ncolumns: the first {columns} kernels; rows: the first {rows} channels that each looks at"
+        title += f"\ncolumns: the first {columns} kernels; rows: the first {rows} input channels"
     figure = figures.Figure(figsize=(max(6.0, 0.75 * columns), 0.75 * rows + 0.9), layout="constrained")
     figure.suptitle(title, fontsize=9)
     largest = np.abs(kernels).max() or 1
@@ -111,7 +111,7 @@ def draw_images(kernels: np.ndarray, title: str) -> figures.Figure:
 
 
 def draw_curves(kernels: np.ndarray, title: str, sample_rate: float | None) -> figures.Figure:
-    """Draw kernels (width, channels, filters) with the frequency response under each."""
+    """Draw kernels (kernel_size, channels, filters) with the frequency response below each."""
     shown = min(kernels.shape[-1], CURVES)
     columns = min(shown, 8 if kernels.shape[1] <= FEW else 6)
     rows = math.ceil(shown / columns)
@@ -119,7 +119,7 @@ def draw_curves(kernels: np.ndarray, title: str, sample_rate: float | None) -> f
     scale, unit = (1, "cycles per step") if sample_rate is None else (sample_rate, "hertz")
     figure = figures.Figure(figsize=(max(6.0, 1.5 * columns), 1.9 * rows + 0.9), layout="constrained")
     cut = "" if shown == kernels.shape[-1] else f", the first {shown}"
-    figure.suptitle(f"{title}{cut}\nabove the weights, below the gain from 0 to {scale / 2:g} {unit}", fontsize=9)
+    figure.suptitle(f"{title}{cut}\nabove: weights; below: gain from 0 to {scale / 2:g} {unit}", fontsize=9)
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[1.2, 0.8] * rows)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -135,7 +135,7 @@ def draw_curves(kernels: np.ndarray, title: str, sample_rate: float | None) -> f
 
 
 def draw_weights(axes, kernel: np.ndarray, largest: float) -> None:
-    """Draw one kernel (width, channels) as a line per channel, or as a picture."""
+    """Draw one kernel (kernel_size, channels) as a line per channel, or as an image."""
     if kernel.shape[1] <= FEW:
         axes.axhline(0, color="0.8", linewidth=0.6)
         axes.plot(kernel, linewidth=1, marker="." if len(kernel) < 12 else None, markersize=3)

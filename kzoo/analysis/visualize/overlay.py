@@ -1,4 +1,4 @@
-"""One example of any kind of data on matplotlib axes, with a map of its positions laid over it."""
+"""Heat maps over images, spectrograms, waveforms, series and texts, drawn with matplotlib."""
 
 from __future__ import annotations
 
@@ -13,24 +13,32 @@ from kzoo.data.splits import Splits
 patches = lazy_import("matplotlib.patches")
 
 LINE = 84  # characters in a line of text
-LINES = 8  # of a text that are shown at most
-MANY = 8  # channels from which on they are drawn as rows of a picture, not as lines
-HEAT, CHANGE = "YlOrRd", "RdBu_r"  # colours of what is from 0 to 1, and of what is above and below 0
-AGAINST, FOR = "#2060ff", "#ff1030"  # what lies over pictures
+LINES = 8  # largest number of lines of a text
+MANY = 8  # largest number of channels that are drawn as lines; more are drawn as rows of a picture
+SEQUENTIAL, DIVERGING = "YlOrRd", "RdBu_r"  # colour maps of unsigned and of signed values behind curves and words
+NEGATIVE, POSITIVE = (0.13, 0.38, 1.0), (1.0, 0.06, 0.19)  # colours over pictures
+OPACITY = 0.75  # of a value of 1 over pictures
 
 Data = Serving | Splits
 
 
 class Panel(NamedTuple):
-    """A part of a picture: what stands above it, how it is drawn on axes, and its height if it has one of its own."""
+    """A part of a figure: its title, a function that draws it on axes, and its height in inches if it is not usual."""
 
     title: str
     draw: Callable
     height: float | None = None
 
 
+class Scale(NamedTuple):
+    """A colour bar: its label, and whether it goes from -1 to 1 or from 0 to 1."""
+
+    label: str
+    signed: bool = False
+
+
 class Form(NamedTuple):
-    """How examples of one kind are laid out: beside each other, and the size of one in inches."""
+    """Layout of examples of one kind: how many side by side, and the size of one in inches."""
 
     columns: int
     width: float
@@ -57,6 +65,13 @@ def raw_examples(data: Data) -> np.ndarray:
     return data.examples if isinstance(data, Serving) else Serving.of(data).examples
 
 
+def labels_of(data: Data) -> list[int] | None:
+    """Return the class indices of `raw_examples`, None where they are not known."""
+    if isinstance(data, Serving):
+        return None
+    return np.asarray(data.examples["validation"].labels)[: len(raw_examples(data))].tolist()
+
+
 def prepared(data: Data, raw: Sequence) -> np.ndarray:
     """Return the model's input for raw examples of the training's size."""
     return keras.ops.convert_to_numpy(data.preprocess(np.stack(list(raw))))
@@ -67,8 +82,18 @@ def sized(data: Data, raw) -> np.ndarray:
     return np.asarray(data.preprocess.sized(raw))
 
 
-def gallery(data: Data, panels: Sequence[Panel], title: str, columns: int | None = None) -> figures.Figure:
-    """Draw panels in rows of as many as suit the kind of data, or of `columns` that are as wide together."""
+def gallery(
+    data: Data, panels: Sequence[Panel], title: str, columns: int | None = None, scale: Scale | None = None
+) -> figures.Figure:
+    """Draw panels in rows.
+
+    Args:
+        data: says how large a panel is.
+        panels: to draw.
+        title: of the figure.
+        columns: panels in a row; as many as suit the kind of data if not given. The figure is as wide either way.
+        scale: of the colour bar; none if not given.
+    """
     form = FORMS[kind_of(data)]
     columns = form.columns if columns is None or form.columns == 1 else columns
     rows = math.ceil(len(panels) / columns)
@@ -83,11 +108,27 @@ def gallery(data: Data, panels: Sequence[Panel], title: str, columns: int | None
         axes.set_axis_on()
         axes.set_title(panel.title, fontsize=8, parse_math=False, loc="left" if form.columns == 1 else "center")
         panel.draw(axes)
+    if scale:
+        norm = matplotlib.colors.Normalize(-1 if scale.signed else 0, 1)
+        colours = matplotlib.cm.ScalarMappable(norm, color_map(data, scale.signed))
+        figure.colorbar(colours, ax=grid, label=scale.label, shrink=min(1.0, 2.5 / figure.get_figheight() + 0.3))
     return figure
 
 
+def color_map(data: Data, signed: bool) -> matplotlib.colors.Colormap:
+    """Return the colours of a map: transparent to opaque over pictures, light ones behind curves and words."""
+    if kind_of(data) == "image":
+        ends = [(*NEGATIVE, OPACITY), (*NEGATIVE, 0.0), (*POSITIVE, 0.0)] if signed else [(*POSITIVE, 0.0)]
+        stops = [0.0, 0.5, 0.5, 1.0] if signed else [0.0, 1.0]
+        return matplotlib.colors.LinearSegmentedColormap.from_list(
+            "overlay", list(zip(stops, [*ends, (*POSITIVE, OPACITY)], strict=True))
+        )
+    light = np.linspace(0.08, 0.92, 256) if signed else np.linspace(0.0, 0.84, 256)
+    return matplotlib.colors.ListedColormap(matplotlib.colormaps[DIVERGING if signed else SEQUENTIAL](light))
+
+
 def example_panel(data: Data, title: str, raw, heat: np.ndarray | None, *, signed: bool = False) -> Panel:
-    """Return a panel with `draw_example`; that of a text is as high as its lines need."""
+    """Return a panel with `draw_example`; the height of a text's panel fits its lines."""
     height = None
     if data.modality == "text":
         height = 0.3 + 0.25 * (1 + max(line for _, line, _ in placed_words(data.preprocess, raw)))
@@ -95,44 +136,56 @@ def example_panel(data: Data, title: str, raw, heat: np.ndarray | None, *, signe
 
 
 def draw_example(axes, data: Data, raw, heat: np.ndarray | None = None, *, signed: bool = False) -> None:
-    """Draw one raw example, with a map laid over it.
+    """Draw one raw example, with a heat map laid over it.
 
     Args:
         axes: of matplotlib.
-        data: says what the example is, and how the model sees it.
+        data: says what the example is, and how it is preprocessed.
         raw: the example, at the training's size.
-        heat: one value for each position of the model's input; none is laid over if not given.
-        signed: the values are above and below 0; their largest size has the full colour. Otherwise they are from 0
-            to 1, and 1 has it.
+        heat: one value for each position of the model's input; without one, only the example is drawn.
+        signed: the values are divided by the largest magnitude and drawn from -1 to 1; otherwise they are from 0 to 1.
     """
-    colours = matplotlib.colormaps[CHANGE if signed else HEAT]
-    if heat is not None and signed:
-        heat = heat / (np.abs(heat).max() or 1)
+    overlay = None
+    if heat is not None:
+        heat = heat / (np.abs(heat).max() or 1) if signed else heat
+        overlay = Overlay(heat, color_map(data, signed), -1 if signed else 0)
     if data.modality == "text":
-        draw_words(axes, data.preprocess, raw, heat, colours)
+        draw_words(axes, data.preprocess, raw, overlay)
     elif is_spectral(data):
         step = data.preprocess
         seconds = step.samples / step.sample_rate
-        shown = as_seen(data, prepared(data, [raw])[0])
-        draw_picture(axes, shown, None if heat is None else as_seen(data, heat), seconds)
+        overlay = overlay and overlay._replace(heat=spectral_image(data, overlay.heat))
+        draw_picture(axes, spectral_image(data, prepared(data, [raw])[0]), overlay, seconds)
     elif len(data.preprocess.input_shape) == 3:
-        draw_picture(axes, raw, heat)
+        draw_picture(axes, raw, overlay)
     else:
-        draw_curves(axes, raw, heat, colours, getattr(data.preprocess, "sample_rate", 1))
+        draw_curves(axes, raw, overlay, getattr(data.preprocess, "sample_rate", 1))
+
+
+class Overlay(NamedTuple):
+    """A heat map with its colours; `low` is the value of the first colour, 1 that of the last."""
+
+    heat: np.ndarray
+    colours: matplotlib.colors.Colormap
+    low: int
+
+    def options(self) -> dict:
+        """Return the arguments of `imshow`."""
+        return {"cmap": self.colours, "vmin": self.low, "vmax": 1}
 
 
 def draw_input(axes, data: Data, x: np.ndarray) -> None:
-    """Draw one input of the model that no example stands behind."""
+    """Draw an input of the model that is not a preprocessed example."""
     if is_spectral(data):
-        draw_picture(axes, as_seen(data, x), None, data.preprocess.samples / data.preprocess.sample_rate)
+        draw_picture(axes, spectral_image(data, x), None, data.preprocess.samples / data.preprocess.sample_rate)
     elif x.ndim == 3:
         draw_picture(axes, np.clip(0.5 + (x - x.mean()) / (5 * x.std() or 1), 0, 1), None)
     else:
-        draw_curves(axes, x, None, None, getattr(data.preprocess, "sample_rate", 1))
+        draw_curves(axes, x, None, getattr(data.preprocess, "sample_rate", 1))
 
 
-def as_seen(data: Data, x: np.ndarray) -> np.ndarray:
-    """Return spectra, or a map of their positions, as a picture with the bands as rows, the lowest first."""
+def spectral_image(data: Data, x: np.ndarray) -> np.ndarray:
+    """Return spectra, or a map of their positions, as an image with frequency bands as rows, the lowest first."""
     layout, bands = data.preprocess.layout, data.preprocess.input_shape[-1]
     if layout == "time":
         return x.T if x.ndim == 2 else np.repeat(x[None], bands, axis=0)
@@ -140,16 +193,15 @@ def as_seen(data: Data, x: np.ndarray) -> np.ndarray:
     return plane.T if layout == "time_frequency" else plane
 
 
-def draw_picture(axes, picture: np.ndarray, heat: np.ndarray | None, seconds: float | None = None) -> None:
-    """Draw an image, or with a length in seconds a spectrogram; a map covers it, the more the larger it is."""
+def draw_picture(axes, picture: np.ndarray, overlay: Overlay | None, seconds: float | None = None) -> None:
+    """Draw an image, or with a duration in seconds a spectrogram, and a heat map over it."""
     place = {} if seconds is None else {"extent": (0, seconds, 0, len(picture)), "origin": "lower", "aspect": "auto"}
     picture = picture.squeeze()
     if picture.ndim == 3 and picture.shape[-1] != 3:
         picture = picture[..., 0]
     axes.imshow(picture, cmap="gray" if seconds is None else "gray_r", **place)
-    if heat is not None:
-        colours = matplotlib.colors.ListedColormap([AGAINST, FOR])
-        axes.imshow(heat, cmap=colours, vmin=-1, vmax=1, alpha=np.minimum(0.75 * np.abs(heat), 1), **place)
+    if overlay:
+        axes.imshow(overlay.heat, **overlay.options(), **place)
     if seconds is None:
         axes.set_axis_off()
     else:
@@ -158,14 +210,14 @@ def draw_picture(axes, picture: np.ndarray, heat: np.ndarray | None, seconds: fl
 
 
 def label_time(axes, unit: str) -> None:
-    """Write small numbers under the axis of time."""
+    """Label the time axis in small type."""
     axes.tick_params(labelsize=6, length=2)
     axes.set_xlabel(unit, fontsize=6, labelpad=1)
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 
-def draw_curves(axes, series: np.ndarray, heat: np.ndarray | None, colours, rate: float = 1) -> None:
-    """Draw a line per channel over time, or rows of a picture where there are many; a map is the ground under it."""
+def draw_curves(axes, series: np.ndarray, overlay: Overlay | None, rate: float = 1) -> None:
+    """Draw a line per channel over time, or rows of a picture where there are many, on a heat map as background."""
     series = np.asarray(series, "float32").reshape(len(series), -1)
     length, channels = series.shape
     extent = (0, length / rate)
@@ -179,35 +231,34 @@ def draw_curves(axes, series: np.ndarray, heat: np.ndarray | None, colours, rate
         palette = ["0.15"] if channels == 1 else None
         axes.set_prop_cycle(color=palette or matplotlib.colormaps["Dark2"].colors[:channels])
         axes.plot((np.arange(length) + 0.5) / rate, series, linewidth=width, zorder=2)
-    if heat is not None:
-        scale = {"vmin": -1.2, "vmax": 1.2} if colours.name == CHANGE else {"vmin": 0, "vmax": 1.2}
-        ground = {"extent": (*extent, low, high), "aspect": "auto", "cmap": colours, "zorder": 1}
-        alpha = 1.0 if channels <= MANY else np.abs(heat)[None] * 0.7
-        axes.imshow(heat[None], alpha=alpha, interpolation="nearest", **ground, **scale)
+    if overlay:
+        ground = {"extent": (*extent, low, high), "aspect": "auto", "zorder": 1, "interpolation": "nearest"}
+        alpha = 1.0 if channels <= MANY else np.abs(overlay.heat)[None] * 0.7
+        axes.imshow(overlay.heat[None], alpha=alpha, **ground, **overlay.options())
     axes.set(xlim=extent, ylim=(low, high), yticks=[])
     label_time(axes, "steps" if rate == 1 else "seconds")
 
 
-def draw_words(axes, step, raw, heat: np.ndarray | None, colours) -> None:
-    """Write the tokens of one text, each on a ground of its value in a map."""
+def draw_words(axes, step, raw, overlay: Overlay | None) -> None:
+    """Write the tokens of one text, each on a background in the colour of its value."""
     ids = keras.ops.convert_to_numpy(step(np.array([raw])))[0]
     words = placed_words(step, raw)
-    values = np.zeros(len(ids)) if heat is None else heat[ids != 0]
-    low = -1 if colours.name == CHANGE else 0
+    colours = [(1.0, 1.0, 1.0)] * len(ids)
+    if overlay:
+        colours = overlay.colours((overlay.heat[ids != 0] - overlay.low) / (1 - overlay.low))
     size = letter_size(axes)
-    for (column, line, word), value in zip(words, values, strict=False):
-        colour = colours((float(value) - low) / (1 - low)) if heat is not None else (1.0, 1.0, 1.0)
+    for (column, line, word), colour in zip(words, colours, strict=False):
         width = len(word) + 0.6 * (step.level == "words")
         axes.add_patch(patches.Rectangle((column, line + 0.06), width, 0.88, facecolor=colour, linewidth=0))
         where = {"ha": "center", "va": "center_baseline", "family": "monospace", "parse_math": False}
-        ink = "white" if luminance(colour) < 0.45 else "black"
+        ink = "white" if luminance(colour[:3]) < 0.45 else "black"
         axes.text(column + width / 2, line + 0.55, word, fontsize=size, color=ink, **where)
     axes.set(xlim=(0, LINE), ylim=(1 + max(line for _, line, _ in words), 0))
     axes.set_axis_off()
 
 
 def placed_words(step, raw) -> list[tuple[int, int, str]]:
-    """Return the column, the line and the letters of each token of a text, up to the last line that is shown."""
+    """Return the column, the line and the characters of each token of a text, up to the last line that is drawn."""
     ids = keras.ops.convert_to_numpy(step(np.array([raw])))[0]
     gap = 1 if step.level == "words" else 0
     column, line, placed = 0, 0, []
@@ -223,11 +274,11 @@ def placed_words(step, raw) -> list[tuple[int, int, str]]:
 
 
 def letter_size(axes) -> float:
-    """Return the size of type, in points, at which a line of text is as wide as the figure."""
-    return axes.figure.bbox.width / axes.figure.dpi * 72 / LINE / 0.66  # a letter is 0.6 of its size wide
+    """Return the font size, in points, at which a line of text is as wide as the axes."""
+    return 0.9 * axes.figure.bbox.width / axes.figure.dpi * 72 / LINE / 0.66  # a letter is 0.6 of its size wide
 
 
 def luminance(colour) -> float:
-    """Return how bright a colour looks, from 0 to 1."""
+    """Return the luminance of a colour, from 0 to 1."""
     red, green, blue = matplotlib.colors.to_rgb(colour)
     return 0.299 * red + 0.587 * green + 0.114 * blue
