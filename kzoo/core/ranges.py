@@ -1,5 +1,7 @@
 """Numbers that a user gives: whether each is one, and lies where it has a meaning."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from numbers import Integral, Real
