@@ -1,4 +1,4 @@
-"""Writing so that nothing is lost: a file is whole and new, or it is the old one."""
+"""Atomic writing of files."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import IO
 
 
 def write_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
-    """Let `write` fill a file beside `path`, bring it to the disk, then put it in the place of `path`."""
+    """Write a file atomically: let `write` fill a temporary file, sync it to disk, and rename it to `path`."""
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix, delete=False
     ) as file:
@@ -25,7 +25,7 @@ def write_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
 
 
 def current_umask() -> int:
-    """Return the mask of permissions for new files, which can only be read by setting it."""
+    """Return the umask of the process, which can only be read by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -37,6 +37,21 @@ def write_text(path: Path, text: str) -> None:
     write_file(path, lambda file: file.write(data))
 
 
+def write_path(path: str | Path, write: Callable[[Path], None]) -> Path:
+    """Call `write` with a path that a user named, whose directories are made first; return the path.
+
+    Raises:
+        ValueError: if it cannot be written.
+    """
+    target = Path(path).expanduser()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write(target)
+    except OSError as error:
+        raise ValueError(f"{target} cannot be written: {error.strerror or error}") from error
+    return target
+
+
 def write_json(path: Path, content) -> None:
-    """Write JSON that people can read."""
+    """Write indented JSON."""
     write_text(path, json.dumps(content, indent=1) + "\n")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.files import write_file
+from kzoo.core.files import write_file, write_path
 from kzoo.core.lazy import figures, matplotlib
 
 LEARNING_RATE, CROSS_ENTROPY = "learning_rate", "crossentropy"
@@ -38,13 +38,7 @@ class Drawn:
         Raises:
             ValueError: if the file cannot be written, or its suffix names no format of Matplotlib.
         """
-        target = Path(path).expanduser()
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            save(self.figure(), target)
-        except OSError as error:
-            raise ValueError(f"{target} cannot be written: {error.strerror or error}") from error
-        return target
+        return write_path(path, lambda target: save(self.figure(), target))
 
 
 def metric_name(key: str) -> str:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from kzoo.core.files import write_file, write_json
 from kzoo.core.lazy import lazy_import, np
+from kzoo.core.yaml import flatten
 
 safetensors = lazy_import("safetensors")
 safetensors_numpy = lazy_import("safetensors.numpy")
@@ -105,12 +106,7 @@ def sweep(folder: Path) -> None:
 
 
 def differences(before: Mapping, now: Mapping) -> list[str]:
-    """Return what differs between two nested mappings, as `key: before, now`."""
-    found = []
-    for key in before.keys() | now.keys():
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += [f"{key}.{rest}" for rest in differences(old, new)]
-        elif old != new:
-            found.append(f"{key}: {old!r} there, {new!r} now")
-    return sorted(found)
+    """Return the differences of two nested mappings, as `key: before, now`."""
+    old, new = flatten(before), flatten(now)
+    keys = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    return [f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in keys]

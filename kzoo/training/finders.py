@@ -7,11 +7,10 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.files import write_file
-from kzoo.core.lazy import keras, lazy_import, np, rich_table
+from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
+from kzoo.core.pictures import Drawn
 from kzoo.core.ranges import check_range
 from kzoo.core.shown import Shown
 from kzoo.data.splits import Splits
@@ -20,7 +19,6 @@ from kzoo.training.optimizers import build_optimizer, jit_compile
 
 fused = lazy_import("kzoo.nn.fused")
 psutil = lazy_import("psutil")
-matplotlib_figure = lazy_import("matplotlib.figure")
 
 SMOOTHING = 0.9  # share of the earlier losses in the running mean of the range test
 DIVERGED = 4.0  # the range test ends where the mean loss is so many times the least
@@ -30,7 +28,7 @@ SECONDS = 1.0  # for which each batch size is measured, after the first step
 
 
 @dataclasses.dataclass(frozen=True)
-class RateFinding:
+class RateFinding(Drawn):
     """What a learning rate range test saw.
 
     Attributes:
@@ -46,15 +44,15 @@ class RateFinding:
     def __str__(self) -> str:
         return f"learning rate {self.suggestion:.1e}, from {len(self.rates)} steps up to {self.rates[-1]:.1e}"
 
-    def draw(self, path: str | Path) -> None:
-        """Draw the loss over the learning rate, with the suggestion, as a PNG file."""
-        picture = matplotlib_figure.Figure(figsize=(6, 4), layout="constrained")
+    def figure(self) -> figures.Figure:
+        """Return the loss over the learning rate, with the suggestion."""
+        picture = figures.Figure(figsize=(6, 4), layout="constrained")
         axes = picture.subplots()
         axes.plot(self.rates, self.losses)
         axes.axvline(self.suggestion, color="grey", linestyle=":", label=f"suggestion {self.suggestion:.1e}")
         axes.set(xscale="log", xlabel="learning rate", ylabel="loss (running mean)")
         axes.legend()
-        write_file(Path(path), lambda file: picture.savefig(file, format="png", dpi=100))
+        return picture
 
 
 def find_learning_rate(

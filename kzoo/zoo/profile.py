@@ -11,14 +11,14 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.files import write_text
+from kzoo.core.files import write_path, write_text
 from kzoo.core.lazy import figures, keras, rich_table, rich_text
-from kzoo.core.pictures import save
+from kzoo.core.pictures import Drawn
 from kzoo.core.shown import Shown
 from kzoo.nn.graph import INPUT, Call, Shape, calls, full_shape, is_channel_scale, matrices, size_of
 from kzoo.nn.receptive_field import ReceptiveField, View, views_in
@@ -91,7 +91,7 @@ class LayerProfile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Profile(Shown):
+class Profile(Drawn, Shown):
     """Parameters, MACs, activations and receptive fields of a network.
 
     Attributes:
@@ -188,7 +188,7 @@ class Profile(Shown):
         Raises:
             ValueError: if the file cannot be written.
         """
-        return written(path, lambda target: write_text(target, self.to_csv()))
+        return write_path(path, lambda target: write_text(target, self.to_csv()))
 
     def figure(self) -> figures.Figure:
         """Return a matplotlib figure: bars of the parameters, MACs and activations of each layer."""
@@ -207,14 +207,6 @@ class Profile(Shown):
         panels[-1].set_xticks(range(0, len(layers), step), names[::step], rotation=90, fontsize="small")
         picture.suptitle(f"{self.model}, input {sizes(self.input_shape)}")
         return picture
-
-    def draw(self, path: str | Path) -> Path:
-        """Write `figure()` to a file.
-
-        Raises:
-            ValueError: if the file cannot be written, or its suffix is no picture format.
-        """
-        return written(path, lambda target: save(self.figure(), target))
 
     def __rich_console__(self, console, options):
         yield rich_text.Text(f"{self.model}, input {sizes(self.input_shape)}")
@@ -269,21 +261,6 @@ def number(count: int | None) -> str:
 def times(saving: float | None) -> str:
     """Return a ratio such as `12.3 x`."""
     return "" if saving is None else f"{saving:,.1f} x" if saving < 1000 else f"{saving:,.0f} x"
-
-
-def written(path: str | Path, write: Callable[[Path], None]) -> Path:
-    """Call `write` with a path whose directories exist, and return the path.
-
-    Raises:
-        ValueError: if it cannot be written.
-    """
-    target = Path(path).expanduser()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write(target)
-    except OSError as error:
-        raise ValueError(f"{target} cannot be written: {error.strerror or error}") from error
-    return target
 
 
 def profile(model: keras.Model, input_shape: Sequence[int] | None = None) -> Profile:

@@ -85,6 +85,11 @@ def word_network(step: TextPreprocess, word: str) -> keras.Model:
     return model
 
 
+@pytest.fixture(scope="module")
+def resnet8() -> keras.Model:
+    return smallest_working("resnet8", 2)
+
+
 WORDS = TextPreprocess("words", 8, ("a", "film", "of", "great", "beauty", "and", "charm"))
 TEXTS = np.array(["a film of great beauty", "great charm", "a film and a film of charm and great beauty"])
 
@@ -127,8 +132,8 @@ def test_maps_are_the_same_on_other_backends(backend, tmp_path):
     subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, env=environment)
 
 
-def test_looking_leaves_the_network_as_it_was():
-    model = smallest_working("resnet8", 2)
+def test_inspection_leaves_the_network_as_it_was(resnet8):
+    model = resnet8
     x, layers = random_batch(model, 1), model.layers
     before, nodes = model(x), [len(layer._inbound_nodes) for layer in layers]
     grad_cam(model, x[0])
@@ -144,12 +149,12 @@ def test_a_failure_inside_leaves_the_network_as_it_was():
     assert not any("call" in vars(layer) for layer in model.layers)
 
 
-# -- where a network looks
+# -- attribution
 
 
-def test_grad_cam_and_occlusion_find_the_corner_that_a_network_looks_at():
+def test_grad_cam_and_occlusion_find_the_corner_that_a_network_depends_on():
     model, x = corner_network(), np.zeros((8, 8, 1), "float32")
-    x[1:3, 1:3] = x[5:7, 5:7] = 3.0  # the same thing in the corner that counts, and in another
+    x[1:3, 1:3] = x[5:7, 5:7] = 3.0  # the same pattern in the corner that counts, and in another
     hidden = occlusion(model, x, 1, window=1, value=0.0)
     inside = np.zeros((8, 8), bool)
     inside[1:3, 1:3] = True
@@ -195,8 +200,8 @@ def test_grad_cam_is_its_formula_in_linear_networks():
     np.testing.assert_allclose(grad_cam(model, x[0], 2, "stage3"), expected / expected.max(), atol=1e-5)
 
 
-def test_default_is_the_predicted_class_and_the_deepest_stage_with_positions_enough():
-    model = smallest_working("resnet8", 2)
+def test_default_is_the_predicted_class_and_the_deepest_stage_with_enough_positions(resnet8):
+    model = resnet8
     x = random_batch(model, 1)
     predicted = int(np.argmax(model(x)[0]))
     np.testing.assert_array_equal(grad_cam(model, x[0]), grad_cam(model, x[0], predicted, "stage3"))
@@ -212,7 +217,7 @@ def test_grad_cam_and_occlusion_pick_the_word_that_counts():
         assert np.delete(heat, 3).max() < 0.5 * heat[3]
 
 
-def test_words_stand_on_the_colour_of_their_value():
+def test_words_have_the_colour_of_their_value_as_background():
     figure = draw_grad_cam(word_network(WORDS, "great"), texts(), TEXTS[:2], class_index=1)
     *panels, bar = figure.axes
     assert bar.get_ylabel() == "evidence for the class, relative to the panel's largest"
@@ -257,7 +262,7 @@ def test_a_network_without_convolutions_says_so():
     assert occlusion(model, np.ones((8, 8, 1), "float32"), value=0.0).shape == (8, 8)
 
 
-# -- what filters answer to
+# -- feature visualization
 
 
 def test_gradient_ascent_finds_the_wave_that_a_filter_lets_pass():
@@ -344,8 +349,8 @@ def test_kernels_of_series_are_curves_with_their_response_in_hertz():
 # -- examples of every kind
 
 
-def test_features_are_what_the_classifier_is_given():
-    model = smallest_working("resnet8", 2)
+def test_features_are_the_input_of_the_classifier(resnet8):
+    model = resnet8
     x = random_batch(model, 40)  # more than are computed at a time
     found = features(model, x)
     logits = model.get_layer("logits")
@@ -423,7 +428,7 @@ def tones_in(folder, **options) -> kzoo.data.Splits:
     )
 
 
-def photographs_in(folder, **options) -> kzoo.data.Splits:
+def images_in(folder, **options) -> kzoo.data.Splits:
     rng = np.random.default_rng(0)
     np.savez(folder / "images.npz", x_train=rng.integers(0, 255, (40, 12, 12, 3), "uint8"), y_train=np.arange(40) % 2)
     return kzoo.load_dataset(f"npz:{folder / 'images.npz'}", batch_size=8, validation=0.25, **options)
@@ -440,7 +445,7 @@ def series_in(folder, **options) -> kzoo.data.Splits:
 
 SMALL = {"filters": (4, 6), "padding": "same", "flatten": False}
 RUNS = {
-    "image": (photographs_in, {}, "convnet", SMALL),
+    "image": (images_in, {}, "convnet", SMALL),
     "waveform": (tones_in, {"feature": "waveform"}, "convnet", SMALL),
     "log_mel": (tones_in, {}, "convnet", SMALL),
     "mfcc, frequency_time": (tones_in, {"feature": "mfcc", "layout": "frequency_time"}, "convnet", SMALL),
@@ -466,7 +471,9 @@ def untrained_run(kind: str, folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*lose what comes after")
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize(
+    "kind", sampled([(kind,) for kind in RUNS], ("image", "log_mel", "words", "padded series with mask"))
+)
 def test_a_run_of_every_kind_of_data_is_drawn(kind, tmp_path):
     run, splits = untrained_run(kind, tmp_path)
     with warnings.catch_warnings():

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from kzoo.analysis.diagram.graph import read_graph
 from kzoo.analysis.diagram.svg import document
-from kzoo.core.files import write_text
+from kzoo.core.files import write_path, write_text
 from kzoo.core.lazy import keras
 from kzoo.nn.graph import check_graph, without_values
 from kzoo.zoo.factory import create_model, model_card
-from kzoo.zoo.profile import written
 
 
 def draw_architecture(model: str | keras.Model, path: str | Path) -> Path:
@@ -32,7 +31,7 @@ def draw_architecture(model: str | keras.Model, path: str | Path) -> Path:
     if target.suffix != ".svg":
         raise ValueError(f"the picture of an architecture is an SVG, got {target.name}; choose a name ending in .svg")
     text = architecture_svg(model)
-    return written(target, lambda file: write_text(file, text))
+    return write_path(target, lambda file: write_text(file, text))
 
 
 def architecture_svg(model: str | keras.Model) -> str:
