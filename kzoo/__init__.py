@@ -76,3 +76,8 @@ __all__ = [
     "shift_test",
     "visualize",
 ]
+
+
+def __dir__() -> list[str]:
+    """List the public names alone."""
+    return __all__

@@ -1,4 +1,4 @@
-"""Names and what they stand for: the one mechanism behind every `kzoo` lookup by name.
+"""Registry of models by name, model cards, and lookup by name with suggestions.
 
 Of `kzoo` it imports `core` alone, so every other module may import it.
 """
@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from kzoo.core.lazy import lazy_import
+from kzoo.core.lazy import lazy_import, rich_text
 from kzoo.core.papers import Paper
+from kzoo.core.shown import Shown, table
 
 docstring_parser = lazy_import("docstring_parser")
 
@@ -21,21 +22,36 @@ T = TypeVar("T")
 
 
 def lookup(kind: str, name: str, options: Mapping[str, T]) -> T:
-    """Return `options[name]`; raise a ValueError that names the nearest options otherwise."""
+    """Return `options[name]`.
+
+    Args:
+        kind: what the options are, for the error: "model", "activation".
+        name: one of them.
+        options: what can be chosen, by name.
+
+    Raises:
+        ValueError: for an unknown name; the error suggests the closest valid ones.
+    """
     if name in options:
         return options[name]
     raise ValueError(f"unknown {kind} {name!r}; {did_you_mean(name, options)}")
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
-    """Return a question that offers the options nearest to `name`, or all of them if none is near."""
+    """Return a question that offers the options closest to `name`, or all of them if none is close."""
     names = [str(option) for option in options]
-    near = difflib.get_close_matches(str(name), names, n=3) or sorted(names)
-    return f"did you mean {' or '.join(near)}?" if near else "there is none to choose from"
+    close = [option for option in names if simplified(option) == simplified(str(name))]
+    close = close or difflib.get_close_matches(str(name), names, n=3) or sorted(names)
+    return f"did you mean {' or '.join(close)}?" if close else "there is none to choose from"
+
+
+def simplified(name: str) -> str:
+    """Return a name without capitals, underscores and other marks, in which spellings of one name agree."""
+    return "".join(character for character in name.lower() if character.isalnum())
 
 
 def check_keywords(kind: str, given: Iterable[str], *functions: Callable) -> None:
-    """Raise a ValueError for a keyword that none of the functions takes, naming the nearest that one does."""
+    """Raise a ValueError for a keyword that none of the functions takes; it suggests the closest valid ones."""
     known = {name: function for function in functions for name in keywords(function)}
     for key in given:
         lookup(kind, key, known)
@@ -49,24 +65,35 @@ def keywords(function: Callable) -> list[str]:
 
 
 class Dialect(NamedTuple):
-    """What frameworks disagree about; a network's numbers hold in the dialect that it was published in.
+    """Framework convention: what TensorFlow and PyTorch do differently in layers of the same name.
 
-    `padding` "same" is TensorFlow's (the extra zero of a strided window goes last), "symmetric" is
-    PyTorch's. `bn_momentum` is the share of the old statistic that a training step keeps.
+    A network's published numbers hold under the convention of its reference implementation.
+
+    Attributes:
+        padding: of strided convolutions; "same" as in TensorFlow (the odd zero goes at the end), "symmetric" as in
+            PyTorch (equally many zeros on both sides).
+        bn_epsilon: added to the variance by batch normalisation.
+        bn_momentum: weight of the old moving average in a training step of batch normalisation, in [0, 1); PyTorch's
+            `momentum` is 1 minus this.
     """
 
     padding: str = "same"
     bn_epsilon: float = 1e-3
     bn_momentum: float = 0.99
 
+    def __str__(self) -> str:
+        name = next((name for name, dialect in DIALECT_NAMES.items() if dialect == self), "own")
+        return f"{name} ({self.padding} padding, BatchNorm epsilon {self.bn_epsilon:g}, momentum {self.bn_momentum:g})"
+
 
 TENSORFLOW = Dialect()
 PYTORCH = Dialect(padding="symmetric", bn_epsilon=1e-5, bn_momentum=0.9)
 DIALECTS = {"tensorflow": TENSORFLOW, "pytorch": PYTORCH}
+DIALECT_NAMES = {"TensorFlow": TENSORFLOW, "PyTorch": PYTORCH}
 
 
 class Reference(NamedTuple):
-    """The setting in which a network's published count and numbers hold."""
+    """The input, number of classes and framework convention for which a network's published numbers hold."""
 
     input_shape: tuple[int, ...]
     num_classes: int
@@ -79,41 +106,73 @@ MNIST = Reference((28, 28, 1), 10, TENSORFLOW)
 
 
 class Hyperparameter(NamedTuple):
-    """One field of an architecture: the variant's value and what the field does."""
+    """A hyperparameter of an architecture: the variant's value, and what it does."""
 
     value: Any
     meaning: str
 
 
-@dataclass(frozen=True)
-class ModelCard:
-    """Everything the zoo knows about one registered model."""
+@dataclass(frozen=True, repr=False)
+class ModelCard(Shown):
+    """What the zoo knows about one registered model; it prints as a table.
+
+    Attributes:
+        name: registered name, in the spelling of torchvision and timm.
+        architecture: the variant, a function from feature map to feature map or vector.
+        paper: where the variant was first described.
+        params: number of trainable parameters at `reference`, from an independent source.
+        reference: the input, number of classes and framework convention that `params` holds for.
+        task: what the published model is for.
+        dims: numbers of spatial axes that it can be built for, 1, 2 or both.
+    """
 
     name: str
-    architecture: Callable[[Any], Any]  # feature map -> feature map or vector
+    architecture: Callable[[Any], Any]
     paper: Paper
-    params: int  # trainable parameters at `reference`
+    params: int
     reference: Reference
     task: str
-    dims: tuple[int, ...]  # numbers of spatial axes that it can be built with
+    dims: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"<ModelCard {self.name}: {self.size}; {self.paper.citation}>"
+
+    def __rich_console__(self, console, options):
+        rows = [(name, repr(value), meaning) for name, (value, meaning) in self.hyperparameters.items()]
+        inputs = " and ".join(f"{dim}-D" for dim in self.dims)
+        yield rich_text.Text(f"{self.name}: {self.size}")
+        yield rich_text.Text(f"{self.paper.citation}: {self.paper.title}, {self.paper.url}")
+        yield rich_text.Text(f"family {self.family}; task {self.task}; {inputs} input; convention: {self.convention}")
+        yield table(("hyperparameter", "value", "meaning"), rows, words=3)
+
+    @property
+    def size(self) -> str:
+        """Number of trainable parameters, and the input and classes that it holds for, in words."""
+        shape, classes, _ = self.reference
+        return f"{self.params:,} trainable parameters for input {shape} and {classes} classes"
+
+    @property
+    def convention(self) -> str:
+        """Framework convention of the reference implementation, in words."""
+        return str(self.reference.dialect)
 
     @property
     def family(self) -> str:
-        """Name of the file in `kzoo/models/` that defines the architecture."""
+        """Name of the module in `kzoo.models` that defines the architecture."""
         return type(self.architecture).__module__.rpartition(".")[2]
 
     @property
     def key_mapping(self) -> tuple:
-        """The rules of `kzoo.nn.naming` by which PyTorch's names of the family's layers are made from ours."""
+        """Rules of `kzoo.nn.naming` that rename the family's layers to PyTorch's names."""
         return self.family_constant("KEY_MAPPING")
 
     @property
     def ignore_unexpected(self) -> tuple[str, ...]:
-        """Patterns of the names of PyTorch's tensors that the family has no weight for, as of heads for training."""
+        """Patterns of PyTorch's tensor names that the family has no weight for, such as auxiliary classifiers."""
         return self.family_constant("IGNORE_UNEXPECTED")
 
     def family_constant(self, constant: str) -> tuple:
-        """Return a constant of the family's module, or an empty tuple where it has none of that name."""
+        """Return a constant of the family's module, () where it has none."""
         return getattr(sys.modules[type(self.architecture).__module__], constant, ())
 
     @property
@@ -126,7 +185,7 @@ class ModelCard:
 
 @functools.cache
 def explained_fields(architecture: type) -> Mapping[str, str]:
-    """Return what each field of an architecture does, from its docstring and those of the classes that it extends."""
+    """Return the description of each field of an architecture, from its docstring and those of its base classes."""
     meanings = {}
     for owner in reversed(architecture.__mro__):
         parsed = docstring_parser.parse(owner.__doc__ or "", docstring_parser.DocstringStyle.GOOGLE)
@@ -154,11 +213,14 @@ def register_model(
     Args:
         name: the name given to `create_model`, in the spelling of torchvision and timm.
         paper: where this variant was first described.
-        params: trainable parameters at `reference`, from a source other than this code.
-        reference: the input shape and number of classes that `params` holds for.
+        params: number of trainable parameters at `reference`, from an independent source.
+        reference: the input shape, number of classes and framework convention that `params` holds for.
         task: what the published model is for.
-        dims: numbers of spatial axes that the architecture has a meaning for.
-        **hyperparameters: the variant's own, i.e. fields of the decorated dataclass.
+        dims: numbers of spatial axes that the architecture can be built for.
+        **hyperparameters: values of the variant for fields of the decorated dataclass.
+
+    Raises:
+        ValueError: for a name that is registered already.
     """
 
     def decorator(architecture: type[T]) -> type[T]:
@@ -168,3 +230,11 @@ def register_model(
         return architecture
 
     return decorator
+
+
+def registered_name(model) -> str:
+    """Return the registered name that a model was built by, whatever its `name`.
+
+    A model that was loaded from a file, or is not of this library, has its `name` alone.
+    """
+    return getattr(model, "registered_name", model.name)

@@ -1,11 +1,19 @@
-"""Architectures, one file per family; a file in this folder is imported, and registers its variants, by being there.
+"""Factory functions, one per registered name: `kzoo.models.resnet18(input_shape, num_classes)`.
 
-`kzoo.models.<name>(input_shape, num_classes, **hyperparameters)` builds the variant of that name: `kzoo.zoo.factory`
-puts one function per registered name here, in front of a submodule of the same name, as torchvision does.
+`kzoo.zoo.factory` puts them here. The modules of this folder are the architectures, one file per family: a file is
+imported, and registers its variants, by being here. A factory comes before a module of the same name, as in
+torchvision.
 """
 
 import importlib
 import pkgutil
 
+from kzoo.core.registry import MODELS
+
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
+
+
+def __dir__() -> list[str]:
+    """List the factories, not the modules of the families."""
+    return sorted(MODELS)

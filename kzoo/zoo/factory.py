@@ -1,34 +1,44 @@
-"""From a name to a Keras model: input, architecture, head. Written once, for every architecture."""
+"""Factories: from a registered name to a Keras model of input, architecture and classifier."""
 
 from __future__ import annotations
 
 import dataclasses
 import fnmatch
 import inspect
-import warnings
+import numbers
+import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import kzoo.models
 from kzoo.core.lazy import keras
-from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup
+from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup, registered_name
+from kzoo.core.warn import warn_caller
 from kzoo.nn.inspection import named_stages
 from kzoo.nn.layers import InputTooSmall, global_avg_pool, named_output, written_in
 from kzoo.nn.precision import computing_in
 from kzoo.zoo import applications, hub
+from kzoo.zoo.migration import (
+    check_foreign,
+    closest_names,
+    explains_foreign_arguments,
+    find_card,
+    warn_of_misread_shape,
+)
 from kzoo.zoo.weights import load_weights
 
 
 def list_models(
     pattern: str = "*", *, family: str | None = None, task: str | None = None, dim: int | None = None
 ) -> list[str]:
-    """Return the sorted names of the models that fit every condition given.
+    """Return the sorted names of the registered models that meet every condition.
 
     Args:
         pattern: shell wildcards, e.g. `"*resnet50*"`.
-        family: name of a family's file, e.g. `"vgg"`.
+        family: name of a module in `kzoo/models/`, e.g. `"vgg"`.
         task: what the published model is for, e.g. `"classification"`.
-        dim: number of spatial axes that the model must be able to take, 1 or 2.
+        dim: number of spatial axes of the input that the model must support, 1 or 2.
 
     Raises:
         ValueError: for an unknown family or task.
@@ -46,10 +56,17 @@ def list_models(
 
 
 def model_card(name: str) -> ModelCard:
-    """Return what the zoo knows about a model: hyperparameters, paper, parameter count, reference input."""
-    return lookup("model", name, MODELS)
+    """Return the card of a registered model: hyperparameters, paper, parameter count, reference input.
+
+    It prints as a table, and shows as one in a notebook.
+
+    Raises:
+        ValueError: for an unknown name; the error suggests the closest ones.
+    """
+    return find_card(name)
 
 
+@explains_foreign_arguments
 def create_model(
     name: str,
     input_shape: Sequence[int | None],
@@ -61,46 +78,70 @@ def create_model(
     dialect: str | None = None,
     weights: str | None = None,
     precision: str | None = None,
+    classifier_activation: str | None = None,
+    model_name: str | None = None,
     **hyperparameters,
 ) -> keras.Model:
-    """Build a classifier that returns logits, `(batch, num_classes)` in float32; untrained unless given weights.
+    """Build a network by its registered name, as a plain functional `keras.Model`.
+
+    It returns logits of shape `(batch, num_classes)` in float32: no softmax, so compile it with a loss of
+    `from_logits=True`, or train it with `kzoo.fit`. Weights are random unless `weights` are given. The input's rank
+    decides between 1-D and 2-D convolutions:
+
+        kzoo.create_model("resnet18", (224, 224, 3), 10)                      # images
+        kzoo.create_model("resnet18", (16000, 1), 35)                         # waveforms, time series
+        kzoo.create_model("resnet18", (64,), 4, vocab_size=5000)              # token ids
+        kzoo.create_model("resnet18", (64, 64, 1), 10, stem="conv3", width=32)  # other hyperparameters
+
+    `kzoo.models.resnet18(input_shape, num_classes, ...)` is the same with the hyperparameters in its signature.
+    The input is called `inputs`, the classifier `logits`, the feature vector `features`; token ids are int32.
 
     Args:
-        name: one of `list_models()`.
-        input_shape: shape of one example: `(length, channels)`, `(height, width, channels)`, or
-            `(length,)` of token ids, which needs `vocab_size`. A length, height or width may be None.
-        num_classes: width of the output; 0 leaves out the head and returns the feature vector.
-        vocab_size: number of token ids, for an input of token ids.
-        embed_dim: channels that each token id is embedded in.
-        features: names of stages, e.g. `("stage2", "stage4")`: return their feature maps, not logits.
-        dialect: "tensorflow" or "pytorch" padding and batch-norm constants; the published ones if not given.
-        weights: trained ones, `"timm/resnet50.a1_in1k"`, `"torchvision/ResNet50_Weights.IMAGENET1K_V2"` or
+        name: registered name of the network, one of `kzoo.list_models()`.
+        input_shape: shape of one example, without the batch axis and with the channels last: `(length, channels)`,
+            `(height, width, channels)`, or `(length,)` of token ids, which needs `vocab_size`. A length, height or
+            width may be None where the network works on any size.
+        num_classes: number of outputs; 0 leaves out the classifier and returns the feature vector.
+        vocab_size: number of token ids, for an input of token ids; they are embedded before the first convolution.
+        embed_dim: channels of the embedding of token ids.
+        features: names of stages, e.g. `("stage2", "stage4")`: return the list of their feature maps, not logits.
+        dialect: framework convention for padding, BatchNorm epsilon and BatchNorm momentum, "tensorflow" or
+            "pytorch"; that of the network's reference implementation if not given.
+        weights: pretrained weights, `"timm/resnet50.a1_in1k"`, `"torchvision/ResNet50_Weights.IMAGENET1K_V2"` or
             `"keras/imagenet"` (see `kzoo.zoo.hub`), or a file for `kzoo.load_weights`. Where `num_classes` or the
-            input's channels are not those that they were trained with, they are adapted, with a warning that says how.
-        precision: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for bfloat16 where the machine computes it in
-            hardware; Keras's setting (float32) if not given. See `kzoo.nn.precision`.
-        **hyperparameters: fields of the architecture that replace the variant's own, e.g. `width=32`. With weights of
-            keras.applications, those with which the network is theirs are set, and the dialect.
+            number of input channels differs from theirs, the classifier stays random and the first layer is adapted,
+            with a warning that says how.
+        precision: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for bfloat16 where the hardware computes
+            it; Keras's global policy (float32) if not given. See `kzoo.nn.precision`.
+        classifier_activation: "softmax" or "sigmoid" to return probabilities, for use outside of kzoo; `kzoo.fit`,
+            `kzoo.evaluate` and `kzoo.export` expect logits, the default.
+        model_name: `name` of the Keras model, so that two networks fit into one model; the registered name if not
+            given. The factories in `kzoo.models` call it `name`.
+        **hyperparameters: fields of the architecture that replace the variant's values, e.g. `width=32`; see
+            `kzoo.model_card(name)`. With weights of keras.applications, those of its implementation are the default.
 
     Raises:
-        ValueError: for an unknown name, hyperparameter or stage, weights of another network, an input of the wrong
-            rank or too small for the network's windows (the smallest size that works is named).
+        ValueError: for an unknown name, hyperparameter or stage (the error suggests the closest valid one), weights
+            of another network, an input of the wrong rank or too small (the error names the smallest that works).
     """
-    card = model_card(name)
-    if str(weights).startswith("keras/"):  # some of keras.applications' networks differ from their papers
+    card = find_card(name)
+    if str(weights).startswith("keras/"):  # some networks of keras.applications differ from their papers
         hyperparameters = dict(applications.find(name)[1].hyperparameters) | hyperparameters
         dialect = dialect or hyperparameters.pop("dialect", None)
         hyperparameters.pop("dialect", None)
     architecture = customised(card, hyperparameters)
     check_input(card, input_shape, num_classes, vocab_size)
-    written = card.reference.dialect if dialect is None else lookup("dialect", dialect, DIALECTS)
+    check_classifier(num_classes, features, classifier_activation)
+    warn_of_misread_shape(card, input_shape)
+    convention = card.reference.dialect if dialect is None else lookup("dialect", dialect, DIALECTS)
 
     def build(shape):
-        x = inputs = keras.Input(shape)
-        with written_in(written):
+        x = inputs = keras.Input(shape, dtype=None if vocab_size is None else "int32", name="inputs")
+        with written_in(convention):
             x = architecture(x) if vocab_size is None else of_tokens(architecture, x, vocab_size, embed_dim)
-        own = getattr(architecture, "logits", head) if num_classes else head
-        return keras.Model(inputs, own(x, num_classes), name=name)
+        classifier = getattr(architecture, "logits", head) if num_classes else head
+        x = activated(classifier(x, int(num_classes)), classifier_activation)
+        return numbered(keras.Model(inputs, x, name=name if model_name is None else model_name))
 
     try:
         with computing_in(precision):
@@ -110,29 +151,53 @@ def create_model(
         raise ValueError(
             f"input_shape {tuple(input_shape)} is too small for {name}; the smallest that works is {smallest}"
         ) from error
+    model.registered_name = name
     if weights is not None:
         load_trained(model, weights)
     return pyramid(model, features)
 
 
+def numbered(model: keras.Model) -> keras.Model:
+    """Give each layer that Keras named by counting the layers of the process a name that depends on the model alone.
+
+    `activation_17` becomes `activation1` in the first activation's place. Layers with weights have addresses already.
+    """
+    counts = Counter()
+    for operation in model.operations:
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(operation).__name__).lower()
+        if re.fullmatch(rf"{kind}(_\d+)?", operation.name) and not getattr(operation, "weights", []):
+            kind = re.sub(r"_?[12]d$", "", kind)
+            counts[kind] += 1
+            operation.name = f"{kind}{counts[kind]}"
+    return model
+
+
+def activated(logits, classifier_activation: str | None):
+    """Apply the activation of the classifier, if any, in float32."""
+    if classifier_activation is None:
+        return logits
+    return keras.layers.Activation(classifier_activation, dtype="float32", name="predictions")(logits)
+
+
 def load_trained(model: keras.Model, weights: str) -> None:
-    """Load weights from a file or by name into a model; warn of what had to be adapted.
+    """Load pretrained weights from a file or by name into a model; warn of what was adapted.
 
     Raises:
-        ValueError: for weights that cannot be had, or are those of another network.
+        ValueError: for weights that are not available, or belong to another network.
     """
     tensors, naming = Path(weights).expanduser(), None
     if not tensors.is_file():
-        found = hub.find(weights, model.name)
-        if found.architecture != model.name:
-            raise ValueError(f"{weights} are weights of {found.architecture}, not of {model.name}")
+        name = registered_name(model)
+        found = hub.find(weights, name)
+        if found.architecture != name:
+            raise ValueError(f"{weights} are weights of {found.architecture}, not of {name}")
         tensors = found.file
         if found.application:
             check_built(model, weights, found.hyperparameters)
             tensors, naming = applications.tensors(model, found.application, found.file), "kzoo"
     report = load_weights(model, tensors, naming=naming, adapt=True)
     for remark in report.adapted:
-        warnings.warn(f"{weights}: {remark}", stacklevel=3)
+        warn_caller(f"{weights}: {remark}")
 
 
 def check_built(model: keras.Model, weights: str, hyperparameters: dict) -> None:
@@ -143,12 +208,14 @@ def check_built(model: keras.Model, weights: str, hyperparameters: dict) -> None
 
     def steps(network):
         layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.Dropout)]
+        layers = [layer for layer in layers if layer.name != "predictions"]
         return sorted((str(type(layer)), repr(layer.get_config() | {"name": None, "dtype": None})) for layer in layers)
 
     num_classes = model.output_shape[-1] if "logits" in [layer.name for layer in model.layers] else 0
-    if steps(model) != steps(create_model(model.name, model.input_shape[1:], num_classes, **hyperparameters)):
+    name = registered_name(model)
+    if steps(model) != steps(create_model(name, model.input_shape[1:], num_classes, **hyperparameters)):
         given = ", ".join(f"{key}={value!r}" for key, value in hyperparameters.items())
-        raise ValueError(f"{weights} are weights of {model.name} with {given or 'its own hyperparameters'}")
+        raise ValueError(f"{weights} are weights of {name} with {given or 'its own hyperparameters'}")
 
 
 def ensemble(models: Sequence[keras.Model]) -> keras.Model:
@@ -158,7 +225,7 @@ def ensemble(models: Sequence[keras.Model]) -> keras.Model:
         models: classifiers of the same input and classes that return logits; fit each of them first.
 
     Returns:
-        A model of the same input. Its outputs are the logarithms of the mean probabilities: logits, like theirs.
+        A model of the same input. Its outputs are the logarithms of the mean probabilities, which are logits as well.
 
     Raises:
         ValueError: for no model, or models that differ in input or output shape.
@@ -166,11 +233,12 @@ def ensemble(models: Sequence[keras.Model]) -> keras.Model:
     shapes = {(model.input_shape, model.output_shape) for model in models}
     if len(shapes) != 1:
         raise ValueError(f"an ensemble needs models of one input and one output shape, got {sorted(map(str, shapes))}")
-    inputs = keras.Input(models[0].input_shape[1:], dtype=models[0].input.dtype)
+    inputs = keras.Input(models[0].input_shape[1:], dtype=models[0].input.dtype, name="inputs")
     parts = [keras.Model(m.input, m.output, name=f"{m.name}_{n}")(inputs) for n, m in enumerate(models)]
     probabilities = [keras.ops.softmax(logits) for logits in parts]
     mean = keras.ops.mean(keras.ops.stack(probabilities), axis=0)
-    return keras.Model(inputs, keras.ops.log(keras.ops.maximum(mean, 1e-30)), name=f"{models[0].name}_ensemble")
+    logits = keras.ops.log(keras.ops.maximum(mean, 1e-30))
+    return numbered(keras.Model(inputs, logits, name=f"{models[0].name}_ensemble"))
 
 
 def customised(card: ModelCard, hyperparameters: dict) -> Callable:
@@ -179,6 +247,7 @@ def customised(card: ModelCard, hyperparameters: dict) -> Callable:
     Raises:
         ValueError: for a field that the architecture does not have.
     """
+    check_foreign(card, hyperparameters)
     fields = {field.name: field for field in dataclasses.fields(card.architecture)}
     for key in hyperparameters:
         lookup(f"hyperparameter of {card.name}", key, fields)
@@ -191,24 +260,48 @@ def frozen(value):
 
 
 def check_input(card: ModelCard, input_shape: Sequence[int | None], num_classes: int, vocab_size: int | None) -> None:
-    """Raise a ValueError for a shape that is not one of a feature map, or of token ids without a vocabulary."""
+    """Check that `input_shape` is that of a feature map or of token ids, and `num_classes` a number of outputs.
+
+    Raises:
+        ValueError: saying what was expected and what was given.
+    """
     expected = "(length, channels) or (height, width, channels)"
-    if vocab_size is not None and len(input_shape) != 1:
-        raise ValueError(f"with vocab_size the input_shape is (length,) of token ids, got {tuple(input_shape)}")
-    if vocab_size is None and len(input_shape) == 1:
-        raise ValueError(f"expected a feature map {expected}, got {tuple(input_shape)}; token ids need vocab_size")
-    rank = 1 if vocab_size is not None else len(input_shape) - 1
+    if isinstance(input_shape, (str, numbers.Number)) or input_shape is None:
+        raise ValueError(f"expected input_shape {expected}, e.g. (224, 224, 3); got {input_shape!r}")
+    shape = tuple(input_shape)
+    if vocab_size is not None and len(shape) != 1:
+        raise ValueError(f"with vocab_size the input_shape is (length,) of token ids, got {shape}")
+    if vocab_size is None and len(shape) == 1:
+        raise ValueError(f"expected a feature map {expected}, got {shape}; token ids need vocab_size")
+    rank = 1 if vocab_size is not None else len(shape) - 1
     if rank not in (1, 2):
-        raise ValueError(f"expected input_shape {expected}, or (length,) of token ids; got {tuple(input_shape)}")
+        batch = f"; leave out the batch axis: {shape[1:]}" if rank == 3 else ""
+        raise ValueError(f"expected input_shape {expected}, or (length,) of token ids; got {shape}{batch}")
     if rank not in card.dims:
-        raise ValueError(f"{card.name} takes {card.dims[0]}-D feature maps, got input_shape {tuple(input_shape)}")
-    for size in input_shape:
-        if size is not None and (not isinstance(size, int) or size < 1):
-            raise ValueError(f"every size in input_shape must be a positive integer or None, got {tuple(input_shape)}")
-    if vocab_size is None and input_shape[-1] is None:
-        raise ValueError(f"the channels of input_shape must be known, got {tuple(input_shape)}")
-    if not isinstance(num_classes, int) or num_classes < 0:
-        raise ValueError(f"num_classes must be a positive integer, or 0 for the features, got {num_classes!r}")
+        raise ValueError(f"{card.name} takes {card.dims[0]}-D feature maps, got input_shape {shape}")
+    if not all(size is None or is_count(size, 1) for size in shape):
+        raise ValueError(f"every size in input_shape must be a positive integer or None, got {shape}")
+    if vocab_size is None and shape[-1] is None:
+        raise ValueError(f"the number of channels, the last entry of input_shape, must be known; got {shape}")
+    if not is_count(num_classes, 0):
+        raise ValueError(
+            f"num_classes must be a positive integer, or 0 for the feature vector, got {num_classes!r}"
+            + (f"; did you mean {len(num_classes)}?" if isinstance(num_classes, (list, tuple)) else "")
+        )
+
+
+def is_count(value, least: int) -> bool:
+    """Whether a value is an integer, of Python or NumPy, not below `least`."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and value >= least
+
+
+def check_classifier(num_classes: int, features: Sequence[str], classifier_activation: str | None) -> None:
+    """Raise a ValueError for an unknown activation of the classifier, or one without a classifier."""
+    if classifier_activation is None:
+        return
+    lookup("classifier_activation", classifier_activation, dict.fromkeys(("softmax", "sigmoid")))
+    if num_classes == 0 or features:
+        raise ValueError("classifier_activation is for models that end in a classifier, not in features")
 
 
 def of_tokens(architecture: Callable, ids, vocab_size: int, embed_dim: int):
@@ -231,12 +324,19 @@ def head(x, num_classes: int):
 
 
 def pyramid(model: keras.Model, features: Sequence[str]) -> keras.Model:
-    """Return `model` itself, or the model of the feature maps of the stages named."""
+    """Return `model` itself, or the model of the feature maps of the stages named.
+
+    Raises:
+        ValueError: for an unknown stage; the error suggests the closest ones.
+    """
     if not features:
         return model
     stages = named_stages(model.layers)
-    outputs = [lookup(f"stage of {model.name}", name, stages).output for name in features]
-    return keras.Model(model.inputs, outputs, name=model.name)
+    names = [features] if isinstance(features, str) else features
+    outputs = [lookup(f"stage of {model.name}", name, stages).output for name in names]
+    maps = keras.Model(model.inputs, outputs, name=model.name)
+    maps.registered_name = registered_name(model)
+    return maps
 
 
 def smallest_shape(build: Callable, shape: tuple[int | None, ...], tokens: bool) -> tuple[int | None, ...]:
@@ -264,34 +364,58 @@ def smallest_shape(build: Callable, shape: tuple[int | None, ...], tokens: bool)
 
 
 def factory_function(card: ModelCard) -> Callable[..., keras.Model]:
-    """Return `create_model` for one name, with the variant's hyperparameters in its signature."""
+    """Return `create_model` for one registered name, with the variant's hyperparameters in its signature."""
 
-    def build(input_shape, num_classes, **kwargs):
-        return create_model(card.name, input_shape, num_classes, **kwargs)
+    def build(*args, name=None, **kwargs):
+        return create_model(card.name, *args, model_name=name, **kwargs)
 
-    general = list(inspect.signature(create_model).parameters.values())[1:-1]
-    own = [
-        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=value.value, annotation=field.type)
-        for field, value in zip(dataclasses.fields(card.architecture), card.hyperparameters.values(), strict=True)
-    ]
     build.__name__ = build.__qualname__ = card.name
     build.__module__ = "kzoo.models"
-    build.__signature__ = inspect.Signature([*general, *own], return_annotation="keras.Model")
+    build.__signature__ = factory_signature(card)
     build.__doc__ = factory_docstring(card)
     return build
 
 
+def factory_signature(card: ModelCard) -> inspect.Signature:
+    """Return the signature of one factory: the arguments of `create_model`, then the hyperparameters."""
+    _, *general, _ = inspect.signature(create_model).parameters.values()
+    general = [one.replace(name="name") if one.name == "model_name" else one for one in general]
+    own = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=value.value, annotation=field.type)
+        for field, value in zip(dataclasses.fields(card.architecture), card.hyperparameters.values(), strict=True)
+    ]
+    return inspect.Signature([*general, *own], return_annotation="keras.Model")
+
+
 def factory_docstring(card: ModelCard) -> str:
-    """Return the documentation of one name: its paper, its count, and what each argument does."""
-    meanings = "".join(f"    {name}: {h.meaning}\n" for name, h in card.hyperparameters.items())
-    paper = f"{card.paper.citation}, {card.paper.title}, {card.paper.url}."
+    """Return the docstring of one factory: its size and paper, and what each argument does."""
     shape, classes = card.reference.input_shape, card.reference.num_classes
+    hyperparameters = "".join(f"    {name}: {h.meaning}\n" for name, h in card.hyperparameters.items())
     return (
         f"Build {card.name}: {card.params:,} trainable parameters for input {shape} and {classes} classes.\n\n"
-        f"{paper}\n\nThe arguments before the hyperparameters are those of `kzoo.create_model`.\n\n"
-        f"Args:\n{meanings}"
+        f"{card.paper.citation}, {card.paper.title}, {card.paper.url}.\n\n"
+        "Returns logits of shape `(batch, num_classes)`, without softmax: compile with a loss of `from_logits=True`, "
+        "or use `kzoo.fit`.\n\n"
+        f"Args:\n{GENERAL_ARGUMENTS}{hyperparameters}"
     )
+
+
+def general_arguments() -> str:
+    """Return what the arguments that all factories share do, from the docstring of `create_model`."""
+    described = inspect.cleandoc(create_model.__doc__).partition("Args:\n")[2].partition("    **hyper")[0]
+    shared = described[described.index("    input_shape:") :].replace("    model_name:", "    name:")
+    return shared.replace(" The factories in `kzoo.models` call it `name`.", "")
+
+
+GENERAL_ARGUMENTS = general_arguments()
+
+
+def unknown_factory(name: str):
+    """Raise an AttributeError for a name that is not registered; it suggests the closest ones."""
+    hint = "" if name.startswith("_") else f"; {closest_names(name)}"
+    raise AttributeError(f"module 'kzoo.models' has no attribute {name!r}{hint}")
 
 
 for _name, _card in MODELS.items():
     setattr(kzoo.models, _name, factory_function(_card))
+kzoo.models.__getattr__ = unknown_factory

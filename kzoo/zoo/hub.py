@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.lazy import keras, lazy_import
-from kzoo.core.registry import did_you_mean
+from kzoo.core.registry import ModelCard, did_you_mean
 from kzoo.data.image import ImagePreprocess
 from kzoo.zoo import applications
 
@@ -103,6 +103,16 @@ def find(name: str | Path, architecture: str | None = None) -> Pretrained:
             f"torchvision/ResNet50_Weights.IMAGENET1K_V2, keras/densenet121, or a folder; got {str(name)!r}"
         )
     return OWNERS[owner](architecture if architecture and str(name) == "keras/imagenet" else rest)
+
+
+def known_weights(card: ModelCard) -> list[str]:
+    """Return the names of the published weights of a network, most usual first; `TAG` stands for timm's own tags."""
+    keras_names = ["keras/imagenet"] if card.name in applications.APPLICATIONS else []
+    copies = {name: copy for name, copy in COPIES.items() if name.partition("_Weights")[0].lower() == card.name}
+    of_timm = sorted({f"timm/{copy}" for copy in COPIES.values() if copy.partition(".")[0] == card.name})
+    if not of_timm and card.key_mapping:
+        of_timm = [f"timm/{card.name}.TAG"]
+    return [*keras_names, *(f"torchvision/{name}" for name in copies), *of_timm]
 
 
 def of_timm(name: str) -> Pretrained:

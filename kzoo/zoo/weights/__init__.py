@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.lazy import keras, np
-from kzoo.core.registry import MODELS, lookup
+from kzoo.core.registry import MODELS, lookup, registered_name
 from kzoo.nn.naming import Rule, key_mapping
 from kzoo.zoo.weights.files import check_finite, read_tensors, write_safetensors
 
@@ -117,7 +117,7 @@ def save_weights(model: keras.Model, path: str | Path) -> Path:
         raise ValueError(f"weights are written as .safetensors, got {file.name}")
     tensors = {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
     try:
-        write_safetensors(file, tensors, {"format": "kzoo", "model": model.name})
+        write_safetensors(file, tensors, {"format": "kzoo", "model": registered_name(model)})
     except OSError as error:
         raise ValueError(f"{file} cannot be written: {error.strerror or error}") from error
     return file
@@ -143,12 +143,14 @@ def naming_of(tensors: Iterable[str]) -> str:
 
 def ignore_unexpected(model: keras.Model) -> tuple[str, ...]:
     """Return patterns of the tensors that a model's family has no weight for."""
-    return MODELS[model.name].ignore_unexpected if model.name in MODELS else ()
+    card = MODELS.get(registered_name(model))
+    return card.ignore_unexpected if card else ()
 
 
 def rules_of(model: keras.Model) -> tuple[Rule, ...]:
     """Return the renaming rules of a model's family; none for a model that is not the zoo's."""
-    return MODELS[model.name].key_mapping if model.name in MODELS else ()
+    card = MODELS.get(registered_name(model))
+    return card.key_mapping if card else ()
 
 
 def matched(
