@@ -34,7 +34,7 @@ def headed(text: str, mark: str) -> str:
 
 def public() -> dict[str, object]:
     """Return the functions and classes of `kzoo.__all__`."""
-    return {name: getattr(kzoo, name) for name in kzoo.__all__ if not inspect.ismodule(getattr(kzoo, name))}
+    return {name: getattr(kzoo, name) for name in kzoo.__all__ if callable(getattr(kzoo, name))}
 
 
 def functions() -> str:

@@ -1,7 +1,7 @@
-"""The pages that are written anew by every build: one for each family of networks, and the reference of the API.
+"""Sphinx extension that generates pages: one for each family of networks, and the API reference.
 
-What they say is read from the registry, from docstrings and from the heads of the configs; registering a network is all
-that its page needs.
+They are made from the registry, docstrings and the head comments of the configs; registering a network is all that its
+page needs. `-D kzoo_pictures=lenet,resnet` draws the networks of these families alone, which is faster.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ from pathlib import Path
 import api_pages
 import network_pages
 
-FOLDERS = {"networks": network_pages.pages, "api": api_pages.pages}
-
 
 def setup(app) -> dict:
     """Let Sphinx write the pages before it looks for sources."""
-    app.connect("builder-inited", lambda app: write_pages(Path(app.srcdir)))
+    app.add_config_value("kzoo_pictures", "all", "env", [str])
+    app.connect("builder-inited", write_pages)
     app.connect("autodoc-process-docstring", literal_names, priority=400)  # before napoleon
     app.connect("autodoc-skip-member", is_place)
     return {}
 
 
-def write_pages(source: Path) -> None:
-    """Write the pages that have changed, and delete those that are no longer made."""
-    for folder, pages in FOLDERS.items():
+def write_pages(app) -> None:
+    """Write the pages that have changed, and delete those that are no longer generated."""
+    source, drawn = Path(app.srcdir), app.config.kzoo_pictures
+    networks = network_pages.pages(None if drawn == "all" else drawn.split(","))
+    for folder, pages in {"networks": networks, "api": api_pages.pages()}.items():
         (source / folder).mkdir(exist_ok=True)
-        made = dict(pages())
+        made = dict(pages)
         for old in {path.name for path in (source / folder).iterdir()} - set(made):
             (source / folder / old).unlink()
         for name, text in made.items():

@@ -1,31 +1,41 @@
-"""A page for each family of networks, from the registry alone, and their table."""
+"""Pages of the network families, generated from the registry: one for each family, and an index."""
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+import count_macs
 import docstring_parser
 
 import kzoo
 from kzoo.analysis.diagram import architecture_svg
-from kzoo.core.registry import MODELS, ModelCard
-from kzoo.nn.graph import without_values
+from kzoo.core.registry import MODELS, PYTORCH, TENSORFLOW, ModelCard
 from kzoo.training.experiment import find_config, load_experiment
 
-COUNTED = Path(__file__).parents[1] / "tests" / "zoo" / "macs.csv"  # of timm; there in a checkout
 GROUPS = ("Images", "Time series", "Text", "Sound")
+# the variant of its paper's main results, where that is not the first one
+CANONICAL = """
+cnn14 convmixer_1536_20 convnext_tiny ds_cnn ese_vovnet39b fixed_filters ghostnet_100 hrnet_w18 inception_next_tiny
+lcnet_100 m5 mnasnet_100 mobilenetv2_100 mobilenetv3_large_100 mobilenetv4_conv_medium mobileone_s1 nfnet_f0 regnety_040
+res15 resnest50d resnet50 resnetv2_50 shufflenet_v2_x1_0 skresnext50_32x4d vdcnn29 vgg16 xception65
+"""
 
 
-def pages() -> Iterator[tuple[str, str]]:
-    """Yield the name and the text of each file."""
+def pages(drawn: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of each file.
+
+    Args:
+        drawn: families whose networks are drawn; all if not given.
+    """
     yield "index.md", index()
     for family, cards in families().items():
-        pictures = {card.name: architecture_svg(built(card.name)) for card in pictured(cards)}
+        pictures = {}
+        if drawn is None or family in drawn:
+            pictures = {card.name: architecture_svg(card.name) for card in map(canonical, by_class(cards))}
         yield f"{family}.md", page(cards, pictures)
         yield from ((f"{name}.svg", text) for name, text in pictures.items())
 
@@ -41,13 +51,6 @@ def families() -> dict[str, list[ModelCard]]:
     return dict(sorted(found.items(), key=lambda item: title(item[1]).lower()))
 
 
-@cache
-def built(name: str):
-    """Return a network for its published input, with weights that have no values."""
-    shape, num_classes, _ = kzoo.model_card(name).reference
-    return without_values(lambda: kzoo.create_model(name, shape, num_classes))
-
-
 def architectures(cards: Sequence[ModelCard]) -> list[type]:
     """Return the classes of a family's variants."""
     return list(dict.fromkeys(type(card.architecture) for card in cards))
@@ -58,18 +61,23 @@ def of_class(cards: Sequence[ModelCard], architecture: type) -> list[ModelCard]:
     return [card for card in cards if type(card.architecture) is architecture]
 
 
-def pictured(cards: Sequence[ModelCard]) -> list[ModelCard]:
-    """Return the first variant of each architecture."""
-    return [of_class(cards, architecture)[0] for architecture in architectures(cards)]
+def by_class(cards: Sequence[ModelCard]) -> list[list[ModelCard]]:
+    """Return the variants of each architecture of a family."""
+    return [of_class(cards, architecture) for architecture in architectures(cards)]
+
+
+def canonical(cards: Sequence[ModelCard]) -> ModelCard:
+    """Return the variant of an architecture that is drawn and built: the one among `CANONICAL`, or else the first."""
+    return next((card for card in cards if card.name in CANONICAL.split()), cards[0])
 
 
 def about(card: ModelCard) -> str:
-    """Return what the family's file says of itself."""
+    """Return the docstring of the family's module."""
     return sys.modules[type(card.architecture).__module__].__doc__.strip()
 
 
 def title(cards: Sequence[ModelCard]) -> str:
-    """Return the name of a family as people write it: what the file's first sentence begins with, or the class."""
+    """Return the name of a family as it is written: what the module's docstring begins with, or the class."""
     start, colon, _ = about(cards[0]).partition("\n")[0].partition(":")
     if colon and start.partition(" ")[0] not in ("The", "What", "A"):
         return start.partition(",")[0]
@@ -144,23 +152,23 @@ def page(cards: Sequence[ModelCard], pictures: dict[str, str]) -> str:
     """Return a family's page."""
     family = cards[0].family
     parts = [f"---\nhide-toc: true\n---\n\n# {title(cards)}\n\n{about(cards[0])}\n"]
-    classes = architectures(cards)
-    for architecture in classes:
-        parts.append(section(of_class(cards, architecture), heading=len(classes) > 1))
+    classes = by_class(cards)
+    parts += [section(variants_of_class, pictures, heading=len(classes) > 1) for variants_of_class in classes]
     parts.append(experiments(family))
     parts.append(papers(cards))
     return "\n".join(part for part in parts if part)
 
 
-def section(cards: Sequence[ModelCard], heading: bool) -> str:
-    """Return what is said of one architecture: text, picture, variants, how to build it, hyperparameters."""
-    first, architecture = cards[0], type(cards[0].architecture)
+def section(cards: Sequence[ModelCard], pictures: dict[str, str], heading: bool) -> str:
+    """Return the section of one architecture: text, diagram, variants, how to build it, hyperparameters."""
+    shown, architecture = canonical(cards), type(cards[0].architecture)
     level = "###" if heading else "##"
     parts = [f"## {architecture.__name__}\n"] if heading else []
-    parts += [description(architecture), picture(first), f"{level} Variants\n", variants(cards), snippet(first)]
-    if first.hyperparameters:
-        rows = [(f"`{key}`", f"`{value.value!r}`", value.meaning) for key, value in first.hyperparameters.items()]
-        parts += [f"{level} Hyperparameters\n", f"The values are those of `{first.name}`.\n"]
+    parts += [description(architecture), picture(shown) if shown.name in pictures else ""]
+    parts += [f"{level} Variants\n", variants(cards), snippet(shown)]
+    if shown.hyperparameters:
+        rows = [(f"`{key}`", f"`{value.value!r}`", value.meaning) for key, value in shown.hyperparameters.items()]
+        parts += [f"{level} Hyperparameters\n", f"The values are those of `{shown.name}`.\n"]
         parts += [table(("name", "value", "what it does"), rows)]
     return "\n".join(parts)
 
@@ -172,44 +180,45 @@ def description(architecture: type) -> str:
 
 
 def picture(card: ModelCard) -> str:
-    """Return the picture of a network and what is to be known of it."""
-    shape = shape_text(card.reference.input_shape)
-    found = counted(card)
-    cost = f" takes {short(found)} multiplications for one input of {shape}" if found else f", for an input of {shape}"
+    """Return the diagram of a network, which links to itself in full size, and its caption."""
+    name, shape = card.name, shape_text(card.reference.input_shape)
     return (
-        f":::{{container}} picture\n\n![The stages and blocks of {card.name}]({card.name}.svg)\n\n:::\n\n"
-        f"`{card.name}`{cost}. Each row is a layer and what follows it; /2 is a stride; equal blocks in a row are "
-        "drawn once.\n"
+        f"```{{image}} {name}.svg\n:alt: diagram of {name}, its stages and blocks\n:class: diagram\n"
+        f":target: ../_images/{name}.svg\n```\n\n"
+        f"`{name}` needs {short(macs()[name])} MACs for one input of {shape}. Each row is a layer and what follows it; "
+        "/2 is a stride; equal blocks in a row are drawn once. "
+        f'<a href="../_images/{name}.svg">Diagram in full size</a>\n'
     )
 
 
-def counted(card: ModelCard) -> int | None:
-    """Return the multiplications for one published input: as counted in the picture's network, or else by timm."""
-    if card in pictured(families()[card.family]):
-        return kzoo.profile(built(card.name)).macs
-    return timms().get((card.name, card.reference.input_shape))
-
-
 @cache
-def timms() -> dict[tuple, int]:
-    """Return the multiplications that timm counts, by name and input."""
-    if not COUNTED.exists():
-        return {}
-    with COUNTED.open(newline="") as file:
-        rows = csv.DictReader(file)
-        return {(row["name"], (int(row["size"]), int(row["size"]), 3)): int(row["macs"]) for row in rows}
+def macs() -> dict[str, int]:
+    """Return the MACs of each network for its published input; those that the file does not have are counted."""
+    known = count_macs.counted()
+    return {name: known.get(name) or count_macs.macs_of(name) for name in MODELS}
+
+
+def convention(card: ModelCard) -> str:
+    """Return the framework whose padding a network was published with, and its batch normalisation if that differs."""
+    own = card.reference.dialect
+    name, usual = ("TensorFlow", TENSORFLOW) if own.padding == TENSORFLOW.padding else ("PyTorch", PYTORCH)
+    return name if own == usual else f"{name}; epsilon {own.bn_epsilon:g}, momentum {own.bn_momentum:g}"
 
 
 def variants(cards: Sequence[ModelCard]) -> str:
     """Return the table of a family's names."""
     rows = []
     for card in cards:
-        macs, (shape, classes, _) = counted(card), card.reference
+        shape, classes, _ = card.reference
         dims = ",\u00a0".join(f"{dim}-D" for dim in card.dims)
-        cells = (f"`{card.name}`", f"{card.params:,}", f"{macs:,}" if macs else "", shape_text(shape), classes, dims)
+        counts = (f"`{card.name}`", f"{card.params:,}", f"{macs()[card.name]:,}")
+        cells = (*counts, shape_text(shape), classes, dims, convention(card))
         rows.append((*cells, f"[{card.paper.citation}]({card.paper.url})", settings(card)))
-    header = ("name", ">parameters", ">MACs", "input", ">classes", "takes", "paper", "what it sets")
-    return table(header, rows)
+    header = ("name", ">parameters", ">MACs", "input", ">classes", "takes", "convention", "paper", "hyperparameters")
+    return table(header, rows) + (
+        "\nParameters and MACs are for the input and the classes beside them. The convention is the framework whose "
+        "padding and batch normalisation (epsilon, momentum) the published network has; `dialect` sets another.\n"
+    )
 
 
 def settings(card: ModelCard) -> str:
@@ -222,7 +231,11 @@ def settings(card: ModelCard) -> str:
 def snippet(card: ModelCard) -> str:
     """Return how to build a network."""
     shape, classes, _ = card.reference
-    return f"```python\nimport kzoo\n\nmodel = kzoo.models.{card.name}({shape}, num_classes={classes})\n```\n"
+    lines = ["import kzoo", "", f"model = kzoo.models.{card.name}({shape}, num_classes={classes})"]
+    if group(card) == "Text":
+        arguments = f"({shape[0]},), num_classes={classes}, vocab_size=10_000"
+        lines += ["", "# token ids, which an embedding is learned for", f"model = kzoo.models.{card.name}({arguments})"]
+    return "```python\n" + "\n".join(lines) + "\n```\n"
 
 
 @cache
@@ -236,11 +249,11 @@ def configs() -> dict[str, list[str]]:
 
 
 def experiments(family: str) -> str:
-    """Return the configs of a family's networks with what their heads say was seen."""
+    """Return the configs of a family's networks with the results in their head comments."""
     if family not in configs():
         return ""
     lines = [f"- `kzoo train {name}`: {head(find_config(name))}" for name in configs()[family]]
-    return "## Experiments\n\nWhat was seen, by the command beside it:\n\n" + "\n".join(lines) + "\n"
+    return "## Experiments\n\nMeasured results, each with its command:\n\n" + "\n".join(lines) + "\n"
 
 
 def head(path: Path) -> str:

@@ -1,6 +1,7 @@
 """The documentation: the site is built without a warning, says what the registry says, and its snippets run."""
 
 import ast
+import csv
 import importlib.util
 import os
 import re
@@ -23,18 +24,25 @@ PAGES = sorted(DOCS.glob("*.md"))
 FAMILIES = {kzoo.model_card(name).family for name in kzoo.list_models()}
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
-    """The site, built as its readers do, from a copy of its sources."""
+DRAWN = ("lenet", "squeezenet")  # families whose networks are drawn in the quick build
+
+
+def build_site(folder: Path, *options: str) -> Path:
+    """Build the site from a copy of its sources, with warnings as errors, and return its directory."""
     if not all(map(importlib.util.find_spec, ("sphinx", "myst_parser", "furo"))):
         pytest.skip("needs the extra docs")
-    folder = tmp_path_factory.mktemp("site")
     shutil.copytree(DOCS, folder / "docs", ignore=shutil.ignore_patterns("networks", "api", "__pycache__"))
-    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", folder / "docs", folder / "site"]
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", *options, folder / "docs", folder / "site"]
     paths = os.pathsep.join([str(Path(kzoo.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     built = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}, check=False)
     assert built.returncode == 0, built.stderr[-3000:]
     return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The site with all its pages, and the diagrams of a few families."""
+    return build_site(tmp_path_factory.mktemp("site"), "-D", f"kzoo_pictures={','.join(DRAWN)}")
 
 
 def links(page: Path) -> list[str]:
@@ -42,13 +50,57 @@ def links(page: Path) -> list[str]:
     return re.findall(r'(?:href|src)="([^"]+)"', page.read_text())
 
 
-def test_each_family_has_a_page_with_its_picture_and_its_variants(site):
+def diagrams(site: Path, family: str) -> list[str]:
+    """Return the texts of the diagrams that a family's page shows."""
+    page = (site / "networks" / f"{family}.html").read_text()
+    return [(site / path).read_text() for path in re.findall(r'<img [^>]*src="\.\./([^"]+\.svg)"', page)]
+
+
+def test_each_family_has_a_page_with_its_variants_and_their_macs(site):
     for family in FAMILIES:
+        page = re.sub("<[^>]+>", " ", (site / "networks" / f"{family}.html").read_text())
+        for name in kzoo.list_models(family=family):
+            row = page[page.index(f" {name} ") :]
+            assert re.match(rf"\W*{name}\W+{kzoo.model_card(name).params:,}\W+{macs()[name]:,}\W", row), name
+
+
+def macs() -> dict[str, int]:
+    with (DOCS / "macs.csv").open(newline="") as file:
+        return {row["name"]: int(row["macs"]) for row in csv.DictReader(file)}
+
+
+def test_the_macs_of_every_network_are_in_the_table():
+    """`python docs/count_macs.py` writes it; tests/zoo/test_profile.py counts them."""
+    assert sorted(macs()) == kzoo.list_models()
+
+
+def test_a_family_page_shows_its_diagram_and_links_to_it_in_full_size(site):
+    for family in DRAWN:
         page = (site / "networks" / f"{family}.html").read_text()
-        assert [name for name in kzoo.list_models(family=family) if f">{name}<" not in page] == []
-        pictures = re.findall(r'<img [^>]*src="\.\./([^"]+\.svg)"', page)
-        assert pictures, family
-        assert all("<svg " in (site / picture).read_text() for picture in pictures)
+        (diagram,) = diagrams(site, family)
+        assert "<svg " in diagram
+        assert re.search(r'<a [^>]*href="\.\./_images/\w+\.svg"><img', page)
+
+
+@pytest.mark.slow
+def test_each_family_has_its_diagrams(tmp_path):
+    complete = build_site(tmp_path)
+    for family in FAMILIES:
+        found = diagrams(complete, family)
+        assert found, family
+        assert all("<svg " in text for text in found)
+
+
+@pytest.mark.parametrize(
+    "family, line",
+    [
+        ("mobilenetv2", "kzoo.models.mobilenetv2_100((224, 224, 3), num_classes=1000)"),
+        ("textcnn", "vocab_size="),
+    ],
+)
+def test_a_family_page_builds_the_canonical_variant_and_token_ids_where_it_takes_text(site, family, line):
+    page = (site / "networks" / f"{family}.html").read_text()
+    assert line in re.sub("<[^>]+>", "", page)
 
 
 def test_a_family_page_has_the_results_of_its_configs_and_its_papers(site):

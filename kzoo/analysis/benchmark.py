@@ -1,4 +1,4 @@
-"""How fast a network is on this machine, and how near to what the machine can do."""
+"""Speed benchmark of a network: training, inference, latency, memory, and the fraction of the machine's peak."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MATRIX, PRODUCTS, ROUNDS = 2048, 4, 4  # of the machine's peak: size, products i
 
 @dataclass(frozen=True)
 class Benchmark(Shown):
-    """What was measured of one network on one machine.
+    """Measurements of one network on one machine.
 
     Attributes:
         model: its name.
@@ -43,13 +43,13 @@ class Benchmark(Shown):
         inference_examples_per_second: forward passes of whole batches.
         latency_ms: 50th, 90th and 99th percentile of the time from an array of one example to its result.
         latency_calls: how many calls the percentiles are of; the 99th says little below some hundreds.
-        inference_memory_mib: most resident memory of the process up to the end of inference, in MiB of the host.
+        inference_memory_mib: peak resident memory of the process up to the end of inference, in MiB.
         training_memory_mib: the same up to the end of training.
         peak_flops: floating-point operations per second of the best of some products of two matrices of 2048 x 2048,
             in the precision that the network computes with.
-        training_share: of `peak_flops` that training reaches at 6 operations for each of `macs`; None without them.
-        inference_share: the same of inference, at 2 operations. Above 1 is possible: libraries compute some
-            convolutions with fewer multiplications (Winograd), and other work may slow the peak's measurement.
+        training_share: fraction of `peak_flops` that training reaches, at 6 operations per MAC; None without `macs`.
+        inference_share: the same of inference, at 2 operations. It can exceed 1: libraries compute some convolutions
+            with fewer multiplications (Winograd), and other work may slow the measurement of the peak.
     """
 
     model: str
@@ -101,7 +101,7 @@ class Benchmark(Shown):
 
 
 def percentage(share: float | None) -> str:
-    """Return a share in [0, 1] in words."""
+    """Return a fraction as a percentage."""
     return "-" if share is None else f"{share:.1%}"
 
 
@@ -153,7 +153,7 @@ def prepared(model: str | keras.Model, input_shape, num_classes: int | None, pre
 
 
 def measured(model: keras.Model, batch_size: int, seconds: float, say: Callable[[str], None]) -> Benchmark:
-    """Measure a network; `say` is told what is being done."""
+    """Measure a network; `say` is called with what is being done."""
     say("counting MACs")
     counted = total_macs(map(call_macs, calls(model)))
     compile_as_trained(model)
@@ -203,12 +203,12 @@ def compile_as_trained(model: keras.Model) -> None:
 
 
 def policy_of(model: keras.Model) -> keras.DTypePolicy:
-    """Return the precision of the first layer with weights; the last computes in float32 always."""
+    """Return the precision of the first layer with weights; the last one always computes in float32."""
     return next((layer.dtype_policy for layer in model.layers if layer.weights), model.dtype_policy)
 
 
 def random_batch(model: keras.Model, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs (size, ...), token ids where the model embeds them, and class numbers (size,)."""
+    """Return inputs (size, ...), token ids where the model embeds them, and class indices (size,)."""
     rng, shape = np.random.default_rng(0), (size, *model.input_shape[1:])
     tokens = [layer.input_dim for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
     inputs = rng.integers(0, tokens[0], shape) if tokens else rng.normal(size=shape)
@@ -216,7 +216,7 @@ def random_batch(model: keras.Model, size: int) -> tuple[np.ndarray, np.ndarray]
 
 
 def durations(work: Callable[[], object], seconds: float) -> list[float]:
-    """Return how long each of repeated calls took, in seconds; they end with a result in the host's memory."""
+    """Return the durations of repeated calls in seconds; each ends with its result in the host's memory."""
     for _ in range(WARM_UP):
         work()
     times: list[float] = []
@@ -228,7 +228,7 @@ def durations(work: Callable[[], object], seconds: float) -> list[float]:
 
 
 def peak_memory() -> float:
-    """Return the most memory that this process ever held, in MiB."""
+    """Return the peak memory of this process, in MiB."""
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset / 2**20
     import resource  # not on Windows
@@ -238,7 +238,7 @@ def peak_memory() -> float:
 
 
 def peak_flops(dtype: str = "float32") -> float:
-    """Return the operations per second of the fastest of some timings of a few products of large matrices."""
+    """Return the floating-point operations per second of the fastest of several products of large matrices."""
     matrix = keras.random.normal((MATRIX, MATRIX), stddev=MATRIX**-0.5, dtype=dtype)
 
     def work():

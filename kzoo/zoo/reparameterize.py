@@ -1,4 +1,4 @@
-"""The deploy form of networks that train several convolutions side by side where inference needs one."""
+"""Structural re-parameterisation: parallel branches folded into one convolution for inference (RepVGG, MobileOne)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ class Branch(NamedTuple):
 def reparameterize(model: keras.Model) -> keras.Model:
     """Return a copy of a model in which each sum of normalised branches is one convolution with a bias.
 
-    In inference it is the same function up to rounding, of fewer operations. It is not for training: the statistics
-    of the normalisations have become weights. The model given is left as it is.
+    In inference it is the same function up to rounding, with fewer operations. It is not for training: the statistics
+    of the normalisations are part of its weights. The model itself is not changed.
 
     Args:
-        model: one of `kzoo.nn.blocks.branched_conv`, such as RepVGG and MobileOne, of whatever hyperparameters, input,
-            classes and dialect.
+        model: built of `kzoo.nn.blocks.branched_conv`, such as RepVGG and MobileOne, with any hyperparameters, input,
+            classes and framework convention.
 
     Raises:
-        ValueError: for a model without branches; for TensorFlow's padding and an input of unknown size, which then
-            decides how the branches of a block with a step lie to each other.
+        ValueError: for a model without branches; for TensorFlow's padding and an input of unknown size, on which
+            the alignment of the branches of a strided block then depends.
     """
     blocks = {layer.name: branches_of(layer, model) for layer in model.layers if layer.name.endswith(SUM)}
     if not blocks:
@@ -116,7 +116,7 @@ def before(conv: keras.layers.Layer, size: int | None, kernel: int, stride: int)
         return (kernel - 1) // 2  # half of PyTorch's, which have been added before
     if size is None:
         raise ValueError(
-            "in TensorFlow's padding the branches of a block with a step lie to each other as the size of the input "
-            "says; give input_shape in full"
+            "with TensorFlow's padding the alignment of the branches of a strided block depends on the size of the "
+            "input; give input_shape in full"
         )
     return max((-(-size // stride) - 1) * stride + kernel - size, 0) // 2

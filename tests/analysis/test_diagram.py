@@ -62,6 +62,29 @@ def test_equal_blocks_in_a_row_are_drawn_once(name, count):
     assert max(box.count for box in boxes(read(name))) == count
 
 
+def labels(node) -> list[tuple[str, str]]:
+    """Return the kinds and texts of all parts of a box."""
+    if isinstance(node, Step):
+        return [(segment.kind, segment.text) for segment in node.segments]
+    return [label for child in node.children for label in labels(child)]
+
+
+def test_layer_scale_is_no_depthwise_convolution():
+    found = labels(read("convnext_tiny"))
+    assert ("other", "scale") in found
+    assert {text.partition(" ")[0] for kind, text in found if kind == "depthwise"} == {"depthwise"}
+
+
+def test_causal_convolutions_are_labelled_so():
+    assert {text.split(" dilated")[0] for kind, text in labels(read("tcn")) if "7" in text} == {"conv 7 · 25 causal"}
+
+
+def test_a_dense_layer_at_every_position_is_drawn_as_a_convolution():
+    found = labels(read("squeezenet1_1"))
+    assert ("conv", "conv 1×1 · 1000") in found
+    assert "dense" not in dict(found)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_can_be_drawn(name):
     shape, classes, _ = kzoo.model_card(name).reference

@@ -30,6 +30,8 @@ PUBLISHED = {
     "omniscale_cnn": 39_431_510,
     "time_cnn": 27_552,
 }
+with (Path(__file__).parents[2] / "docs" / "macs.csv").open(newline="") as file:
+    DOCUMENTED = {row["name"]: int(row["macs"]) for row in csv.DictReader(file)}
 BY_DEFAULT = {"resnet50", *FAMILIES}
 
 
@@ -46,12 +48,12 @@ def test_macs_are_the_published_ones(name):
         assert macs(kzoo.create_model(name, reference.input_shape, reference.num_classes)) == PUBLISHED[name]
 
 
-def test_every_family_can_be_counted():
-    for name in FAMILIES:
-        reference = kzoo.model_card(name).reference
-        with weights_without_values():
-            model = kzoo.create_model(name, reference.input_shape, reference.num_classes)
-            assert macs(model) > 0, name
+@pytest.mark.parametrize("name", sampled([(name,) for name in kzoo.list_models()], FAMILIES))
+def test_macs_are_those_of_the_documentation(name):
+    """`python docs/count_macs.py` writes them anew."""
+    reference = kzoo.model_card(name).reference
+    with weights_without_values():
+        assert macs(kzoo.create_model(name, reference.input_shape, reference.num_classes)) == DOCUMENTED[name]
 
 
 def functional(*layers, shape=(8, 8, 2)) -> keras.Model:

@@ -1,7 +1,7 @@
-"""A network drawn as its stages and blocks: what follows what, in which sizes, as an SVG.
+"""Architecture diagrams as SVG: stages, blocks, layers, and the shapes between them.
 
-The boxes are the scopes that the layers are named in (`stage1.block0.conv2`); blocks in a row that are equal are drawn
-once, with their number. A network of other makers, without such names, is drawn layer by layer.
+Boxes are the scopes in the names of the layers (`stage1.block0.conv2`); equal blocks in a row are drawn once, with
+their number. A Keras model without such names is drawn layer by layer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kzoo.zoo.factory import create_model, model_card
 
 
 def draw_architecture(model: str | keras.Model, path: str | Path) -> Path:
-    """Draw the stages and blocks of a network into an SVG file, and return where it is.
+    """Draw the stages and blocks of a network to an SVG file, and return its path.
 
     Args:
         model: built of Keras layers, with one input; or a name of `kzoo.list_models()`, for its published input.
@@ -29,7 +29,7 @@ def draw_architecture(model: str | keras.Model, path: str | Path) -> Path:
     """
     target = Path(path)
     if target.suffix != ".svg":
-        raise ValueError(f"the picture of an architecture is an SVG, got {target.name}; choose a name ending in .svg")
+        raise ValueError(f"the diagram of an architecture is an SVG, got {target.name}; choose a name ending in .svg")
     text = architecture_svg(model)
     return write_path(target, lambda file: write_text(file, text))
 

@@ -1,4 +1,4 @@
-"""A Keras graph read as boxes in boxes: stages of blocks of layers, and what flows between them."""
+"""Nested boxes of a Keras graph: stages of blocks of layers, and the data flow between them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Step:
     """One call of an operation, or the input.
 
     Attributes:
-        segments: what is written, one for each coloured part.
-        shape: of what it makes, without the batch.
+        segments: its labels, one for each coloured part.
+        shape: of its output, without the batch.
         scope: names of the boxes that it is in; None while that is unknown.
         inputs: the steps that it reads.
         users: the steps that read it.
-        begins: it reads ends of stages alone.
-        depth: the number of steps on the longest way to it.
+        begins: it reads nothing but the outputs of stages.
+        depth: number of steps on the longest path to it.
     """
 
     segments: list[Segment]
@@ -54,12 +54,12 @@ class Box:
 
     Attributes:
         title: its name.
-        shape: of what it makes.
+        shape: of its output.
         children: steps and boxes, in the order of computation.
         flows: between its children.
-        ins: the outer steps that it reads, with the number of the place where they enter.
-        outs: its steps that others read, with the number of the place where they leave.
-        count: how many equal ones in a row this one stands for.
+        ins: the outer steps that it reads, with the numbers of its input ports.
+        outs: its steps that are read outside, with the numbers of its output ports.
+        count: number of equal boxes in a row that it is drawn for.
     """
 
     title: str
@@ -72,7 +72,7 @@ class Box:
 
 
 class Flow(NamedTuple):
-    """What a step makes, on its way from one child of a box to another; None is the outside."""
+    """The output of a step, from one child of a box to another; None is the outside."""
 
     source: Step | Box | None
     value: Step
@@ -87,7 +87,7 @@ def read_graph(model: keras.Model) -> Box:
 
 
 def read_steps(model: keras.Model) -> list[Step]:
-    """Return the calls of a model's operations in the order of computation, without those that change nothing."""
+    """Return the calls of a model's operations in the order of computation, without identities and padding."""
     graph = functional(model)
     start = tuple(graph.inputs[0].shape[1:])
     steps = [Step([Segment("input", "input", "the input")], start, (), [])]
@@ -105,7 +105,7 @@ def read_steps(model: keras.Model) -> list[Step]:
 
 
 def new_step(node, inputs: list[Step], begins: bool) -> Step:
-    """Return the step of a call, and tell those that it reads."""
+    """Return the step of a call, and add it to the users of those that it reads."""
     name = node.operation.name
     scope = () if name in APART else tuple(name.split(".")[:-1]) or None
     step = Step(segments(node), tuple(node.output_tensors[0].shape[1:]), scope, inputs, begins=begins)
@@ -116,10 +116,10 @@ def new_step(node, inputs: list[Step], begins: bool) -> Step:
 
 
 def settle(steps: Sequence[Step]) -> None:
-    """Replace scopes by those that are drawn, and find out that of layers whose names do not tell it.
+    """Replace scopes by those that are drawn, and infer those of layers without one in their name.
 
-    An activation, a sum or a pooling is where what it reads is made. Where it is not alone in reading that, or reads
-    the end of a stage, or splits it, it is where it is used.
+    An activation, a sum or a pooling belongs to the scope of its input. If it is not the only reader of that, or reads
+    the output of a stage, or splits it, it belongs to the scope of its users.
     """
     drawn = drawn_scopes(step.scope for step in steps if step.scope)
     for step in steps:
@@ -133,20 +133,20 @@ def settle(steps: Sequence[Step]) -> None:
 
 
 def shared(scopes: Sequence[Scope]) -> Scope:
-    """Return the innermost scope that holds all of these."""
+    """Return the innermost scope that contains all of these."""
     alike = itertools.takewhile(lambda names: len(set(names)) == 1, zip(*scopes, strict=False))
     return tuple(names[0] for names in alike)
 
 
 def one_of_several(step: Step) -> bool:
-    """Return whether others read the same, and do not only meet it here, or several read what this makes of it."""
+    """Return whether other steps read the same input, or several read the output of a slice or a similar step."""
     if step.kind == "combine" or len(step.inputs) != 1:
         return False
     return len(step.inputs[0].users) > 1 or (step.kind == "other" and len(step.users) > 1)
 
 
 def drawn_scopes(scopes: Iterable[Scope]) -> set[Scope]:
-    """Return the scopes that get a box: the outermost, blocks, and those that hold blocks."""
+    """Return the scopes that get a box: the outermost, blocks, and those that contain blocks."""
     found = set()
     for scope in scopes:
         depths = [depth for depth, name in enumerate(scope, start=1) if BLOCK.match(name)]
@@ -155,14 +155,14 @@ def drawn_scopes(scopes: Iterable[Scope]) -> set[Scope]:
 
 
 def innermost(scope: Scope, drawn: set[Scope]) -> Scope:
-    """Return the longest beginning of a scope that is drawn."""
+    """Return the longest prefix of a scope that is drawn."""
     return next((scope[:depth] for depth in range(len(scope), 0, -1) if scope[:depth] in drawn), ())
 
 
 def of_inputs(step: Step) -> Scope | None:
-    """Return the scope of the last of the steps that are read; None if unknown.
+    """Return the scope of the deepest step that is read; None if unknown.
 
-    Where a branch beside it joins that is in an outer scope only, they meet in the outer one.
+    Where it is joined with a parallel branch that is in an outer scope only, this is the outer one.
     """
     known = [source for source in step.inputs if source.scope]
     if not known:
@@ -184,7 +184,7 @@ def before(step: Step) -> set[Step]:
 
 
 def fused(steps: Sequence[Step]) -> list[Step]:
-    """Attach normalisations, activations and dropout to the step whose only user they are."""
+    """Merge normalisations, activations and dropout into the step whose only user they are."""
     kept = []
     for step in steps:
         before = step.inputs[0] if len(step.inputs) == 1 else None
@@ -213,7 +213,7 @@ def boxed(steps: Sequence[Step], scope: Scope, title: str) -> Box:
 
 
 def places(steps: Sequence[Step], depth: int) -> dict[Step, Step | Scope]:
-    """Return the box that each step is in, itself if in none; boxes that would each be before the other are opened."""
+    """Return the box that each step is in, itself if in none; boxes that depend on each other are opened."""
     place = {step: step.scope[: depth + 1] if len(step.scope) > depth else step for step in steps}
     while True:
         try:
@@ -224,7 +224,7 @@ def places(steps: Sequence[Step], depth: int) -> dict[Step, Step | Scope]:
 
 
 def ordered(steps: Sequence[Step], place: dict) -> list:
-    """Return the places of the steps, each after those that it reads."""
+    """Return the boxes and steps in topological order."""
     first = {at: number for number, at in reversed(list(enumerate(place.values())))}
     sorter, order = graphlib.TopologicalSorter(predecessors(steps, place)), []
     sorter.prepare()
@@ -236,7 +236,7 @@ def ordered(steps: Sequence[Step], place: dict) -> list:
 
 
 def flows_among(steps: Sequence[Step], place: dict) -> Iterator[tuple]:
-    """Yield where what is read comes from, what it is, and where it goes, by the places of the steps."""
+    """Yield the source, the value and the target of each edge between boxes."""
     for step in steps:
         yield from (
             (place.get(source), source, place[step]) for source in step.inputs if place.get(source) != place[step]
@@ -245,7 +245,7 @@ def flows_among(steps: Sequence[Step], place: dict) -> Iterator[tuple]:
 
 
 def predecessors(steps: Sequence[Step], place: dict) -> dict:
-    """Return which places each place reads."""
+    """Return the boxes and steps that each box or step reads."""
     found = {place[step]: set() for step in steps}
     for source, _, target in flows_among(steps, place):
         if source is not None and target is not None:
@@ -254,7 +254,7 @@ def predecessors(steps: Sequence[Step], place: dict) -> dict:
 
 
 def signature(node: Step | Box) -> tuple:
-    """Return what equal nodes have in common: all that is drawn but names and shapes."""
+    """Return a key that is equal for nodes that are drawn alike but for names and shapes."""
     if isinstance(node, Step):
         return tuple((segment.kind, segment.text) for segment in node.segments)
     number = {child: index for index, child in enumerate(node.children)}
@@ -271,17 +271,17 @@ def signature(node: Step | Box) -> tuple:
 
 
 def port(source: Step | Box | None, value: Step, ins: dict[Step, int]) -> int:
-    """Return where a value leaves a child; from outside, where it enters the box."""
+    """Return the number of the port by which a value leaves a child; from outside, by which it enters the box."""
     return ins[value] if source is None else source.outs[value] if isinstance(source, Box) else 0
 
 
 def port_in(target: Step | Box | None, value: Step, outs: dict[Step, int]) -> int:
-    """Return where a value enters a child; to the outside, where it leaves the box."""
+    """Return the number of the port by which a value enters a child; to the outside, by which it leaves the box."""
     return outs[value] if target is None else target.ins[value] if isinstance(target, Box) else 0
 
 
 def merged(box: Box) -> Box:
-    """Draw boxes once that are equal and follow each other and nothing else."""
+    """Merge consecutive boxes that are equal."""
     for child in list(box.children):
         before = next((flow.source for flow in box.flows if flow.target is child), None)
         if isinstance(child, Box) and isinstance(before, Box) and follows(box, before, child):
@@ -298,7 +298,7 @@ def merged(box: Box) -> Box:
 
 
 def follows(box: Box, first: Box, second: Box) -> bool:
-    """Return whether the second box is like the first, reads it alone, and alone does so."""
+    """Return whether the second box equals the first, and is its only user and reads nothing else."""
     after = {flow.target for flow in box.flows if flow.source is first}
     before = {flow.source for flow in box.flows if flow.target is second}
     return after == {second} and before == {first} and signature(first)[1:] == signature(second)[1:]

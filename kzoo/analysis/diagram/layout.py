@@ -1,4 +1,4 @@
-"""Where boxes and lines go: boxes in rows, by what must be before them, and in lanes, one for each branch."""
+"""Layered graph layout: boxes in rows by depth and in lanes, one for each branch, and the lines between them."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 Point = tuple[float, float]
 
-GAP = 18  # between rows; lines turn there
+GAP = 18  # between rows, where lines turn
 MARGIN = 10  # between lanes
-WIRE = 10  # width of a lane that has lines alone
+WIRE = 10  # width of a lane without boxes
 
 
 class Cell(NamedTuple):
-    """Something to be placed: its size, and where on its upper and lower edge lines come and go."""
+    """A box to be placed: its size, and the positions of its ports on the upper and the lower edge."""
 
     width: float
     height: float
@@ -22,12 +22,12 @@ class Cell(NamedTuple):
 
     @property
     def axis(self) -> float:
-        """Where the first line comes, or goes; cells of one branch have it below each other."""
+        """The position of the first port; cells of one branch are aligned by it."""
         return (*self.ins, *self.outs, self.width / 2)[0]
 
 
 class Link(NamedTuple):
-    """A line from a place on a cell's lower edge to one on the upper edge of another, all by number."""
+    """A line from a port on a cell's lower edge to one on the upper edge of another, all by number."""
 
     source: int
     leaves: int
@@ -36,7 +36,7 @@ class Link(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Where the cells are (their left upper corners), and the corners of the lines."""
+    """The positions of the cells (upper left corners), and the corners of the lines."""
 
     width: float
     height: float
@@ -46,13 +46,13 @@ class Plan(NamedTuple):
 
 @dataclass(eq=False)
 class Branch:
-    """Cells one below the other, or none, in a lane that is theirs from one row to another.
+    """Cells below one another, or none, in a lane that they occupy from one row to another.
 
     Attributes:
         cells: by number.
-        rows: that the branch takes, the lines at its ends included.
-        before: pixels that it takes on the left of its axis.
-        after: and on the right of it.
+        rows: that the branch occupies, the lines at its ends included.
+        before: pixels on the left of its axis.
+        after: pixels on the right of it.
         lane: its number, counted from the left; 0 is the longest branch.
     """
 
@@ -69,7 +69,7 @@ def planned(cells: Sequence[Cell], links: Sequence[Link], at_the_end: int = 0) -
     Args:
         cells: in an order of computation: each after those that it reads.
         links: between them.
-        at_the_end: how many cells, the last ones, belong into the lowest row.
+        at_the_end: number of the last cells, which belong in the lowest row.
     """
     rows = rows_of(len(cells), links)
     rows[len(cells) - at_the_end :] = [max(rows)] * at_the_end
@@ -98,7 +98,7 @@ def rows_of(count: int, links: Sequence[Link]) -> list[int]:
 
 
 def tops_of(cells: Sequence[Cell], rows: Sequence[int]) -> list[float]:
-    """Return where each row begins, and where one below the last would."""
+    """Return the top of each row, and that of one below the last."""
     tops = [0.0]
     for row in range(max(rows) + 1):
         tops.append(tops[-1] + GAP + max(cell.height for cell, at in zip(cells, rows, strict=True) if at == row))
@@ -106,7 +106,7 @@ def tops_of(cells: Sequence[Cell], rows: Sequence[int]) -> list[float]:
 
 
 def branches_of(cells: Sequence[Cell], links: Sequence[Link], rows: Sequence[int]) -> list[Branch]:
-    """Return the cells as ways through the graph, the longest first; every cell is on one of them."""
+    """Return the cells as disjoint paths through the graph, the longest first."""
     free, found = set(range(len(cells))), []
     while free:
         way = longest_way(free, links)
@@ -121,7 +121,7 @@ def branches_of(cells: Sequence[Cell], links: Sequence[Link], rows: Sequence[int
 
 
 def longest_way(free: set[int], links: Sequence[Link]) -> tuple[int, ...]:
-    """Return the way of most cells from one to the next, among those that are free."""
+    """Return the path of most cells among those that are free."""
     best: dict[int, tuple[int, ...]] = {}
     for cell in sorted(free, reverse=True):
         after = [best[link.target] for link in links if link.source == cell and link.target in best]
@@ -130,7 +130,7 @@ def longest_way(free: set[int], links: Sequence[Link]) -> tuple[int, ...]:
 
 
 def lane_of(link: Link, branches: Sequence[Branch], rows: Sequence[int]) -> Branch | None:
-    """Return the branch whose lane a line runs in, a new one if it is on its own; None if it passes no row."""
+    """Return the branch whose lane a line runs in, a new one if there is none; None between neighbouring rows."""
     if rows[link.target] - rows[link.source] == 1:
         return None
     for branch in branches:
@@ -141,10 +141,10 @@ def lane_of(link: Link, branches: Sequence[Branch], rows: Sequence[int]) -> Bran
 
 
 def into_lanes(branches: Sequence[Branch], wires: Sequence[Branch]) -> tuple[list[float], float]:
-    """Give each branch the first lane that is free in its rows, short ones first.
+    """Assign each branch to the first lane that is free in its rows, short ones first.
 
     Returns:
-        The axis of each lane, and where the last one ends.
+        The axis of each lane, and the right edge of the last one.
     """
     longest, *others = branches
     taken: list[list[Branch]] = [[longest]]
@@ -164,21 +164,21 @@ def into_lanes(branches: Sequence[Branch], wires: Sequence[Branch]) -> tuple[lis
 
 
 def overlap(one: range, other: range) -> bool:
-    """Return whether two ranges of rows have one in common, or are side by side."""
+    """Return whether two ranges of rows overlap."""
     return one.start < other.stop and other.start < one.stop
 
 
 def line(
     link: Link, cells: Sequence[Cell], corners: Sequence[Point], turns: tuple[float, float], passing: float | None
 ) -> list[Point]:
-    """Return the corners of a line, which leaves downwards, passes rows at `passing`, and enters from above.
+    """Return the corners of a line, which leaves downwards, crosses rows at `passing`, and enters from above.
 
     Args:
         link: the line.
         cells: all of them.
         corners: theirs.
-        turns: where the row below the line's source begins, and that of its target.
-        passing: from the left; None if there is no row to pass.
+        turns: tops of the row below the line's source, and of that of its target.
+        passing: from the left; None if there is no row to cross.
     """
     (left, top), (end_left, end) = corners[link.source], corners[link.target]
     start, goal = left + cells[link.source].outs[link.leaves], end_left + cells[link.target].ins[link.enters]
@@ -191,7 +191,7 @@ def line(
 
 
 def far(one: Point, other: Point) -> bool:
-    """Return whether two points are not the same on paper."""
+    """Return whether two points are visibly apart."""
     return abs(one[0] - other[0]) + abs(one[1] - other[1]) > 0.5
 
 

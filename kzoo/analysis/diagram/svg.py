@@ -1,4 +1,4 @@
-"""Boxes and what flows between them as the text of an SVG, without another library."""
+"""SVG rendering of nested boxes and the lines between them."""
 
 from collections.abc import Sequence
 from html import escape
@@ -31,12 +31,12 @@ FRAMES = ("#f3f6fa", "#ffffff")  # of boxes in boxes, in turn
 INK, GREY, LINE = "#1d2733", "#66707c", "#5a6573"
 FONT = "system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 ROW, HEADER, PADDING, MARGIN_OUTSIDE = 20, 20, 9, 12
-WIDEST = 1000  # pixels of a picture, unless a box is wider
+WIDEST = 1000  # pixels of a diagram, unless a box is wider
 NARROW, WIDE = "ijlf.,·|/ ()t", "mwMW+×"
 
 
 class Drawing(NamedTuple):
-    """A piece of the picture: its size, where lines come and go, its text."""
+    """A part of the diagram: its size and ports, and its SVG text."""
 
     cell: Cell
     text: str
@@ -68,7 +68,7 @@ def kinds(node: Step | Box) -> list[str]:
 
 
 def chain(root: Box) -> bool:
-    """Return whether each child reads the one before it and nothing else."""
+    """Return whether each child reads the one before it alone."""
     following = dict(zip(root.children[1:], root.children, strict=False))
     return all(following.get(flow.target) is flow.source for flow in root.flows)
 
@@ -79,7 +79,7 @@ def drawn(node: Step | Box, depth: int) -> Drawing:
 
 
 def row(step: Step) -> Drawing:
-    """Draw the parts of a step beside each other."""
+    """Draw the parts of a step side by side."""
     labels = [segment.text for segment in step.segments]
     if step.kind == "input":
         labels = [f"input {shape_text(step.shape)}"]
@@ -97,7 +97,7 @@ def row(step: Step) -> Drawing:
 
 
 def framed(box: Box, depth: int) -> Drawing:
-    """Draw a box with its title, its number and the shape of what it makes."""
+    """Draw a box with its title, its count and the shape of its output."""
     inside = inner(box, depth + 1)
     title, times, shape = box.title, f" ×{box.count}" * (box.count > 1), shape_text(box.shape)
     width = max(inside.cell.width + 2 * PADDING, text_width(f"{title}{times}    {shape}") * 1.04 + 2 * PADDING)
@@ -143,7 +143,7 @@ def links_of(box: Box) -> list[Link]:
 
 
 def in_columns(root: Box) -> Drawing:
-    """Draw boxes that follow each other in columns, with a line from the end of each to the beginning of the next."""
+    """Draw boxes that follow one another in columns, with a line from each to the next."""
     drawings = [drawn(child, 0) for child in root.children]
     split = columns([d.cell.height for d in drawings], [d.cell.width for d in drawings], WIDEST)
     text, left, right, height, before = "", 0.0, 0.0, 0.0, None
@@ -185,7 +185,7 @@ def path(points: Sequence[Point], tipped: bool) -> str:
 
 
 def legend(kinds: Sequence[str]) -> Drawing:
-    """Draw what the colours mean."""
+    """Draw the legend of the colours."""
     text, left = "", 0.0
     for kind in (kind for kind in NAMES if kind in kinds):
         text += (
@@ -197,7 +197,7 @@ def legend(kinds: Sequence[str]) -> Drawing:
 
 
 def moved(text: str, x: float, y: float) -> str:
-    """Return a piece of an SVG at another place."""
+    """Return a part of an SVG, translated."""
     return f'<g transform="translate({x:.1f} {y:.1f})">{text}</g>\n'
 
 
@@ -207,5 +207,5 @@ def shape_text(shape: Sequence[int | None]) -> str:
 
 
 def text_width(text: str) -> float:
-    """Return about how many pixels a text of 11 pixels takes."""
+    """Return the estimated width in pixels of a text in font size 11."""
     return sum(4 if letter in NARROW else 9.5 if letter in WIDE else 6.9 for letter in text)

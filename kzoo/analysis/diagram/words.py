@@ -1,7 +1,9 @@
-"""What is written for a layer: `conv 3×3 · 64 /2`."""
+"""Labels of layers in a diagram: `conv 3×3 · 64 /2`."""
 
 import re
 from typing import NamedTuple
+
+from kzoo.nn.graph import is_channel_scale
 
 
 class Segment(NamedTuple):
@@ -49,7 +51,7 @@ KINDS = {
 
 
 def segments(node) -> list[Segment]:
-    """Return what is written for a call of an operation: its parts, of which an activation inside is one."""
+    """Return the labels of a call: its own, and that of the activation inside a layer."""
     operation = node.operation
     # Keras numbers other names through all networks of a process.
     hint = operation.name if "." in operation.name else type(operation).__name__
@@ -61,15 +63,26 @@ def segments(node) -> list[Segment]:
 
 
 def kind(node) -> str:
-    """Return what sort of layer is called; a product or sum with constants is of no sort."""
+    """Return the kind of a call, a key of `COLOURS`; a product or a sum with constants has none of its own."""
     name = type(node.operation).__name__
     found = next((kind for kind, pattern in KINDS.items() if re.match(pattern, name)), "other")
-    return "other" if found == "combine" and len(node.input_tensors) < 2 else found
+    if is_channel_scale(node.operation) or (found == "combine" and len(node.input_tensors) < 2):
+        return "other"
+    return "conv" if name == "Dense" and has_positions(node) else found
+
+
+def has_positions(node) -> bool:
+    """Whether the input of a call has spatial axes, so that a dense layer is a convolution with a window of 1."""
+    return len(node.input_tensors[0].shape) > 2
 
 
 def text(node) -> str:
-    """Return the words for a call: what it is, its window, its filters, its stride."""
+    """Return the label of a call: what it is, its window, its filters, its stride."""
     operation, name = node.operation, re.sub(r"\dD$", "", type(node.operation).__name__)
+    if is_channel_scale(operation):
+        return "scale"
+    if name == "Dense" and has_positions(node):
+        return f"conv {window((1,) * (len(node.input_tensors[0].shape) - 2))} · {operation.units}"
     if kind(node) in ("conv", "depthwise"):
         return convolution(operation, name, node.output_tensors[0].shape[-1])
     if name == "Activation":
@@ -89,14 +102,13 @@ def spaced(name: str) -> str:
 
 
 def convolution(operation, name: str, filters: int) -> str:
-    """Return the words for a convolution."""
+    """Return the label of a convolution."""
     depthwise = name.startswith("Depthwise")
-    if depthwise and re.search(r"(^|\.)scale\d+$", operation.name):
-        return "scale"
     groups = getattr(operation, "groups", 1) or 1
     words = f"{'depthwise' if depthwise else 'conv'} {window(operation.kernel_size)}"
     words += "" if depthwise else f" · {filters}"
     words += f" in {groups} groups" if groups > 1 and not depthwise else ""
+    words += " causal" if getattr(operation, "padding", None) == "causal" else ""
     return (
         words
         + different(getattr(operation, "strides", 1), "/")
