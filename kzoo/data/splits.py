@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from kzoo.core.lazy import keras, lazy_import, np, tf
 from kzoo.core.ranges import check_range
+from kzoo.data.display import DatasetCardTable, SplitsTable
 from kzoo.data.pipeline import computed
 from kzoo.data.random import fold
 
@@ -20,7 +21,7 @@ model_selection = lazy_import("sklearn.model_selection")
 SPLIT_SEED = 0  # what is held out never changes with the seed of a training
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Examples:
     """Raw examples in a fixed order: `inputs` of shape (n, *raw_shape), `labels` of shape (n,) as class numbers.
 
@@ -32,6 +33,9 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"<Examples: {len(self):,} of shape {tuple(self.inputs.shape[1:])}, {self.inputs.dtype}>"
 
     def take(self, indices: np.ndarray) -> Examples:
         """Return the examples at these places."""
@@ -103,8 +107,8 @@ class Shard(NamedTuple):
 UNSHARDED = Shard()
 
 
-@dataclass(frozen=True)
-class Splits:
+@dataclass(frozen=True, repr=False)
+class Splits(SplitsTable):
     """A dataset that is ready to train on.
 
     `train`, `validation` and `test` are `tf.data.Dataset`s of (input, label) batches; on the JAX and PyTorch backends
@@ -370,8 +374,8 @@ class Modality(NamedTuple):
 MODALITIES: dict[str, Modality] = {}
 
 
-@dataclass(frozen=True)
-class DatasetCard:
+@dataclass(frozen=True, repr=False)
+class DatasetCard(DatasetCardTable):
     """What the zoo knows about a dataset.
 
     Attributes:
