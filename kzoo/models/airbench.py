@@ -1,4 +1,4 @@
-"""The network of cifar10-airbench: made for the least time of training, not for the fewest parameters."""
+"""cifar10-airbench: a CIFAR-10 network with a whitening first layer, designed for the shortest training time."""
 
 from dataclasses import dataclass
 
@@ -22,18 +22,19 @@ JORDAN_2024 = Paper(
 @register_model("airbench94", JORDAN_2024, 1_971_352, Reference((32, 32, 3), 10, PYTORCH), widths=(64, 256, 256))
 @dataclass(frozen=True)
 class Airbench:
-    """A whitening convolution, then stages of two convolutions with a maximum right behind the first.
+    """Whitening convolution, then stages of two convolutions with max pooling right after the first.
 
-    So that the normalisations and activations, which a processor's memory is slow at, see a quarter of the positions.
-    Maps a feature map to one whose spatial axes are divided by 2 to the power of the number of stages, rounded down.
-    The output of stage n is named `stage<n>`. The first layer takes its filters from the training inputs in `kzoo.fit`.
+    The early pooling lets the memory-bound normalisations and activations run on a quarter of the positions. Maps a
+    feature map to one whose spatial axes are divided by 2 to the power of the number of stages, rounded down. The
+    output of stage n is named `stage<n>`. `kzoo.fit` computes the filters of the whitening convolution from the
+    training inputs.
 
     Args:
         widths: filters of each stage.
-        stem_kernel: size of the patches that the first layer makes uncorrelated.
-        kernel: size of every other convolution.
-        depth: convolutions in each stage.
-        activation: after the normalisations; a processor computes "relu" in a fraction of the time of "gelu".
+        stem_kernel: kernel size of the whitening convolution.
+        kernel: kernel size of every other convolution.
+        depth: number of convolutions in each stage.
+        activation: Keras name of the activation; on CPUs "relu" takes a fraction of the time of "gelu".
         scale: the logits are multiplied by this.
     """
 

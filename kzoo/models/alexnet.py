@@ -1,4 +1,4 @@
-"""AlexNet: five convolutions, the first with large windows and steps, then three fully connected layers."""
+"""AlexNet: five convolutions, the first with a large kernel and stride, and three fully connected layers."""
 
 import re
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ KRIZHEVSKY_2014 = Paper(
 
 
 def place_in_sequence(match: re.Match, layers: Sequence[str]) -> str:
-    """Torchvision's `features`: one sequence that counts activations and poolings too, which have no weights."""
+    """Return torchvision's name in `features`, a sequence that counts activations and poolings too."""
     return f"features.{2 * layers.index(match[0]) + int(match['stage']) - 1}"
 
 
@@ -30,25 +30,25 @@ KEY_MAPPING = (
 )
 
 
-# The network of 2014, on one column of processors; that of 2012 is wider and normalises locally.
+# The single-GPU network of 2014; that of 2012 is wider and has local response normalisation.
 @register_model("alexnet", KRIZHEVSKY_2014, 61_100_840)
 @dataclass(frozen=True)
 class AlexNet:
-    """Three stages of convolutions, each ended by a maximum over overlapping windows, then fully connected layers.
+    """Three stages of convolutions, each ended by overlapping max pooling, then fully connected layers.
 
     Maps a feature map to a vector of `dense_units[-1]` values. The output of stage n is named `stage<n>`.
 
     Args:
-        filters: of each convolution of each stage.
-        kernel: size of the first convolution.
-        stride: step of the first convolution.
-        padding: zeros on each side of the input.
-        positions: positions per axis that the classifier sees; others are averaged to them.
+        filters: filters of each convolution of each stage.
+        kernel: kernel size of the first convolution.
+        stride: stride of the first convolution.
+        padding: zero padding of the first convolution on each side.
+        positions: positions per axis that the classifier sees, by adaptive average pooling.
         dense_units: outputs of the fully connected layers before the logits.
-        dropout: fraction dropped before each of these layers in training, in [0, 1).
+        dropout: dropout rate before each fully connected layer, in [0, 1).
 
     Raises:
-        ValueError: for an input that the stages reduce to nothing.
+        ValueError: for an input that is too small for the poolings.
     """
 
     filters: tuple[tuple[int, ...], ...] = ((64,), (192,), (384, 256, 256))

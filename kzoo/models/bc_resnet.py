@@ -1,4 +1,4 @@
-"""BC-ResNet: convolve the mean over frequency, and broadcast the result back onto the spectrogram."""
+"""BC-ResNet: keyword spotting by broadcasted residuals, temporal convolutions on features averaged over frequency."""
 
 from dataclasses import dataclass
 
@@ -20,9 +20,10 @@ SPEECH_COMMANDS = Reference((40, 101, 1), 12)
 
 
 def sub_band_norm(x, most: int):
-    """Normalise ranges of rows, `most` or as many as the rows divide into evenly, each on its own over the batch.
+    """Sub-spectral normalisation: batch normalisation of `most` frequency bands, each with statistics of its own.
 
-    The ranges lie side by side as channels while they are normalised: all channels of the first, then of the second.
+    There are fewer bands where the rows do not divide evenly into `most`. The bands are concatenated as channels while
+    they are normalised: all channels of the first, then of the second.
 
     Chang, Park, Park, Kim, Hwang, 2021, SubSpectral Normalization for Neural Audio Data Processing,
     https://arxiv.org/abs/2103.13620.
@@ -47,21 +48,21 @@ def sub_band_norm(x, most: int):
 @register_model("bc_resnet_8", KIM_2021, 321_068, SPEECH_COMMANDS, dims=(2,), width=64)
 @dataclass(frozen=True)
 class BCResNet:
-    """Residual blocks with a branch in frequency and, on the mean over frequency, a branch in time.
+    """Residual blocks with a frequency branch and, on its mean over frequency, a temporal branch.
 
     Maps a spectrogram `(batch, frequency, time, 1)` to a feature map whose frequency axis is divided by 8 less
     `tail_kernel - 1` rows, and whose time axis keeps its length. The output of stage n is named `stage<n>`.
 
     Args:
-        width: filters of the first stage; the others are set in proportion by `stage_widths`, the first convolution
+        width: filters of the first stage; the others are its multiples by `stage_widths`, the first convolution
             has twice and the last four times as many.
-        depths: number of blocks in each stage; the time branch of stage n takes every `2 ** (n - 1)`-th frame.
-        stage_widths: filters of each stage in units of `width`.
-        strides: step in frequency of the first block of each stage.
-        bands: equal ranges of frequency that are normalised each on its own; fewer where the rows cannot be cut so.
-        kernel: size of the depthwise convolutions of the blocks, in frequency or in time.
-        tail_kernel: size of the depthwise convolution after the stages, unpadded in frequency.
-        dropout: fraction of the channels of the time branch dropped in training, in [0, 1).
+        depths: number of blocks in each stage; the temporal branch of stage n has dilation `2 ** (n - 1)`.
+        stage_widths: filters of each stage as a multiple of `width`.
+        strides: stride over frequency of the first block of each stage.
+        bands: number of sub-bands of sub-spectral normalisation; fewer where the rows do not divide evenly.
+        kernel: kernel size of the depthwise convolutions of the blocks, in frequency or in time.
+        tail_kernel: kernel size of the depthwise convolution after the stages, unpadded over frequency.
+        dropout: spatial dropout rate of the temporal branch, in [0, 1).
 
     Raises:
         ValueError: for an input with too few rows, or an unknown number of them; for tuples of different lengths.
@@ -92,7 +93,7 @@ class BCResNet:
             return self.tail(x)
 
     def block(self, x, stride: int, filters: int, dilation: int, first: bool):
-        """The first block of a stage changes the shape and has no shortcut."""
+        """Apply a transition block, which changes the shape and has no shortcut, or a normal block."""
         y = conv_norm_act(x, filters, 1) if first else x
         y = self.frequency_branch(y, stride)
         y = keras.ops.add(y, self.time_branch(y, dilation))  # to each row

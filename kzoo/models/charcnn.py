@@ -1,4 +1,4 @@
-"""Character-level CNN: a text is a signal of one-hot characters, classified without any notion of a word."""
+"""Character-level CNN: text classification from one-hot characters, without words or tokens."""
 
 from dataclasses import dataclass
 
@@ -23,21 +23,21 @@ AG_NEWS = Reference((1014, 70), 4)  # characters, letters of the alphabet; topic
 @register_model("charcnn_large", ZHANG_2015, 95_940_612, AG_NEWS, dims=(1,), filters=1024, dense_units=(2048, 2048))
 @dataclass(frozen=True)
 class CharCNN:
-    """Six unpadded convolutions in three stages, each ended by a maximum over 3, then fully connected layers.
+    """Six unpadded convolutions in three stages, each ended by max pooling, then fully connected layers.
 
-    Maps a feature map of fixed length, `(batch, length, letters)`, to a vector of `dense_units[-1]` values; the
-    output of stage n is named `stage<n>`. The paper draws its first weights from a narrow normal distribution;
-    here they are He-initialised as everywhere in the zoo.
+    Maps a feature map of fixed length, `(batch, length, letters)`, to a vector of `dense_units[-1]` values; the output
+    of stage n is named `stage<n>`. The paper initialises the weights from a narrow normal distribution; here they are
+    He-initialised.
 
     Args:
         filters: kernels of every convolution.
         stages: kernel size and number of convolutions of each stage.
-        pool: positions that the maximum at the end of a stage is taken over.
+        pool: size and stride of the max pooling at the end of each stage.
         dense_units: outputs of the fully connected layers before the logits.
-        dropout: fraction of each fully connected layer dropped in training, in [0, 1).
+        dropout: dropout rate after each fully connected layer, in [0, 1).
 
     Raises:
-        ValueError: for a length that is unknown, or too short for the windows; for a stage that is not two numbers.
+        ValueError: for a length that is unknown, or shorter than a kernel; for a stage that is not two numbers.
     """
 
     filters: int = 256

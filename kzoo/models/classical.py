@@ -1,4 +1,4 @@
-"""What came before learned convolutions: hand-made features and a linear classifier, or none at all.
+"""Classical baselines: hand-crafted features with a linear classifier, and the nearest neighbour.
 
 The features are layers of `kzoo.nn.handcrafted`. `kzoo.fit(..., optimizer="svm")` or "logistic" solves the linear layer
 behind them, so that they are fitted, measured, saved and served as any network.
@@ -50,17 +50,17 @@ BAG = Reference((64, 1000), 6)  # counts of 1,000 tokens
 @register_model("hog_svm", DALAL_2005, 20_260, MNIST, dims=(2,))
 @dataclass(frozen=True)
 class HogClassifier:
-    """Histograms of the orientations of gradients in small cells, in proportion to the cells around.
+    """Histograms of oriented gradients (HOG) with a linear support vector machine.
 
     Maps images of fixed size to a vector; the histograms of the blocks are named `stage1`. Train with
-    `kzoo.fit(..., optimizer="svm")`, which solves the linear layer. The paper's gradients vote for neighbouring bins
-    and cells too; these vote for one, as scikit-image's.
+    `kzoo.fit(..., optimizer="svm")`, which solves the linear layer. The paper interpolates between neighbouring bins
+    and cells; here, as in scikit-image, each gradient counts for one.
 
     Args:
-        cell: pixels along a side of a cell, 8 in the paper, whose people are 128 pixels high.
-        block: cells along a side of a block, which are normalised together.
+        cell: pixels along a side of a cell; 8 in the paper, for pedestrians 128 pixels high.
+        block: cells along a side of a block, within which histograms are normalised.
         orientations: bins of the angle, from 0 to 180 degrees.
-        block_norm: "l2_hys" for blocks of length 1 without values above a fifth, "l1_sqrt" for roots of shares.
+        block_norm: "l2_hys" (L2, clipped at 0.2 and renormalised) or "l1_sqrt" (square root of L1).
 
     Raises:
         ValueError: for an unknown norm, a value below 1, or an image of unknown size or smaller than a block.
@@ -91,11 +91,11 @@ class HogClassifier:
 @register_model("mfcc_svm", DAVIS_1980, 1_050, MFCCS, dims=(1,))
 @dataclass(frozen=True)
 class StatisticsClassifier:
-    """Mean, deviation, minimum and maximum over time of each cepstrum and of its slope.
+    """Mean, standard deviation, minimum and maximum over time of each cepstrum and of its delta.
 
     Maps a feature map (batch, length, channels) of any length to a vector of 8 values per channel, named `stage1`; its
     data are MFCCs: `feature="mfcc", layout="time"`. Train with `kzoo.fit(..., optimizer="svm")`. The paper compares the
-    cepstra by dynamic programming; a support vector machine on their statistics is later custom.
+    cepstra by dynamic time warping; a support vector machine on their statistics came later.
     """
 
     def __call__(self, x):
@@ -104,41 +104,41 @@ class StatisticsClassifier:
         return named_output(layer(x), "stage1")
 
 
-# 1,000 tokens: 1,000*6 + 6 weights; how rare each token is, another 1,000 numbers, is not trained.
+# 1,000 tokens: 1,000*6 + 6 weights; the 1,000 inverse document frequencies are not trained.
 @register_model("tfidf", SPARCK_JONES_1972, 6_006, BAG, dims=(1,))
 @dataclass(frozen=True)
 class TfIdfClassifier:
-    """How often each word occurs, rare ones counting more; their order is lost.
+    """Bag of words weighted by TF-IDF, with a linear classifier.
 
-    Maps token ids to a vector as long as the vocabulary, named `stage1`, without embedding them; a feature map (batch,
-    length, channels) holds counts of what its channels stand for. Train with `kzoo.fit(..., optimizer="logistic")`.
+    Maps token ids to a vector as long as the vocabulary, named `stage1`, without embedding them; word order is lost. A
+    feature map (batch, length, channels) is taken as counts, one channel for each word. Train with
+    `kzoo.fit(..., optimizer="logistic")`.
     """
 
     def __call__(self, x):
         return self.tokens(x, None)
 
     def tokens(self, x, vocab_size: int | None):
-        """Map token ids (batch, length)."""
+        """Map token ids (batch, length) to their TF-IDF vector."""
         with scope("stage1"):
             layer = untrained.TfIdf(vocab_size, name=address("tfidf"))
         return named_output(layer(x), "stage1")
 
 
-# Nothing is trained; it keeps 1,000 * (150 + 2) + 1 numbers.
+# Nothing is trained; 1,000 * (150 + 2) + 1 numbers are stored.
 @register_model("nearest_neighbour", COVER_1967, 0, GUNPOINT, dims=(1,))
 @dataclass(frozen=True)
 class NearestNeighbour:
-    """The class of the training series that is nearest, by Euclidean distance.
+    """Nearest training series of each class by Euclidean distance (1-NN).
 
-    Maps series of fixed length to logits: minus the distance to the nearest training series of each class, times a
-    number that makes probabilities of them. Train with `kzoo.fit(..., optimizer="none")`, which keeps the training
-    series.
+    Maps series of fixed length to logits: minus the distance to the nearest training series of each class, times an
+    inverse temperature. Train with `kzoo.fit(..., optimizer="none")`, which stores the training series.
 
     Args:
-        room: training series that can be kept.
+        room: maximum number of training series that are stored.
 
     Raises:
-        ValueError: for no room, or a series of unknown length.
+        ValueError: for a `room` below 1, or a series of unknown length.
     """
 
     room: int = 1000
@@ -151,5 +151,5 @@ class NearestNeighbour:
         return flatten(x)
 
     def logits(self, x, num_classes: int):
-        """Compare vectors with the training series of each class."""
+        """Return the scaled negative distances to the training series of each class."""
         return untrained.NearestNeighbours(num_classes, self.room, name="logits")(x)

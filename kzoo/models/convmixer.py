@@ -1,4 +1,4 @@
-"""ConvMixer: cut the image into patches and mix them, over positions and over channels in turn, at one resolution."""
+"""ConvMixer: patch embeddings mixed by depthwise and pointwise convolutions at one resolution."""
 
 from dataclasses import dataclass
 
@@ -32,16 +32,16 @@ KEY_MAPPING = (
 @register_model("convmixer_1536_20", TROCKMAN_2022, 51_625_960, width=1536, depths=(20,))
 @dataclass(frozen=True)
 class ConvMixer:
-    """Patches and a stack of equal blocks: each channel on its own with a residual, then all channels at a position.
+    """Patch embedding, then equal blocks: a residual depthwise convolution and a pointwise convolution.
 
     Maps a feature map to one whose spatial axes are divided by `patch`, rounded down. The output of stage n is named
     `stage<n>`.
 
     Args:
-        width: channels of all blocks.
-        depths: number of blocks in each stage; the published networks have one stage, stages are all alike.
-        kernel: size of the depthwise convolutions.
-        patch: positions per axis that the stem maps to one.
+        width: channels of every block.
+        depths: number of blocks in each stage; the published networks have one.
+        kernel: kernel size of the depthwise convolutions.
+        patch: patch size: kernel size and stride of the stem.
         activation: Keras name of the activation, which comes before each normalisation.
     """
 

@@ -1,4 +1,4 @@
-"""The plain convolutional network with every choice open: what to try first, and what to compare with."""
+"""Plain convolutional network with every design choice open: a first baseline for any input."""
 
 from dataclasses import dataclass
 
@@ -32,20 +32,19 @@ class ConvNet:
 
     Args:
         filters: kernels of each stage; there are as many stages as entries.
-        kernel: size of every convolution.
-        convs_per_stage: convolutions before each pooling.
-        pooling: "max", "avg", "stride" (the last convolution of the stage takes every second position) or "blur"
-            (anti-aliased: a maximum at every position, blurred before every second one is kept; Zhang, 2019,
-            https://arxiv.org/abs/1904.11486).
-        padding: "same" keeps the size in a convolution, "valid" computes full windows only.
-        norm: "none", "batch", "layer" or "group", between convolution and activation.
-        activation: Keras name of the function after each convolution.
-        flatten: keep every position for the classifier; otherwise their mean.
+        kernel: kernel size of every convolution.
+        convs_per_stage: number of convolutions before each pooling.
+        pooling: "max", "avg", "stride" (the last convolution of the stage is strided) or "blur" (anti-aliased max
+            pooling; Zhang, 2019, https://arxiv.org/abs/1904.11486).
+        padding: "same" or "valid" padding of the convolutions.
+        norm: "none", "batch", "layer" or "group" normalisation between convolution and activation.
+        activation: Keras name of the activation after each convolution.
+        flatten: flatten the last feature map; otherwise global average pooling.
         dense_units: outputs of fully connected layers before the logits.
-        dropout: fraction dropped before each fully connected layer in training, in [0, 1).
+        dropout: dropout rate before each fully connected layer, in [0, 1).
 
     Raises:
-        ValueError: for an unknown pooling or norm, or an input that the windows do not fit into.
+        ValueError: for an unknown pooling or norm, or an input smaller than a kernel.
     """
 
     filters: tuple[int, ...] = (32, 64)

@@ -1,4 +1,4 @@
-"""ConvNeXt: a ResNet brought up to date with what Transformers taught, depthwise convolutions in place of attention."""
+"""ConvNeXt: a ResNet modernised after Vision Transformers, with large depthwise kernels and layer normalisation."""
 
 import re
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ TORCHVISION = r"^features\."
 
 
 def stages_and_steps(match: re.Match, layers: Sequence[str]) -> str:
-    """Torchvision's `features`: the stem, then in turn the blocks of a stage and the step to the next one."""
+    """Return torchvision's name in `features`: the stem, then the blocks of a stage and a downsampling in turn."""
     stage = int(match["stage"])
     return f"features.{2 * stage - 2}." if match["step"] else f"features.{2 * stage - 1}.{match['block']}."
 
@@ -82,7 +82,7 @@ KEY_MAPPING = (
 @register_model("convnextv2_large", WOO_2023, 197_956_840, depths=(3, 3, 27, 3), width=192, **V2)
 @dataclass(frozen=True)
 class ConvNeXt:
-    """Patches, then stages of blocks that look far in each channel and mix the channels at each position.
+    """Patch embedding, then stages of residual blocks: a depthwise convolution and an inverted bottleneck.
 
     Maps a feature map to a vector. The output of stage n is named `stage<n>`; its spatial axes are those of the input
     divided by `patch * 2 ** (n - 1)`, rounded down.
@@ -90,12 +90,12 @@ class ConvNeXt:
     Args:
         depths: number of blocks in each stage.
         width: filters of the first stage; each later stage doubles them.
-        patch: positions per axis that the stem maps to one.
-        kernel: size of the depthwise convolutions.
-        expansion: channels inside a block for each one outside.
-        layer_scale: where the learned factors of the blocks' branches start; 0 for none.
+        patch: patch size: kernel size and stride of the stem.
+        kernel: kernel size of the depthwise convolutions.
+        expansion: expansion ratio: hidden channels of a block as a multiple of its input channels.
+        layer_scale: initial value of layer scale in the residual branches; 0 for none.
         response_norm: global response normalisation inside the blocks (V2).
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
     """
 
     depths: tuple[int, ...]

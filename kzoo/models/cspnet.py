@@ -1,4 +1,4 @@
-"""CSPNet: half of a stage's channels skip all its blocks, so that no gradient is computed twice; and DarkNet."""
+"""CSPNet: cross-stage partial networks, in which half of a stage's channels bypass its blocks; and DarkNet."""
 
 import math
 from collections.abc import Sequence
@@ -97,30 +97,30 @@ KEY_MAPPING = (
 )
 @dataclass(frozen=True)
 class CSPNet:
-    """A stem, then stages that split their channels: half of them pass residual blocks, the others meet them after.
+    """Stem, then stages whose input is split: one half passes the residual blocks, the other is concatenated after.
 
     Maps a feature map to one whose spatial axes are divided by the product of `strides` (by 4 times that with the
     "conv7" stem). The output of stage n is named `stage<n>`.
 
     Args:
         depths: number of residual blocks in each stage.
-        filters: channels that each stage gives.
-        strides: step of each stage; at 1, it has no convolution before its split.
-        expansions: channels that each stage splits in two, for each one that it gives; 0 sends all of them through the
-            blocks (DarkNet).
-        inner_ratios: channels inside the blocks of each stage, for each one outside.
-        stem: "conv7" (a convolution and a maximum, both at stride 2) or "conv3" (keeps the resolution).
+        filters: output channels of each stage.
+        strides: stride of each stage; at 1, there is no convolution before the split.
+        expansions: channels before the split of each stage as a multiple of its output channels; 0 for no split
+            (DarkNet).
+        inner_ratios: bottleneck channels of the blocks of each stage as a fraction of their input channels.
+        stem: "conv7" (a convolution and max pooling, both at stride 2) or "conv3" (keeps the resolution).
         stem_width: filters of the stem.
         block: "bottleneck" (1, `kernel`, 1, activated after the addition) or "dark" (1, `kernel`, activated before it).
-        grows: the convolution before the split makes as many channels as its stage gives, not as many as come in.
-        linear: no activation of what is split.
-        groups: groups of the wide convolutions, or the largest number that divides them and the channels.
-        slope: factor of negative values in the activation, a leaky ReLU.
-        kernel: size of the convolutions; signals often want more than 3.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        grows: the convolution before the split outputs the channels of its stage, not those of its input.
+        linear: no activation before the split.
+        groups: groups of the spatial convolutions, or the largest number that divides them and the channels.
+        slope: negative slope of the activation, a leaky ReLU.
+        kernel: kernel size of the convolutions; 1-D inputs often want more than 3.
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
 
     Raises:
-        ValueError: for an unknown stem or block, or stages that are not described by equally many entries.
+        ValueError: for an unknown stem or block, or hyperparameters with one entry per stage that differ in length.
     """
 
     depths: tuple[int, ...]

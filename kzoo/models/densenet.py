@@ -1,4 +1,4 @@
-"""DenseNet: every layer sees the outputs of all layers before it in its stage, and adds a few channels to them."""
+"""DenseNet: densely connected layers, each of which sees the feature maps of all layers before it in its stage."""
 
 import re
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ def layer_of_reference(match: re.Match, layers: Sequence[str]) -> str:
 KEY_MAPPING = (
     Rule(r"^stem\.(conv|norm)1$", r"features.\g<1>0"),
     Rule(r"^stage(?P<stage>\d+)\.block(?P<block>\d+)", layer_of_reference),
-    # The files of torchvision are older than its code.
+    # torchvision's published weights have the names of an older version of its code.
     Rule(r"(denselayer\d+\.(?:conv|norm))(\d)$", r"\1.\2", where=r"\.denselayer1\.norm\.1\."),
     Rule(r"^stage(\d+)\.transition\.(conv|norm)1$", from_zero("features.transition{}.{}")),
     Rule(r"^head\.norm1$", "features.norm5"),
@@ -40,18 +40,18 @@ KEY_MAPPING = (
 @register_model("densenet201", HUANG_2017, 20_013_928, depths=(6, 12, 48, 32))
 @dataclass(frozen=True)
 class DenseNet:
-    """Stages of densely connected layers, with transitions between them that compress and halve: DenseNet-BC.
+    """DenseNet-BC: dense stages with 1x1 bottlenecks, and transitions that compress the channels and halve the size.
 
-    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n, its
-    input's channels and those of all its layers, is named `stage<n>`.
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n, the
+    concatenation of its input and of all its layers, is named `stage<n>`.
 
     Args:
         depths: number of layers in each stage.
-        filters: channels that each layer adds, the growth rate.
+        filters: growth rate: channels that each layer adds.
         stem_width: filters of the stem.
-        bottleneck: channels that a layer reduces what it sees to, for each one that it adds.
-        compression: channels after a transition for each one before it.
-        kernel: size of the spatial convolutions of the layers; signals often want more than 3.
+        bottleneck: output channels of a layer's 1x1 bottleneck as a multiple of the growth rate.
+        compression: output channels of a transition as a fraction of its input channels.
+        kernel: kernel size of the spatial convolutions of the layers; 1-D inputs often want more than 3.
     """
 
     depths: tuple[int, ...]

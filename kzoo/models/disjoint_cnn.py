@@ -1,4 +1,4 @@
-"""Disjoint-CNN: each convolution is one over time, alike for every channel, and one over all channels at a time."""
+"""Disjoint-CNN: multivariate time series by temporal convolutions factorised from convolutions over the channels."""
 
 from dataclasses import dataclass
 
@@ -17,23 +17,23 @@ FOUMANI_2021 = Paper(
 )
 
 
-# The count is aeon's: 794,946 with the 1,024 statistics of the normalisations. With one mean per filter, as in the
+# The count is aeon's: 794,946 with the 1,024 batch-norm statistics. With one mean per filter, as in the
 # authors' code, the hidden layer has 64 inputs in place of 1: 793,922 + 63 * 128 = 801,986.
 @register_model("disjoint_cnn", FOUMANI_2021, 793_922, GUNPOINT, dims=(1,))
 @dataclass(frozen=True)
 class DisjointCNN:
     """Layers of a temporal and a spatial convolution, where space is the channels of the series.
 
-    Maps a feature map (batch, length, channels) to a vector of `units` values. Layer n is named `stage<n>`. It takes
-    series only: the channels are the second axis of its two-dimensional convolutions.
+    Maps a feature map (batch, length, channels) to a vector of `units` values. Layer n is named `stage<n>`. 1-D inputs
+    only: the channels are the second axis of its two-dimensional convolutions.
 
     Args:
         filters: kernels of each temporal and each spatial convolution; there are as many layers as entries.
-        kernels: length of the temporal convolution of each layer.
+        kernels: kernel size of the temporal convolution of each layer.
         pool: size and stride of the pooling after the last layer.
         units: outputs of the fully connected layer.
-        pool_filters: average over the filters as well, as aeon does, so that a single number reaches the fully
-            connected layer; otherwise one mean per filter, as in the authors' code.
+        pool_filters: average over the filters too, as in aeon, so that the fully connected layer sees a single number;
+            otherwise one mean per filter, as in the authors' code.
 
     Raises:
         ValueError: if `filters` and `kernels` differ in length, or for an input shorter than `pool`.

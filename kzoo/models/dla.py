@@ -1,4 +1,4 @@
-"""DLA: blocks are the leaves of trees, at whose roots the features of all depths are put together again and again."""
+"""DLA: deep layer aggregation, residual blocks as leaves of trees whose nodes fuse features of all depths."""
 
 import math
 import re
@@ -25,7 +25,7 @@ LARGE = (128, 256, 512, 1024)
 
 
 def level(match: re.Match, layers: Sequence[str]) -> str:
-    """timm's number of a stage: the stem has two levels, counted from 0."""
+    """Return timm's name of a stage: the stem has two levels, counted from 0."""
     return f"level{int(match[1]) + 1}"
 
 
@@ -58,18 +58,18 @@ class DLA:
     `stage<n>`.
 
     Args:
-        depths: levels of the tree of each stage, which has 2 to this power residual blocks.
-        filters: channels of each stage.
+        depths: height of the tree of each stage, which has 2 to this power residual blocks.
+        filters: output channels of each stage.
         block: "basic" (two convolutions) or "bottleneck" (1, `kernel`, 1).
         groups: groups of the middle convolution of a bottleneck, or the largest number that divides them and its
             channels.
         width_per_group: filters of one such group for every 128 filters of the stage.
-        residual: add the last block's output to what a root makes of all that reach it.
+        residual: residual connection around each aggregation node.
         stem_width: filters of the first two convolutions; the third has twice as many, at stride 2.
-        kernel: size of the convolutions in the blocks; signals often want more than 3.
+        kernel: kernel size of the convolutions in the blocks; 1-D inputs often want more than 3.
 
     Raises:
-        ValueError: for an unknown block, or stages that are not described by equally many entries.
+        ValueError: for an unknown block, or hyperparameters with one entry per stage that differ in length.
     """
 
     depths: tuple[int, ...]
@@ -94,7 +94,7 @@ class DLA:
         return self.tree(x, filters, depth, 2, [halved(x)] if sees_input else [])
 
     def tree(self, x, filters: int, depth: int, stride: int, seen: list):
-        """Join two subtrees, or at the lowest level two blocks, at a root that is told what was `seen` before."""
+        """Aggregate two subtrees, or at the lowest level two blocks, and the `seen` feature maps at a root."""
         if depth > 1:
             with scope("tree1"):
                 left = self.tree(x, filters, depth - 1, stride, [])
@@ -133,5 +133,5 @@ class DLA:
 
 
 def halved(x):
-    """Return the maximum over each two positions, of which an odd axis leaves the last alone."""
+    """Max pooling over 2 in ceil mode: an odd axis ends in a window of one position."""
     return max_pool(x, 2, padding="ceil")

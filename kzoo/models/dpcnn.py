@@ -1,4 +1,4 @@
-"""DPCNN: a pyramid of residual blocks with the same width at every level, so that depth costs almost nothing."""
+"""DPCNN: deep pyramid CNN for text, residual blocks of constant width between poolings that halve the length."""
 
 from dataclasses import dataclass
 
@@ -21,17 +21,17 @@ JOHNSON_2017 = Paper(
 @register_model("dpcnn", JOHNSON_2017, 2_854_252, Reference((256, 300), 2))
 @dataclass(frozen=True)
 class DPCNN:
-    """Region embedding, then pre-activated residual blocks with a halving before each but the first.
+    """Region embedding, then pre-activation residual blocks, each but the first after a pooling.
 
-    Maps a feature map to a vector of `width` values, the maximum over the places that are left; the output of
-    block n is named `stage<n>`. The paper's regions are one-hot words, or bags of them, plus embeddings
-    learned without labels; here they are `kernel` successive word vectors.
+    Maps a feature map to a vector of `width` values, by global max pooling; the output of block n is named `stage<n>`.
+    The paper's regions are one-hot words, or bags of them, plus embeddings learned without supervision; here they are
+    `kernel` successive word vectors.
 
     Args:
         depth: number of blocks of two convolutions.
         width: filters of every convolution.
-        kernel: size of the regions and of every convolution.
-        dropout: fraction of the vector dropped in training, in [0, 1).
+        kernel: kernel size of the regions and of every convolution.
+        dropout: dropout rate before the classifier, in [0, 1).
     """
 
     depth: int = 7

@@ -1,4 +1,4 @@
-"""DS-CNN: keyword spotting on a microcontroller, by depthwise-separable convolutions on a small spectrogram."""
+"""DS-CNN: depthwise separable CNN for keyword spotting on microcontrollers."""
 
 from dataclasses import dataclass
 
@@ -48,21 +48,21 @@ MLPERF_TINY = Reference((49, 10, 1), 12, TENSORFLOW)
 @register_model("ds_cnn", BANBURY_2021, 23_756, MLPERF_TINY, stem_dropout=0.2, dropout=0.4)
 @dataclass(frozen=True)
 class DSCNN:
-    """One convolution over time and frequency, then depthwise-separable ones, all of the same width.
+    """Convolution over time and frequency, then depthwise separable convolutions of the same width.
 
-    Maps a spectrogram `(batch, time, frequency, 1)`, or any feature map, to one of `width` channels. The output of
-    the first convolution is named `stem`, that of block n `stage<n>`. MLPerf Tiny's script averages 24 of the 25 frames
+    Maps a spectrogram `(batch, time, frequency, 1)`, or any feature map, to one of `width` channels. The output of the
+    first convolution is named `stem`, that of block n `stage<n>`. MLPerf Tiny's script averages 24 of the 25 frames
     that are left; here the head averages all, as the paper and the network that MLPerf Tiny released do.
 
     Args:
         width: filters of every layer.
-        strides: step of the depthwise convolution of each block; there are as many blocks as entries.
-        stem_kernel: size of the first convolution in time and in frequency; a signal takes the size in time.
-        stem_stride: step of the first convolution in time and in frequency; a signal takes the step in time.
-        kernel: size of the depthwise convolutions.
-        norm_scale: learn a scale in each batch normalisation.
-        stem_dropout: fraction dropped after the first convolution in training, in [0, 1).
-        dropout: fraction dropped after the last block in training, in [0, 1).
+        strides: stride of the depthwise convolution of each block; there are as many blocks as entries.
+        stem_kernel: kernel size of the first convolution over time and frequency; a 1-D input takes that over time.
+        stem_stride: stride of the first convolution over time and frequency; a 1-D input takes that over time.
+        kernel: kernel size of the depthwise convolutions.
+        norm_scale: learn a scale (gamma) in batch normalisation.
+        stem_dropout: dropout rate after the first convolution, in [0, 1).
+        dropout: dropout rate after the last block, in [0, 1).
     """
 
     width: int = 64

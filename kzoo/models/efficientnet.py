@@ -1,4 +1,4 @@
-"""EfficientNet: one small searched network, and a law that makes it wider, deeper and finer all at once."""
+"""EfficientNet: a searched baseline of inverted residuals, scaled in width, depth and resolution together."""
 
 import math
 import re
@@ -37,12 +37,12 @@ FILTERS = (16, 24, 40, 80, 112, 192, 320)
 
 
 def sized(size: int, dialect: Dialect = PYTORCH) -> Reference:
-    """Return ImageNet at another image size."""
+    """Return the ImageNet reference at another image size."""
     return IMAGENET._replace(input_shape=(size, size, 3), dialect=dialect)
 
 
 def compound(width: float, depth: float, dropout: float) -> dict:
-    """Return the paper's scaling: all channels times `width`, the blocks of each stage times `depth`, rounded up."""
+    """Return compound scaling: all channels times `width`, the depth of each stage times `depth`, rounded up."""
     return {
         "depths": tuple(math.ceil(blocks * depth) for blocks in DEPTHS),
         "filters": tuple(divisible(filters * width) for filters in FILTERS),
@@ -53,20 +53,20 @@ def compound(width: float, depth: float, dropout: float) -> dict:
 
 
 def lite(width: float, depth: float, dropout: float) -> dict:
-    """Return the scaling that leaves both ends of the network as they are, and what slow hardware does without."""
+    """Return EfficientNet-Lite's scaling: a fixed stem and head, ReLU6, and no squeeze-and-excitation."""
     scaled = compound(width, depth, dropout)
     depths = (DEPTHS[0], *scaled["depths"][1:-1], DEPTHS[-1])
     return scaled | {"depths": depths, "stem_width": 32, "width": 1280, "activation": "relu6", "se_ratio": 0.0}
 
 
 def tiny(width: float, depth: float) -> dict:
-    """Return the scaling that rounds the blocks of each stage and leaves the ends of the network as they are."""
+    """Return TinyNet's scaling: the depth of each stage is rounded; the stem and the head are fixed."""
     depths = tuple(max(1, round(blocks * depth)) for blocks in DEPTHS)
     return compound(width, 1.0, 0.2) | {"depths": depths, "stem_width": 32, "width": 1280}
 
 
 def place_after_stages(match: re.Match, layers: Sequence[str]) -> str:
-    """torchvision's number of the pair that ends the sequence of the stem and the stages."""
+    """Return torchvision's name of the head: the pair that ends the sequence of the stem and the stages."""
     depth = len(set(re.findall(r"stage\d+", " ".join(layers))))
     return f"features.{depth + 1}.{int(match[1] == 'norm')}"
 
@@ -89,7 +89,7 @@ KEY_MAPPING = (
 @register_model("efficientnet_b2", TAN_2019, 9_109_994, sized(256), **compound(1.1, 1.2, 0.3))
 @register_model("efficientnet_b3", TAN_2019, 12_233_232, sized(288), **compound(1.2, 1.4, 0.3))
 @register_model("efficientnet_b4", TAN_2019, 19_341_616, sized(320), **compound(1.4, 1.8, 0.4))
-# torchvision's B5, B6 and B7, but not its others, have the epsilon 1e-3.
+# torchvision's B5, B6 and B7, but not its others, have a BatchNorm epsilon of 1e-3.
 @register_model("efficientnet_b5", TAN_2019, 30_389_784, sized(448), **compound(1.6, 2.2, 0.4))
 @register_model("efficientnet_b6", TAN_2019, 43_040_704, sized(528), **compound(1.8, 2.6, 0.5))
 @register_model("efficientnet_b7", TAN_2019, 66_347_960, sized(600), **compound(2.0, 3.1, 0.5))

@@ -1,4 +1,4 @@
-"""EfficientNet v2: the early blocks, where depthwise convolutions are slow, are dense; then as before."""
+"""EfficientNetV2: EfficientNet with fused inverted residuals (dense convolutions) in its early stages."""
 
 import math
 import re
@@ -30,7 +30,7 @@ TORCHVISION = PYTORCH._replace(bn_epsilon=1e-3)
 
 
 def compound(width: float, depth: float, dropout: float) -> dict:
-    """Return B0 with all channels times `width`, rounded to the nearest 8, and blocks times `depth`, rounded up."""
+    """Return B0 with all channels times `width`, rounded to the nearest 8, and depths times `depth`, rounded up."""
     return {
         "depths": tuple(math.ceil(blocks * depth) for blocks in B0["depths"]),
         "filters": tuple(divisible(filters * width, least=0) for filters in B0["filters"]),
@@ -41,7 +41,7 @@ def compound(width: float, depth: float, dropout: float) -> dict:
 
 
 def first_convolution(match: re.Match, layers: Sequence[str]) -> str:
-    """timm's name for the convolution that begins a block of one, of two, or with a depthwise one."""
+    """Return timm's name of a block's first convolution: plain, fused (expansion) or before a depthwise one."""
     block = match[1]
     if f"{block}.dwconv1" in layers:
         return f"{block}.conv_pw"
@@ -77,7 +77,7 @@ class EfficientNetV2(InvertedResidualNet):
     Args:
         fused: number of stages, from the first, whose blocks are fused (one dense convolution in place of expansion and
             depthwise convolution); those have no squeeze-and-excitation.
-        kernel: kernel size of the spatial convolutions; signals often want more than 3.
+        kernel: kernel size of the spatial convolutions; 1-D inputs often want more than 3.
         se_ratio: squeeze-and-excitation ratio: bottleneck channels as a fraction of a block's input channels.
     """
 

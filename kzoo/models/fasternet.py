@@ -1,4 +1,4 @@
-"""FasterNet: convolve a quarter of the channels and leave the others alone, which spares memory accesses."""
+"""FasterNet: partial convolutions, which convolve a quarter of the channels and so save memory accesses."""
 
 from dataclasses import dataclass
 
@@ -42,21 +42,21 @@ DEEP = {"depths": (3, 4, 18, 3)}
 @register_model("fasternet_l", CHEN_2023, 93_465_192, width=192, drop_path=0.3, **DEEP)
 @dataclass(frozen=True)
 class FasterNet:
-    """Patches, then stages of residual blocks: a partial convolution and two of width 1.
+    """Patch embedding, then stages of residual blocks: a partial convolution and two pointwise ones.
 
-    Maps a feature map to one of a single position and `units` channels. The output of stage n is named `stage<n>`;
-    its spatial axes are those of the input divided by `patch * 2 ** (n - 1)`, rounded down.
+    Maps a feature map to one of a single position and `units` channels. The output of stage n is named `stage<n>`; its
+    spatial axes are those of the input divided by `patch * 2 ** (n - 1)`, rounded down.
 
     Args:
         width: filters of the first stage; each later stage doubles them.
         depths: number of blocks in each stage.
-        patch: positions per axis that the stem maps to one.
-        kernel: size of the partial convolutions.
-        divisor: one of so many channels is convolved.
-        expansion: channels inside a block for each one outside.
+        patch: patch size: kernel size and stride of the stem.
+        kernel: kernel size of the partial convolutions.
+        divisor: one in this many channels is convolved.
+        expansion: expansion ratio: hidden channels of a block as a multiple of its input channels.
         units: outputs of the layer before the logits.
         activation: Keras name of the activation.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
     """
 
     width: int

@@ -1,4 +1,4 @@
-"""fastText: the mean of the embedded tokens and a linear classifier; the baseline that a text CNN has to beat."""
+"""fastText: a linear classifier on the mean of token embeddings, the baseline for text classification."""
 
 from dataclasses import dataclass
 
@@ -20,9 +20,9 @@ JOULIN_2017 = Paper(
 class FastText:
     """Bag of embedded tokens, in any order.
 
-    Maps `(batch, length, channels)` to the mean over the length; it has no weights and no hyperparameters of its
-    own: the embedding and the logits are the model's. The paper's word n-grams are further tokens of the input,
-    hashed into the vocabulary by whoever splits the text.
+    Maps `(batch, length, channels)` to the mean over the length; it has no weights and no hyperparameters of its own:
+    the embedding and the classifier belong to the model. The paper's word n-grams are further tokens, which the
+    tokenizer hashes into the vocabulary.
     """
 
     def __call__(self, x):

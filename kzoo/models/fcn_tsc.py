@@ -1,4 +1,4 @@
-"""Fully convolutional network for time series: three convolutions at full length, then the mean over time."""
+"""FCN: fully convolutional network for time-series classification, without downsampling."""
 
 from dataclasses import dataclass
 
@@ -14,21 +14,21 @@ WANG_2017 = Paper(
     "IJCNN",
 )
 
-# The shape of the UCR set GunPoint, for which the counts of time-series networks are given.
+# Input and classes of the UCR dataset GunPoint, for which time-series networks publish their parameter counts.
 GUNPOINT = Reference((150, 1), 2, TENSORFLOW)
 
 
-# The count is that of dl-4-tsc and aeon: 265,986 with the 1,024 statistics of the normalisations.
+# The count is that of dl-4-tsc and aeon: 265,986 with the 1,024 batch-norm statistics.
 @register_model("fcn", WANG_2017, 264_962, GUNPOINT)
 @dataclass(frozen=True)
 class FCN:
-    """Convolution, normalisation and activation in turn, without any pooling.
+    """Convolution, batch normalisation and ReLU in turn, without any pooling.
 
     Maps a feature map to one of the same size. The output of layer n is named `stage<n>`.
 
     Args:
         filters: kernels of each layer; there are as many layers as entries.
-        kernels: size of the kernels of each layer.
+        kernels: kernel size of each layer.
 
     Raises:
         ValueError: if `filters` and `kernels` differ in length.

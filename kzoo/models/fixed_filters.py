@@ -1,4 +1,4 @@
-"""A first layer that is a bank of hand-made filters, frozen or learned from there on, and a small classifier."""
+"""Hand-crafted filter banks (edges, Gabor, sinc) as a first layer, frozen or fine-tuned, with a small classifier."""
 
 from dataclasses import dataclass
 
@@ -30,14 +30,14 @@ EDGES = ("sobel", "laplacian", "gabor", "difference_of_gaussians")
 
 
 def bank_conv(x, count: int, kernel: int, initializer, *, stride: int = 1, learn: bool = False):
-    """Convolve each channel of `x` on its own with the same bank of filters; the channels of the result are in turn.
+    """Convolve each channel of `x` with the same filter bank; the results are concatenated channel by channel.
 
     Args:
         x: feature map.
         count: number of filters.
-        kernel: their size.
-        initializer: of the kernels of one channel.
-        stride: step.
+        kernel: kernel size.
+        initializer: initialiser of the kernels, for one input channel.
+        stride: stride of the convolution.
         learn: whether training changes the kernels.
     """
     layer = ranked("Conv", x)(
@@ -61,19 +61,19 @@ def bank_conv(x, count: int, kernel: int, initializer, *, stride: int = 1, learn
 @register_model("fixed_filters", JAIN_1991, 132_510, MNIST, dims=(2,))
 @dataclass(frozen=True)
 class FixedFilters:
-    """How strongly edges, spots and stripes are present around each place of an image.
+    """Local mean responses of an image to a bank of edge, blob and texture filters.
 
-    Maps images of fixed size to a vector: a bank of filters on each channel, both signs of their answers kept apart,
-    their means over windows (named `stage1`), and fully connected layers. Without these (`filter_bank`), train with
-    `kzoo.fit(..., optimizer="logistic")`.
+    Maps images of fixed size to a vector: a filter bank on each channel, the positive and negative parts of its
+    responses, average pooling (named `stage1`), and fully connected layers. Without the latter (`filter_bank`), train
+    with `kzoo.fit(..., optimizer="logistic")`.
 
     Args:
-        banks: of the filters: "sobel", "laplacian", "gabor", "difference_of_gaussians"; see `kzoo.nn.filters`.
-        learn_filters: train the filters too, which then begin as hand-made ones.
-        pool: pixels along a side of the windows, which do not overlap.
+        banks: filter banks, of "sobel", "laplacian", "gabor", "difference_of_gaussians"; see `kzoo.nn.filters`.
+        learn_filters: train the filters too; they are initialised with the hand-crafted ones.
+        pool: size and stride of the average pooling, in pixels.
         units: outputs of each hidden layer.
-        norm: normalise the windows' means in batches.
-        dropout: fraction dropped before each fully connected layer in training, in [0, 1).
+        norm: batch normalisation of the pooled responses.
+        dropout: dropout rate before each fully connected layer, in [0, 1).
 
     Raises:
         ValueError: for an unknown bank, or an image of unknown size or smaller than a window.
@@ -104,22 +104,22 @@ class FixedFilters:
 @register_model("sinc_filters", RAVANELLI_2018, 128_794, SECOND, dims=(1,))
 @dataclass(frozen=True)
 class SincFilters:
-    """How loud each band of frequencies is in each window of time: a spectrogram by a bank of band-pass filters.
+    """Log energy of a waveform in the bands of a sinc (band-pass) filter bank.
 
-    Maps waveforms (batch, samples, channels) of fixed length to a vector: the bank on each channel, the logarithm of
-    the mean amplitude in windows (named `stage1`), and fully connected layers. In SincNet training moves the two
-    cut-offs of each filter; with `learn_filters` it moves every tap.
+    Maps waveforms (batch, samples, channels) of fixed length to a vector: the filter bank on each channel, the log of
+    the average-pooled magnitude (named `stage1`), and fully connected layers. SincNet learns the two cut-off
+    frequencies of each filter; `learn_filters` learns every tap.
 
     Args:
-        bands: number of filters, whose cut-offs are equally far apart in mel.
+        bands: number of filters, whose cut-off frequencies are equally spaced in mel.
         taps: samples of a filter, odd.
         sample_rate: samples per second of the data.
-        low: lower cut-off of the first band, in hertz.
+        low: lower cut-off frequency of the first band, in hertz.
         learn_filters: train the filters too.
-        stride: samples from one answer of the filters to the next.
-        pool: answers in a window; windows do not overlap.
+        stride: stride of the filters, in samples.
+        pool: size and stride of the average pooling, in filter outputs.
         units: outputs of each hidden layer.
-        dropout: fraction dropped before each fully connected layer in training, in [0, 1).
+        dropout: dropout rate before each fully connected layer, in [0, 1).
 
     Raises:
         ValueError: for bands that do not lie between 0 and half the sample rate, an even number of taps, or a waveform
@@ -137,7 +137,7 @@ class SincFilters:
     dropout: float = 0.0
 
     def __call__(self, x):
-        filters.sinc(self.bands, self.taps, self.sample_rate, self.low)  # says what is wrong
+        filters.sinc(self.bands, self.taps, self.sample_rate, self.low)  # raises for invalid hyperparameters
         with scope("stem"):
             bank = untrained.SincBank(self.sample_rate, self.low)
             x = bank_conv(x, self.bands, self.taps, bank, stride=self.stride, learn=self.learn_filters)
@@ -148,4 +148,4 @@ class SincFilters:
             return dense_layers(dropout(flatten(x), self.dropout), self.units, self.dropout)
 
 
-QUIET = 1e-3  # amplitude below which differences do not count, where that of the waveforms is about 1
+QUIET = 1e-3  # added before the logarithm, for waveforms of amplitude about 1

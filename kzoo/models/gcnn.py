@@ -1,4 +1,4 @@
-"""Gated convolutional network: half of every convolution's channels decide what passes of the other half."""
+"""GCNN: gated convolutional network, whose convolutions are followed by gated linear units."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ DAUPHIN_2017 = Paper(
 
 
 def gated_conv(x, filters: int, kernel: int):
-    """Convolve to `filters` channels and scale each by a sigmoid gate that a second convolution computes."""
+    """Convolution followed by a gated linear unit (GLU), with `filters` output channels."""
     return keras.ops.glu(conv(x, 2 * filters, kernel), axis=-1)
 
 
@@ -27,16 +27,16 @@ def gated_conv(x, filters: int, kernel: int):
 @register_model("gcnn", DAUPHIN_2017, 13_362_690, Reference((64, 128), 2))
 @dataclass(frozen=True)
 class GCNN:
-    """GCNN-8B without its language model: residual bottlenecks of three gated convolutions each.
+    """GCNN-8B without its language model: residual bottlenecks of three gated convolutions.
 
     Maps a feature map to one of the same size with `width` times the last stage's expansion channels; the output of
-    stage n is named `stage<n>`. The paper predicts the next word from those before; a classifier has the whole
-    text, so that the convolutions here look both ways. The paper's weight normalisation is left out.
+    stage n is named `stage<n>`. The paper's language model has causal convolutions; as a classifier sees the whole
+    text, these are centred. The paper's weight normalisation is left out.
 
     Args:
-        width: channels of the stem, which the stages are multiples of.
-        stages: for each stage the number of blocks, the kernel of their middle convolution, their inner width and
-            their expansion: the channels inside and at the end of a block, as multiples of `width`.
+        width: channels of the stem, of which the stages have multiples.
+        stages: for each stage the number of blocks, the kernel size of their middle convolution, and the channels
+            inside and at the end of a block as multiples of `width`.
 
     Raises:
         ValueError: for a stage that is not these four numbers.

@@ -1,4 +1,4 @@
-"""GhostNet: half of the channels are computed, the other half are cheap ghosts of them."""
+"""GhostNet: ghost modules, which compute half of the channels by cheap depthwise convolutions of the other half."""
 
 import math
 import re
@@ -26,14 +26,14 @@ WIDTH = (16, 48, 72, 72, 120, 240, (200, 184, 184, 480, 672), 672, 960)
 
 
 def times(channels, multiplier: float):
-    """Return so many times the channels, in multiples of 4, at every depth."""
+    """Return channels, nested or not, times a multiplier, in multiples of 4."""
     if isinstance(channels, tuple):
         return tuple(times(entry, multiplier) for entry in channels)
     return divisible(channels * multiplier, 4)
 
 
 def scaled(multiplier: float) -> dict:
-    """Return the channels of all convolutions times `multiplier`."""
+    """Return the width-scaled network: channels of all convolutions times `multiplier`."""
     return {
         "filters": times(FILTERS, multiplier),
         "width": times(WIDTH, multiplier),
@@ -42,7 +42,7 @@ def scaled(multiplier: float) -> dict:
 
 
 def place_in_sequence(match: re.Match, layers: Sequence[str]) -> str:
-    """timm's number in the sequence of a shortcut, which is dwconv1, norm1, conv1, norm2."""
+    """Return timm's name in a shortcut, which is the sequence of dwconv1, norm1, conv1 and norm2."""
     return f"shortcut.{('dwconv1', 'norm1', 'conv1', 'norm2').index(match[1])}"
 
 
@@ -64,24 +64,24 @@ KEY_MAPPING = (
 @register_model("ghostnet_130", HAN_2020, 7_358_820, **scaled(1.3))
 @dataclass(frozen=True)
 class GhostNet:
-    """MobileNet v3's stages, with ghost modules in place of the 1-wide convolutions.
+    """MobileNetV3's stages with ghost modules in place of pointwise convolutions.
 
-    Maps a feature map to a vector of `units` values. The output of stage n is named `stage<n>`. Where stages differ
-    within themselves, the entry of a field is a tuple of one value for each block, the last for all after it.
+    Maps a feature map to a vector of `units` values. The output of stage n is named `stage<n>`. Where the blocks of a
+    stage differ, its entry is a tuple of one value for each block, of which the last stands for all after it.
 
     Args:
         depths: number of blocks in each stage.
-        filters: channels that the blocks of each stage give.
-        width: channels between the two ghost modules of the blocks of each stage; the last convolution has the last.
-        strides: step of the first block of each stage.
-        kernels: size of the strided depthwise convolutions, in blocks and shortcuts, of each stage.
-        se_ratios: hidden channels of the gates of each stage as a fraction of `width`, 0 for no gates.
+        filters: output channels of the blocks of each stage.
+        width: hidden channels of the blocks of each stage; the last entry is also the width of the last convolution.
+        strides: stride of the first block of each stage.
+        kernels: kernel size of the strided depthwise convolutions, in blocks and shortcuts, of each stage.
+        se_ratios: squeeze-and-excitation ratio of each stage: bottleneck channels as a fraction of `width`, 0 for none.
         stem_width: filters of the first convolution, at stride 2.
         units: outputs of the dense layer before the logits.
-        dropout: fraction of the vector dropped in training, in [0, 1).
+        dropout: dropout rate before the classifier, in [0, 1).
 
     Raises:
-        ValueError: for stages that are not described by equally many entries.
+        ValueError: if the hyperparameters with one entry per stage differ in length.
     """
 
     depths: tuple[int, ...] = (1, 1, 1, 1, 1, 1, 5, 1, 4)
@@ -132,7 +132,7 @@ class GhostNet:
         return keras.layers.add([y, self.shortcut(x, stride, filters, kernel)])
 
     def ghosts(self, name: str, x, filters: int, activation: str | None):
-        """The ghost module: a convolution to half of the channels, each of which a depthwise one makes another of."""
+        """Ghost module: half of the channels by a pointwise convolution, the others from those by a depthwise one."""
         with scope(name):
             x = conv_norm_act(x, math.ceil(filters / 2), 1, activation=activation)
             y = keras.layers.concatenate([x, depthwise_norm_act(x, 3, activation=activation)])

@@ -1,4 +1,4 @@
-"""GoogLeNet, the first Inception network: convolutions of several sizes side by side, at a bounded cost."""
+"""GoogLeNet (Inception v1): parallel convolutions of several kernel sizes behind 1x1 reductions."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ SZEGEDY_2015 = Paper(
 
 
 def module_of_paper(match: re.Match, layers: Sequence[str]) -> str:
-    """The modules of our first stage are the paper's 3a and 3b."""
+    """Return the paper's name of a module: those of our first stage are 3a and 3b."""
     return f"inception{int(match[1]) + 2}{'abcde'[int(match[2])]}"
 
 
@@ -37,7 +37,7 @@ KEY_MAPPING = (
     Rule(r"\.norm$", ".bn"),
     Rule(r"^logits$", "fc"),
 )
-IGNORE_UNEXPECTED = (r"^aux\d\.",)  # two classifiers of inner feature maps, whose losses are added in training
+IGNORE_UNEXPECTED = (r"^aux\d\.",)  # two auxiliary classifiers
 
 # A module's row in Table 1 of the paper.
 STAGE1 = ((64, 96, 128, 16, 32, 32), (128, 128, 192, 32, 96, 64))
@@ -54,19 +54,18 @@ STAGE3 = ((256, 160, 320, 32, 128, 128), (384, 192, 384, 48, 128, 128))
 @register_model("googlenet", SZEGEDY_2015, 6_624_904, IMAGENET._replace(dialect=PYTORCH._replace(bn_epsilon=1e-3)))
 @dataclass(frozen=True)
 class GoogLeNet:
-    """Three stages of inception modules with batch normalisation, each begun by a maximum over windows.
+    """Three stages of inception modules with batch normalisation, each begun by max pooling.
 
     Maps a feature map to a vector. The output of stage n is named `stage<n>`.
 
     Args:
-        filters: of each module of each stage: those of its branch of width 1; of the reduction before the convolution
-            of width 3, and of that; of the reduction before the convolution of width 5, and of that; and of the
-            projection behind the pooling.
-        pools: sizes of the poolings, each of stride 2, before the stages.
-        kernels: sizes of the two convolutions behind reductions. The paper's second is 5; the trained networks of
-            torchvision have 3.
+        filters: filters of each module of each stage: of the 1x1 branch; of the 3x3 branch's reduction and convolution;
+            of the 5x5 branch's reduction and convolution; and of the projection after the pooling.
+        pools: size of the max pooling before each stage, at stride 2.
+        kernels: kernel sizes of the 3x3 and of the 5x5 branch. The paper's second is 5; torchvision's pretrained
+            networks have 3.
         stem_width: filters of the stem's first convolution.
-        dropout: fraction of the feature vector dropped in training, in [0, 1).
+        dropout: dropout rate before the classifier, in [0, 1).
 
     Raises:
         ValueError: if `filters` and `pools` differ in length.

@@ -1,4 +1,4 @@
-"""HRNet: the full resolution is kept to the end, beside halves of it that exchange what they see all the time."""
+"""HRNet: parallel branches from high to low resolution that exchange features throughout the network."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ WANG_2021 = Paper(
 
 
 def exchange(match: re.Match, layers: Sequence[str]) -> str:
-    """timm's name of a way from one resolution to another, a sequence of pairs where it goes to a coarser one."""
+    """Return timm's name of a fusion layer, a sequence of pairs where it leads to a lower resolution."""
     to, origin, kind, number = match.groups()
     pair = f".{int(number) - 1}" if int(to) > int(origin) else ""
     return f".fuse_layers.{to}.{origin}{pair}.{int(kind == 'norm')}"
@@ -59,25 +59,25 @@ SMALL_V2 = {"depths": (2, 2, 2, 2), "modules": (1, 1, 3, 2)}
 @register_model("hrnet_w48", WANG_2021, 77_469_864, width=48)
 @dataclass(frozen=True)
 class HRNet:
-    """Branches of residual blocks at one resolution each; every stage adds a branch at half the last one's.
+    """Branches of residual blocks, one for each resolution; every stage adds a branch at half the lowest resolution.
 
-    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The finest map that stage n
-    gives is named `stage<n>`; the maps of the last stage are `scale1`, a quarter as long as the input, `scale2`, and so
-    on. An axis may have any size that is known. One of unknown size must turn out to be a multiple of the step of the
-    last scale (32 for four stages) or at most 3 less.
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The highest-resolution output
+    of stage n is named `stage<n>`; the outputs of the last stage are `scale1` (stride 4), `scale2` (stride 8), and so
+    on. An axis of known size may have any size. One of unknown size must be a multiple of the stride of the last scale
+    (32 for four stages) or at most 3 less.
 
     Args:
-        width: channels of the finest branch; each other one has twice those of the one before it.
+        width: channels of the highest-resolution branch; each other branch has twice those of the one before it.
         depths: number of residual blocks in the first stage, and in each branch of each module of the later ones.
-        modules: number of times that the branches of each stage exchange; the first stage has one branch and none.
-        filters: inner channels of the bottlenecks that end each branch; 4 times as many leave it.
-        bottleneck_width: inner channels of the bottlenecks of the first stage.
+        modules: number of exchanges between the branches in each stage; the first has one branch and no exchange.
+        filters: bottleneck channels of the block that ends each branch; its output has 4 times as many.
+        bottleneck_width: bottleneck channels of the blocks of the first stage.
         stem_width: filters of the two first convolutions, each at stride 2.
-        units: filters of the last convolution, of width 1.
-        kernel: size of the convolutions in the blocks; signals often want more than 3.
+        units: filters of the last, pointwise convolution.
+        kernel: kernel size of the convolutions in the blocks; 1-D inputs often want more than 3.
 
     Raises:
-        ValueError: for stages that are not described by equally many entries.
+        ValueError: if the hyperparameters with one entry per stage differ in length.
     """
 
     width: int
@@ -112,7 +112,7 @@ class HRNet:
         return maps
 
     def transition(self, maps: list) -> list:
-        """Add a map of half the resolution, and give the first its channels where it does not have them."""
+        """Add a branch of half the lowest resolution; project the first branch to its channels where they differ."""
         first, *others = maps
         if first.shape[-1] != self.width:
             with scope("branch0"):
@@ -129,7 +129,7 @@ class HRNet:
         return add_to_shortcut(x, basic_branch(x, x.shape[-1], self.kernel))
 
     def exchange(self, maps: list, to: int):
-        """Return the sum of all maps, brought to the resolution and the channels of one of them."""
+        """Fuse all branches: their sum at the resolution and with the channels of one of them."""
         terms = []
         for origin, x in enumerate(maps):
             with scope(f"to{to}.from{origin}"):
@@ -140,7 +140,7 @@ class HRNet:
         return add_to_shortcut(x, bottleneck_branch(x, 4 * inner, inner, self.kernel))
 
     def head(self, maps: list):
-        """Walk from the finest map to the coarsest, adding each to what was found before."""
+        """Downsample from the highest resolution to the lowest, adding each branch on the way."""
         found = None
         with scope("head"):
             for n, (x, inner) in enumerate(zip(maps, self.filters, strict=True)):
@@ -154,21 +154,21 @@ class HRNet:
 
 
 def coarsened(x, like, steps: int):
-    """Halve the resolution in so many steps; the last one gives the channels of `like`."""
+    """Downsample by strided convolutions, of which the last has the channels of `like`."""
     for _ in range(steps - 1):
         x = conv_norm_act(x, x.shape[-1], 3, stride=2)
     return conv_norm_act(x, like.shape[-1], 3, stride=2, activation=None)
 
 
 def refined(x, like, steps: int):
-    """Give the channels of `like`, and its resolution by repetition; a map that is like it is left as it is."""
+    """Project to the channels of `like` and upsample to its resolution; the identity where both agree."""
     if steps == 0:
         return x
     return cropped(upsample(conv_norm_act(x, like.shape[-1], 1, activation=None), 2**steps), like)
 
 
 def cropped(x, like):
-    """Cut off what `x` has more at the ends of its axes than `like`, where both sizes are known."""
+    """Crop `x` at the ends of its axes to the size of `like`, where both sizes are known."""
     sizes = zip(x.shape[1:-1], like.shape[1:-1], strict=True)
     excess = [(0, 0) if None in (have, want) else (0, have - want) for have, want in sizes]
     if not any(end for _, end in excess):

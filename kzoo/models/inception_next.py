@@ -1,4 +1,4 @@
-"""InceptionNeXt: ConvNeXt whose wide depthwise convolution is split into a square, two bands and nothing at all."""
+"""InceptionNeXt: ConvNeXt with its large depthwise kernel split into square, band and identity branches."""
 
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ KEY_MAPPING = (
 @register_model("inception_next_base", YU_2024, 86_672_136, depths=(3, 3, 27, 3), width=128)
 @dataclass(frozen=True)
 class InceptionNeXt:
-    """Patches, then stages of blocks that mix positions in a few channels and channels at each position.
+    """Patch embedding, then stages of residual blocks: an inception depthwise convolution and an inverted bottleneck.
 
     Maps a feature map to a vector. The output of stage n is named `stage<n>`; its spatial axes are those of the input
     divided by `patch * 2 ** (n - 1)`, rounded down.
@@ -48,14 +48,14 @@ class InceptionNeXt:
     Args:
         depths: number of blocks in each stage.
         width: filters of the first stage; each later stage doubles them.
-        patch: positions per axis that the stem maps to one.
-        kernel: size of the square convolutions.
+        patch: patch size: kernel size and stride of the stem.
+        kernel: kernel size of the square convolutions.
         band: length of the convolutions that are 1 wide along the other axis.
         branch_share: fraction of the channels that each of the three convolutions sees; the others stay as they are.
-        expansions: channels inside the blocks of each stage for each one outside.
+        expansions: expansion ratio of the blocks of each stage: hidden channels as a multiple of the input channels.
         head_expansion: channels of the head's hidden layer for each one of the last stage.
-        layer_scale: where the learned factors of the blocks' branches start; 0 for none.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        layer_scale: initial value of layer scale in the residual branches; 0 for none.
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
 
     Raises:
         ValueError: if `depths` and `expansions` differ in length.

@@ -1,4 +1,4 @@
-"""Inception-ResNet v2: what the branches of an inception module find is shrunk and added to their input."""
+"""Inception-ResNet v2: inception modules whose scaled-down outputs are added to their inputs."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -51,16 +51,16 @@ KEY_MAPPING = (
 @register_model("inception_resnet_v2", SZEGEDY_2017, 55_843_464, PIXELS_299)
 @dataclass(frozen=True)
 class InceptionResNetV2:
-    """Three stages, each a module that concatenates its branches and then residual ones.
+    """Three stages, each an inception or reduction module followed by residual inception modules.
 
     Maps a feature map to one whose spatial axes are divided by about 32. The output of stage n is named `stage<n>`.
-    With `scale=False` in the dialect "tensorflow" it is keras.applications' InceptionResNetV2.
+    With `scale=False` and `dialect="tensorflow"` it is keras.applications' InceptionResNetV2.
 
     Args:
-        depths: number of residual modules in each stage; the last of all neither shrinks nor activates.
-        shrinking: factor of what the residual modules of each stage add.
+        depths: number of residual modules in each stage; the last one of the network is neither scaled nor activated.
+        shrinking: factor of the residual branches of each stage.
         width: filters of the stem's third convolution; all others are in proportion.
-        scale: learn a scale in the normalisations.
+        scale: learn a scale (gamma) in batch normalisation.
 
     Raises:
         ValueError: if there are not three `depths`, each with its `shrinking`.
@@ -93,7 +93,7 @@ class InceptionResNetV2:
         return block_sequence(x, self.block, [(module,), *rows])
 
     def block(self, x, branches: Callable, *factor: float | None):
-        """Concatenate the branches; with a factor, add their shrunk projection to the input."""
+        """Concatenate the branches; with a factor, add their scaled projection to the input."""
         y = keras.layers.concatenate(branches(x))
         if not factor:
             return y

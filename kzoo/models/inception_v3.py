@@ -1,4 +1,4 @@
-"""Inception v3: large windows are factorised into small ones in turn, square ones into a row and a column."""
+"""Inception v3: inception modules with factorised convolutions, such as 1x7 followed by 7x1."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -27,13 +27,13 @@ def layer_of_stem(match: re.Match, layers: Sequence[str]) -> str:
 
 
 def layer_of_split_branch(match: re.Match, layers: Sequence[str]) -> str:
-    """The row and the column that a branch ends in share a number."""
+    """Return the reference's name in a branch that ends in a 1x3 and a 3x1 convolution, which share a number."""
     suffix = SPLIT[match["branch"]][int(match["layer"]) - 1]
     return f"branch3x3{'dbl' if match['branch'] == 'double3' else ''}_{suffix}.{match['kind']}"
 
 
 def module_of_reference(match: re.Match, layers: Sequence[str]) -> str:
-    """The modules of the stages are 5b to 5d, 6a to 6e and 7a to 7c."""
+    """Return the reference's name of a module: those of the stages are 5b to 5d, 6a to 6e and 7a to 7c."""
     stage, block = int(match[1]), int(match[2])
     return f"Mixed_{stage + 4}{'abcde'[block + (stage == 1)]}"
 
@@ -53,7 +53,7 @@ KEY_MAPPING = (
     Rule(r"\.norm$", ".bn"),
     Rule(r"^logits$", "fc"),
 )
-IGNORE_UNEXPECTED = (r"^AuxLogits\.",)  # a classifier of an inner feature map, whose loss is added in training
+IGNORE_UNEXPECTED = (r"^AuxLogits\.",)  # the auxiliary classifier
 
 PIXELS_299 = Reference((299, 299, 3), 1000, PYTORCH._replace(bn_epsilon=1e-3))
 
@@ -62,15 +62,15 @@ PIXELS_299 = Reference((299, 299, 3), 1000, PYTORCH._replace(bn_epsilon=1e-3))
 @register_model("inception_v3", SZEGEDY_2016, 23_834_568, PIXELS_299)
 @dataclass(frozen=True)
 class InceptionV3:
-    """Three stages of modules of parallel branches: with squares, with factorised and with split windows.
+    """Three stages of inception modules: with 5x5, with factorised 7x7 and with split 3x3 convolutions.
 
     Maps a feature map to one whose spatial axes are divided by about 32. The output of stage n is named `stage<n>`.
-    With `scale=False, count_padding=False` in the dialect "tensorflow" it is keras.applications' InceptionV3.
+    With `scale=False, count_padding=False, dialect="tensorflow"` it is keras.applications' InceptionV3.
 
     Args:
         width: filters of the stem's third convolution; all others are in proportion.
-        scale: learn a scale in the normalisations.
-        count_padding: count the zeros around a feature map in the averages of the branches with a pooling.
+        scale: learn a scale (gamma) in batch normalisation.
+        count_padding: count padded zeros in the average pooling of the modules.
     """
 
     width: int = 64

@@ -1,4 +1,4 @@
-"""InceptionTime: long kernels of several sizes side by side behind a bottleneck, at full length."""
+"""InceptionTime: inception modules with long kernels of several sizes for time-series classification."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ FAWAZ_2020 = Paper(
 )
 
 
-# The count is that of the authors' code and of aeon: 422,498 with the 2,048 statistics of the normalisations.
+# The count is that of the authors' code and of aeon: 422,498 with the 2,048 batch-norm statistics.
 @register_model("inceptiontime", FAWAZ_2020, 420_450, GUNPOINT)
 @dataclass(frozen=True)
 class InceptionTime:
@@ -30,9 +30,9 @@ class InceptionTime:
     Args:
         depths: number of inception modules under each shortcut.
         filters: kernels of each branch of a module; there is one branch more than `kernels`.
-        kernels: sizes of a module's parallel convolutions; the last branch is a pooling.
-        width: channels that the bottleneck leaves to them; an input of one channel has no bottleneck.
-        drop_path: rate of stochastic depth that rises to this from none at the first stage, in [0, 1).
+        kernels: kernel sizes of a module's parallel convolutions; the last branch is a pooling.
+        width: output channels of the bottleneck before them; an input of one channel has no bottleneck.
+        drop_path: stochastic depth rate of the last stage, rising linearly from 0 at the first, in [0, 1).
     """
 
     depths: tuple[int, ...] = (3, 3)

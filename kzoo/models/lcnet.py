@@ -1,4 +1,4 @@
-"""PP-LCNet: MobileNet with what costs a CPU nothing: a cheap swish, wide kernels and gates late, a dense layer last."""
+"""PP-LCNet: a MobileNet tuned for CPU latency, with hard swish and late large kernels and squeeze-and-excitation."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ FILTERS = (32, 64, 128, 256, 256, 512)
 
 
 def scaled(multiplier: float) -> dict:
-    """Return the channels of all convolutions times `multiplier`."""
+    """Return the width-scaled network: channels of all convolutions times `multiplier`."""
     filters = tuple(divisible(width * multiplier) for width in FILTERS)
     return {"filters": filters, "stem_width": divisible(16 * multiplier)}
 
@@ -34,22 +34,23 @@ KEY_MAPPING = (*TIMM_BLOCKS, Rule(r"^head\.dense1$", "conv_head"))
 @register_model("lcnet_150", CUI_2021, 4_501_112, **scaled(1.5))
 @dataclass(frozen=True)
 class LCNet:
-    """A strided convolution, stages of separable ones, the mean of their output, and a wide dense layer.
+    """Strided convolution, stages of depthwise separable convolutions, global average pooling and a wide dense layer.
 
     Maps a feature map to a vector of `units` values. The output of stage n is named `stage<n>`.
 
     Args:
         depths: number of separable convolutions in each stage.
-        filters: channels that each stage gives.
-        strides: step of the first convolution of each stage.
-        kernels: size of the depthwise convolutions of each stage, or of each of its blocks, the last for all after it.
-        se_ratios: hidden channels of the gates of each stage as a fraction of the channels that come in, 0 for none.
+        filters: output channels of each stage.
+        strides: stride of the first convolution of each stage.
+        kernels: kernel size of the depthwise convolutions of each stage; or a tuple with one for each block, of which
+            the last stands for all after it.
+        se_ratios: squeeze-and-excitation ratio of each stage, 0 for none.
         stem_width: filters of the first convolution, at stride 2.
         units: outputs of the dense layer before the logits.
-        dropout: fraction of the vector dropped in training, in [0, 1).
+        dropout: dropout rate before the classifier, in [0, 1).
 
     Raises:
-        ValueError: for stages that are not described by equally many entries.
+        ValueError: if the hyperparameters with one entry per stage differ in length.
     """
 
     depths: tuple[int, ...] = (1, 2, 2, 2, 4, 2)

@@ -1,4 +1,4 @@
-"""LeNet-5: convolution and subsampling in turn until one position is left, then a classifier."""
+"""LeNet-5: convolutions and subsampling in turn, the classic network for handwritten digits."""
 
 from dataclasses import dataclass
 
@@ -21,15 +21,15 @@ LECUN_1998 = Paper(
 class LeNet:
     """LeNet-5 in its common form: all maps connected, plain averaging, softmax in place of radial units.
 
-    Maps a feature map of at least 28 positions per axis to a vector of `units` values. C5 is a
-    convolution, as in the paper: a larger input gives it several positions, which are averaged.
-    S2 and S4 are named `stage1` and `stage2`.
+    Maps a feature map of at least 28 positions per axis to a vector of `units` values. C5 is a convolution, as in the
+    paper; its positions, of which a larger input has several, are averaged. The outputs of S2 and S4 are named `stage1`
+    and `stage2`.
 
     Args:
         filters: kernels of the convolutions C1, C3 and C5.
         units: outputs of the fully connected layer F6.
-        kernel: size of every convolution.
-        activation: Keras name of the function after each layer.
+        kernel: kernel size of every convolution.
+        activation: Keras name of the activation after each layer.
     """
 
     filters: tuple[int, int, int] = (6, 16, 120)

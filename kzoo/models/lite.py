@@ -1,4 +1,4 @@
-"""LITE: one inception module with hand-made filters beside the learned ones, then two separable convolutions."""
+"""LITE: one inception module with hand-crafted filters beside the learned ones, then two separable convolutions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,17 +27,17 @@ BASIC_MOTIONS = Reference((100, 6), 4, TENSORFLOW)  # a UEA set of six channels
 
 
 def falling(length: int) -> list[float]:
-    """A pattern that answers to a fall in the series: +1, -1, +1, ..."""
+    """Return the filter that detects a decreasing trend: +1, -1, +1, ..."""
     return [(-1.0) ** place for place in range(length)]
 
 
 def rising(length: int) -> list[float]:
-    """A pattern that answers to a rise in the series: -1, +1, -1, ..."""
+    """Return the filter that detects an increasing trend: -1, +1, -1, ..."""
     return [-value for value in falling(length)]
 
 
 def peak(length: int) -> list[float]:
-    """A pattern of one and a half `length`, a multiple of 4: a hump between two hollows of half its height."""
+    """Return the filter that detects peaks, 1.5 times `length` (a multiple of 4) long: a lobe between negative ones."""
     quarter = length // 4
     slope = [((place + 1) / quarter) ** 2 for place in range(quarter)]
     hump = [*slope, *reversed(slope)]
@@ -46,13 +46,13 @@ def peak(length: int) -> list[float]:
 
 
 def pattern_conv(x, pattern: Sequence[float], axis: int, depthwise: bool):
-    """Convolve `x` along one spatial axis with a fixed pattern, never trained.
+    """Convolve `x` along one spatial axis with a fixed, hand-crafted filter.
 
     Args:
         x: feature map.
-        pattern: the kernel's values, the same for every channel.
-        axis: the spatial axis that the pattern lies along, counted from 0.
-        depthwise: one answer for each channel; otherwise their sum.
+        pattern: values of the kernel, the same for every channel.
+        axis: index of the spatial axis.
+        depthwise: one output for each channel; otherwise their sum.
     """
     kernel = [1] * (x.ndim - 2)
     kernel[axis] = len(pattern)
@@ -65,7 +65,7 @@ def pattern_conv(x, pattern: Sequence[float], axis: int, depthwise: bool):
     return ranked("DepthwiseConv", x)(kernel, depthwise_initializer=initializer, **options)(x)
 
 
-# The counts are aeon's: 10,672 and 16,444 with the statistics of the normalisations (354 and 524) and with the
+# The counts are aeon's: 10,672 and 16,444 with the batch-norm statistics (354 and 524) and with the
 # fixed patterns (438 for every channel).
 @register_model("lite", FAWAZ_2023, 9_880, GUNPOINT)
 @register_model("litemv", FAWAZ_2024, 13_292, BASIC_MOTIONS, separable=True)
@@ -74,15 +74,15 @@ class LITE:
     """One network of LITETime, or of LITEMVTime for several channels: ensembles of five trained alike.
 
     Maps a feature map to one of the same size. The module and the two separable convolutions are named
-    `stage1` to `stage3`. In two dimensions the hand-made patterns look along each axis in turn.
+    `stage1` to `stage3`. In two dimensions the hand-crafted filters are applied along each axis.
 
     Args:
         filters: kernels of each learned convolution.
-        kernel: size of the module's longest convolution; the others have a half and a quarter of it, and so
+        kernel: kernel size of the module's longest convolution; the others have a half and a quarter of it, and so
             have the separable convolutions, which are dilated by 2 and 4.
-        patterns: lengths of the hand-made patterns, all even: a rise and a fall of each length, and a peak of one
-            and a half times each length that 4 divides.
-        separable: treat the channels of the input apart in the first module (LITEMV).
+        patterns: lengths of the hand-crafted filters, all even: an increase and a decrease filter of each length, and a
+            peak filter of 1.5 times each length that is a multiple of 4.
+        separable: depthwise separable convolutions in the first module too (LITEMV).
 
     Raises:
         ValueError: for a pattern of odd length, or a kernel below 4.

@@ -1,4 +1,4 @@
-"""M3 to M34-res: a raw waveform goes straight into a deep network, whose first filters span a period of a voice."""
+"""M3 to M34-res: very deep convolutional networks on raw waveforms."""
 
 from dataclasses import dataclass
 
@@ -31,20 +31,20 @@ URBAN_SOUND = Reference((32000, 1), 10, TENSORFLOW)  # 4 seconds at 8 kHz; Urban
 )
 @dataclass(frozen=True)
 class WaveformNet:
-    """A wide strided convolution, then stages of 3-wide ones between poolings, and nothing fully connected.
+    """Long strided convolution, then stages of convolutions with kernel size 3 between poolings, fully convolutional.
 
     Maps a waveform `(batch, samples, 1)`, or any feature map, to one whose spatial axes are divided by `pool` to the
     power of its poolings and by `stem_stride`, rounded up. The output of stage n is named `stage<n>`.
 
     Args:
-        depths: convolutions (residual blocks of two, if `residual`) in each stage.
+        depths: number of convolutions (residual blocks of two, if `residual`) in each stage.
         width: filters of the first convolution and of the first stage; each later stage doubles them.
-        residual: add the input of every two convolutions to their output. Where the channels double, each channel
-            of the input is taken twice; the sum is normalised before its ReLU.
-        stem_kernel: size of the first convolution, 10 milliseconds in the paper.
-        stem_stride: step of the first convolution.
-        kernel: size of every other convolution.
-        pool: positions that a maximum is taken over, after the first convolution and between the stages.
+        residual: residual connection around every two convolutions. Where the channels double, each channel of the
+            input is repeated; the sum is normalised before its ReLU.
+        stem_kernel: kernel size of the first convolution, 10 milliseconds in the paper.
+        stem_stride: stride of the first convolution.
+        kernel: kernel size of every other convolution.
+        pool: size and stride of the max pooling after the first convolution and between the stages.
         last_pool: pool after the last stage too.
         use_bias: biases in the convolutions, although a normalisation follows.
     """
@@ -81,6 +81,6 @@ class WaveformNet:
 
 
 def repeated_channels(x, filters: int):
-    """Take each channel of `x` as often in a row as gives `filters` channels."""
+    """Repeat each channel of `x` so that there are `filters` channels."""
     times = filters // x.shape[-1]
     return x if times == 1 else keras.ops.repeat(x, times, axis=-1)

@@ -1,4 +1,4 @@
-"""MatchboxNet: separable convolutions over time with ever longer kernels, in residual blocks of repeated layers."""
+"""MatchboxNet: 1-D time-channel separable convolutions in residual blocks, for keyword spotting."""
 
 from dataclasses import dataclass
 
@@ -26,21 +26,20 @@ SPEECH_COMMANDS = Reference((128, 64), 30, PYTORCH._replace(bn_epsilon=1e-3))
 @register_model("matchboxnet_3x2x64", MAJUMDAR_2020, 92_766, SPEECH_COMMANDS, repeats=2)
 @dataclass(frozen=True)
 class MatchboxNet:
-    """Blocks of separable layers between a wide first layer and two wide last ones.
+    """Residual blocks of separable convolutions between a wide first layer and two wide last ones.
 
     Maps a spectrogram as a signal `(batch, time, bands)`, or any feature map, to one of the same size. The output of
-    block n is named `stage<n>`. NeMo also blanks what lies behind the end of a padded clip; here a clip fills its
-    tensor.
+    block n is named `stage<n>`. NeMo also masks the padding of shorter clips; here all clips have the same length.
 
     Args:
-        kernels: size of the layers of each block; there are as many blocks as entries.
-        repeats: layers in each block.
+        kernels: kernel size of the layers of each block; there are as many blocks as entries.
+        repeats: number of layers in each block.
         width: filters of the blocks.
         stem_width: filters of the first layer and of the last two.
-        stem_kernel: size of the first layer.
-        tail_kernel: size of the last but one layer; the last one has size 1.
-        tail_dilation: distance of the positions that the last but one layer sees.
-        dropout: fraction dropped after each layer in training, in [0, 1).
+        stem_kernel: kernel size of the first layer.
+        tail_kernel: kernel size of the last layer but one; that of the last is 1.
+        tail_dilation: dilation of the last layer but one.
+        dropout: dropout rate after each layer, in [0, 1).
     """
 
     kernels: tuple[int, ...] = (13, 15, 17)
@@ -73,5 +72,5 @@ class MatchboxNet:
 
 
 def separable(x, filters: int, kernel: int, dilation: int = 1):
-    """Convolve each channel on its own, mix the channels at each position, normalise."""
+    """Depthwise separable convolution and batch normalisation."""
     return batch_norm(separable_conv(x, filters, kernel, dilation=dilation))

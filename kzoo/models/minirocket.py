@@ -1,4 +1,4 @@
-"""MiniRocket: shares of time that fixed, dilated kernels answer above thresholds; only a linear layer is trained."""
+"""MiniRocket: fixed dilated kernels pooled by the proportion of positive values (PPV), with a linear classifier."""
 
 from dataclasses import dataclass
 
@@ -22,15 +22,15 @@ DEMPSTER_2021 = Paper(
 @register_model("minirocket", DEMPSTER_2021, 19_994, GUNPOINT, dims=(1,))
 @dataclass(frozen=True)
 class MiniRocket:
-    """One layer of untrained convolutions, each summed up by how much of the time it is above a threshold.
+    """Layer of fixed dilated convolutions, each pooled to its proportion of positive values (PPV).
 
     Maps series of fixed length, 9 steps or more, to a vector of features; the layer is named `stage1`. Train with
     `kzoo.fit(..., optimizer="ridge")`, which sets the thresholds and solves the linear layer as the paper does.
 
     Args:
-        num_features: rounded down to a multiple of the 84 kernels; at least 84.
-        max_dilations: dilations of each kernel at most.
-        kernel_seed: of the channels that a kernel sees, where there are several.
+        num_features: number of features, rounded down to a multiple of the 84 kernels; at least 84.
+        max_dilations: maximum number of dilations of each kernel.
+        kernel_seed: seed for the channels that a kernel sees, where there are several.
 
     Raises:
         ValueError: for fewer than 84 features, or an input of unknown length.

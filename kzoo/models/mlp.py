@@ -1,4 +1,4 @@
-"""Multi-layer perceptron: every input connected to every hidden unit, the baseline that convolution replaces."""
+"""MLP: multi-layer perceptron on the flattened input, the baseline without convolutions."""
 
 from dataclasses import dataclass
 
@@ -18,14 +18,14 @@ XIAO_2017 = Paper(
 @register_model("mlp", XIAO_2017, 247_766, MNIST)
 @dataclass(frozen=True)
 class MLP:
-    """Fully connected layers on the flattened input; it knows nothing of neighbourhoods.
+    """Fully connected layers on the flattened input.
 
     Maps a feature map of fixed size to a vector of `units[-1]` values; layer n is named `stage<n>`.
 
     Args:
         units: outputs of each hidden layer.
-        activation: Keras name of the function after each hidden layer.
-        dropout: fraction of each hidden layer dropped in training, in [0, 1).
+        activation: Keras name of the activation after each hidden layer.
+        dropout: dropout rate after each hidden layer, in [0, 1).
     """
 
     units: tuple[int, ...] = (256, 128, 100)

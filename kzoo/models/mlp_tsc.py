@@ -1,4 +1,4 @@
-"""Multi-layer perceptron for time series: dropout before every fully connected layer, the input included."""
+"""MLP for time series: dropout before every fully connected layer, the input included."""
 
 from dataclasses import dataclass
 
@@ -18,8 +18,8 @@ class MLPTSC:
 
     Args:
         units: outputs of each hidden layer.
-        dropouts: fraction dropped in training before each hidden layer and before the logits, in [0, 1).
-        activation: Keras name of the function after each hidden layer.
+        dropouts: dropout rates before each hidden layer and before the logits, in [0, 1).
+        activation: Keras name of the activation after each hidden layer.
 
     Raises:
         ValueError: unless there is one more dropout than hidden layers, or for an input of unknown size.

@@ -1,4 +1,4 @@
-"""MnasNet: inverted residuals whose sizes were searched, stage by stage, for accuracy on a telephone in 80 ms."""
+"""MnasNet: inverted residuals found by platform-aware architecture search for latency on a phone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,12 +39,12 @@ SMALL = {
     "se_ratios": (0, 0, 0, 0.25, 0.25, 0.25, 0),
     "stem_width": 8,
 }
-# The paper's share of the old statistic; timm has its own in all networks.
+# The paper's momentum, 0.9997 in Keras's sense; timm has the same default in all networks.
 TORCHVISION = IMAGENET._replace(dialect=PYTORCH._replace(bn_momentum=0.9997))
 
 
 def scaled(network: dict, multiplier: float) -> dict:
-    """Return the channels of the stem and the stages times `multiplier`; the last layer keeps its own."""
+    """Return a network whose stem and stages have `multiplier` times the channels; the last layer is fixed."""
     filters = tuple(divisible(width * multiplier) for width in network["filters"])
     return network | {"filters": filters, "stem_width": divisible(32 * multiplier)}
 

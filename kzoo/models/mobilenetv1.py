@@ -1,4 +1,4 @@
-"""MobileNet: every convolution in two steps, each channel on its own and then across the channels."""
+"""MobileNet v1: depthwise separable convolutions in place of dense ones."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ FILTERS = (64, 128, 256, 512, 1024)
 
 
 def scaled(multiplier: float) -> dict:
-    """Return all channels times `multiplier`."""
+    """Return the width-scaled network: all channels times `multiplier`."""
     filters = tuple(divisible(width * multiplier) for width in FILTERS)
     return {"filters": filters, "stem_width": divisible(32 * multiplier)}
 
@@ -32,24 +32,23 @@ KEY_MAPPING = (*TIMM_BLOCKS, *TIMM_HEAD)
 @register_model("mobilenetv1_125", HOWARD_2017, 6_270_840, **scaled(1.25))
 @dataclass(frozen=True)
 class MobileNetV1:
-    """A strided convolution, then stages of separable ones.
+    """Strided convolution, then stages of depthwise separable convolutions.
 
-    Maps a feature map to one whose spatial axes are divided by 2 and by each of the `strides`. The output of stage n
-    is named `stage<n>`.
+    Maps a feature map to one whose spatial axes are divided by 2 and by each of the `strides`. The output of stage n is
+    named `stage<n>`.
 
     Args:
         depths: number of separable convolutions in each stage.
-        filters: channels that each stage gives.
-        strides: step of the first convolution of each stage.
-        kernel: size of the depthwise convolutions; signals often want more than 3.
+        filters: output channels of each stage.
+        strides: stride of the first convolution of each stage.
+        kernel: kernel size of the depthwise convolutions; 1-D inputs often want more than 3.
         stem_width: filters of the first convolution, at stride 2.
-        width: filters of a last, 1-wide convolution, 0 for none.
-        blur: a depthwise convolution that takes steps sees every position, and a blur follows its activation before
-            positions are left out: anti-aliased (Zhang, 2019, https://arxiv.org/abs/1904.11486). The stem, as there,
-            takes its steps unblurred.
+        width: filters of a last pointwise convolution, 0 for none.
+        blur: anti-aliasing (Zhang, 2019, https://arxiv.org/abs/1904.11486): strided depthwise convolutions are computed
+            at stride 1 and blurred before subsampling. The stem, as there, is strided without a blur.
 
     Raises:
-        ValueError: for stages that are not described by equally many numbers.
+        ValueError: if the hyperparameters with one entry per stage differ in length.
     """
 
     depths: tuple[int, ...] = (1, 2, 2, 6, 2)

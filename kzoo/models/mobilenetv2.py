@@ -1,4 +1,4 @@
-"""MobileNet v2: residual blocks turned inside out, thin where they are added and wide where they convolve."""
+"""MobileNetV2: inverted residuals with linear bottlenecks."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ FILTERS = (16, 24, 32, 64, 96, 160, 320)
 
 
 def scaled(multiplier: float) -> dict:
-    """Return the channels of the whole network times `multiplier`; the last layer gets wider, never thinner."""
+    """Return the width-scaled network: channels times `multiplier`; the last layer is never narrower than 1280."""
     filters = tuple(divisible(width * multiplier) for width in FILTERS)
     return {
         "filters": filters,
@@ -31,18 +31,18 @@ def scaled(multiplier: float) -> dict:
 
 
 def deeper(multiplier: float, depths: tuple[int, ...]) -> dict:
-    """Return a deeper network, whose stages alone are `multiplier` times as wide."""
+    """Return a deeper network, of which the stages alone are width-scaled."""
     return {"depths": depths, "filters": scaled(multiplier)["filters"]}
 
 
 def convolutions_of(block: str, layers: Sequence[str]) -> list[str]:
-    """Return the parts of a block in order, "se" and its convolutions, without the normalisations."""
+    """Return the convolutions of a block and "se", in order, without the normalisations."""
     inside = [layer.removeprefix(f"{block}.") for layer in layers if layer.startswith(f"{block}.")]
     return list(dict.fromkeys(layer.partition(".")[0] for layer in inside if not layer.startswith("norm")))
 
 
 def place_in_pairs(match: re.Match, layers: Sequence[str]) -> str:
-    """torchvision's name in a block that is a sequence of pairs, convolution and normalisation, and maybe an "se"."""
+    """Return torchvision's name in a block: a sequence of pairs (convolution, normalisation) and maybe an "se"."""
     block, layer = match.groups()
     parts = convolutions_of(block, layers)
     if layer.startswith("se."):
@@ -54,13 +54,13 @@ def place_in_pairs(match: re.Match, layers: Sequence[str]) -> str:
 
 
 def place_among_blocks(match: re.Match, layers: Sequence[str]) -> str:
-    """torchvision's number of a block where all blocks are one sequence, in which the stem is first."""
+    """Return torchvision's name of a block, where the stem and all blocks form one sequence."""
     blocks = dict.fromkeys(re.findall(r"stage\d+\.block\d+", " ".join(layers)))
     return f"features.{list(blocks).index(match[0]) + 1}"
 
 
 def place_after_blocks(match: re.Match, layers: Sequence[str]) -> str:
-    """torchvision's number of the pair that ends the sequence of all blocks."""
+    """Return torchvision's name of the head: the pair that ends the sequence of all blocks."""
     blocks = set(re.findall(r"stage\d+\.block\d+", " ".join(layers)))
     return f"features.{len(blocks) + 1}.{int(match[1] == 'norm')}"
 
@@ -86,7 +86,7 @@ TIMM_HEAD = (
 KEY_MAPPING = (
     *TIMM_BLOCKS,
     *TIMM_HEAD,
-    # torchvision; what ends a block is not a pair there.
+    # torchvision; the projection is not a pair there.
     Rule(r"^(stage\d+\.block\d+)\.conv2$", r"\1.conv.2"),
     Rule(r"^(stage\d+\.block\d+)\.norm3$", r"\1.conv.3"),
     Rule(r"^(stage1\.block0)\.conv1$", r"\1.conv.1"),
@@ -105,8 +105,8 @@ KEY_MAPPING = (
 class InvertedResidualNet:
     """Strided convolution, stages of inverted residual blocks, a 1x1 convolution and global average pooling.
 
-    The base of the mobile networks, which say by `stage_fields` what else differs between their stages. Maps a feature
-    map to a vector of `width` values. The output of stage n is named `stage<n>`.
+    Base of the mobile networks; `stage_fields` lists what else differs between their stages. Maps a feature map to a
+    vector of `width` values. The output of stage n is named `stage<n>`.
 
     Args:
         depths: number of blocks in each stage.
@@ -117,10 +117,10 @@ class InvertedResidualNet:
         stem_width: filters of the first convolution, at stride 2.
         width: filters of the last convolution.
         dropout: dropout rate before the classifier, in [0, 1).
-        drop_path: stochastic depth rate of the last block, to which the rates rise linearly from 0, in [0, 1).
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
 
     Raises:
-        ValueError: if the hyperparameters that have one entry for each stage differ in length.
+        ValueError: if the hyperparameters with one entry per stage differ in length.
     """
 
     depths: tuple[int, ...]
@@ -132,7 +132,7 @@ class InvertedResidualNet:
     dropout: float = 0.2
     drop_path: float = 0.0
 
-    activation = "relu"  # a field of the families that leave the choice
+    activation = "relu"  # a field in the families that let the user choose
 
     def __call__(self, x):
         with scope("stem"):
@@ -185,7 +185,7 @@ class InvertedResidualNet:
         return squeeze_excite(x, se_ratio / expansion, activation=self.activation)
 
     def embedding(self, x):
-        """Map the pooled vector to the one that the classifier sees."""
+        """Map the pooled vector to the input of the classifier."""
         return x
 
 
@@ -204,7 +204,7 @@ class MobileNetV2(InvertedResidualNet):
     Maps a feature map to a vector of `width` values. The output of stage n is named `stage<n>`.
 
     Args:
-        kernel: kernel size of the depthwise convolutions; signals often want more than 3.
+        kernel: kernel size of the depthwise convolutions; 1-D inputs often want more than 3.
         blur: anti-aliasing (Zhang, 2019, https://arxiv.org/abs/1904.11486): strided depthwise convolutions are computed
             at stride 1 and blurred before subsampling. The stem, as there, is strided without a blur.
     """

@@ -1,4 +1,4 @@
-"""MobileNet v3: inverted residuals with gates where they pay and a cheap swish, and a last layer behind the pooling."""
+"""MobileNetV3: searched inverted residuals with squeeze-and-excitation and hard swish."""
 
 import re
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ TORCHVISION = IMAGENET._replace(dialect=PYTORCH._replace(bn_epsilon=1e-3, bn_mom
 
 
 def scaled(network: dict, multiplier: float) -> dict:
-    """Return the channels of the convolutions times `multiplier`; the stem of a small network keeps its own."""
+    """Return the width-scaled network: channels times `multiplier`; the stem of a narrow network is fixed."""
     return network | {
         "filters": tuple(divisible(filters * multiplier) for filters in network["filters"]),
         "stem_width": 16 if multiplier < 0.75 else divisible(16 * multiplier),
@@ -62,13 +62,13 @@ def scaled(network: dict, multiplier: float) -> dict:
 
 
 def minimal(network: dict) -> dict:
-    """Return the network without what some hardware lacks: gates, swish and kernels of 5."""
+    """Return the minimalistic network: without squeeze-and-excitation, hard swish and 5x5 kernels."""
     stages = len(network["depths"])
     return network | {"kernels": (3,) * stages, "se_ratios": (0,) * stages, "relu_stages": stages, "activation": "relu"}
 
 
 def place_as_stage(match: re.Match, layers: Sequence[str]) -> str:
-    """timm's name of the convolution before the pooling: one more stage."""
+    """Return timm's name of the convolution before the pooling, which is a stage of its own."""
     depth = len(set(re.findall(r"stage\d+", " ".join(layers))))
     return f"blocks.{depth}.0.{'conv' if match[1] == 'conv' else 'bn1'}"
 

@@ -1,4 +1,4 @@
-"""MobileNet v4: inverted residuals that may convolve before the expansion, after it, at both places or nowhere."""
+"""MobileNetV4: universal inverted bottlenecks, with an optional depthwise convolution before and after expansion."""
 
 from dataclasses import dataclass
 
@@ -57,7 +57,7 @@ LARGE = {
 
 
 def thinner(multiplier: float, fused_expansions: tuple[float, float]) -> dict:
-    """Return the small network with the channels of all but its stem times `multiplier`."""
+    """Return the small network with all channels but the stem's times `multiplier`."""
     first, second = fused_expansions
     return SMALL | {
         "filters": tuple(divisible(filters * multiplier) for filters in SMALL["filters"]),
@@ -95,26 +95,26 @@ KEY_MAPPING = (
 @register_model("mobilenetv4_conv_large", QIN_2024, 32_590_864, sized(384), **LARGE)
 @dataclass(frozen=True)
 class MobileNetV4:
-    """Stages of universal inverted residuals, each block of a kind of its own, behind one or two of fused ones.
+    """Stages of universal inverted bottlenecks, of which the first one or two are fused.
 
     Maps a feature map to a vector of `units` values. The output of stage n is named `stage<n>`.
 
     Args:
-        filters: channels that each stage gives.
-        blocks: the blocks of each stage, each given by three numbers: the size of the depthwise convolution before
-            the expansion and of that after it, 0 for none; and the hidden channels as a multiple of those that come in.
+        filters: output channels of each stage.
+        blocks: for each block of each stage the kernel size of the depthwise convolution before the expansion and of
+            that after it, 0 for none, and the expansion ratio.
         fused: number of stages, from the first, whose blocks have one dense convolution in place of the expansion and
             the depthwise convolution after it, and no shortcut.
-        linear: the projections of the fused blocks have no activation, as all others have none.
-        strides: step of the first block of each stage.
+        linear: no activation after the projections of the fused blocks, as after all others.
+        strides: stride of the first block of each stage.
         stem_width: filters of the first convolution, at stride 2.
         width: filters of the last convolution before the pooling.
-        units: filters of the one behind it.
-        dropout: fraction of the vector dropped in training, in [0, 1).
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        units: filters of the pointwise convolution after the pooling.
+        dropout: dropout rate before the classifier, in [0, 1).
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
 
     Raises:
-        ValueError: for stages that are not described by equally many entries.
+        ValueError: if the hyperparameters with one entry per stage differ in length.
     """
 
     filters: tuple[int, ...]
@@ -157,7 +157,7 @@ class MobileNetV4:
         return add_where_shape_is_kept(x, y, stride, drop_rate)
 
     def branch(self, x, stride: int, filters: int, start: int, middle: int, hidden: int):
-        """The universal inverted bottleneck; the later of its depthwise convolutions takes the step."""
+        """Universal inverted bottleneck; the later of its depthwise convolutions is strided."""
         if start:
             with scope("start"):
                 x = depthwise_norm_act(x, start, stride=1 if middle else stride, activation=None)

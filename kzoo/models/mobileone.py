@@ -1,4 +1,4 @@
-"""MobileOne: a MobileNet of branched convolutions, which inference on a phone sees as plain ones."""
+"""MobileOne: over-parameterised branches in training that fuse into one convolution for inference."""
 
 import re
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ VASU_2023 = Paper(
 
 
 def place_in_stage(match: re.Match, layers: Sequence[str]) -> str:
-    """The depthwise and the pointwise half of a block are blocks of their own in timm."""
+    """Return timm's name, where the depthwise and the pointwise half of a block are blocks of their own."""
     half = match["half"] == "mix"
     return f"stages.{int(match['stage']) - 1}.{2 * int(match['block']) + half}."
 
 
 KEY_MAPPING = (
     Rule(r"^stage(?P<stage>\d+)\.block(?P<block>\d+)\.(?P<half>look|mix)\.", place_in_stage),
-    Rule(r"^(stem|stages\.\d+\.\d+)\.(dw)?conv1$", r"\1.reparam_conv"),  # the deploy form
+    Rule(r"^(stem|stages\.\d+\.\d+)\.(dw)?conv1$", r"\1.reparam_conv"),  # the re-parameterised network
     Rule(r"\.branch(\d+)\.", r".conv_kxk.\1."),
     Rule(r"\.pointwise\.", ".conv_scale."),
     Rule(r"\.identity\.norm1$", ".identity"),
@@ -44,19 +44,19 @@ KEY_MAPPING = (
 @register_model("mobileone_s4", VASU_2023, 14_951_248, filters=(192, 448, 896, 2048), se_blocks=(0, 0, 5, 1))
 @dataclass(frozen=True)
 class MobileOne:
-    """Stages of depthwise and pointwise convolutions in turn, both branched; the first of each stage with step 2.
+    """Stages of depthwise and pointwise convolutions in turn, all multi-branch; each stage begins with stride 2.
 
-    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is
-    named `stage<n>`. `kzoo.zoo.reparameterize` turns the trained model into one of plain convolutions.
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is named
+    `stage<n>`. `kzoo.zoo.reparameterize` fuses the branches of the trained model into plain convolutions.
 
     Args:
-        filters: channels of each stage.
+        filters: output channels of each stage.
         depths: number of blocks in each stage.
-        stem_width: filters of the stem, a branched convolution with step 2.
-        branches: convolutions of the same width side by side.
-        se_blocks: how many blocks at the end of each stage scale their channels by squeeze-and-excitation.
-        se_ratio: hidden channels of that gate as a fraction of those that it scales.
-        kernel: size of the depthwise convolutions; signals often want more than 3.
+        stem_width: filters of the stem, a multi-branch convolution with stride 2.
+        branches: number of parallel convolutions of the same kernel size.
+        se_blocks: number of blocks, at the end of each stage, with squeeze-and-excitation.
+        se_ratio: squeeze-and-excitation ratio of these blocks.
+        kernel: kernel size of the depthwise convolutions; 1-D inputs often want more than 3.
 
     Raises:
         ValueError: if `filters`, `depths` and `se_blocks` differ in length.
@@ -72,7 +72,7 @@ class MobileOne:
 
     def __call__(self, x):
         with scope("stem"):
-            # One convolution, whatever the branches of the blocks.
+            # One 3x3 convolution, whatever `branches`.
             x = act(branched_conv(x, self.stem_width, self.kernel, stride=2))
         return stages(
             x,

@@ -1,4 +1,4 @@
-"""NFNet: no normalisation of feature maps; standardised kernels, and factors that follow how the variance grows."""
+"""NFNet: normaliser-free ResNets, with scaled weight standardisation in place of batch normalisation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ BROCK_2021B = Paper(
     "ICLR",
 )
 
-# 1 over the deviation of an activation of normally distributed numbers, as of the authors' program.
+# 1 over the standard deviation of the activation of a standard normal variable, as in the authors' code.
 GAINS = {"relu": 1.7139588594436646, "silu": 1.7881293296813965, "gelu": 1.7015043497085571}
 
 KEY_MAPPING = (
@@ -61,28 +61,28 @@ RESNET |= {"stem": "conv7", "stem_width": 64, "expansion": 0.0, "activation": "r
 class NFNet:
     """Pre-activation residual network without normalisation.
 
-    Each block divides its input by the deviation that it has at the start of training: 1 after a stage's first block,
-    of variance `alpha ** 2` more after each other. Maps a feature map to one whose spatial axes are divided by
+    Each block divides its input by its standard deviation at initialisation: the variance is 1 after a transition block
+    and grows by `alpha ** 2` with each further block. Maps a feature map to one whose spatial axes are divided by
     `2 ** (len(depths) + 1)`. The output of stage n is named `stage<n>`.
 
     Args:
         depths: number of residual blocks in each stage.
-        filters: channels of each stage.
-        bottleneck: channels that are convolved, as a fraction of the stage's.
+        filters: output channels of each stage.
+        bottleneck: bottleneck channels as a fraction of the stage's channels.
         group_width: channels of one group of these convolutions, 0 for no groups.
-        spatial_convs: number of these convolutions in each block.
+        spatial_convs: number of spatial convolutions in each block.
         se_ratio: squeeze-and-excitation ratio, 0 for none.
-        eca: a gate for each channel from the means of those beside it: efficient channel attention.
-        stem: "quad" (four 3-wide convolutions) or "conv7" (that of ResNet).
+        eca: efficient channel attention at the end of each branch.
+        stem: "quad" (four 3x3 convolutions) or "conv7" (that of ResNet).
         stem_width: filters of the stem's last convolution.
         expansion: channels of a convolution after the last stage, as a multiple of its filters, 0 for none.
         activation: "gelu", "silu" or "relu".
-        alpha: what each branch is multiplied by.
-        scaled_act: activations are multiplied by what keeps their variance; otherwise all kernels are.
-        skip_init: a learned number that starts as 0 multiplies each branch; otherwise the gains of its last kernels
-            start as 0.
-        kernel: size of the spatial convolutions of the blocks; signals often want more than 3.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        alpha: factor of the residual branches.
+        scaled_act: variance-preserving gain on the activations; otherwise on all kernels.
+        skip_init: SkipInit, a learned scalar initialised to 0 that scales each branch; otherwise the gains of its last
+            kernels are initialised to 0.
+        kernel: kernel size of the spatial convolutions of the blocks; 1-D inputs often want more than 3.
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
 
     Raises:
         ValueError: for an unknown stem or activation, or filters and depths that differ in length.
@@ -115,7 +115,7 @@ class NFNet:
             depths=self.depths,
             strides=(1,) + (2,) * (len(self.depths) - 1),
             filters=self.filters,
-            scales=deviations(self.depths, self.alpha),
+            scales=input_stds(self.depths, self.alpha),
             drop_rates=rising_rates(self.drop_path, self.depths),
         )
         with scope("head"):
@@ -130,8 +130,8 @@ class NFNet:
     def conv7_stem(self, x):
         return max_pool(self.conv(x, self.stem_width, 7, stride=2), 3, stride=2)
 
-    def block(self, x, stride: int, filters: int, deviation: float, drop_rate: float):
-        active = scaled(self.act(x), 1 / deviation)
+    def block(self, x, stride: int, filters: int, input_std: float, drop_rate: float):
+        active = scaled(self.act(x), 1 / input_std)
         y = self.attention(self.branch(active, filters, stride))
         y = skip_gain(y) if self.skip_init else y
         if stride > 1 or x.shape[-1] != filters:
@@ -148,7 +148,7 @@ class NFNet:
         return self.conv(x, filters, 1, gain=1.0 if self.skip_init else 0.0)
 
     def attention(self, x):
-        """Double what gates of about one half leave."""
+        """Channel attention, doubled since its gates are about one half."""
         x = scaled(squeeze_excite(x, self.se_ratio), 2.0) if self.se_ratio else x
         return scaled(efficient_channel_attention(x), 2.0) if self.eca else x
 
@@ -167,12 +167,12 @@ class NFNet:
 
 
 def scaled(x, factor: float):
-    # A layer: Keras 3.15 takes the product of a number and a feature map to be sparse.
+    # A layer: Keras 3.15 takes the product of a number and a feature map for a sparse tensor.
     return keras.layers.Rescaling(factor)(x)
 
 
-def deviations(depths: Sequence[int], alpha: float) -> list[tuple[float, ...]]:
-    """Return the deviation, at the start of training, of what each block of each stage is given."""
-    before = (0, *depths[:-1])  # blocks since the variance was 1
+def input_stds(depths: Sequence[int], alpha: float) -> list[tuple[float, ...]]:
+    """Return the standard deviation, at initialisation, of the input of each block of each stage."""
+    before = (0, *depths[:-1])  # number of blocks since the variance was 1
     blocks = [(last, *range(1, depth)) for last, depth in zip(before, depths, strict=True)]
     return [tuple((1 + count * alpha**2) ** 0.5 for count in counts) for counts in blocks]

@@ -1,4 +1,4 @@
-"""Omni-Scale CNN: kernels of every prime size, so that two layers see every even length and a third all lengths."""
+"""OS-CNN: omni-scale convolutions, prime kernel sizes that together cover every receptive-field size."""
 
 import math
 from collections.abc import Sequence
@@ -27,14 +27,14 @@ def one_and_primes(largest: int) -> list[int]:
 @register_model("omniscale_cnn", TANG_2022, 264_385, GUNPOINT._replace(dialect=PYTORCH))
 @dataclass(frozen=True)
 class OmniScaleCNN:
-    """Layers of parallel convolutions whose sizes follow from the input and whose number follows from a budget.
+    """Layers of parallel convolutions whose kernel sizes follow from the input and whose filters follow from a budget.
 
     Maps a feature map to one of the same size. The output of layer n is named `stage<n>`.
 
     Args:
-        budgets: weights that each layer of prime sizes may spend; all its sizes get equally many kernels, one at
+        budgets: weights of each layer of prime kernel sizes, shared equally by the sizes; each has one filter at
             least.
-        max_kernel: the largest size, where a quarter of the input's shortest axis is not smaller.
+        max_kernel: largest kernel size, where a quarter of the input's shortest axis is not smaller.
     """
 
     budgets: tuple[int, ...] = (1_024, 229_376)

@@ -1,4 +1,4 @@
-"""PANNs: VGG on a log-mel spectrogram, summed up over time by its mean and its maximum at once."""
+"""PANNs: VGG-like CNNs for audio tagging on log-mel spectrograms, with mean and max pooling over time."""
 
 import math
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ AUDIO_SET = Reference((1001, 64, 1), 527)
 
 
 def band_norm(x):
-    """Normalise each channel of each band over batch and time; bands are the columns of a spectrogram.
+    """Batch normalisation of each frequency band (column of a spectrogram) with statistics of its own.
 
     Raises:
         ValueError: if the number of bands is unknown.
@@ -48,24 +48,23 @@ def band_norm(x):
 @register_model("cnn14", KONG_2020, 80_753_615, AUDIO_SET, depths=(2, 2, 2, 2, 2, 2), units=2048, last_pool=False)
 @dataclass(frozen=True)
 class PANN:
-    """Stages of convolutions that double in width, each averaged over 2, then one fully connected layer.
+    """Stages of convolutions with twice the filters after each average pooling, then a fully connected layer.
 
     Maps a spectrogram `(batch, time, frequency, 1)`, or as a signal `(batch, time, bands)`, to a vector of `units`
-    values. The output of stage n is named `stage<n>`. The published networks were trained for tagging: each of their
-    logits says by a sigmoid of its own whether a sound occurs. The reference also masks stripes of the spectrogram and
-    mixes clips in training; that is left to the data.
+    values. The output of stage n is named `stage<n>`. The published networks were trained for tagging, with a sigmoid
+    for each class. The reference's SpecAugment and mixup are left to the data pipeline.
 
     Args:
         depths: number of convolutions in each stage.
         units: outputs of the fully connected layer before the logits.
         width: filters of the first stage; each later one doubles them.
-        kernel: size of every convolution.
-        last_pool: average over 2 after the last stage too.
-        stage_dropout: fraction dropped after each stage in training, in [0, 1).
-        dropout: fraction dropped before and after the fully connected layer in training, in [0, 1).
+        kernel: kernel size of every convolution.
+        last_pool: average pooling after the last stage too.
+        stage_dropout: dropout rate after each stage, in [0, 1).
+        dropout: dropout rate before and after the fully connected layer, in [0, 1).
 
     Raises:
-        ValueError: for an input that the stages halve to nothing, or an unknown number of bands.
+        ValueError: for an input that is too small for the poolings, or an unknown number of bands.
     """
 
     depths: tuple[int, ...]

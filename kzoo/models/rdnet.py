@@ -1,4 +1,4 @@
-"""RDNet: DenseNet rebuilt from ConvNeXt's blocks: each adds channels to those before it, a step mixes them down."""
+"""RDNet: DenseNet revisited, dense concatenation with ConvNeXt-like blocks and wide growth rates."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ KIM_2024 = Paper(
 
 
 def place_in_stage(match: re.Match, layers: Sequence[str]) -> str:
-    """A stage is one sequence in timm: its step (normalisation, convolution), if any, and its blocks."""
+    """Return timm's name, where a stage is one sequence: its transition, if any, and its blocks."""
     stage = int(match["stage"]) - 1
     if match["block"] is None:
         return f"dense_stages.{stage}.{0 if match['layer'] == 'norm1' else 1}"
@@ -55,23 +55,23 @@ KEY_MAPPING = (
 )
 @dataclass(frozen=True)
 class RDNet:
-    """Patches, then stages of blocks that see the channels of all blocks before them in their stage.
+    """Patch embedding, then stages of blocks that see the channels of all blocks before them in their stage.
 
-    Maps a feature map to a vector. The output of stage n, its input's channels and those of its blocks, is named
+    Maps a feature map to a vector. The output of stage n, the concatenation of its input and of its blocks, is named
     `stage<n>`.
 
     Args:
-        filters: channels that each block of a stage adds.
+        filters: growth rate of each stage: channels that each of its blocks adds.
         depths: number of blocks in each stage.
-        strides: step before each stage; that of the first is not used, since there is none.
-        gated: whether the blocks of a stage end in effective squeeze-and-excitation.
+        strides: stride of the transition before each stage; the first stage has none, and its entry is ignored.
+        gated: whether the blocks of each stage end in effective squeeze-and-excitation.
         stem_width: filters of the stem.
-        patch: positions per axis that the stem maps to one.
-        kernel: size of the depthwise convolutions.
-        expansion: channels inside a block for each one that it sees, rounded down to a multiple of 8.
-        compression: channels after a step for each one before it, rounded down to a multiple of 8.
-        layer_scale: where the learned factors of what the blocks add start; 0 for none.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        patch: patch size: kernel size and stride of the stem.
+        kernel: kernel size of the depthwise convolutions.
+        expansion: hidden channels of a block as a multiple of its input channels, rounded down to a multiple of 8.
+        compression: output channels of a transition as a fraction of its input's, rounded down to a multiple of 8.
+        layer_scale: initial value of layer scale on the channels that a block adds; 0 for none.
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
 
     Raises:
         ValueError: if `filters`, `depths`, `strides` and `gated` differ in length.
@@ -93,7 +93,7 @@ class RDNet:
         with scope("stem"):
             x = layer_norm(patches(x, self.stem_width, self.patch))
         rates = rising_rates(self.drop_path, self.depths)
-        strides = (None, *self.strides[1:])  # nothing stands before the first stage
+        strides = (None, *self.strides[1:])  # no transition before the first stage
         x = stage_sequence(x, self.stage, strides=strides, filters=self.filters, gated=self.gated, drop_rates=rates)
         with scope("head"):
             return layer_norm(global_avg_pool(x))

@@ -1,4 +1,4 @@
-"""RegNet: what is left when a space of networks is cut to its good regions, widths that grow along a straight line."""
+"""RegNet: residual networks whose stage widths follow a quantised linear function, from a design-space study."""
 
 import math
 import re
@@ -21,20 +21,20 @@ RADOSAVOVIC_2020 = Paper(
 
 
 def nearest(channels: int, divisor: int) -> int:
-    """Round to a multiple of `divisor`, halves to an even one."""
+    """Round to the nearest multiple of `divisor`, halves to an even one."""
     return round(channels / divisor) * divisor
 
 
 def designed(
     depth: int, width: int, slope: float, growth: float, group_width: int, multiple: Callable = nearest
 ) -> dict:
-    """Return the stages that the paper's rule makes of its parameters.
+    """Return the stages of the quantised linear parameterisation.
 
     Block n of the network would have `width + slope * n` channels. It gets the `width` times a power of `growth` that
-    is nearest to it, in multiples of 8; blocks of one width make a stage, whose groups must come out even.
+    is nearest to it, in multiples of 8; blocks of the same width form a stage.
 
     Args:
-        depth: number of blocks in the whole network (the paper's d).
+        depth: number of blocks of the network (the paper's d).
         width: channels of the first block (w_0).
         slope: channels that each block adds (w_a).
         growth: ratio of the widths of neighbouring stages (w_m).
@@ -48,12 +48,12 @@ def designed(
 
 
 def block_from_one(match: re.Match, layers: Sequence[str]) -> str:
-    """timm's name of a block: they are counted from 1."""
+    """Return timm's name of a block; it counts from 1."""
     return f"s{match[1]}.b{int(match[2]) + 1}"
 
 
 def lettered(match: re.Match, layers: Sequence[str]) -> str:
-    """torchvision's name in a block: its convolutions are a, b and c, each a pair with its normalisation."""
+    """Return torchvision's name in a block: its convolutions are a, b and c, each a pair with its normalisation."""
     return f".f.{'abc'[int(match[2]) - 1]}.{int(match[1] == 'norm')}"
 
 
@@ -135,22 +135,23 @@ KEY_MAPPING = (
 )
 @dataclass(frozen=True)
 class RegNet:
-    """A strided convolution, then stages of residual blocks with grouped convolutions; Y is X with gates.
+    """Strided convolution, then stages of residual bottlenecks with grouped convolutions; RegNetY adds SE.
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is named
     `stage<n>`.
 
     Args:
         depths: number of blocks in each stage.
-        filters: channels of each stage, inside its blocks as outside; a multiple of `group_width`, or less than it.
-        group_width: channels of a group of the convolutions.
-        se_ratio: hidden channels of the gates as a fraction of the channels that come into a block, 0 for no gates.
+        filters: channels of each stage, in its bottlenecks too; a multiple of `group_width`, or less than it.
+        group_width: channels of one group of the convolutions.
+        se_ratio: squeeze-and-excitation ratio: bottleneck channels as a fraction of a block's input channels, 0 for
+            none.
         stem_width: filters of the first convolution, at stride 2.
-        kernel: size of the convolutions; signals often want more than 3.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        kernel: kernel size of the convolutions; 1-D inputs often want more than 3.
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
 
     Raises:
-        ValueError: for stages that are not described by equally many entries.
+        ValueError: if the hyperparameters with one entry per stage differ in length.
     """
 
     depths: tuple[int, ...]

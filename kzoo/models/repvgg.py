@@ -1,4 +1,4 @@
-"""RepVGG: a ResNet in training, a plain stack of 3-wide convolutions in inference, and both are one function."""
+"""RepVGG: multi-branch blocks in training that fuse into a plain stack of 3x3 convolutions for inference."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ DING_2021 = Paper(
 
 KEY_MAPPING = (
     Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.{}")),
-    Rule(r"^(stem|stages\.\d+\.\d+)\.conv1$", r"\1.reparam_conv"),  # the deploy form
+    Rule(r"^(stem|stages\.\d+\.\d+)\.conv1$", r"\1.reparam_conv"),  # the re-parameterised network
     Rule(r"\.branch0\.", ".conv_kxk."),
     Rule(r"\.pointwise\.", ".conv_1x1."),
     Rule(r"\.identity\.norm1$", ".identity"),
@@ -36,16 +36,16 @@ KEY_MAPPING = (
 @register_model("repvgg_b3", DING_2021, 123_085_288, depths=(4, 6, 16, 1), filters=(192, 384, 768, 2560))
 @dataclass(frozen=True)
 class RepVGG:
-    """Stages of branched convolutions, the first of each with step 2.
+    """Stages of multi-branch convolutions, each stage beginning with stride 2.
 
-    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is
-    named `stage<n>`. `kzoo.zoo.reparameterize` turns the trained model into the plain stack.
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is named
+    `stage<n>`. `kzoo.zoo.reparameterize` fuses the branches of the trained model into the plain stack.
 
     Args:
         depths: number of blocks in each stage.
-        filters: channels of each stage.
-        stem_width: filters of the stem, a block with step 2.
-        kernel: size of the convolutions; signals often want more than 3.
+        filters: output channels of each stage.
+        stem_width: filters of the stem, a block with stride 2.
+        kernel: kernel size of the convolutions; 1-D inputs often want more than 3.
 
     Raises:
         ValueError: if `depths` and `filters` differ in length.

@@ -1,4 +1,4 @@
-"""Res2Net: inside a block, each part of the channels also sees what the part before it made: ever wider windows."""
+"""Res2Net: hierarchical residual connections inside a block, for several receptive-field sizes at once."""
 
 from dataclasses import dataclass
 
@@ -73,7 +73,7 @@ class Res2Net(ResidualNet):
         return keras.layers.concatenate([*made, last])
 
     def steps(self, x, inner: int, stride: int):
-        """Return the parts side by side, as the first block of a stage has them."""
+        """Convolve the groups of channels independently, as the first block of a stage does."""
         *parts, last = keras.ops.split(x, self.scales, axis=-1)
         with scope("scales"):
             made = [self.conv(part, inner, stride) for part in parts]

@@ -1,4 +1,4 @@
-"""Res8 and Res15: residual networks for keyword spotting that reach far by dilation or one early pooling."""
+"""Res8 and Res15: small residual networks for keyword spotting, with dilation or early pooling."""
 
 from dataclasses import dataclass
 
@@ -27,19 +27,19 @@ DILATED = {"depth": 13, "dilated": True}
 @register_model("res15_narrow", TANG_2018, 42_648, SPEECH_COMMANDS, **DILATED, width=19)
 @dataclass(frozen=True)
 class ResKWS:
-    """Convolutions of one width; every second one adds what came out of the last sum, before normalisation.
+    """Convolutions of constant width, with a residual connection around every two of them.
 
     Maps a spectrogram `(batch, time, frequency, 1)`, or any feature map, to one of `width` channels. The output of
-    block n, of two convolutions (the last of one, if `depth` is odd), is named `stage<n>`. The normalisations have
-    nothing to learn. As in the authors' implementation (castorini/honk) they come after the ReLU.
+    block n, of two convolutions (the last of one, if `depth` is odd), is named `stage<n>`. As in the authors'
+    implementation (castorini/honk), batch normalisation has no learned parameters and follows the ReLU.
 
     Args:
         depth: number of convolutions after the first.
         width: filters of every convolution.
-        pool: positions in time and in frequency averaged after the first convolution; a signal takes those in time.
-            Empty for none.
-        dilated: double the distance of the positions that a convolution sees after every third one.
-        kernel: size of every convolution.
+        pool: size of the average pooling over time and frequency after the first convolution; a 1-D input takes that
+            over time. Empty for none.
+        dilated: double the dilation after every third convolution.
+        kernel: kernel size of every convolution.
     """
 
     depth: int

@@ -1,4 +1,4 @@
-"""ResNeSt: a convolution gives several answers, and attention chooses between them for each channel."""
+"""ResNeSt: residual networks with split attention over groups of feature maps."""
 
 from dataclasses import dataclass
 
@@ -62,5 +62,5 @@ class ResNeSt(ResidualNet):
     def splits(self, x, filters: int):
         with scope("splits"):
             x = conv_norm_act(x, filters * self.radix, self.kernel, groups=self.radix)
-            answers = keras.ops.split(x, self.radix, axis=-1)
-            return split_attention(answers, max(32, divisible(filters * self.radix / 4)))
+            maps = keras.ops.split(x, self.radix, axis=-1)
+            return split_attention(maps, max(32, divisible(filters * self.radix / 4)))

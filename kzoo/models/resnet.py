@@ -1,4 +1,4 @@
-"""ResNet, and the variants that change one thing in it: ResNeXt, Wide ResNet, SE-, ECA- and blurred ResNet, -D, -RS."""
+"""ResNet and its variants: ResNeXt, Wide ResNet, SE-ResNet, ECA-ResNet, anti-aliased ResNet, ResNet-D, ResNet-RS."""
 
 from dataclasses import dataclass
 
@@ -75,12 +75,12 @@ BANBURY_2021 = Paper(
 
 
 def conv7_stem(x, width: int, use_bias: bool = False):
-    """ImageNet stem: divides each spatial axis by 4."""
+    """ImageNet stem: a 7x7 convolution and max pooling, total stride 4."""
     return max_pool(conv_norm_act(x, width, 7, stride=2, use_bias=use_bias), 3, stride=2)
 
 
 def blurred_stem(x, width: int, use_bias: bool = False):
-    """The ImageNet stem with a maximum that takes no steps, blurred before positions are left out."""
+    """ImageNet stem with anti-aliased max pooling."""
     x = max_pool(conv_norm_act(x, width, 7, stride=2, use_bias=use_bias), 3, stride=1)
     return blur_pool(x, 3, stride=2)
 
@@ -92,17 +92,17 @@ def deep_convs(x, width: int, use_bias: bool):
 
 
 def deep_stem(x, width: int, use_bias: bool = False):
-    """ResNet-C/D stem: three 3-wide convolutions in place of one 7-wide; divides by 4."""
+    """ResNet-C/D stem: three 3x3 convolutions in place of one 7x7, and max pooling; total stride 4."""
     return max_pool(deep_convs(x, width, use_bias), 3, stride=2)
 
 
 def strided_stem(x, width: int, use_bias: bool = False):
-    """ResNet-RS stem: a fourth convolution takes the steps of the maximum."""
+    """ResNet-RS stem: a fourth, strided convolution in place of the max pooling."""
     return conv_norm_act(deep_convs(x, width, use_bias), width, 3, stride=2, use_bias=use_bias)
 
 
 def conv3_stem(x, width: int, use_bias: bool = False):
-    """CIFAR stem: keeps the resolution."""
+    """CIFAR stem: a 3x3 convolution that keeps the resolution."""
     return conv_norm_act(x, width, 3, use_bias=use_bias)
 
 
@@ -110,27 +110,27 @@ STEMS = {"conv7": conv7_stem, "blurred": blurred_stem, "deep": deep_stem, "strid
 
 
 def projection(x, filters: int, stride: int):
-    """Option B of the paper: a 1-wide convolution and its normalisation."""
+    """Option B of the paper: a 1x1 convolution and batch normalisation."""
     return conv_norm_act(x, filters, 1, stride=stride, activation=None)
 
 
 def pooled_projection(x, filters: int, stride: int):
-    """ResNet-D: average, then project, so that no position is thrown away."""
+    """ResNet-D: average pooling, then a projection."""
     return projection(avg_pool(x, stride) if stride > 1 else x, filters, 1)
 
 
 def blurred_projection(x, filters: int, stride: int):
-    """Zhang (2019): blur before positions are left out, then project."""
+    """Anti-aliased (Zhang, 2019): blur pooling, then a projection."""
     return projection(blur_pool(x, stride=stride) if stride > 1 else x, filters, 1)
 
 
 def plain_projection(x, filters: int, stride: int):
-    """MLPerf Tiny: a 1-wide convolution with bias, not normalised."""
+    """MLPerf Tiny: a 1x1 convolution with bias, without normalisation."""
     return conv(x, filters, 1, stride=stride)
 
 
 def zero_padding(x, filters: int, stride: int):
-    """Option A of the paper: no parameters; the new channels are zeros, half before and half after the old."""
+    """Option A of the paper: subsampling, and zero padding of the channels at both ends; no parameters."""
     x = subsample(x, stride) if stride > 1 else x
     before = (filters - x.shape[-1]) // 2
     after = filters - x.shape[-1] - before
@@ -192,8 +192,8 @@ class ResidualNet:
             "conv3" (CIFAR: keeps the resolution).
         shortcut: where a block changes the shape, "projection" (option B), "pooled" (ResNet-D), "blurred" (anti-aliased
             pooling, then a projection), "plain" (no normalisation) or "zeros" (option A, without parameters).
-        kernel: kernel size of the spatial convolutions; signals often want more than 3.
-        drop_path: stochastic depth rate of the last block, to which the rates rise linearly from 0, in [0, 1).
+        kernel: kernel size of the spatial convolutions; 1-D inputs often want more than 3.
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
 
     Raises:
         ValueError: for an unknown stem or shortcut.
@@ -261,7 +261,7 @@ class ResidualNet:
 @register_model("resnet32_option_b", HE_2016, 466_906, CIFAR10, depths=(5, 5, 5), **SMALL)
 @register_model("resnet44_option_b", HE_2016, 661_338, CIFAR10, depths=(7, 7, 7), **SMALL)
 @register_model("resnet56_option_b", HE_2016, 855_770, CIFAR10, depths=(9, 9, 9), **SMALL)
-# Option B of 110 layers has option A's count and the two projections, 2,752 parameters at every depth.
+# Option B has option A's count plus the two projections, 2,752 parameters at every depth.
 @register_model("resnet110_option_b", HE_2016, 1_730_714, CIFAR10, depths=(18, 18, 18), **SMALL)
 @register_model(
     "resnet8", BANBURY_2021, 78_186, MLPERF_TINY, depths=(1, 1, 1), shortcut="plain", use_bias=True, **SMALL

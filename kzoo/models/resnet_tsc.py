@@ -1,4 +1,4 @@
-"""Residual network for time series: three blocks of three convolutions with shrinking kernels, at full length."""
+"""ResNet for time-series classification: residual blocks of three convolutions, without downsampling."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from kzoo.nn.blocks import rising_rates, stage_sequence
 from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, scope
 
 
-# The count is that of dl-4-tsc: 506,818 with the 2,560 statistics of the normalisations.
+# The count is that of dl-4-tsc: 506,818 with the 2,560 batch-norm statistics.
 @register_model("resnet_tsc", WANG_2017, 504_258, GUNPOINT)
 @dataclass(frozen=True)
 class ResNetTSC:
@@ -19,8 +19,8 @@ class ResNetTSC:
 
     Args:
         filters: kernels of every convolution of each block; there are as many blocks as entries.
-        kernels: size of each convolution in a block.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        kernels: kernel size of each convolution in a block.
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
 
     Raises:
         ValueError: if `kernels` is empty.

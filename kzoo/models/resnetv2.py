@@ -1,4 +1,4 @@
-"""ResNet v2: normalise and activate before each convolution, so that the shortcuts carry the signal unchanged."""
+"""ResNetV2: pre-activation residual networks with identity shortcuts; also Wide ResNet and Big Transfer (BiT)."""
 
 import math
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ STEMS = {
 
 
 def zero_max_pool(x):
-    """The maximum of the ImageNet stem, at the edges never below zero."""
+    """Max pooling of the ImageNet stem with zero padding."""
     x, padding = pad(x, 3, stride=2)
     return max_pool(x, 3, stride=2, padding=padding)
 
@@ -99,26 +99,26 @@ KEY_MAPPING = (
 )
 @dataclass(frozen=True)
 class ResNetV2:
-    """Pre-activation residual network, also in its wide form and as Big Transfer's, which knows no batch statistics.
+    """Pre-activation residual network, also in its wide form and as Big Transfer's, without batch statistics.
 
-    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)` (by
-    `2 ** (len(depths) - 1)` with the "conv3" stem). The output of stage n is named `stage<n>`.
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)` (by `2 ** (len(depths) - 1)`
+    with the "conv3" stem). The output of stage n is named `stage<n>`.
 
     Args:
         depths: number of residual blocks in each stage.
         block: "basic" (two convolutions) or "bottleneck" (1, `kernel`, 1; expands channels by 4).
         width: filters of the first stage; each later stage doubles them.
-        stem: "conv7" (ImageNet), "conv7_zeros" (padded with zeros before its maximum too) or "conv3" (CIFAR: keeps the
+        stem: "conv7" (ImageNet), "conv7_zeros" (with zero padding in the max pooling) or "conv3" (CIFAR: keeps the
             resolution).
         stem_width: filters of the stem.
-        kernel: size of the spatial convolutions; signals often want more than 3.
-        dropout: fraction dropped between the convolutions of a basic block in training, in [0, 1).
-        norm: "batch", or "group" for groups of channels, 32 where they divide by that.
-        standardized: every kernel is brought to mean 0 and variance 1 when it is used.
-        use_bias: biases in the convolutions that no normalisation follows at once.
-        stride_in_last: the last block of each stage but the last halves the resolution, without a projection, not the
-            first of the next.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        kernel: kernel size of the spatial convolutions; 1-D inputs often want more than 3.
+        dropout: dropout rate between the convolutions of a basic block, in [0, 1).
+        norm: "batch" or "group" normalisation; the latter with 32 groups where they divide the channels.
+        standardized: weight standardisation: each kernel is normalised to mean 0 and variance 1 when it is used.
+        use_bias: biases in the convolutions that are not directly followed by a normalisation.
+        stride_in_last: the last block of each stage but the last is strided, without a projection, not the first of the
+            next stage.
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
 
     Raises:
         ValueError: for an unknown block, stem or norm.
@@ -171,7 +171,7 @@ class ResNetV2:
         return act(lookup("norm", self.norm, NORMS)(x))
 
     def last_conv(self, x, filters: int, kernel: int, *, stride: int = 1):
-        """Convolve at the end of a stem, branch or shortcut."""
+        """Last convolution of a stem, branch or shortcut, not directly followed by a normalisation."""
         return self.conv(x, filters, kernel, stride=stride, use_bias=self.use_bias)
 
     def conv(self, x, filters: int, kernel: int, *, stride: int = 1, use_bias: bool = False):

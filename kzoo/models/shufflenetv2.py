@@ -1,4 +1,4 @@
-"""ShuffleNet v2: half of the channels pass by each unit, and the halves are shuffled so that they take turns."""
+"""ShuffleNetV2: channel split and channel shuffle in place of grouped pointwise convolutions."""
 
 import re
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ MA_2018 = Paper(
 
 
 def channel_shuffle(x, groups: int):
-    """Deal out the channels of `x`, which are so many groups side by side: one of each group in turn.
+    """Channel shuffle: interleave the channels of the groups.
 
     Zhang et al., 2017, ShuffleNet, https://arxiv.org/abs/1707.01083.
     """
-    # Not a transposition between two reshapings, as they need to know all spatial axes but one.
+    # Not a transposition between two reshapings: they would need all spatial sizes but one.
     size = x.shape[-1] // groups
     return keras.ops.take(x, [group * size + n for n in range(size) for group in range(groups)], axis=-1)
 
 
 def stage_from_two(match: re.Match, layers: Sequence[str]) -> str:
-    """torchvision's name of a unit: as in the paper's table, the stem is the first stage."""
+    """Return torchvision's name of a unit: as in the paper's table, the stem is the first stage."""
     return f"stage{int(match[1]) + 1}.{match[2]}"
 
 
@@ -54,7 +54,7 @@ KEY_MAPPING = (
 @register_model("shufflenet_v2_x2_0", MA_2018, 7_393_996, filters=(244, 488, 976), width=2048)
 @dataclass(frozen=True)
 class ShuffleNetV2:
-    """A strided convolution and a maximum, stages of units, and one more convolution.
+    """Strided convolution and max pooling, stages of shuffle units, and a pointwise convolution.
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 2)`. The output of stage n is named
     `stage<n>`.
@@ -63,11 +63,11 @@ class ShuffleNetV2:
         filters: channels of each stage, even numbers.
         depths: number of units in each stage.
         stem_width: filters of the first convolution, at stride 2.
-        width: filters of the last convolution, of width 1.
-        kernel: size of the depthwise convolutions; signals often want more than 3.
+        width: filters of the last, pointwise convolution.
+        kernel: kernel size of the depthwise convolutions; 1-D inputs often want more than 3.
 
     Raises:
-        ValueError: for stages that are not described by equally many entries.
+        ValueError: if the hyperparameters with one entry per stage differ in length.
     """
 
     filters: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""SKNet: each block looks with a narrow and a wide window, and chooses between them for each channel."""
+"""SKNet: selective kernels, channel-wise attention between two receptive-field sizes in each block."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ LI_2019 = Paper(
 BASIC, BOTTLENECK = r"\.conv1\.paths\.", r"\.conv2\.paths\."
 
 KEY_MAPPING = (
-    # The choice is the first layer of a basic block and the second of a bottleneck.
+    # The selective kernel is the first layer of a basic block and the second of a bottleneck.
     Rule(r"(block\d+)\.(conv|norm)2$", r"\1.\g<2>3", where=BOTTLENECK),
     Rule(r"(block\d+)\.(conv|norm)1$", r"\1.\g<2>2", where=BASIC),
     Rule(r"(block\d+)\.conv(\d)$", r"\1.conv\2.conv"),
@@ -36,7 +36,7 @@ KEY_MAPPING = (
     *RESNET_NAMES,
 )
 
-# timm's own, which cost no more than a ResNet
+# timm's own variants, which cost no more than a ResNet
 LIGHT = {"halves": True, "ratio": 1 / 8, "divisor": 16}
 
 
@@ -92,7 +92,7 @@ class SKNet(ResidualNet):
 
     def window(self, x, n: int, filters: int, stride: int):
         dilation = n + 1
-        if stride == dilation == 2:  # the wide window sees every second position alone
+        if stride == dilation == 2:  # with equal stride and dilation, subsampling first is the same and cheaper
             x, stride, dilation = subsample(x, stride), 1, 1
         with scope(f"window{n}"):
             return conv_norm_act(x, filters, self.kernel, stride=stride, dilation=dilation, groups=self.groups)

@@ -1,4 +1,4 @@
-"""SqueezeNet: few channels are handed from module to module, and nothing is fully connected."""
+"""SqueezeNet: fire modules, which squeeze the channels before 1x1 and 3x3 convolutions, and no dense layer."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ IANDOLA_2016 = Paper(
 
 
 def place_in_sequence(match: re.Match, layers: Sequence[str]) -> str:
-    """Torchvision's `features`: the stem's convolution and activation, then the poolings and modules of the stages."""
+    """Return torchvision's name in `features`: the stem, an activation, then poolings and modules."""
     modules = list(dict.fromkeys(layer.rpartition(".")[0] for layer in layers if layer.startswith("stage")))
     return f"features.{2 + int(match['stage']) + modules.index(match[0])}"
 
@@ -46,17 +46,17 @@ KEY_MAPPING = (
 @register_model("squeezenet1_1", IANDOLA_2016, 1_235_496, filters=((16, 16), (32, 32), (48, 48, 64, 64)))
 @dataclass(frozen=True)
 class SqueezeNet:
-    """Stages of fire modules, each begun by a maximum over overlapping windows, then a convolution to the classes.
+    """Stages of fire modules, each begun by overlapping max pooling, then a convolution to the classes.
 
     Maps a feature map to one whose spatial axes are divided by 16. The output of stage n is named `stage<n>`. Version
-    1.1 is the authors' own revision: the same accuracy for 0.43 of the multiplications.
+    1.1 is the authors' own revision: the same accuracy for 0.43 of the MACs.
 
     Args:
-        filters: channels that each fire module of each stage squeezes its input to.
-        expansion: channels of either half of a module's output for each one that it squeezes to.
+        filters: squeezed channels of each fire module of each stage.
+        expansion: channels of the 1x1 and of the 3x3 convolutions as a multiple of the squeezed channels.
         stem_width: filters of the stem.
-        stem_kernel: size of the stem's convolution.
-        dropout: fraction of the last feature map dropped in training, in [0, 1).
+        stem_kernel: kernel size of the stem.
+        dropout: dropout rate of the last feature map, in [0, 1).
     """
 
     filters: tuple[tuple[int, ...], ...]
@@ -80,6 +80,6 @@ class SqueezeNet:
         return keras.layers.concatenate([narrow, wide])
 
     def logits(self, x, num_classes: int):
-        """Logits at every position, where they are below 0 set to 0, and their mean."""
+        """Return the ReLU of the logits at every position, averaged over the positions."""
         x = keras.layers.Dense(num_classes, activation="relu", dtype="float32", name="logits")(x)
         return keras.ops.mean(x, axis=tuple(range(1, x.ndim - 1)))

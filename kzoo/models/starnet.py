@@ -1,4 +1,4 @@
-"""StarNet: the elementwise product of two linear maps, in place of an activation, makes the features."""
+"""StarNet: the elementwise product (star operation) of two linear projections in place of an activation."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ MA_2024 = Paper(
 
 
 def place_in_stage(match: re.Match, layers: Sequence[str]) -> str:
-    """A stage is one sequence in timm: the step down, then its blocks."""
+    """Return timm's name, where a stage is one sequence: the downsampling, then its blocks."""
     place = 0 if match["step"] else int(match["block"]) + 1
     return f"stages.{int(match['stage']) - 1}.{place}."
 
@@ -49,18 +49,18 @@ KEY_MAPPING = (
 @register_model("starnet_s050", MA_2024, 542_728, depths=(1, 1, 3, 1), width=16, expansion=3)
 @dataclass(frozen=True)
 class StarNet:
-    """Stages of blocks that look far in each channel before and after the product of two wider maps.
+    """Stages of residual blocks: depthwise convolutions around the product of two wider projections.
 
-    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is
-    named `stage<n>`.
+    Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is named
+    `stage<n>`.
 
     Args:
         depths: number of blocks in each stage.
         width: filters of the first stage; each later stage doubles them.
         stem_width: filters of the stem.
-        kernel: size of the depthwise convolutions.
-        expansion: channels of the two maps for each one of the block.
-        drop_path: rate of stochastic depth that rises to this from none at the first block, in [0, 1).
+        kernel: kernel size of the depthwise convolutions.
+        expansion: channels of the two projections as a multiple of the block's channels.
+        drop_path: stochastic depth rate of the last block, rising linearly from 0 at the first, in [0, 1).
     """
 
     depths: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""TC-ResNet: the bands of a spectrogram are the channels of a signal, so that each convolution hears all pitches."""
+"""TC-ResNet: temporal convolutions with frequency bands as channels, for keyword spotting."""
 
 from dataclasses import dataclass
 
@@ -24,24 +24,24 @@ WIDER = {"filters": (24, 36, 48, 72)}  # 1.5 times
 
 # A block from i to f channels has 9*i*f + 9*f*f + 4*f; if it is the first of its stage, i*f + 2*f more for the
 # shortcut. The stem has 3*40*f + 2*f, the logits 12*f + 12. The published 66, 145, 137 and 305 thousand are these and
-# the statistics of the normalisations, 656, 984, 1,072 and 1,608 (the authors' logits have no bias: 12 fewer).
+# the batch-norm statistics, 656, 984, 1,072 and 1,608 (the authors' logits have no bias: 12 fewer).
 @register_model("tc_resnet8", CHOI_2019, 65_180, SPEECH_COMMANDS)
 @register_model("tc_resnet8_15", CHOI_2019, 144_276, SPEECH_COMMANDS, **WIDER)
 @register_model("tc_resnet14", CHOI_2019, 135_868, SPEECH_COMMANDS, depth=2)
 @register_model("tc_resnet14_15", CHOI_2019, 303_012, SPEECH_COMMANDS, depth=2, **WIDER)
 @dataclass(frozen=True)
 class TCResNet:
-    """Residual network whose convolutions are long in time; every stage halves the rate and widens.
+    """Residual network of temporal convolutions; every stage halves the frame rate and widens.
 
-    Maps a spectrogram as a signal `(batch, time, bands)`, or any feature map, to one whose spatial axes are divided
-    by 8. The output of stage n is named `stage<n>`.
+    Maps a spectrogram as a signal `(batch, time, bands)`, or any feature map, to one whose spatial axes are divided by
+    8. The output of stage n is named `stage<n>`.
 
     Args:
         filters: filters of the first convolution, then of each stage.
-        depth: residual blocks in each stage.
-        kernel: size of the convolutions in the blocks.
-        stem_kernel: size of the first convolution.
-        dropout: fraction dropped after the last stage in training, in [0, 1).
+        depth: number of residual blocks in each stage.
+        kernel: kernel size of the convolutions in the blocks.
+        stem_kernel: kernel size of the first convolution.
+        dropout: dropout rate after the last stage, in [0, 1).
     """
 
     filters: tuple[int, ...] = (16, 24, 32, 48)

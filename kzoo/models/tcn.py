@@ -1,4 +1,4 @@
-"""Temporal convolutional network: causal convolutions whose dilation doubles from block to block."""
+"""TCN: temporal convolutional network of dilated causal convolutions."""
 
 from dataclasses import dataclass
 
@@ -28,15 +28,15 @@ READOUTS = {
 class TCN:
     """Residual blocks of two dilated causal convolutions, without the paper's weight normalisation.
 
-    Maps a feature map (batch, length, channels) to a vector of `filters[-1]` values. Block n is named `stage<n>`: its
-    output at a position has seen that position and the `2 * (kernel - 1) * (2**n - 1)` before it, and none after.
-    It takes series only: an image has no order to be causal in.
+    Maps a feature map (batch, length, channels) to a vector of `filters[-1]` values. Block n is named `stage<n>`: the
+    receptive field of its output is that position and the `2 * (kernel - 1) * (2**n - 1)` before it. 1-D inputs only:
+    an image has no causal order.
 
     Args:
         filters: kernels of each convolution of a block; there are as many blocks as entries.
-        kernel: number of positions that a convolution looks at.
-        dropout: fraction dropped after each convolution in training, in [0, 1).
-        readout: "last" (the last position, which alone has seen them all) or "mean" over all positions.
+        kernel: kernel size of every convolution.
+        dropout: dropout rate after each convolution, in [0, 1).
+        readout: "last" (the last position, whose receptive field covers all others) or "mean" over all positions.
 
     Raises:
         ValueError: for an unknown readout.

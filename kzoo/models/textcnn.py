@@ -1,4 +1,4 @@
-"""TextCNN: one convolution per n-gram size, then the maximum over all places."""
+"""TextCNN: parallel convolutions over n-grams and max-over-time pooling, for sentence classification."""
 
 from dataclasses import dataclass
 
@@ -19,19 +19,19 @@ KIM_2014 = Paper(
 @register_model("textcnn", KIM_2014, 360_902, Reference((64, 300), 2))
 @dataclass(frozen=True)
 class TextCNN:
-    """Bag of learned n-grams, whatever their place.
+    """Bag of learned n-grams, wherever they occur.
 
-    Maps a feature map of at least `max(kernels)` positions per axis to a vector of `len(kernels) * filters`
-    values: how strongly each n-gram is present where it fits best. The paper also bounds the norm of the
-    classifier's weights; that is left to the training.
+    Maps a feature map of at least `max(kernels)` positions per axis to a vector of `len(kernels) * filters` values: the
+    largest response of each filter over all positions. The paper's max-norm constraint on the classifier is left to the
+    training.
 
     Args:
-        kernels: n-gram sizes, in positions; squares on an image or spectrogram.
-        filters: n-grams learned per size.
-        dropout: fraction of the vector dropped in training, in [0, 1).
+        kernels: kernel sizes, i.e. lengths of the n-grams; squares on an image or spectrogram.
+        filters: filters of each kernel size.
+        dropout: dropout rate before the classifier, in [0, 1).
 
     Raises:
-        ValueError: for no kernels, or an input that the largest does not fit into.
+        ValueError: for no kernels, or an input shorter than the largest.
     """
 
     kernels: tuple[int, ...] = (3, 4, 5)

@@ -1,4 +1,4 @@
-"""Time-CNN: two small convolutions with sigmoids and average pooling, and a linear layer on every position."""
+"""Time-CNN: two convolutions with sigmoid and average pooling, for time-series classification."""
 
 from dataclasses import dataclass
 
@@ -22,18 +22,18 @@ ZHAO_2017 = Paper(
 class TimeCNN:
     """Convolution, sigmoid and average pooling in turn.
 
-    Maps a feature map of fixed size to a vector. The output of layer n is named `stage<n>`. The authors end in
-    sigmoids and the squared error; here, as everywhere in the zoo, in logits.
+    Maps a feature map of fixed size to a vector. The output of layer n is named `stage<n>`. The authors end in sigmoids
+    and the squared error; here the outputs are logits.
 
     Args:
         filters: kernels of each layer; there are as many layers as entries.
-        kernel: size of every convolution.
+        kernel: kernel size of every convolution.
         pool: size and stride of every pooling.
-        activation: Keras name of the function after each convolution.
-        padded_below: inputs with an axis shorter than this are padded at each convolution; longer ones never.
+        activation: Keras name of the activation after each convolution.
+        padded_below: inputs with an axis shorter than this have "same" padding in the convolutions, others "valid".
 
     Raises:
-        ValueError: for an input that the windows do not fit into, or of unknown size.
+        ValueError: for an input smaller than a kernel, or of unknown size.
     """
 
     filters: tuple[int, ...] = (6, 12)

@@ -1,4 +1,4 @@
-"""VDCNN: VGG's recipe on characters, up to 49 convolutions of size 3, summed up by the k largest values."""
+"""VDCNN: very deep character-level CNN of up to 49 layers, with k-max pooling."""
 
 from dataclasses import dataclass
 
@@ -22,8 +22,8 @@ def k_max_pool(x, k: int):
     """Keep the `k` largest values of each channel of `(batch, length, channels)`, in their order of appearance.
 
     Kalchbrenner, Grefenstette, Blunsom, 2014, A Convolutional Neural Network for Modelling Sentences,
-    https://arxiv.org/abs/1404.2188. Of equal values, such as the zeros behind a ReLU, the first are kept; PyTorch
-    as the backend keeps any of them.
+    https://arxiv.org/abs/1404.2188. Of equal values, such as the zeros after a ReLU, the first are kept; on the PyTorch
+    backend, any of them.
 
     Raises:
         InputTooSmall: if there are fewer than `k` positions.
@@ -33,8 +33,8 @@ def k_max_pool(x, k: int):
         raise ValueError(f"k-max pooling keeps at least 1 position, got k={k}")
     check_fits(x, k)
     x = keras.ops.swapaxes(x, 1, 2)
-    _, places = keras.ops.top_k(x, k)
-    x = keras.ops.take_along_axis(x, keras.ops.sort(places, axis=-1), axis=-1)
+    _, indices = keras.ops.top_k(x, k)
+    x = keras.ops.take_along_axis(x, keras.ops.sort(indices, axis=-1), axis=-1)
     return keras.ops.swapaxes(x, 1, 2)
 
 
@@ -50,17 +50,17 @@ def k_max_pool(x, k: int):
 class VDCNN:
     """Stages of blocks of two convolutions; each stage halves the length and doubles the channels.
 
-    Maps embedded characters `(batch, length, channels)` to a vector of `dense_units[-1]` values. The output of
-    stage n is named `stage<n>`. The length may be unknown, but must leave `k` positions after the last stage.
+    Maps embedded characters `(batch, length, channels)` to a vector of `dense_units[-1]` values. The output of stage n
+    is named `stage<n>`. The length may be unknown, but must leave `k` positions after the last stage.
 
     Args:
         depths: number of blocks in each stage.
         width: filters of the first stage; each later one doubles them.
-        kernel: size of every convolution.
-        shortcut: add the input of a block to its output, as the paper tries; it helped 49 layers only.
-        k: positions kept per channel after the last stage, those of the largest values.
+        kernel: kernel size of every convolution.
+        shortcut: residual connection around each block; in the paper it helped the 49 layers only.
+        k: number of largest values kept per channel after the last stage.
         dense_units: outputs of the fully connected layers before the logits.
-        dropout: fraction of each fully connected layer dropped in training, in [0, 1); none in the paper.
+        dropout: dropout rate after each fully connected layer, in [0, 1); 0 in the paper.
 
     Raises:
         ValueError: for an input too short to leave `k` positions.

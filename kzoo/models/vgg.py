@@ -1,4 +1,4 @@
-"""VGG: nothing but 3-wide convolutions and halving, deeper than anything before it."""
+"""VGG: stacks of 3x3 convolutions and max pooling."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ SIMONYAN_2015 = Paper(
 
 
 def place_in_sequence(match: re.Match, layers: Sequence[str]) -> str:
-    """VGG's `features`: one sequence that counts activations and poolings too, which have no weights."""
+    """Return the reference's name in `features`, a sequence that counts activations and poolings too."""
     before = layers[: layers.index(match[0])]
     activations = sum(".conv" in layer for layer in before) - (match["kind"] == "norm")
     poolings = int(match["stage"]) - 1
@@ -48,7 +48,7 @@ KEY_MAPPING = (
 @register_model("vgg19_bn", SIMONYAN_2015, 143_678_248, depths=(2, 2, 4, 4, 4), norm=True)
 @dataclass(frozen=True)
 class VGG:
-    """Five stages of convolutions, each ended by a maximum over 2, then fully connected layers.
+    """Five stages of convolutions, each ended by max pooling, then fully connected layers.
 
     Maps a feature map to a vector of `dense_units[-1]` values. The output of stage n is named `stage<n>`.
 
@@ -56,15 +56,14 @@ class VGG:
         depths: number of convolutions in each stage.
         width: filters of the first stage; each later one doubles them up to `8 * width`.
         norm: batch normalisation after each convolution.
-        kernel: size of every convolution; signals often want more than 3.
-        positions: positions per axis that the classifier sees; others are averaged to them.
+        kernel: kernel size of every convolution; 1-D inputs often want more than 3.
+        positions: positions per axis that the classifier sees, by adaptive average pooling.
         dense_units: outputs of the fully connected layers before the logits.
-        dropout: fraction of each fully connected layer dropped in training, in [0, 1).
-        blur: a maximum sees every position, and a blur follows before every second one is kept: anti-aliased pooling
-            (Zhang, 2019, https://arxiv.org/abs/1904.11486).
+        dropout: dropout rate after each fully connected layer, in [0, 1).
+        blur: anti-aliased max pooling (Zhang, 2019, https://arxiv.org/abs/1904.11486).
 
     Raises:
-        ValueError: for an input that the stages halve to nothing.
+        ValueError: for an input that is too small for the poolings.
     """
 
     depths: tuple[int, ...]

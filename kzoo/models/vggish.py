@@ -1,4 +1,4 @@
-"""VGGish: VGG-11 with its fifth stage left out, turning each second of sound into 128 numbers."""
+"""VGGish: VGG-11 without its last stage, an audio embedding of 128 values."""
 
 from dataclasses import dataclass
 
@@ -25,19 +25,19 @@ EMBEDDING = Reference((96, 64, 1), 0, TENSORFLOW)  # 64 log-mel bands of 0.96 se
 @register_model("vggish", HERSHEY_2017, 72_141_184, EMBEDDING)
 @dataclass(frozen=True)
 class VGGish:
-    """Four stages of convolutions, each ended by a maximum over 2, then fully connected layers.
+    """Four stages of convolutions, each ended by max pooling, then fully connected layers.
 
-    Maps a spectrogram of fixed size `(batch, time, frequency, 1)`, or any such feature map, to an embedding of
-    `units` values. The output of stage n is named `stage<n>`. The published network was trained for tagging, to name
-    by one sigmoid each the many labels of a video, and has lost those logits.
+    Maps a spectrogram of fixed size `(batch, time, frequency, 1)`, or any such feature map, to an embedding of `units`
+    values. The output of stage n is named `stage<n>`. The published network was trained to tag videos and comes without
+    the classifier.
 
     Args:
         depths: number of convolutions in each stage.
         width: filters of the first stage; each later one doubles them.
-        kernel: size of every convolution.
+        kernel: kernel size of every convolution.
         dense_units: outputs of the fully connected layers before the embedding.
         units: values of the embedding.
-        activation: Keras name of a function on the embedding; None as published, "relu" before logits.
+        activation: Keras name of the embedding's activation; None as published, "relu" before logits.
     """
 
     depths: tuple[int, ...] = (1, 1, 2, 2)

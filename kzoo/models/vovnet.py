@@ -1,4 +1,4 @@
-"""VoVNet: a chain of convolutions whose outputs are all put together once, at its end, not at each as in DenseNet."""
+"""VoVNet: one-shot aggregation, which concatenates all convolutions of a block once, at its end."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ KEY_MAPPING = (
 @register_model("ese_vovnet99b", LEE_2020, 63_199_272, depths=(1, 3, 9, 3), length=5)
 @dataclass(frozen=True)
 class VoVNet:
-    """Three convolutions, then stages of blocks that aggregate in one shot; version 2 adds shortcuts and gates.
+    """Three convolutions, then stages of one-shot aggregation blocks; version 2 adds shortcuts and effective SE.
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is named
     `stage<n>`.
@@ -59,15 +59,15 @@ class VoVNet:
         depths: number of blocks in each stage.
         length: number of convolutions in the chain of a block.
         width: filters of each convolution of the chains of each stage.
-        filters: channels that the blocks of each stage give.
-        separable: separable convolutions in place of all but the first.
-        residual: add a block's input to its output, but for the first block of a stage.
-        gates: end each stage with effective squeeze-and-excitation.
+        filters: output channels of the blocks of each stage.
+        separable: depthwise separable convolutions in place of all but the first.
+        residual: residual connection around each block but the first of a stage.
+        gates: effective squeeze-and-excitation at the end of each stage.
         stem_width: filters of the three first convolutions, of which the first and the last are at stride 2.
-        kernel: size of the convolutions; signals often want more than 3.
+        kernel: kernel size of the convolutions; 1-D inputs often want more than 3.
 
     Raises:
-        ValueError: for stages that are not described by equally many entries, or an input that they halve to nothing.
+        ValueError: if the hyperparameters with one entry per stage differ in length, or for too small an input.
     """
 
     depths: tuple[int, ...]

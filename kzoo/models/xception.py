@@ -1,4 +1,4 @@
-"""Xception: inception modules taken to their limit, a window for each channel; residual all the way."""
+"""Xception: residual blocks of depthwise separable convolutions."""
 
 import re
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ LAYERS = {"dwconv": ".conv1", "conv": ".pointwise", "norm": ""}
 
 
 def place_of_block(match: re.Match, layers: Sequence[str]) -> str:
-    """Timm counts the blocks of all stages from 1."""
+    """Return timm's name of a block; it counts the blocks of all stages from 1."""
     blocks = list(dict.fromkeys(".".join(layer.split(".")[:2]) for layer in layers if layer.startswith("stage")))
     return f"block{blocks.index(match[0]) + 1}"
 
 
 def place_in_block(match: re.Match, layers: Sequence[str]) -> str:
-    """A block is a sequence of activation, separable convolution and normalisation; the first needs no activation."""
+    """Return timm's name in a block: activation (but in the first), separable convolution, normalisation, in turn."""
     before = 3 * (int(match["layer"]) - 1) + (match["block"] != "1")
     return f"block{match['block']}.rep.{before + (match['kind'] == 'norm')}{LAYERS[match['kind']]}"
 
@@ -56,11 +56,11 @@ class Xception:
     """Residual blocks of separable convolutions: entry, middle and exit flow.
 
     Maps a feature map to one whose spatial axes are divided by about 32. The output of stage n is named `stage<n>`.
-    In the dialect "tensorflow" it is keras.applications' Xception.
+    With `dialect="tensorflow"` it is keras.applications' Xception.
 
     Args:
-        filters: of each separable convolution of each block of each stage; a stage's last stand for all blocks after.
-        depths: number of blocks in each stage, of which the first takes the maximum over overlapping windows.
+        filters: filters of the convolutions of each block of each stage, of which the last stand for all blocks after.
+        depths: number of blocks in each stage, of which the first ends in max pooling at stride 2.
         stem_width: filters of the first convolution; the second has twice as many.
         units: filters of the separable convolutions after the blocks.
 

@@ -1,4 +1,4 @@
-"""Aligned Xception: deeper, with strides in place of poolings and a normalisation in every separable convolution."""
+"""Aligned Xception: the deeper, strided Xception of DeepLabv3+."""
 
 import re
 from collections.abc import Sequence
@@ -21,13 +21,13 @@ CHEN_2018 = Paper(
 
 
 def place_of_block(match: re.Match, layers: Sequence[str]) -> str:
-    """Timm counts the blocks of all stages, and the head is the last of them."""
+    """Return timm's name of a block; it counts the blocks of all stages, and the head is the last."""
     blocks = list(dict.fromkeys(re.findall(match.re, "\n".join(layers))))
     return f"blocks.{blocks.index(match[0])}"
 
 
 def norm_of_stack(match: re.Match, layers: Sequence[str]) -> str:
-    """Each convolution of a stack has a normalisation after its depthwise step and one after its pointwise step."""
+    """Return timm's name of a normalisation: a separable convolution has one after each of its two steps."""
     convolution, step = divmod(int(match[1]) - 1, 2)
     return f".stack.conv{convolution + 1}.bn_{('dw', 'pw')[step]}"
 
@@ -46,7 +46,7 @@ KEY_MAPPING = (
 
 
 def alike(filters: int) -> tuple[int, int, int]:
-    """Filters of the three convolutions of a block."""
+    """Return the filters of the three convolutions of a block."""
     return filters, filters, filters
 
 
@@ -60,16 +60,16 @@ LARGE = ((alike(128), alike(256)), (alike(256), alike(728)), (alike(728),), EXIT
 @register_model("xception71", CHEN_2018, 42_338_736, PIXELS_299, depths=(2, 2, 17, 1), filters=LARGE)
 @dataclass(frozen=True)
 class AlignedXception:
-    """Residual blocks of three separable convolutions, of which the last strides where a stage begins.
+    """Residual blocks of three separable convolutions, of which the last is strided at the start of a stage.
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The output of stage n is named
     `stage<n>`.
 
     Args:
         depths: number of blocks in each stage.
-        filters: of each convolution of each block of each stage; a stage's last stand for all blocks after.
+        filters: filters of the convolutions of each block of each stage, of which the last stand for all blocks after.
         stem_width: filters of the first convolution; the second has twice as many.
-        units: filters of the separable convolutions after the blocks, which have an activation in each of their steps.
+        units: filters of the separable convolutions after the blocks, which activate after both of their steps.
 
     Raises:
         ValueError: if `depths` and `filters` differ in length.

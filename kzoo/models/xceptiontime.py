@@ -1,4 +1,4 @@
-"""XceptionTime: modules of parallel depthwise separable convolutions, then a summary of fixed length."""
+"""XceptionTime: parallel depthwise separable convolutions and adaptive pooling, for time-series classification."""
 
 from dataclasses import dataclass
 
@@ -24,13 +24,13 @@ class XceptionTime:
     """Residual stages of Xception modules, whose filters double from one module to the next.
 
     Maps a feature map to one of `positions` positions along each axis. The output of residual stage n is named
-    `stage<n>`. A module has neither normalisation nor activation; they come with the shortcuts.
+    `stage<n>`. Modules have neither normalisation nor activation; both follow the sum with the shortcut.
 
     Args:
         depths: number of modules under each shortcut.
         filters: kernels of each branch of the first module; there is one branch more than `kernels`.
-        kernels: sizes of a module's parallel convolutions; the last branch is a pooling.
-        positions: length that the last feature map is averaged to, whatever the length of the input.
+        kernels: kernel sizes of a module's parallel convolutions; the last branch is a pooling.
+        positions: size of the last feature map, by adaptive average pooling, whatever the length of the input.
     """
 
     depths: tuple[int, ...] = (2, 2)

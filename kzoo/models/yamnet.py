@@ -1,4 +1,4 @@
-"""YAMNet: MobileNet on a log-mel spectrogram, naming 521 kinds of sound."""
+"""YAMNet: MobileNet v1 on log-mel spectrograms, an audio tagger of 521 classes."""
 
 from dataclasses import dataclass
 
@@ -23,16 +23,16 @@ AUDIO_SET = Reference((96, 64, 1), 521, TENSORFLOW._replace(bn_epsilon=1e-4))
 @register_model("yamnet", PLAKAL_2019, 3_729_481, AUDIO_SET)
 @dataclass(frozen=True)
 class YAMNet:
-    """A strided convolution, then depthwise-separable ones; batch normalisation offsets, but does not scale.
+    """Strided convolution, then depthwise separable ones; batch normalisation has an offset and no scale.
 
     Maps a spectrogram `(batch, time, frequency, 1)`, or any feature map, to one whose spatial axes are divided by
-    `2 ** len(depths)`. The output of stage n is named `stage<n>`. The published network was trained for tagging: each
-    of its logits says by a sigmoid of its own whether a sound occurs.
+    `2 ** len(depths)`. The output of stage n is named `stage<n>`. The published network was trained for tagging, with a
+    sigmoid for each class.
 
     Args:
-        depths: separable blocks in each stage; all stages but the first halve the resolution.
+        depths: number of separable blocks in each stage; all stages but the first halve the resolution.
         width: filters of the first convolution; each stage doubles them.
-        kernel: size of the first convolution and of the depthwise ones.
+        kernel: kernel size of the first convolution and of the depthwise ones.
     """
 
     depths: tuple[int, ...] = (1, 2, 2, 6, 2)
