@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import global_response_norm, layer_scale, patches, residual_stages
 from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
-from kzoo.nn.naming import Rule, from_zero
+from kzoo.nn.naming import LOGITS_TO_HEAD_FC, Rule, from_zero
 
 LIU_2022 = Paper(
     "Liu, Zhuang and Mao, Hanzi and Wu, Chao-Yuan and Feichtenhofer, Christoph and Darrell, Trevor and Xie, Saining",
@@ -61,7 +61,7 @@ KEY_MAPPING = (
     Rule(r"\.dense(\d)$", r".mlp.fc\1"),
     Rule(r"\.response\.scale1$", ".mlp.grn"),
     Rule(r"\.scale1$", ".gamma"),
-    Rule(r"^logits$", "head.fc"),
+    LOGITS_TO_HEAD_FC,
 )
 
 

@@ -6,7 +6,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import patches, residual_stages
 from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, global_avg_pool, scope
-from kzoo.nn.naming import Rule, from_zero
+from kzoo.nn.naming import STAGES_AND_BLOCKS, Rule, from_zero
 
 CHEN_2023 = Paper(
     "Chen, Jierun and Kao, Shiu-hong and He, Hao and Zhuo, Weipeng and Wen, Song and Lee, Chul-Ho and Chan, S.-H. Gary",
@@ -22,7 +22,7 @@ KEY_MAPPING = (
     Rule(r"\.downsample\.conv1$", ".downsample.reduction"),
     Rule(r"\.downsample\.norm1$", ".downsample.norm"),
     Rule(r"^stage(\d+)\.block0\.downsample", from_zero("stages.{}.downsample")),
-    Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.blocks.{}")),
+    STAGES_AND_BLOCKS,
     Rule(r"\.conv1$", ".spatial_mixing.partial_conv3"),
     Rule(r"\.conv2$", ".mlp.0"),
     Rule(r"\.norm1$", ".mlp.1"),

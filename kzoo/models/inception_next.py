@@ -6,7 +6,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import layer_scale, patches, residual_stages
 from kzoo.nn.layers import batch_norm, dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
-from kzoo.nn.naming import Rule, from_zero
+from kzoo.nn.naming import STAGES_AND_BLOCKS, Rule, from_zero
 
 YU_2024 = Paper(
     "Yu, Weihao and Zhou, Pan and Yan, Shuicheng and Wang, Xinchao",
@@ -22,7 +22,7 @@ KEY_MAPPING = (
     Rule(r"\.downsample\.norm1$", ".downsample.0"),
     Rule(r"\.downsample\.conv1$", ".downsample.1"),
     Rule(r"^stage(\d+)\.block0\.downsample", from_zero("stages.{}.downsample")),
-    Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.blocks.{}")),
+    STAGES_AND_BLOCKS,
     Rule(r"\.dwconv1$", ".token_mixer.dwconv_hw"),
     Rule(r"\.dwconv2$", ".token_mixer.dwconv_w"),
     Rule(r"\.dwconv3$", ".token_mixer.dwconv_h"),

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.blocks import block_sequence, rising_rates, stage_sequence
-from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, max_pool, scope
+from kzoo.nn.blocks import block_sequence, projection_shortcut, rising_rates, stage_sequence
+from kzoo.nn.layers import act, batch_norm, conv, drop_path, max_pool
 
 FAWAZ_2020 = Paper(
     "Ismail Fawaz, Hassan and Lucas, Benjamin and Forestier, Germain and Pelletier, Charlotte and Schmidt, Daniel "
@@ -47,8 +47,7 @@ class InceptionTime:
 
     def residual_stage(self, x, depth: int, drop_rate: float):
         y = block_sequence(x, self.inception_module, [()] * depth)
-        with scope("shortcut"):
-            x = conv_norm_act(x, y.shape[-1], 1, activation=None)
+        x = projection_shortcut(x, y.shape[-1])
         return act(keras.layers.add([x, drop_path(y, drop_rate)]))
 
     def inception_module(self, x):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import keras
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
-from kzoo.nn.blocks import separable_conv, stage_sequence
+from kzoo.nn.blocks import projection_shortcut, separable_conv, stage_sequence
 from kzoo.nn.layers import act, batch_norm, conv_norm_act, dropout, scope
 
 MAJUMDAR_2020 = Paper(
@@ -63,9 +63,7 @@ class MatchboxNet:
         y = separable(x, self.width, kernel)
         for _ in range(self.repeats - 1):
             y = separable(self.finish(y), self.width, kernel)
-        with scope("shortcut"):
-            x = conv_norm_act(x, self.width, 1, activation=None)
-        return self.finish(keras.layers.add([y, x]))
+        return self.finish(keras.layers.add([y, projection_shortcut(x, self.width)]))
 
     def finish(self, x):
         return dropout(act(x), self.dropout)

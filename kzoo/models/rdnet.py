@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import block_sequence, effective_squeeze_excite, layer_scale, patches, rising_rates, stage_sequence
 from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
-from kzoo.nn.naming import Rule
+from kzoo.nn.naming import LOGITS_TO_HEAD_FC, Rule
 
 KIM_2024 = Paper(
     "Kim, Donghyun and Heo, Byeongho and Han, Dongyoon",
@@ -38,7 +38,7 @@ KEY_MAPPING = (
     Rule(r"\.ese\.conv1$", ".layers.layers.5.fc"),
     Rule(r"\.scale1$", ".gamma"),
     Rule(r"^head\.norm1$", "head.norm"),
-    Rule(r"^logits$", "head.fc"),
+    LOGITS_TO_HEAD_FC,
 )
 
 

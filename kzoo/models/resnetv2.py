@@ -20,7 +20,7 @@ from kzoo.nn.layers import (
     standardized_conv,
     subsample,
 )
-from kzoo.nn.naming import Rule, from_zero
+from kzoo.nn.naming import LOGITS_TO_HEAD_FC, STAGES_AND_BLOCKS, Rule
 
 HE_2016B = Paper(
     "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
@@ -63,10 +63,10 @@ BIT = {"stem": "conv7_zeros", "norm": "group", "standardized": True}
 
 KEY_MAPPING = (
     Rule(r"^stem\.conv1$", "stem.conv"),
-    Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.blocks.{}")),
+    STAGES_AND_BLOCKS,
     Rule(r"\.shortcut\.conv1$", ".downsample.conv"),
     Rule(r"^head\.norm1$", "norm"),
-    Rule(r"^logits$", "head.fc"),
+    LOGITS_TO_HEAD_FC,
 )
 
 

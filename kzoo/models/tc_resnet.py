@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import keras
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
-from kzoo.nn.blocks import stages
+from kzoo.nn.blocks import projection_shortcut, stages
 from kzoo.nn.layers import act, conv_norm_act, dropout, scope
 
 CHOI_2019 = Paper(
@@ -62,6 +62,5 @@ class TCResNet:
         y = conv_norm_act(x, filters, self.kernel, stride=stride)
         y = conv_norm_act(y, filters, self.kernel, activation=None)
         if stride > 1:
-            with scope("shortcut"):
-                x = conv_norm_act(x, filters, 1, stride=stride)
+            x = projection_shortcut(x, filters, stride, "relu")
         return act(keras.layers.add([y, x]))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, register_model
-from kzoo.nn.blocks import separable_conv, stages
+from kzoo.nn.blocks import projection_shortcut, separable_conv, stages
 from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, scope
-from kzoo.nn.naming import Rule
+from kzoo.nn.naming import LOGITS_TO_FC, Rule
 
 CHOLLET_2017 = Paper(
     "Chollet, François",
@@ -46,7 +46,7 @@ KEY_MAPPING = (
     Rule(r"\.shortcut\.norm1$", ".skipbn"),
     Rule(r"^block(?P<block>\d+)\.(?P<kind>dwconv|conv|norm)(?P<layer>\d)$", place_in_block),
     Rule(r"^head\.(?P<kind>dwconv|conv|norm)(?P<layer>\d)$", layer_of_head),
-    Rule(r"^logits$", "fc"),
+    LOGITS_TO_FC,
 )
 
 
@@ -94,6 +94,5 @@ class Xception:
             y = batch_norm(separable_conv(act(y), width))
         if stride > 1:
             y = max_pool(y, 3, stride=stride)
-            with scope("shortcut"):
-                x = conv_norm_act(x, y.shape[-1], 1, stride=stride, activation=None)
+            x = projection_shortcut(x, y.shape[-1], stride)
         return keras.layers.add([x, y])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.inception_v3 import PIXELS_299
-from kzoo.nn.blocks import separable_norm_act, stages
+from kzoo.nn.blocks import projection_shortcut, separable_norm_act, stages
 from kzoo.nn.layers import act, conv_norm_act, scope
-from kzoo.nn.naming import Rule, from_zero
+from kzoo.nn.naming import LOGITS_TO_HEAD_FC, Rule, from_zero
 
 CHEN_2018 = Paper(
     "Chen, Liang-Chieh and Zhu, Yukun and Papandreou, George and Schroff, Florian and Adam, Hartwig",
@@ -41,7 +41,7 @@ KEY_MAPPING = (
     Rule(r"\.dwconv(\d)$", r".stack.conv\1.conv_dw"),
     Rule(r"(?<=\d)\.conv(\d)$", r".stack.conv\1.conv_pw"),
     Rule(r"\.norm(\d)$", norm_of_stack),
-    Rule(r"^logits$", "head.fc"),
+    LOGITS_TO_HEAD_FC,
 )
 
 
@@ -96,6 +96,5 @@ class AlignedXception:
             y = separable_norm_act(act(y), width, activation=None)
         y = separable_norm_act(act(y), filters[-1], stride=stride, activation=None)
         if stride > 1 or x.shape[-1] != y.shape[-1]:
-            with scope("shortcut"):
-                x = conv_norm_act(x, y.shape[-1], 1, stride=stride, activation=None)
+            x = projection_shortcut(x, y.shape[-1], stride)
         return keras.layers.add([x, y])

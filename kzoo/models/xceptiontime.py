@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import keras
 from kzoo.core.registry import PYTORCH, Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.blocks import block_sequence, separable_conv, stage_sequence
+from kzoo.nn.blocks import block_sequence, projection_shortcut, separable_conv, stage_sequence
 from kzoo.nn.layers import act, adaptive_avg_pool, conv, conv_norm_act, max_pool, scope
 
 RAHIMIAN_2019 = Paper(
@@ -46,8 +46,7 @@ class XceptionTime:
 
     def residual_stage(self, x, depth: int, filters: int):
         y = block_sequence(x, self.xception_module, [(filters * 2**block,) for block in range(depth)])
-        with scope("shortcut"):
-            x = conv_norm_act(x, y.shape[-1], 1, activation=None)
+        x = projection_shortcut(x, y.shape[-1])
         return act(keras.layers.add([x, y]))
 
     def xception_module(self, x, filters: int):

@@ -1,4 +1,4 @@
-"""Blocks that more than one architecture uses, written in the vocabulary of `kzoo.nn.layers`."""
+"""Building blocks shared by several architectures: stages, residual branches, attention, separable convolutions."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -25,16 +25,16 @@ from kzoo.nn.layers import (
 
 
 def squeeze_excite(x, ratio: float, *, divisor: int = 1, activation: str = "relu", gate: str = "sigmoid"):
-    """Scale each channel by a gate computed from the global mean of all channels.
+    """Squeeze-and-excitation: scale each channel by a gate computed from global average pooling.
 
     Hu, Shen, Sun, 2018, Squeeze-and-Excitation Networks, https://arxiv.org/abs/1709.01507.
 
     Args:
         x: feature map with C channels.
-        ratio: hidden channels of the gate as a fraction of C, in (0, 1].
-        divisor: what the hidden channels are rounded to a multiple of.
-        activation: of the hidden channels.
-        gate: activation that makes the factors.
+        ratio: bottleneck channels as a fraction of C, in (0, 1].
+        divisor: the bottleneck channels are rounded to a multiple of this.
+        activation: Keras name of the bottleneck's activation.
+        gate: Keras name of the gate's activation.
     """
     channels = x.shape[-1]
     hidden = max(1, round(channels * ratio)) if divisor == 1 else divisible(channels * ratio, divisor)
@@ -46,7 +46,7 @@ def squeeze_excite(x, ratio: float, *, divisor: int = 1, activation: str = "relu
 
 
 def effective_squeeze_excite(x):
-    """Scale each channel by a gate from the global mean of all channels, without a hidden layer that is narrower.
+    """Effective squeeze-and-excitation: one convolution, without a bottleneck, computes the channel gates.
 
     Lee, Park, 2020, CenterMask, https://arxiv.org/abs/1911.06667.
     """
@@ -56,28 +56,29 @@ def effective_squeeze_excite(x):
 
 
 def efficient_channel_attention(x):
-    """Scale each channel by a gate computed from the global means of some channels beside it.
+    """Efficient channel attention (ECA): channel gates by a 1-D convolution over the pooled channels.
 
-    Wang et al., 2020, ECA-Net, https://arxiv.org/abs/1910.03151. How many grows with the logarithm of all channels.
+    Wang et al., 2020, ECA-Net, https://arxiv.org/abs/1910.03151. The kernel size grows with the logarithm of the
+    channels.
     """
     channels = x.shape[-1]
-    seen = int((math.log2(channels) + 1) / 2)
+    size = int((math.log2(channels) + 1) / 2)
     y = keras.layers.Reshape((channels, 1))(global_avg_pool(x))
     with scope("eca"):
-        y = conv(y, 1, max(3, seen | 1), use_bias=False, activation="sigmoid")
+        y = conv(y, 1, max(3, size | 1), use_bias=False, activation="sigmoid")
     return keras.layers.multiply([x, keras.layers.Reshape((*(1,) * (x.ndim - 2), channels))(y)])
 
 
 def split_attention(maps: Sequence, hidden: int, *, use_bias: bool = True):
-    """Add up feature maps of one shape; for each channel they are weighted by a softmax that global means decide.
+    """Split attention: sum feature maps of one shape, weighted for each channel by a softmax over the maps.
 
     Li et al., 2019, Selective Kernel Networks, https://arxiv.org/abs/1903.06586; Zhang et al., 2020, ResNeSt,
     https://arxiv.org/abs/2004.08955.
 
     Args:
         maps: feature maps with C channels.
-        hidden: channels between the C means of their sum and the weights.
-        use_bias: biases in both convolutions of the means.
+        hidden: bottleneck channels of the attention.
+        use_bias: biases in both convolutions of the attention.
     """
     *ones, channels = (1,) * (maps[0].ndim - 2) + maps[0].shape[-1:]
     y = global_avg_pool(keras.layers.add(maps), keepdims=True)
@@ -89,13 +90,13 @@ def split_attention(maps: Sequence, hidden: int, *, use_bias: bool = True):
 
 
 def divisible(channels: float, divisor: int = 8, least: float = 0.9) -> int:
-    """Round scaled channels to a multiple of `divisor` that is at least one, and `least` of what was asked for."""
+    """Round to the nearest multiple of `divisor` that is positive and at least the fraction `least` of `channels`."""
     rounded = max(1, math.floor(channels / divisor + 0.5)) * divisor
     return rounded if rounded >= least * channels else rounded + divisor
 
 
 def zip_stages(**fields: Sequence) -> zip:
-    """Go through hyperparameters that have one entry each for every stage.
+    """Zip hyperparameters that have one entry for each stage.
 
     Raises:
         ValueError: if they differ in length.
@@ -115,19 +116,19 @@ def stages(
     stride_in_last: bool = False,
     **fields: Sequence,
 ):
-    """Make the blocks of each stage in turn: the body of an architecture that is written as a table.
+    """Apply the blocks of each stage in turn: the body of an architecture that is given as a table.
 
-    A block is `block(x, stride, ...)` with the stage's entry of each field; the first one of a stage takes its stride.
-    The output of stage n is named `stage<n>`.
+    A block is `block(x, stride, ...)` with the stage's entry of each field; the first block of a stage has its stride,
+    all others stride 1. The output of stage n is named `stage<n>`, the layers of its blocks `stage<n>.block<m>.*`.
 
     Args:
         x: feature map.
         block: a function from feature map to feature map.
         depths: number of blocks in each stage.
-        strides: step of each stage.
-        stride_in_last: the last block of each stage takes its stride, not the first.
-        **fields: what else the blocks are given. An entry that is a tuple has a value for each block of its stage, of
-            which the last stands for all blocks after it.
+        strides: stride of each stage.
+        stride_in_last: the last block of each stage has its stride, not the first.
+        **fields: further arguments of the blocks, one entry for each stage. An entry that is a tuple has a value for
+            each block of its stage, of which the last stands for all blocks after it.
 
     Raises:
         ValueError: if the fields differ in length.
@@ -214,7 +215,7 @@ def doubling(width: int, depths: Sequence[int]) -> list[int]:
 
 
 def rising_rates(rate: float, depths: Sequence[int]) -> tuple[tuple[float, ...], ...]:
-    """Return a rate of stochastic depth for each block of each stage: none for the first, nearly `rate` for the last.
+    """Return the stochastic depth rate of each block of each stage, rising linearly from 0 to nearly `rate`.
 
     Huang et al., 2016, Deep Networks with Stochastic Depth, https://arxiv.org/abs/1603.09382.
     """
@@ -226,7 +227,7 @@ def rising_rates(rate: float, depths: Sequence[int]) -> tuple[tuple[float, ...],
 
 
 def basic_branch(x, filters: int, kernel: Size = 3, *, stride: Size = 1):
-    """Two convolutions, the second without activation: what a small residual network adds to its input."""
+    """Residual branch of a basic block: two convolutions, the second without activation."""
     x = conv_norm_act(x, filters, kernel, stride=stride)
     return conv_norm_act(x, filters, kernel, activation=None)
 
@@ -242,19 +243,19 @@ def bottleneck_branch(
     excite: Callable = lambda x: x,
     zero_gamma: bool = False,
 ):
-    """Convolve on fewer channels, between two convolutions of width 1, the last without activation.
+    """Residual branch of a bottleneck block: a convolution between two pointwise ones, the last without activation.
 
     He et al., 2016, Deep Residual Learning, https://arxiv.org/abs/1512.03385.
 
     Args:
         x: feature map.
         filters: channels of the result.
-        inner: channels that are convolved.
-        kernel: size of the convolution.
-        stride: step of the convolution.
-        groups: of the convolution.
-        excite: what is done to the convolved channels.
-        zero_gamma: start the branch as the zero function.
+        inner: bottleneck channels.
+        kernel: kernel size of the spatial convolution.
+        stride: stride of the spatial convolution.
+        groups: groups of the spatial convolution.
+        excite: channel attention on the bottleneck.
+        zero_gamma: initialise the branch to zero.
     """
     x = conv_norm_act(x, inner, 1)
     x = excite(conv_norm_act(x, inner, kernel, stride=stride, groups=groups))
@@ -273,19 +274,19 @@ def inverted_residual(
     drop_rate: float = 0.0,
     blur: bool = False,
 ):
-    """Expand the channels, convolve each on its own, project them back: the block of mobile networks.
+    """Inverted residual: expand the channels, depthwise convolution, linear projection.
 
     Sandler et al., 2018, MobileNetV2, https://arxiv.org/abs/1801.04381.
 
     Args:
         x: feature map with C channels.
         filters: channels of the result; if they are C, at stride 1, `x` is added.
-        kernel: size of the depthwise convolution.
-        stride: step of the depthwise convolution.
-        expansion: hidden channels as a multiple of C; 1 leaves out the expanding convolution.
-        activation: of the hidden channels; the result has none.
-        excite: what is done to the hidden channels before the projection.
-        drop_rate: fraction of the examples that go without this block in training.
+        kernel: kernel size of the depthwise convolution.
+        stride: stride of the depthwise convolution.
+        expansion: expansion ratio: hidden channels as a multiple of C; 1 leaves out the expansion.
+        activation: activation of the hidden channels; the projection is linear.
+        excite: channel attention on the hidden channels.
+        drop_rate: stochastic depth rate.
         blur: as of `depthwise_norm_act`.
     """
     y = conv_norm_act(x, divisible(x.shape[-1] * expansion), 1, activation=activation) if expansion != 1 else x
@@ -295,23 +296,28 @@ def inverted_residual(
 
 
 def add_where_shape_is_kept(x, y, stride: Size, drop_rate: float = 0.0):
-    """Return `y`, the output of a branch, plus its input where they are of one shape."""
+    """Add the input of a residual branch to its output `y` where their shapes are equal."""
     return keras.layers.add([x, drop_path(y, drop_rate)]) if stride == 1 and x.shape[-1] == y.shape[-1] else y
 
 
 def add_to_shortcut(x, y, stride: Size = 1, drop_rate: float = 0.0):
-    """Add `y`, the output of a branch, to its input, which is projected where the shape is another; then activate."""
+    """Add the output `y` of a residual branch to its input, projected where the shapes differ; then activate."""
     if stride != 1 or x.shape[-1] != y.shape[-1]:
-        with scope("shortcut"):
-            x = conv_norm_act(x, y.shape[-1], 1, stride=stride, activation=None)
+        x = projection_shortcut(x, y.shape[-1], stride)
     return act(keras.layers.add([drop_path(y, drop_rate), x]))
+
+
+def projection_shortcut(x, filters: int, stride: Size = 1, activation: str | None = None):
+    """Project the input of a residual branch to its output's shape: a strided 1x1 convolution, normalised."""
+    with scope("shortcut"):
+        return conv_norm_act(x, filters, 1, stride=stride, activation=activation)
 
 
 def depthwise_norm_act(x, kernel: Size = 3, *, stride: Size = 1, activation: str | None = "relu", blur: bool = False):
     """Depthwise convolution, batch normalisation, activation.
 
-    With `blur` the convolution sees every position, and what is left out by the stride is blurred first: Zhang, 2019,
-    Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486.
+    With `blur` a strided convolution is computed at stride 1 and blurred before subsampling (anti-aliasing): Zhang,
+    2019, Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486.
     """
     if blur and stride != 1:
         return blur_pool(depthwise_norm_act(x, kernel, activation=activation), stride=stride)
@@ -319,21 +325,21 @@ def depthwise_norm_act(x, kernel: Size = 3, *, stride: Size = 1, activation: str
 
 
 def max_blur_pool(x):
-    """Maximum over 2 at every position, blurred before every second one is kept: anti-aliased max pooling.
+    """Anti-aliased max pooling: a maximum over 2 at stride 1, then a strided blur.
 
     Zhang, 2019, Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486, with the filter
-    (1, 2, 1) / 4. The result has the size of a maximum over 2 that takes full windows only.
+    (1, 2, 1) / 4. The result has the size of unpadded max pooling over 2.
     """
     return blur_pool(max_pool(x, 2, stride=1, padding="valid"))
 
 
 def patches(x, filters: int, size: Size, *, use_bias: bool = True):
-    """Cut `x` into patches of `size` side by side and map each to one position; what is left over is cut off."""
+    """Patch embedding: a convolution whose kernel size and stride are `size`; incomplete patches are dropped."""
     return conv(x, filters, size, stride=size, padding="valid", use_bias=use_bias)
 
 
 def layer_scale(x, initial: float):
-    """Multiply each channel of a branch by a learned factor that starts as `initial`, near 0; 0 leaves it out.
+    """Layer scale: multiply each channel of a branch by a learned factor initialised to `initial`; 0 for none.
 
     Touvron et al., 2021, Going deeper with Image Transformers, https://arxiv.org/abs/2103.17239.
     """
@@ -341,13 +347,13 @@ def layer_scale(x, initial: float):
 
 
 def global_response_norm(x, epsilon: float = 1e-6):
-    """Strengthen the channels that answer more than the others: each is scaled by its norm over the mean of all norms.
+    """Global response normalisation: scale each channel by its spatial norm over the mean norm of all channels.
 
-    Woo et al., 2023, ConvNeXt V2, https://arxiv.org/abs/2301.00808. It starts as the identity.
+    Woo et al., 2023, ConvNeXt V2, https://arxiv.org/abs/2301.00808. It is initialised to the identity.
     """
-    ops, wide = keras.ops, keras.ops.cast(x, "float32")  # the squares leave the range of float16
+    ops, wide = keras.ops, keras.ops.cast(x, "float32")  # squares overflow float16
     energy = ops.sum(ops.square(wide), axis=tuple(range(1, x.ndim - 1)), keepdims=True)
-    norms = ops.sqrt(ops.maximum(energy, 1e-30))  # a channel of zeros has a gradient all the same
+    norms = ops.sqrt(ops.maximum(energy, 1e-30))  # a finite gradient for a channel of zeros
     relative = norms / (ops.mean(norms, axis=-1, keepdims=True) + epsilon)
     with scope("response"):
         y = channel_scale(x * ops.cast(relative, x.dtype), 0.0, use_bias=True)
@@ -355,18 +361,18 @@ def global_response_norm(x, epsilon: float = 1e-6):
 
 
 def branched_conv(x, filters: int, kernel: int = 3, *, stride: int = 1, groups: int = 1, branches: int = 1):
-    """Sum of convolutions that differ in weights or width and, where the shape is kept, the input; each normalised.
+    """Multi-branch convolution: the sum of normalised convolutions and, where the shape allows, the normalised input.
 
-    Ding et al., 2021, RepVGG, https://arxiv.org/abs/2101.03697. Trained as branches, it is one convolution with a bias
-    in inference: `kzoo.zoo.reparameterize` makes that of it.
+    Ding et al., 2021, RepVGG, https://arxiv.org/abs/2101.03697. For inference `kzoo.zoo.reparameterize` fuses the
+    branches into one convolution with a bias.
 
     Args:
         x: feature map.
         filters: channels of the result.
-        kernel: width of the convolutions; one of width 1 is added to those that are wider.
-        stride: step of all of them.
-        groups: of all of them; as many as channels are depthwise convolutions.
-        branches: convolutions of that width.
+        kernel: kernel size of the convolutions; above 1 there is a pointwise branch too.
+        stride: stride of every branch.
+        groups: groups of every branch; as many as channels give depthwise convolutions.
+        branches: number of convolutions of that kernel size.
     """
 
     def branch(name: str, width: int):
@@ -385,7 +391,7 @@ def branched_conv(x, filters: int, kernel: int = 3, *, stride: int = 1, groups: 
 
 
 def separable_conv(x, filters: int, kernel: Size = 3, *, stride: Size = 1, dilation: Size = 1):
-    """Convolve each channel on its own, then mix the channels at each position; no bias."""
+    """Depthwise separable convolution: a depthwise and a pointwise convolution, without biases."""
     x = depthwise_conv(x, kernel, stride=stride, dilation=dilation, use_bias=False)
     return conv(x, filters, 1, use_bias=False)
 
@@ -400,40 +406,40 @@ def separable_norm_act(
     activation: str = "relu",
     scale: bool = True,
 ):
-    """Separable convolution with normalisation and activation after each of its two steps.
+    """Depthwise separable convolution with batch normalisation and activation after both of its steps.
 
     Howard et al., 2017, MobileNets, https://arxiv.org/abs/1704.04861.
 
     Args:
         x: feature map.
         filters: channels of the result.
-        kernel: size of the depthwise convolution.
-        stride: step of the depthwise convolution.
+        kernel: kernel size of the depthwise convolution.
+        stride: stride of the depthwise convolution.
         use_bias: biases in both convolutions, although a normalisation follows.
-        activation: of both steps.
-        scale: learn a scale in both normalisations.
+        activation: activation after both steps.
+        scale: learn a scale (gamma) in both normalisations.
     """
     x = act(batch_norm(depthwise_conv(x, kernel, stride=stride, use_bias=use_bias), scale=scale), activation)
     return conv_norm_act(x, filters, 1, use_bias=use_bias, activation=activation, scale=scale)
 
 
 def dense_layers(x, units: Sequence[int], dropout_rate: float = 0.0, activation: str = "relu"):
-    """Connect a vector to fully connected layers in turn, of so many `units`, each followed by dropout."""
+    """Fully connected layers with these `units`, each followed by dropout."""
     for width in units:
         x = dropout(dense(x, width, activation), dropout_rate)
     return x
 
 
 def conv_sequence(x, *convolutions: tuple, multiplier: float = 1, scale: bool = True):
-    """Convolutions in turn, each normalised and activated: a branch of an inception module.
+    """Sequence of convolutions, each with batch normalisation and ReLU: a branch of an inception module.
 
     Szegedy et al., 2016, Rethinking the Inception Architecture, https://arxiv.org/abs/1512.00567.
 
     Args:
         x: feature map.
-        *convolutions: filters and kernel of each; a third number is the stride of one that is not padded.
-        multiplier: of all filters.
-        scale: learn a scale in the normalisations.
+        *convolutions: filters and kernel size of each; a third number is the stride of an unpadded convolution.
+        multiplier: multiplier of all filters.
+        scale: learn a scale (gamma) in batch normalisation.
     """
     for filters, kernel, *stride in convolutions:
         filters = max(1, round(multiplier * filters))
@@ -443,7 +449,7 @@ def conv_sequence(x, *convolutions: tuple, multiplier: float = 1, scale: bool = 
 
 
 def inception_stem(x, multiplier: float = 1, scale: bool = True):
-    """Stem of the Inception networks from the third on, not padded but once; divides each spatial axis by 8."""
+    """Stem of Inception v3 and its successors, mostly unpadded; total stride 8."""
     x = conv_sequence(x, (32, 3, 2), (32, 3, 1), (64, 3), multiplier=multiplier, scale=scale)
     x = max_pool(x, 3, stride=2, padding="valid")
     x = conv_sequence(x, (80, 1), (192, 3, 1), multiplier=multiplier, scale=scale)

@@ -1,8 +1,7 @@
-"""Hand-made filters as kernels of convolutions: edges, blobs and stripes of images, bands of sound. Pure numpy.
+"""Hand-crafted filter banks as convolution kernels: Sobel, Laplacian, Gabor, difference of Gaussians, sinc.
 
-Kernels for images have shape (height, width, 1, n), for signals (length, 1, n), as of a Keras convolution with one
-input channel. A Keras convolution does not turn its kernel round: a kernel is the pattern that it answers most to.
-"""
+Pure numpy. Kernels for images have shape (height, width, 1, n), for signals (length, 1, n), as of a Keras convolution
+with one input channel. Keras computes a cross-correlation: a kernel is the pattern with the largest response."""
 
 from __future__ import annotations
 
@@ -13,31 +12,31 @@ from kzoo.core.registry import lookup
 
 
 def sobel() -> np.ndarray:
-    """Return Sobel's derivatives downwards and to the right, (3, 3, 1, 2); a slope of 1 per pixel gives 2.
+    """Return Sobel's vertical and horizontal derivatives, (3, 3, 1, 2); a slope of 1 per pixel gives 2.
 
     Sobel, Feldman, 1968, as described by Duda, Hart, 1973, Pattern Classification and Scene Analysis, p. 271. The
-    quarter is that of `skimage.filters.sobel_h`, whose sign is the other one.
+    factor 1/4 is that of `skimage.filters.sobel_h`, whose sign is opposite.
     """
     down = np.outer([-1, 0, 1], [1, 2, 1]) / 4
     return np.stack([down, down.T], axis=-1)[:, :, None]
 
 
 def laplacian() -> np.ndarray:
-    """Return the sum of the second differences along both axes, (3, 3, 1, 1), as `scipy.ndimage.laplace` has it."""
+    """Return the Laplacian: second differences along both axes, (3, 3, 1, 1), as in `scipy.ndimage.laplace`."""
     return np.array([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[:, :, None, None]
 
 
 def gabor(size: int = 7, wavelengths: Sequence[float] = (3.0, 6.0), angles: int = 4) -> np.ndarray:
-    """Return stripes under a Gaussian window, (size, size, 1, len(wavelengths) x angles x 2).
+    """Return Gabor filters: sinusoids in a Gaussian window, (size, size, 1, len(wavelengths) x angles x 2).
 
-    Of each wavelength and angle there are two, cosine and sine: a line and an edge. The window is that of
-    `skimage.filters.gabor_kernel`, of one octave's bandwidth, cut off at `size`; a constant is subtracted, so that an
-    even surface gives 0. Daugman, 1985, https://doi.org/10.1364/JOSAA.2.001160.
+    For each wavelength and angle there are two, cosine (lines) and sine (edges). The window is that of
+    `skimage.filters.gabor_kernel`, of one octave's bandwidth, truncated at `size`; the mean is subtracted, so that a
+    constant image gives 0. Daugman, 1985, https://doi.org/10.1364/JOSAA.2.001160.
 
     Args:
-        size: pixels along a side, odd.
-        wavelengths: of the stripes, in pixels.
-        angles: directions across the stripes, spread evenly over 180 degrees from "to the right" on.
+        size: kernel size in pixels, odd.
+        wavelengths: wavelengths of the sinusoids, in pixels.
+        angles: number of orientations, equally spaced over 180 degrees from the horizontal.
 
     Raises:
         ValueError: for an even size, a wavelength below 2 pixels, or no angle.
@@ -50,48 +49,48 @@ def gabor(size: int = 7, wavelengths: Sequence[float] = (3.0, 6.0), angles: int 
     kernels = []
     for wavelength in wavelengths:
         for angle in np.pi * np.arange(angles) / angles:
-            across = columns * np.cos(angle) + rows * np.sin(angle)
-            window = gaussian(rows**2 + columns**2, octave_deviation(wavelength))
-            kernels += [window * wave(2 * np.pi * across / wavelength) for wave in (np.cos, np.sin)]
+            phase = columns * np.cos(angle) + rows * np.sin(angle)
+            window = gaussian(rows**2 + columns**2, octave_sigma(wavelength))
+            kernels += [window * wave(2 * np.pi * phase / wavelength) for wave in (np.cos, np.sin)]
     kernels = np.stack(kernels, axis=-1)[:, :, None]
     return kernels - kernels.mean(axis=(0, 1))
 
 
-def octave_deviation(wavelength: float) -> float:
-    """Return the deviation of a Gaussian under which stripes have half their strength at a distance of one octave."""
+def octave_sigma(wavelength: float) -> float:
+    """Return the standard deviation of the Gaussian window that gives a bandwidth of one octave at half response."""
     return wavelength * np.sqrt(np.log(2) / 2) / np.pi * 3  # (2^b + 1) / (2^b - 1) for b = 1
 
 
-def difference_of_gaussians(size: int = 7, deviations: Sequence[float] = (0.7, 1.4), ratio: float = 1.6) -> np.ndarray:
-    """Return a bright spot in dark surroundings for each deviation, (size, size, 1, len(deviations)).
+def difference_of_gaussians(size: int = 7, sigmas: Sequence[float] = (0.7, 1.4), ratio: float = 1.6) -> np.ndarray:
+    """Return differences of Gaussians (blob detectors), (size, size, 1, len(sigmas)).
 
-    Each is a Gaussian less one that is `ratio` times wider, both with a sum of 1 within the kernel; 1.6 is the ratio of
-    Marr, Hildreth, 1980, https://doi.org/10.1098/rspb.1980.0020.
+    Each is a Gaussian of standard deviation sigma minus one that is `ratio` times wider, both normalised to a sum of 1;
+    1.6 is the ratio of Marr, Hildreth, 1980, https://doi.org/10.1098/rspb.1980.0020.
 
     Raises:
-        ValueError: for an even size, a deviation that is not positive, or a ratio that is not above 1.
+        ValueError: for an even size, a sigma that is not positive, or a ratio that is not above 1.
     """
     rows, columns = grid(size)
-    if min(deviations, default=0) <= 0 or ratio <= 1:
-        raise ValueError(f"a deviation must be positive and the ratio above 1, got {tuple(deviations)} and {ratio}")
+    if min(sigmas, default=0) <= 0 or ratio <= 1:
+        raise ValueError(f"every sigma must be positive and the ratio above 1, got {tuple(sigmas)} and {ratio}")
 
-    def spot(deviation):
-        values = gaussian(rows**2 + columns**2, deviation)
+    def blob(sigma):
+        values = gaussian(rows**2 + columns**2, sigma)
         return values / values.sum()
 
-    return np.stack([spot(d) - spot(ratio * d) for d in deviations], axis=-1)[:, :, None]
+    return np.stack([blob(s) - blob(ratio * s) for s in sigmas], axis=-1)[:, :, None]
 
 
-def gaussian(squares: np.ndarray, deviation: float) -> np.ndarray:
-    """Return the density of a Gaussian in two dimensions at places whose distance has these squares."""
-    return np.exp(-squares / (2 * deviation**2)) / (2 * np.pi * deviation**2)
+def gaussian(squares: np.ndarray, sigma: float) -> np.ndarray:
+    """Return the density of a two-dimensional Gaussian at points with these squared distances from its mean."""
+    return np.exp(-squares / (2 * sigma**2)) / (2 * np.pi * sigma**2)
 
 
 def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows and columns of a square kernel, counted from its middle.
+    """Return the row and column coordinates of a square kernel, relative to its centre.
 
     Raises:
-        ValueError: for a size without a middle.
+        ValueError: for a size that is not odd.
     """
     if not isinstance(size, int) or size < 1 or size % 2 == 0:
         raise ValueError(f"the size of a kernel must be an odd number of pixels, got {size!r}")
@@ -101,35 +100,35 @@ def grid(size: int) -> tuple[np.ndarray, np.ndarray]:
 def sinc(
     filters: int = 40, taps: int = 251, sample_rate: int = 16000, low: float = 30.0, high: float | None = None
 ) -> np.ndarray:
-    """Return band-pass filters side by side, whose cut-offs are equally far apart in mel, (taps, 1, filters).
+    """Return adjacent band-pass filters whose cut-off frequencies are equally spaced in mel, (taps, 1, filters).
 
-    Each is the difference of two ideal low-passes under a Hamming window, which passes its band with a gain of 1:
+    Each is the difference of two ideal low-pass filters in a Hamming window, with a passband gain of 1:
     Ravanelli, Bengio, 2018, Speaker Recognition from Raw Waveform with SincNet, https://arxiv.org/abs/1808.00158,
     where the gain is the inverse of the bandwidth.
 
     Args:
         filters: number of bands.
-        taps: samples of a kernel, odd.
+        taps: kernel size in samples, odd.
         sample_rate: samples per second.
-        low: lower cut-off of the first band, in hertz.
-        high: upper cut-off of the last, at most half the sample rate, which it is if not given.
+        low: lower cut-off frequency of the first band, in hertz.
+        high: upper cut-off frequency of the last band, in hertz; the Nyquist frequency by default.
 
     Raises:
-        ValueError: for an even number of taps, or bands that do not lie between 0 and half the sample rate.
+        ValueError: for an even number of taps, or bands outside the range from 0 to the Nyquist frequency.
     """
     if taps < 3 or taps % 2 == 0 or filters < 1:
         raise ValueError(f"sinc filters need an odd number of taps and one band at least, got {taps} and {filters}")
     edges = mel_edges(filters, low, sample_rate / 2 if high is None else high, sample_rate) / sample_rate
     time = np.arange(taps)[:, None] - taps // 2
-    passes = 2 * edges * np.sinc(2 * edges * time)  # one low-pass for each cut-off, in cycles per sample
+    passes = 2 * edges * np.sinc(2 * edges * time)  # a low-pass for each cut-off frequency, in cycles per sample
     return (np.diff(passes, axis=1) * np.hamming(taps)[:, None])[:, None]
 
 
 def mel_edges(filters: int, low: float, high: float, sample_rate: int) -> np.ndarray:
-    """Return the cut-offs of bands side by side, in hertz, (filters + 1,).
+    """Return the cut-off frequencies of adjacent bands, in hertz, (filters + 1,).
 
     Raises:
-        ValueError: if they do not lie between 0 and half the sample rate.
+        ValueError: if they do not lie between 0 and the Nyquist frequency.
     """
     if not 0 <= low < high <= sample_rate / 2:
         raise ValueError(
@@ -139,7 +138,7 @@ def mel_edges(filters: int, low: float, high: float, sample_rate: int) -> np.nda
 
 
 def hertz_to_mel(hertz, scale: str = "htk") -> np.ndarray:
-    """Return the pitch in mel; "slaney" (Auditory Toolbox, 1998) is linear up to 1 kHz, "htk" nowhere."""
+    """Convert frequencies to mel; "slaney" (Auditory Toolbox, 1998) is linear up to 1 kHz, "htk" is not."""
     hertz = np.asarray(hertz, "float64")
     if scale == "htk":
         return 1127 * np.log1p(hertz / 700)
@@ -148,7 +147,7 @@ def hertz_to_mel(hertz, scale: str = "htk") -> np.ndarray:
 
 
 def mel_to_hertz(mel, scale: str = "htk") -> np.ndarray:
-    """Return the inverse of `hertz_to_mel`."""
+    """Convert mel to frequencies in hertz: the inverse of `hertz_to_mel`."""
     mel = np.asarray(mel, "float64")
     if scale == "htk":
         return 700 * np.expm1(mel / 1127)
@@ -164,16 +163,16 @@ BANKS: dict[str, Callable[[], np.ndarray]] = {
 
 
 def bank(names: Sequence[str]) -> np.ndarray:
-    """Return several banks for images as one, each kernel of length 1 with zeros around the smaller ones.
+    """Concatenate filter banks for images; smaller kernels are zero-padded, and each has an L2 norm of 1.
 
     Args:
-        names: keys of `BANKS`, in the order of the kernels.
+        names: names of filter banks, keys of `BANKS`.
 
     Raises:
         ValueError: for no name, or an unknown one.
     """
     if not names:
-        raise ValueError(f"a filter bank needs a name at least; there are {', '.join(BANKS)}")
+        raise ValueError(f"a filter bank needs at least one name; choose from {', '.join(BANKS)}")
     kernels = [lookup("filter bank", name, BANKS)() for name in names]
     size = max(len(kernel) for kernel in kernels)
     joined = np.concatenate([widened(kernel, size) for kernel in kernels], axis=-1)
@@ -181,6 +180,6 @@ def bank(names: Sequence[str]) -> np.ndarray:
 
 
 def widened(kernel: np.ndarray, size: int) -> np.ndarray:
-    """Return a square kernel with zeros around it."""
+    """Zero-pad a square kernel to `size`."""
     width = (size - len(kernel)) // 2
     return np.pad(kernel, ((width, width), (width, width), (0, 0), (0, 0)))

@@ -1,11 +1,9 @@
-"""The vocabulary of the zoo: functions from feature map to feature map, for any spatial rank.
+"""Layer functions of the zoo: from feature map to feature map, for 1-D and 2-D inputs alike.
 
-A *feature map* is a channels-last Keras tensor: `(batch, length, channels)` for waveforms, embedded
-tokens and time series, `(batch, height, width, channels)` for images and spectrograms. Each function
-reads the rank from its first argument, so an architecture written in this vocabulary is 1-D or 2-D
-by the input it is given. A kernel, stride or dilation is one integer for all spatial axes, or a
-tuple with one per axis, of which a signal takes the first.
-"""
+A *feature map* is a channels-last Keras tensor: `(batch, length, channels)` for waveforms, embedded tokens and time
+series, `(batch, height, width, channels)` for images and spectrograms. Each function reads the rank from its first
+argument, so that an architecture written in these functions is 1-D or 2-D by its input. A kernel size, stride or
+dilation is one integer for all spatial axes, or a tuple with one per axis, of which a 1-D input takes the first."""
 
 from __future__ import annotations
 
@@ -26,12 +24,12 @@ _scopes = contextvars.ContextVar("scopes", default=())  # ((name, counter of the
 
 
 class InputTooSmall(ValueError):
-    """A window does not fit into its feature map."""
+    """A feature map is smaller than an unpadded kernel or pooling window."""
 
 
 @contextlib.contextmanager
 def written_in(dialect: Dialect):
-    """Write every layer made inside in this dialect."""
+    """Build every layer inside with the conventions (padding, BatchNorm epsilon and momentum) of a framework."""
     token = _dialect.set(dialect)
     try:
         yield
@@ -41,10 +39,10 @@ def written_in(dialect: Dialect):
 
 @contextlib.contextmanager
 def along_first_axis():
-    """Let the windows of every layer made inside extend along the first spatial axis alone.
+    """Restrict every kernel and pooling window inside to the first spatial axis.
 
-    A network on images that is made inside looks at each column on its own; on images of one column it is the
-    network on signals, weight for weight.
+    A 2-D network built inside processes each column of an image independently; on images of one column it equals the
+    1-D network, weight for weight.
     """
     token = _first_axis.set(True)
     try:
@@ -55,7 +53,7 @@ def along_first_axis():
 
 @contextlib.contextmanager
 def scope(name: str):
-    """Name every layer made inside `<outer scopes>.<name>.<kind><n>`, so that weights have stable addresses."""
+    """Name every layer built inside `<outer scopes>.<name>.<kind><n>`, so that weights have stable addresses."""
     token = _scopes.set((*_scopes.get(), (name, Counter())))
     try:
         yield
@@ -90,31 +88,31 @@ def ranked(layer: str, x) -> type[keras.layers.Layer]:
 
 
 def extents(x) -> tuple[int | None, ...]:
-    """Return the sizes of the spatial axes of `x` that windows extend along: all, or the `along_first_axis`."""
+    """Return the sizes of the spatial axes that kernels extend along: all, or the first `along_first_axis`."""
     return tuple(x.shape[1:2] if _first_axis.get() else x.shape[1:-1])
 
 
 def per_axis(x, size: Size) -> tuple[int, ...]:
-    """Spell out a size with one integer for each spatial axis of `x`, which is 1 where windows do not extend."""
+    """Expand a size to one integer for each spatial axis of `x`, 1 for those that kernels do not extend along."""
     rank, used = x.ndim - 2, len(extents(x))
     sizes = (size,) * rank if isinstance(size, int) else tuple(size)
     return (*sizes[:used], *(1,) * (rank - used))
 
 
 def check_fits(x, window: Size, dilation: Size = 1) -> None:
-    """Raise `InputTooSmall` where an unpadded window is wider than a spatial axis of `x`."""
+    """Raise `InputTooSmall` where an unpadded window is larger than a spatial axis of `x`."""
     for have, size, step in zip(x.shape[1:-1], per_axis(x, window), per_axis(x, dilation), strict=True):
         if have is not None and have < step * (size - 1) + 1:
             raise InputTooSmall(f"a window of {step * (size - 1) + 1} does not fit into a feature map {x.shape[1:-1]}")
 
 
 def with_border(x, widths: tuple[int, ...], **options):
-    """Return `x` with as many positions more on both ends of each spatial axis, filled as `keras.ops.pad` is told."""
+    """Pad each spatial axis of `x` by these widths on both ends; `options` are those of `keras.ops.pad`."""
     return keras.ops.pad(x, ((0, 0), *((width, width) for width in widths), (0, 0)), **options) if any(widths) else x
 
 
 def pad(x, kernel: Size, stride: Size, dilation: Size = 1, value: float = 0.0):
-    """Return `x` and the Keras padding that together give the dialect's "same"; they differ only for strides."""
+    """Return `x` and the Keras padding that together give the framework's "same" padding, which differs for strides."""
     if _dialect.get().padding == "same" or set(per_axis(x, stride)) == {1}:
         return x, "same"
     sizes = zip(per_axis(x, kernel), per_axis(x, dilation), strict=True)
@@ -122,7 +120,7 @@ def pad(x, kernel: Size, stride: Size, dilation: Size = 1, value: float = 0.0):
 
 
 def pad_last(x, kernel: Size, stride: Size, dilation: Size = 1):
-    """Pad `x`, of known size, by zeros as TensorFlow does: one more at the end where their number is odd."""
+    """Zero-pad `x`, of known size, as TensorFlow's "same": one more at the end where the total is odd."""
     widths = []
     axes = zip(x.shape[1:-1], per_axis(x, kernel), per_axis(x, stride), per_axis(x, dilation), strict=True)
     for have, size, step, gap in axes:
@@ -145,7 +143,7 @@ def conv(
 ):
     """Convolve `x` with `filters` kernels, He-initialised.
 
-    `padding` is "same" (in the dialect's sense), "valid", the number of zeros to put on both ends of each axis, or in
+    `padding` is "same" (by the framework's convention), "valid", the number of zeros on both ends of each axis, or in
     one dimension "causal". The initialiser is a string on purpose: a shared initialiser *instance* gives every kernel
     of the same shape the same values in Keras 3.
     """
@@ -174,10 +172,10 @@ def depthwise_conv(
     padding: str = "same",
     use_bias: bool = True,
 ):
-    """Convolve each channel of `x` on its own with `multiplier` kernels, He-initialised."""
+    """Depthwise convolution with `multiplier` kernels for each channel, He-initialised."""
     x, stride, padding = window(x, kernel, stride, dilation, padding)
     if len(set(per_axis(x, stride))) > 1 and None not in x.shape[1:-1]:
-        # TensorFlow 2.21 steps equally along both axes, but where oneDNN computes (not on a GPU or in float64).
+        # TensorFlow 2.21 supports only equal strides along both axes, except with oneDNN (not on a GPU or in float64).
         x = x if padding == "valid" else pad_last(x, kernel, stride, dilation)
         options = {"multiplier": multiplier, "dilation": dilation, "padding": "valid", "use_bias": use_bias}
         return subsample(depthwise_conv(x, kernel, **options), stride)
@@ -206,7 +204,7 @@ def standardized_conv(
     factor: float = 1.0,
     epsilon: float = 1e-5,
 ):
-    """Convolve `x` with kernels of mean 0 and variance 1; with a `gain`, so scaled that they keep the variance of `x`.
+    """Convolution with weight standardisation; with a `gain`, scaled to preserve the variance of `x`.
 
     The arguments are those of `kzoo.nn.standardized.StandardizedConv`.
     """
@@ -226,24 +224,24 @@ def standardized_conv(
 
 
 def skip_gain(x):
-    """Multiply a feature map by one learned number that starts as 0."""
+    """SkipInit: multiply a feature map by a learned scalar initialised to 0."""
     return standardized.SkipGain(name=address("skip"))(x)
 
 
 def depthwise_precision(x, kernel: Size) -> str | None:
-    """Return the precision of a depthwise convolution; None is that of the policy.
+    """Return the dtype policy of a depthwise convolution; None is the global one.
 
-    Where the processor computes in bfloat16, TensorFlow 2.21 with oneDNN never returns from one that is 15 or more wide
-    (seen on 16 channels or fewer).
+    On CPUs with bfloat16, TensorFlow 2.21 with oneDNN hangs for kernel sizes of 15 or more (seen on 16 channels or
+    fewer).
     """
     return "float32" if max(per_axis(x, kernel)) > 14 else None
 
 
 def window(x, kernel: Size, stride: Size, dilation: Size, padding: str | int):
-    """Return `x`, the stride and the padding with which Keras computes the convolution that was asked for."""
+    """Return the `x`, stride and padding with which Keras computes the requested convolution."""
     if set(per_axis(x, kernel)) == {1} and set(per_axis(x, stride)) != {1}:
-        # The same function by other means: oneDNN in TensorFlow 2.21 corrupts the heap in the gradient
-        # of a strided 1-wide convolution when a batch is not full.
+        # An equivalent computation: oneDNN in TensorFlow 2.21 corrupts the heap in the gradient
+        # of a strided pointwise convolution when a batch is not full.
         x, stride = subsample(x, stride), 1
     if isinstance(padding, int):
         x, padding = with_border(x, tuple(padding * (size > 1) for size in per_axis(x, kernel))), "valid"
@@ -255,25 +253,25 @@ def window(x, kernel: Size, stride: Size, dilation: Size, padding: str | int):
 
 
 def subsample(x, stride: Size):
-    """Keep every `stride`-th position of each spatial axis, the first included."""
+    """Subsample: keep every `stride`-th position of each spatial axis, the first included."""
     return ranked("MaxPooling", x)(1, strides=per_axis(x, stride))(x)
 
 
 def upsample(x, factor: Size):
-    """Repeat each position `factor` times along each spatial axis."""
+    """Nearest-neighbour upsampling: repeat each position `factor` times along each spatial axis."""
     factors = per_axis(x, factor)
     return ranked("UpSampling", x)(factors if len(factors) > 1 else factors[0])(x)
 
 
 def dense(x, units: int, activation: str | None = None):
-    """Connect every channel of `x` to `units` outputs, at each position alike; He-initialised."""
+    """Fully connected layer on the last axis, He-initialised."""
     return keras.layers.Dense(units, activation=activation, kernel_initializer="he_normal", name=address("dense"))(x)
 
 
 def batch_norm(x, *, scale: bool = True, center: bool = True, zero_gamma: bool = False):
-    """Normalise each channel over the batch, then learn its `scale` and its `center`, the offset.
+    """Batch normalisation with the framework's epsilon and momentum.
 
-    `zero_gamma` starts a residual branch as the zero function.
+    `scale` learns a gamma, `center` a beta; `zero_gamma` initialises a residual branch to zero.
     """
     return keras.layers.BatchNormalization(
         momentum=_dialect.get().bn_momentum,
@@ -286,12 +284,12 @@ def batch_norm(x, *, scale: bool = True, center: bool = True, zero_gamma: bool =
 
 
 def layer_norm(x, epsilon: float = 1e-6):
-    """Normalise over the channels of each position."""
+    """Layer normalisation over the channels of each position."""
     return keras.layers.LayerNormalization(epsilon=epsilon, name=address("norm"))(x)
 
 
 def group_norm(x, groups: int = 8, epsilon: float = 1e-5):
-    """Normalise over all positions of each of `groups` groups of channels."""
+    """Group normalisation of `groups` groups of channels."""
     return keras.layers.GroupNormalization(groups, epsilon=epsilon, name=address("norm"))(x)
 
 
@@ -299,13 +297,13 @@ NORMS = {"none": lambda x: x, "batch": batch_norm, "layer": layer_norm, "group":
 
 
 def norm(x, kind: str):
-    """Normalise by the name of the method: "none", "batch", "layer" or "group"."""
+    """Apply a normalisation by name: "none", "batch", "layer" or "group"."""
     return lookup("norm", kind, NORMS)(x)
 
 
 def channel_scale(x, initial: float = 1.0, *, use_bias: bool = False):
-    """Multiply each channel of `x` by a learned factor that starts as `initial`, and add a learned offset."""
-    # A convolution of width 1, which is as fast as a product and leaves the model made of Keras's own layers alone.
+    """Multiply each channel of `x` by a learned factor initialised to `initial`; optionally add a learned offset."""
+    # A pointwise depthwise convolution is as fast as a product and keeps the model free of custom layers.
     return ranked("DepthwiseConv", x)(
         1,
         use_bias=use_bias,
@@ -339,17 +337,16 @@ def conv_norm_act(
     scale: bool = True,
     zero_gamma: bool = False,
 ):
-    """Convolution, batch normalisation, activation: the brick of most architectures."""
+    """Convolution, batch normalisation, activation."""
     options = {"groups": groups, "dilation": dilation, "padding": padding, "use_bias": use_bias}
     x = conv(x, filters, kernel, stride=stride, **options)
     return act(batch_norm(x, scale=scale, zero_gamma=zero_gamma), activation)
 
 
 def max_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"):
-    """Maximum over windows of `size`, every `stride` steps (default: `size`).
+    """Max pooling over windows of `size`, at a `stride` that is `size` by default.
 
-    With padding "ceil", what the last window lacks at the end of an axis is left out of its maximum; no window begins
-    beyond the end.
+    Padding "ceil" is PyTorch's ceil mode: an incomplete last window is pooled too.
     """
     stride = stride or size
     if padding == "same":
@@ -363,9 +360,9 @@ def max_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"
 
 
 def avg_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same", count_padding: bool = False):
-    """Mean over windows of `size`, every `stride` steps (default: `size`).
+    """Average pooling over windows of `size`, at a `stride` that is `size` by default.
 
-    Padding is not counted; with `count_padding`, half a window on both ends counts as zeros.
+    Padding is not counted; with `count_padding`, half a window of zeros on both ends is.
     """
     if count_padding:
         x, padding = with_border(x, tuple((width - 1) // 2 for width in per_axis(x, size))), "valid"
@@ -375,35 +372,35 @@ def avg_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"
 
 
 def blur_pool(x, size: int = 3, *, stride: Size = 2):
-    """Blur with the binomial filter of an odd `size`, mirrored at the ends, and keep every `stride`-th position.
+    """Blur pooling: a strided binomial filter of odd `size`, with reflection padding.
 
     Zhang, 2019, Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486.
     """
     check_fits(x, size // 2 + 1)
     x = with_border(x, tuple(width // 2 for width in per_axis(x, size)), mode="reflect")
-    for _ in range(size - 2):  # two means over neighbours in turn are the filter (1, 2, 1) / 4, and so on
+    for _ in range(size - 2):  # averaging neighbours twice is the filter (1, 2, 1) / 4, and so on
         x = avg_pool(x, 2, stride=1, padding="valid")
     return avg_pool(x, 2, stride=stride, padding="valid")
 
 
 def adaptive_avg_pool(x, size: Size):
-    """Mean over as many even windows as give `size` positions, whatever the size of `x`."""
+    """Adaptive average pooling to `size` positions per axis, whatever the size of `x`."""
     sizes = per_axis(x, size)
     return x if x.shape[1:-1] == sizes else ranked("AdaptiveAveragePooling", x)(sizes)(x)
 
 
 def global_avg_pool(x, *, keepdims: bool = False):
-    """Mean over all spatial axes."""
+    """Global average pooling over all spatial axes."""
     return ranked("GlobalAveragePooling", x)(keepdims=keepdims)(x)
 
 
 def global_max_pool(x, *, keepdims: bool = False):
-    """Maximum over all spatial axes."""
+    """Global max pooling over all spatial axes."""
     return ranked("GlobalMaxPooling", x)(keepdims=keepdims)(x)
 
 
 def flatten(x):
-    """Lay out all positions and channels of a feature map as one vector.
+    """Flatten all positions and channels of a feature map into one vector.
 
     Raises:
         ValueError: if a spatial axis has no fixed size, since a dense layer needs one.
@@ -414,12 +411,12 @@ def flatten(x):
 
 
 def dropout(x, rate: float):
-    """Set a fraction `rate` of the values to zero in training."""
+    """Dropout with this rate, in [0, 1)."""
     return keras.layers.Dropout(rate)(x) if rate else x
 
 
 def drop_path(x, rate: float):
-    """Set the whole feature map of a fraction `rate` of the examples to zero in training (stochastic depth)."""
+    """Stochastic depth: drop the whole feature map of an example with probability `rate` in training."""
     return keras.layers.Dropout(rate, noise_shape=(None, *(1,) * (x.ndim - 1)))(x) if rate else x
 
 

@@ -1,8 +1,7 @@
-"""What other libraries call our layers: rules that rewrite an address, and how they are applied.
+"""Key mapping: rules that translate layer names to those of PyTorch's state dicts (timm, torchvision).
 
-A layer's address here is `stage1.block0.conv2`. A family states in its file, as `KEY_MAPPING`, where its
-references in PyTorch (timm, torchvision) call a layer something else; everything else keeps its name.
-"""
+A layer's address here is `stage1.block0.conv2`. A family lists in its file, as `KEY_MAPPING`, the rules by which its
+references in PyTorch name layers otherwise; all other names are kept."""
 
 import re
 from collections import Counter
@@ -11,10 +10,10 @@ from typing import NamedTuple
 
 
 class Rule(NamedTuple):
-    """Rewrites what `pattern` finds in a layer's name into the reference's word for it.
+    """Replacement of a regular expression in a layer's name by the reference's name.
 
-    `replacement` is that of `re.sub`; as a function it is given the match and the names of all layers in order. Where
-    references disagree, the rule holds for those that have a tensor whose name `where` finds.
+    `replacement` is that of `re.sub`; a function is called with the match and the names of all layers in order. A rule
+    with `where` applies to the references that have a tensor whose name this expression finds.
     """
 
     pattern: str
@@ -23,7 +22,7 @@ class Rule(NamedTuple):
 
 
 def from_zero(template: str) -> Callable[[re.Match, Sequence[str]], str]:
-    """Return a replacement that fills in the groups of a match, the first counted from 0.
+    """Return a replacement that formats the groups of a match, the first decremented to count from 0.
 
     `Rule(r"^stage(\\d+)", from_zero("stages.{}"))` makes `stages.0.block0` of `stage1.block0`.
     """
@@ -35,19 +34,25 @@ def from_zero(template: str) -> Callable[[re.Match, Sequence[str]], str]:
     return replacement
 
 
+# Names that several references in PyTorch share.
+STAGES_AND_BLOCKS = Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.blocks.{}"))
+LOGITS_TO_HEAD_FC = Rule(r"^logits$", "head.fc")
+LOGITS_TO_FC = Rule(r"^logits$", "fc")
+
+
 def key_mapping(
     layers: Sequence[str], rules: Iterable[Rule], tensors: Iterable[str], *, underscores: bool = False
 ) -> dict[str, str]:
     """Return the reference's name for each of our layers.
 
     Args:
-        layers: our names, in the network's order.
-        rules: applied in order, each to what the one before it left.
-        tensors: names of the reference's tensors, by which rules with `where` are chosen.
-        underscores: our names have "_" for ".", as on Keras's PyTorch backend.
+        layers: our layer names, in the network's order.
+        rules: applied in order, each to the result of the one before.
+        tensors: names of the reference's tensors, which select the rules with `where`.
+        underscores: our names have "_" in place of ".", as on Keras's PyTorch backend.
 
     Raises:
-        ValueError: if the rules give two layers one name.
+        ValueError: if the rules map two layers to the same name.
     """
     tensors = list(tensors)
     rules = [rule for rule in rules if not rule.where or any(re.search(rule.where, name) for name in tensors)]

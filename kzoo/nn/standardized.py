@@ -1,6 +1,6 @@
-"""Keras layers of networks that normalise their kernels and not, or not only, their feature maps.
+"""Weight standardisation and SkipInit: Keras layers of normaliser-free networks.
 
-This module imports Keras at once; what needs it imports it when a network is built or loaded.
+This module imports Keras eagerly; others import it when a network is built or loaded.
 """
 
 import math
@@ -10,7 +10,7 @@ import keras
 
 @keras.saving.register_keras_serializable("kzoo")
 class StandardizedConv(keras.layers.Layer):
-    """Convolution, of any rank, with kernels that are brought to mean 0 and variance 1 each time they are used.
+    """Convolution of any rank with weight standardisation: kernels normalised to mean 0 and variance 1 at each use.
 
     Qiao et al., 2019, Micro-Batch Training with Batch-Channel Normalization and Weight Standardization,
     https://arxiv.org/abs/1903.10520. With a gain it is the scaled form of Brock, De, Smith, 2021, Characterizing signal
@@ -18,14 +18,14 @@ class StandardizedConv(keras.layers.Layer):
     1 over the number of inputs, times a constant and a learned gain for each filter.
 
     Args:
-        filters: channels of the result.
-        kernel_size: of the window, one number for each spatial axis.
-        strides: steps of the window, likewise.
+        filters: output channels.
+        kernel_size: kernel size, one number for each spatial axis.
+        strides: strides, likewise.
         padding: "same", in TensorFlow's sense, or "valid".
-        groups: of channels that are convolved on their own.
-        use_bias: add a learned offset to each channel.
-        gain: what the learned gain of each filter starts as; None for the unscaled form without one.
-        factor: the constant that the kernels of the scaled form are multiplied by.
+        groups: groups of the convolution.
+        use_bias: add a learned bias to each channel.
+        gain: initial value of the learned gain of each filter; None for the unscaled form without one.
+        factor: constant factor of the kernels in the scaled form.
         epsilon: added to the variance of a kernel.
     """
 
@@ -52,7 +52,7 @@ class StandardizedConv(keras.layers.Layer):
         return super().get_config() | {name: getattr(self, name) for name in names} | {"gain": self.initial_gain}
 
     def build(self, input_shape):
-        # Not cast to the precision that is computed in before they are standardised.
+        # Standardised in float32, then cast to the compute dtype.
         shape = (*self.kernel_size, input_shape[-1] // self.groups, self.filters)
         self.kernel = self.add_weight(shape=shape, initializer="he_normal", autocast=False, name="kernel")
         self.gain = self.bias = None
@@ -79,14 +79,14 @@ class StandardizedConv(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("kzoo")
 class SkipGain(keras.layers.Layer):
-    """Multiply a feature map by one learned number that starts as 0: SkipInit.
+    """SkipInit: multiply a feature map by a learned scalar initialised to 0.
 
     De, Smith, 2020, Batch Normalization Biases Residual Blocks Towards the Identity Function in Deep Networks,
     https://arxiv.org/abs/2002.10444.
     """
 
     def build(self, input_shape):
-        # Called what timm calls it: the name of a number, unlike those of its layers, has nothing after the last dot.
+        # timm's name: unlike a layer's weights, a scalar parameter has nothing after the last dot.
         self.gain = self.add_weight(shape=(), initializer="zeros", name="skipinit_gain")
 
     def call(self, x):

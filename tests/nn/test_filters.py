@@ -97,11 +97,11 @@ class TestSinc:
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: filters.bank([]), "needs a name at least"),
+        (lambda: filters.bank([]), "needs at least one name"),
         (lambda: filters.bank(["sobbel"]), "unknown filter bank 'sobbel'; did you mean sobel"),
         (lambda: filters.gabor(6), "odd number of pixels, got 6"),
         (lambda: filters.gabor(7, (1.5,)), "wavelengths of 2 pixels or more"),
-        (lambda: filters.difference_of_gaussians(7, (0.0,)), "a deviation must be positive"),
+        (lambda: filters.difference_of_gaussians(7, (0.0,)), "every sigma must be positive"),
         (lambda: filters.difference_of_gaussians(7, ratio=1), "the ratio above 1"),
         (lambda: filters.sinc(taps=250), "odd number of taps"),
         (lambda: filters.sinc(low=50, high=9000), "half the sample rate, 8000 Hz; got 50 to 9000"),
@@ -148,9 +148,9 @@ def test_each_channel_is_filtered_alone_by_the_same_bank(name, shape):
     assert bank.kernel.shape[-2] == 1
     x = np.random.default_rng(0).normal(size=(2, *shape, 3)).astype("float32")
     joined = next(layer for layer in model.operations if "concatenate" in layer.name)
-    zip_stages = keras.Model(model.input, joined.output)(x)
+    together = keras.Model(model.input, joined.output)(x)
     alone = np.concatenate([bank(x[..., channel : channel + 1]) for channel in range(3)], axis=-1)
-    np.testing.assert_allclose(zip_stages, alone, atol=1e-6)
+    np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
 def test_a_bank_is_saved_and_loaded(tmp_path):
