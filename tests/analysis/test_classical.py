@@ -1,11 +1,9 @@
-"""Hand-made features, linear layers solved at once, and the table that compares them with what is learned."""
+"""Hand-crafted features, linear layers in closed form, and their comparison with learned features."""
 
 import importlib.util
 import io
 import json
 import re
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -15,8 +13,10 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
+from typer.testing import CliRunner
 
 import kzoo
+from kzoo.cli import app
 from kzoo.nn import solvers
 from kzoo.nn.handcrafted import HOG, NearestNeighbours, TfIdf, TimeStatistics
 
@@ -109,7 +109,7 @@ class TestNearestNeighbour:
     """The class of the nearest training series, as scikit-learn's."""
 
     @needs_series
-    @pytest.mark.parametrize("name", ["GunPoint", "ItalyPowerDemand"])
+    @pytest.mark.parametrize("name", ["ItalyPowerDemand", pytest.param("GunPoint", marks=pytest.mark.slow)])
     def test_it_equals_scikit_learn(self, name):
         splits = kzoo.load_dataset(name, validation=0)
         model = kzoo.models.nearest_neighbour(splits.input_shape, splits.num_classes)
@@ -221,7 +221,10 @@ def linear(features: int, classes: int) -> keras.Model:
 
 @pytest.mark.parametrize(
     "name, optimizer, options",
-    [("hog_svm", "svm", {"cell": 2}), ("filter_bank", "logistic", {"pool": 2})],
+    [
+        ("hog_svm", "svm", {"cell": 2}),
+        pytest.param("filter_bank", "logistic", {"pool": 2}, marks=pytest.mark.slow),
+    ],
 )
 def test_images_are_fitted_saved_and_served(name, optimizer, options, digits, tmp_path):
     model = kzoo.create_model(name, digits.input_shape, 10, **options)
@@ -233,6 +236,7 @@ def test_images_are_fitted_saved_and_served(name, optimizer, options, digits, tm
     kzoo.export(loaded, tmp_path / "saved", data=serving)  # compares in a new process
 
 
+@pytest.mark.slow
 @needs_series
 def test_series_are_fitted_saved_and_served(tmp_path):
     splits = kzoo.load_dataset("ItalyPowerDemand", validation=0)
@@ -291,7 +295,7 @@ class TestLimit:
 
 
 class TestCompareClassical:
-    """One table of what was made by hand and what is learned."""
+    """One table of hand-crafted and learned features."""
 
     @pytest.fixture(scope="class")
     def found(self, tmp_path_factory):
@@ -312,9 +316,10 @@ class TestCompareClassical:
         console = Console(width=200, file=io.StringIO())
         console.print(table)
         assert "learned convolution" in console.file.getvalue()
+        assert "learned convolution</td>" in table._repr_html_()
         json.dumps(table.to_dict())
 
-    def test_run_folders_are_left(self, found):
+    def test_run_directories_are_written(self, found):
         table, out = found
         assert len(list(out.iterdir())) == len(table.rows)
         assert kzoo.compare(sorted(out.iterdir())).results()[0]["dataset"] == "digits"
@@ -332,7 +337,5 @@ class TestCompareClassical:
             kzoo.compare_classical("digits", epochs=0)
         with pytest.raises(ValueError, match="unknown dataset 'digit'; did you mean digits"):
             kzoo.compare_classical("digit")
-        command = [sys.executable, "-m", "kzoo", "compare-classical", "digits", "imagesize=9"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert result.returncode == 2
-        assert "did you mean image_size" in result.stderr
+        result = CliRunner().invoke(app, ["compare-classical", "digits", "imagesize=9"])
+        assert "did you mean image_size" in str(result.exception)

@@ -86,9 +86,9 @@ AMPLITUDES = (0.25, 0.5, 2.0, 4.0)
 
 def of_images(step) -> Changes:
     """Return the transformations of images; with a single spatial axis, without rotation and scaling."""
-    others = {"noise": Change("standard deviations", NOISES, functools.partial(noisy, step.std))}
+    others = {"noise": Change("standard deviations", NOISES, functools.partial(with_noise, step.std))}
     if len(step.image_size) == 2:
-        others = {"rotation": Change("degrees", ANGLES, rotated), "scale": Change("times", FACTORS, zoomed)} | others
+        others = {"rotation": Change("degrees", ANGLES, rotated), "scale": Change("times", FACTORS, scaled)} | others
     return Changes("pixels", "black", tuple(range(len(step.image_size))), shifted, others)
 
 
@@ -99,9 +99,9 @@ def of_audio(step) -> Changes:
     unit = "samples" if waveform else f"frames of {1000 * hop / step.sample_rate:g} ms"
     axis = 1 if not waveform and step.layout == "frequency_time" else 0
     others = {
-        "speed": Change("times", SPEEDS, played),
+        "speed": Change("times", SPEEDS, waves_at_speed),
         "amplitude": Change("times", AMPLITUDES, amplified),
-        "noise": Change("of the amplitude", NOISES, hissing),
+        "noise": Change("of the amplitude", NOISES, with_white_noise),
     }
     margin = 0 if waveform else math.ceil(step.front_end.win_length / hop)
     return Changes(unit, "silence", (axis,), lambda waves, by: shifted(waves, [by[0] * hop]), others, margin=margin)
@@ -110,16 +110,16 @@ def of_audio(step) -> Changes:
 def of_series(step) -> Changes:
     """Return the transformations of series; padding gets no noise."""
     others = {
-        "speed": Change("times", SPEEDS, stretched),
+        "speed": Change("times", SPEEDS, series_at_speed),
         "amplitude": Change("times", FACTORS, amplified),
-        "noise": Change("standard deviations", NOISES, functools.partial(noisy_steps, step)),
+        "noise": Change("standard deviations", NOISES, functools.partial(with_step_noise, step)),
     }
     return Changes("steps", "the nearest step", (0,), functools.partial(shifted, repeat=True), others)
 
 
 def of_texts(step) -> Changes:
     """Return the transformations of token ids."""
-    others = {"noise": Change("of the tokens", NOISES, unknown_words)}
+    others = {"noise": Change("of the tokens", NOISES, with_unknown_tokens)}
     return Changes("tokens", "padding", (0,), shifted, others, of_input=True)
 
 
@@ -144,7 +144,7 @@ def rotated(images: np.ndarray, degrees: float, rng) -> np.ndarray:
     return transformed(images, [cos, -sin, sin, cos])
 
 
-def zoomed(images: np.ndarray, factor: float, rng) -> np.ndarray:
+def scaled(images: np.ndarray, factor: float, rng) -> np.ndarray:
     """Scale images about their centre, with a black border where they become smaller."""
     return transformed(images, [1 / factor, 0.0, 0.0, 1 / factor])
 
@@ -156,15 +156,15 @@ def transformed(images: np.ndarray, matrix: list[float]) -> np.ndarray:
     return in_type(affine_bilinear(tf.cast(images, tf.float32), numbers, zeros, zeros), images.dtype)
 
 
-def noisy(deviations, batch: np.ndarray, fraction: float, rng) -> np.ndarray:
+def with_noise(deviations, batch: np.ndarray, fraction: float, rng) -> np.ndarray:
     """Add Gaussian noise, whose standard deviation is a fraction of the channel's."""
     return in_type(batch + fraction * np.asarray(deviations) * rng.standard_normal(batch.shape), batch.dtype)
 
 
-def noisy_steps(step, series: np.ndarray, fraction: float, rng) -> np.ndarray:
-    """Add Gaussian noise as `noisy` does, except to padding."""
+def with_step_noise(step, series: np.ndarray, fraction: float, rng) -> np.ndarray:
+    """Add Gaussian noise as `with_noise` does, except to padding."""
     own = keras.ops.convert_to_numpy(own_part(series)[0]) if step.unequal == "pad" else 1.0
-    return in_type(series + (noisy(step.std, series, fraction, rng) - series) * own, series.dtype)
+    return in_type(series + (with_noise(step.std, series, fraction, rng) - series) * own, series.dtype)
 
 
 def amplified(batch: np.ndarray, factor: float, rng) -> np.ndarray:
@@ -172,13 +172,13 @@ def amplified(batch: np.ndarray, factor: float, rng) -> np.ndarray:
     return in_type(batch * np.float32(factor), batch.dtype)
 
 
-def played(waves: np.ndarray, speed: float, rng) -> np.ndarray:
+def waves_at_speed(waves: np.ndarray, speed: float, rng) -> np.ndarray:
     """Change speed and pitch of waveforms; the border is silent."""
     numbers = np.full(len(waves), speed, "float32")
     return in_type(frontends.move_in_time(waves.astype("float32"), 0 * numbers, numbers), waves.dtype)
 
 
-def hissing(waves: np.ndarray, fraction: float, rng) -> np.ndarray:
+def with_white_noise(waves: np.ndarray, fraction: float, rng) -> np.ndarray:
     """Add white noise, whose root mean square is a fraction of the recording's."""
     noise = rng.standard_normal(waves.shape).astype("float32")
     return in_type(
@@ -186,7 +186,7 @@ def hissing(waves: np.ndarray, fraction: float, rng) -> np.ndarray:
     )
 
 
-def stretched(series: np.ndarray, speed: float, rng) -> np.ndarray:
+def series_at_speed(series: np.ndarray, speed: float, rng) -> np.ndarray:
     """Change the speed of series; the first and the last step are repeated."""
     middle = (series.shape[1] - 1) / 2
     times = middle + (np.arange(series.shape[1]) - middle) * speed
@@ -194,7 +194,7 @@ def stretched(series: np.ndarray, speed: float, rng) -> np.ndarray:
     return in_type(interpolate(series.astype("float32"), times), series.dtype)
 
 
-def unknown_words(ids: np.ndarray, fraction: float, rng) -> np.ndarray:
+def with_unknown_tokens(ids: np.ndarray, fraction: float, rng) -> np.ndarray:
     """Replace tokens by the unknown one."""
     chosen = (rng.random(ids.shape) < fraction) & (ids != PADDING)
     return np.where(chosen, np.asarray(UNKNOWN, ids.dtype), ids)

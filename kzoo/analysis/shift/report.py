@@ -169,7 +169,7 @@ class ShiftComparison(Drawn, Shown):
             return
         first = self.reports[0]
         steps, others = shown(first.max_shift), list(first.changes)
-        yield rich_text.Text(f"consistency of predictions under shifts by 1 to {steps[-1]} {first.unit}, and others")
+        yield rich_text.Text(f"consistency of predictions under shifts, in {first.unit}, and other transformations")
         rows = []
         for name, report in zip(self.names, self.reports, strict=True):
             by_distance = report.by_distance

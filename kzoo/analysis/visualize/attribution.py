@@ -258,7 +258,10 @@ def attributed(
         found = heat(x)
         title = panel_title(data, scores, class_index, one.label)
         if signed:
-            title += f"\nlargest change {percent(np.abs(found).max(), 0)}"
+            between = "\n" if kind_of(data) == "image" else ", "
+            title += f"{between}largest change {percent(np.abs(found).max(), 0)}"
+        elif not found.any():
+            title += ", no evidence"
         panels.append(example_panel(data, title, one.raw, found, signed=signed))
     return panels
 
