@@ -1,11 +1,16 @@
-"""The `kzoo` command."""
+"""The command line, `kzoo COMMAND`.
+
+What can be checked without Keras is checked before Keras is imported, which takes seconds.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import re
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,14 +26,16 @@ from kzoo.analysis.shift import shift_runs
 from kzoo.analysis.visualize import visualize
 from kzoo.core.lazy import keras, lazy_import, rich_console, rich_table
 from kzoo.core.pictures import picture_format
+from kzoo.core.registry import lookup
 from kzoo.core.version import __version__
 from kzoo.data import dataset_card, list_datasets
 from kzoo.nn.precision import PRECISIONS
-from kzoo.serving.export import FORMATS, export
-from kzoo.serving.serve import predict_files
+from kzoo.serving.export import FORMATS, check_target, export
+from kzoo.serving.serve import check_files, predict_files
 from kzoo.training.evaluate import Report
 from kzoo.training.experiment import (
     apply_override,
+    check_config,
     evaluate_run,
     find_config,
     list_configs,
@@ -41,7 +48,7 @@ from kzoo.training.experiment import (
 )
 from kzoo.training.finders import find_batch_size, find_learning_rate
 from kzoo.training.report_html import write_html
-from kzoo.training.runs import CONFIG, PAGE, load_run
+from kzoo.training.runs import CONFIG, PAGE, find_run, load_run
 from kzoo.zoo.factory import create_model, list_models, model_card
 from kzoo.zoo.profile import profile
 
@@ -53,11 +60,29 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, as `kzoo train` leaves it.")]
+WIDTH = 200  # characters of a line, where the output is a file or a pipe
+NAMES = {"keras": "serving.keras", "onnx": "model.onnx", "litert": "model.tflite"}  # of exports in a run directory
+EVALUATED = ("validation", "test")
+
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, as `kzoo train` writes it.")]
+Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A name listed by `kzoo datasets`, or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SECTION.KEY=VALUE", help="Replace settings, e.g. train.epochs=5 seed=1."),
+]
+Network = Annotated[str, typer.Argument(metavar="NETWORK", help="A name listed by `kzoo list`, e.g. resnet50.")]
+Json = Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")]
+Picture = Annotated[Path, typer.Option(metavar="FILE", help="Picture to write: .png, .svg or .pdf.")]
+InputShape = Annotated[
+    str | None,
+    typer.Option("--input", metavar="SIZE,...,CHANNELS", help="Input shape, e.g. 224,224,3; default: as published."),
+]
+Classes = Annotated[int | None, typer.Option(help="Number of classes; default: as published.")]
 
 
 def start_keras() -> None:
-    """Import Keras and touch its device, without the page of log lines that TensorFlow prints and no setting stops."""
+    """Import Keras and use its device once, without the log lines of TensorFlow that no setting turns off."""
+    say("starting Keras")
     standard_error = os.dup(2)
     with open(os.devnull, "w") as nowhere:
         os.dup2(nowhere.fileno(), 2)
@@ -68,17 +93,34 @@ def start_keras() -> None:
         os.close(standard_error)
 
 
+def say(step: str) -> None:
+    """Print what a long command is doing, if someone watches it in a terminal."""
+    if sys.stderr.isatty():
+        typer.echo(f"{step} ...", err=True)
+
+
 def wide_console() -> rich_console.Console:
-    """Return a console that cuts no cell where the output is a file or a pipe."""
-    return rich_console.Console(width=None if sys.stdout.isatty() else 200)
+    """Return a console as wide as the terminal; wide enough for every cell where the output is a file or a pipe."""
+    return rich_console.Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
-def show_table(*columns: str, rows) -> None:
+def show_table(*columns: str, rows: Iterable[Sequence]) -> None:
     """Print a table."""
-    table = rich_table.Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table = rich_table.Table(*columns, box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    table.columns[0].no_wrap = True
     for row in rows:
         table.add_row(*map(str, row))
     wide_console().print(table)
+
+
+def show_result(found, as_json: bool, *notes: str) -> None:
+    """Print a result as JSON, or as its table and what else there is to say."""
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=1))
+        return
+    wide_console().print(found)
+    for note in notes:
+        typer.echo(f"\n{note}")
 
 
 def print_version(wanted: bool) -> None:
@@ -98,33 +140,36 @@ def kzoo(
 
 @app.command("list")
 def list_(
-    pattern: Annotated[str, typer.Argument(help="Shell wildcards, e.g. '*resnet*'.")] = "*",
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Shell wildcards, e.g. '*resnet*'.")] = "*",
     family: Annotated[str | None, typer.Option(help="Only one family, e.g. vgg.")] = None,
     task: Annotated[str | None, typer.Option(help="Only one task, e.g. classification.")] = None,
     dim: Annotated[int | None, typer.Option(help="Only networks for 1 or 2 spatial axes.")] = None,
 ) -> None:
-    """List the networks: parameters, the input they hold for, paper."""
+    """List the networks with the parameters and input shape of their publication, and the paper."""
     names = list_models(pattern, family=family, task=task, dim=dim)
     if not names:
-        raise ValueError(f"no network fits {pattern!r} and the options; `kzoo list` shows all")
-    show_table("name", "family", "parameters", "input", "classes", "paper", rows=map(model_row, names))
+        raise ValueError(f"no network matches {pattern!r} and the options; `kzoo list` shows all")
+    show_table("name", "parameters", "input", "paper", rows=map(model_row, names))
 
 
 def model_row(name: str) -> tuple:
     """Return a network's line in the list."""
     card = model_card(name)
-    shape = " x ".join(map(str, card.reference.input_shape))
-    return name, card.family, f"{card.params:,}", shape, card.reference.num_classes, card.paper.citation
+    shape = "x".join(map(str, card.reference.input_shape))
+    return name, f"{card.params:,}", shape, card.paper.citation
 
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A network, e.g. resnet50.")],
-    picture: Annotated[Path | None, typer.Option(help="Draw its stages and blocks: a name ending in .svg.")] = None,
+    name: Network,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw its stages and blocks; must end in .svg.")
+    ] = None,
 ) -> None:
-    """Show one network: hyperparameters with their meaning, reference, paper."""
+    """Show one network: hyperparameters with their meaning, published setting, paper."""
     card = model_card(name)
     if picture is not None:
+        check_svg(picture)
         start_keras()
         typer.echo(f"wrote {draw_architecture(name, picture)}", err=True)
     shape, classes, dialect = card.reference
@@ -137,53 +182,64 @@ def show(
 
 @app.command()
 def datasets() -> None:
-    """List the datasets and the experiments that come with kzoo."""
-    cards = [dataset_card_row(name) for name in list_datasets()]
-    show_table("name", "kind", "what", "source", rows=cards)
-    typer.echo("\nexperiments for `kzoo train`:")
+    """List the datasets by modality, and the experiments that `kzoo train` can run."""
+    cards = {name: dataset_card(f"{name}..." if name.endswith(":") else name) for name in list_datasets()}
+    for modality in sorted({card.modality for card in cards.values()}):
+        typer.secho(modality, bold=True)
+        show_rows((name, f"{c.description} Source: {c.source}") for name, c in cards.items() if c.modality == modality)
+    typer.secho("experiments for `kzoo train`", bold=True)
     for name in list_configs():
-        first = find_config(name).read_text().partition("\n")[0]
-        typer.echo(f"  {name}: {first.lstrip('# ')}")
+        typer.echo(f"  {name}")
+        show_rows([("   ", config_title(name))])
 
 
-def dataset_card_row(name: str) -> tuple:
-    """Return a dataset's line in the list."""
-    card = dataset_card(f"{name}..." if name.endswith(":") else name)
-    return name, card.modality, card.description, card.source
+def show_rows(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names and descriptions in two columns, with a margin."""
+    table = rich_table.Table.grid(padding=(0, 2))
+    for name, description in rows:
+        table.add_row(f"  {name}", description)
+    wide_console().print(table, highlight=False, markup=False)
+
+
+def config_title(name: str) -> str:
+    """Return the first sentence of the comment that an experiment begins with."""
+    comment = re.match(r"(#.*\n)*", find_config(name).read_text()).group()
+    text = " ".join(line.lstrip("# ") for line in comment.splitlines())
+    return re.match(r".*?(\.(?=\s)|$)", text).group()
 
 
 @app.command()
 def train(
-    config: Annotated[str, typer.Argument(help="A config of `kzoo datasets`, or a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="E.g. train.epochs=5 seed=1.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder to write; runs/NAME if not given.")] = None,
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory to write; default: runs/NAME.")] = None,
     each: Annotated[
         str | None,
         typer.Option(metavar="SECTION.KEY=[VALUE,...]", help="One run for each value, e.g. 'seed=[0, 1, 2]'."),
     ] = None,
-    restart: Annotated[bool, typer.Option("--restart", help="Begin anew; delete the run in that folder.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Start over: delete the run in that directory.")] = False,
     hosts: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Of several processes (JAX): where the first one listens.")
+        str | None, typer.Option(metavar="HOST:PORT", help="Of several processes (JAX): address of the first.")
     ] = None,
-    num_processes: Annotated[int | None, typer.Option(help="How many processes train together.")] = None,
-    process_id: Annotated[int | None, typer.Option(help="The number of this one, from 0.")] = None,
+    num_processes: Annotated[int | None, typer.Option(help="Number of processes that train together.")] = None,
+    process_id: Annotated[int | None, typer.Option(help="Index of this process, from 0.")] = None,
 ) -> None:
-    """Train an experiment, evaluate it on the test split, leave a run folder.
+    """Train an experiment, evaluate it on the test split, write a run directory.
 
-    The same command again goes on with a run that was interrupted.
+    The same command again resumes an interrupted run.
     """
     experiment = load_experiment(config, overrides or ())
     run = out or Path("runs") / Path(config).stem
-    with zip_stages(hosts, num_processes, process_id):
+    if not restart and each is None:
+        check_config(run.expanduser(), experiment)
+    with process_group(hosts, num_processes, process_id):
         start_keras()
         try:
             if each is not None:
                 return show_summary(run_each(config, overrides or (), each, run, restart=restart), run)
             found = run_experiment(experiment, run, restart=restart)
         except (KeyboardInterrupt, SystemExit) as stop:
-            typer.echo(f"interrupted; what was reached is in {run}, and the same command goes on from there", err=True)
+            typer.echo(f"interrupted; the state is saved in {run}, and the same command resumes", err=True)
             raise typer.Exit(getattr(stop, "code", 130)) from None
         if not distributed.is_first():
             return None
@@ -191,14 +247,14 @@ def train(
         typer.echo(f"\nwrote {run}: pictures, numbers and model.keras; look at {run / PAGE}. Next: kzoo export {run}")
 
 
-def zip_stages(*settings: str | int | None):
-    """Return the scope of a process among others, if the command or the environment says that there are any."""
-    said = any(value is not None for value in settings) or any(k.startswith("KERAS_DISTRIBUTION_") for k in os.environ)
-    return distributed.process_group(*settings) if said else contextlib.nullcontext()
+def process_group(*settings: str | int | None):
+    """Return the context of several processes, if the command or the environment asks for it."""
+    asked = any(value is not None for value in settings) or any(k.startswith("KERAS_DISTRIBUTION_") for k in os.environ)
+    return distributed.process_group(*settings) if asked else contextlib.nullcontext()
 
 
 def show_summary(reports: dict[str, Report], folder: Path) -> None:
-    """Print the accuracy of each of several runs, and what they have in common."""
+    """Print the accuracy of each of several runs, their mean and their standard deviation."""
     rows = [(name, f"{r.accuracy:.2%}", f"{r.macro_f1:.4f}", f"{r.loss:.4f}") for name, r in reports.items()]
     show_table("run", "accuracy", "macro-F1", "loss", rows=rows)
     numbers = summary(reports)
@@ -211,203 +267,222 @@ def show_summary(reports: dict[str, Report], folder: Path) -> None:
 @app.command()
 def evaluate(
     run: Run,
-    split: Annotated[str, typer.Option(help="validation or test.")] = "test",
-    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    split: Annotated[str, typer.Option(help="One of: validation, test.")] = "test",
+    as_json: Json = False,
 ) -> None:
-    """Measure a run's best model again: numbers, confusion.png, mistakes.png."""
+    """Evaluate a run's best model again: numbers, confusion matrix, most confident mistakes."""
+    find_run(run)
+    check_split(split, *EVALUATED)
     start_keras()
-    found = evaluate_run(run, split)
-    rich_console.Console().print(found) if not as_json else typer.echo(json.dumps(found.to_dict(), indent=1))
+    say(f"evaluating on the {split} split")
+    show_result(evaluate_run(run, split), as_json)
 
 
 @app.command("export")
 def export_(
     run: Run,
     format: Annotated[str, typer.Option(help=f"One of: {', '.join(FORMATS)}.")] = "saved_model",
-    out: Annotated[Path | None, typer.Option(help="File or folder to write; in the run folder if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File or directory to write; default: in the run directory.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
-    """Write a run's best model for serving, and check it in a new process."""
-    names = {"keras": "serving.keras", "onnx": "model.onnx", "litert": "model.tflite"}
+    """Export a run's best model for serving, and verify it in a new process."""
+    target = (out or find_run(run) / NAMES.get(format, format)).expanduser()
+    find_run(run)
+    check_target(target, format, overwrite)
     start_keras()
     model, serving = load_run(run)
-    target = out or Path(run) / names.get(format, format)
+    say(f"writing {target}, then verifying it in a new process")
     typer.echo(export(model, target, data=serving, format=format, overwrite=overwrite))
 
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(metavar="RUN_OR_EXPORT", help="A run folder, or what export wrote.")],
-    files: Annotated[list[str], typer.Argument(help="Files to classify.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print all probabilities as JSON.")] = False,
+    model: Annotated[str, typer.Argument(metavar="RUN_OR_EXPORT", help="A run directory, or an export.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files to classify.")],
+    as_json: Json = False,
 ) -> None:
     """Classify files."""
+    check_files(model, files)
     start_keras()
     predictions = predict_files(model, files)
     if as_json:
         typer.echo(json.dumps([prediction._asdict() for prediction in predictions], indent=1))
     else:
-        show_table(
-            "file", "label", "probability", rows=[(p.file, p.label, f"{p.probability:.1%}") for p in predictions]
-        )
+        rows = [(p.file, p.label, f"{p.probability:.1%}") for p in predictions]
+        show_table("file", "label", "probability", rows=rows)
 
 
 @app.command()
 def find(
-    config: Annotated[str, typer.Argument(help="A config of `kzoo datasets`, or a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[SECTION.KEY=VALUE]...", help="E.g. train.optimizer=sgd.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("learning_rate.png"),
+    config: Config,
+    overrides: Overrides = None,
+    out: Picture = Path("learning_rate.png"),
 ) -> None:
-    """Look for a learning rate and a batch size for an experiment, by trainings of a minute."""
+    """Search for a learning rate and a batch size for an experiment, by short trainings of about a minute."""
     experiment = load_experiment(config, overrides or ())
+    picture_format(out)
     start_keras()
-    model, splits = prepared(experiment)
+    model, data = prepared(experiment)
     optimizer = experiment["train"].get("optimizer", "adamw")
-    rate = find_learning_rate(model, splits, optimizer=optimizer)
+    say("searching for a learning rate")
+    rate = find_learning_rate(model, data, optimizer=optimizer)
     rate.draw(out)
     typer.echo(f"{rate}; wrote {out}\n")
-    wide_console().print(find_batch_size(model, splits, optimizer=optimizer))
+    say("searching for a batch size")
+    wide_console().print(find_batch_size(model, data, optimizer=optimizer))
 
 
 @app.command("compare")
 def compare_(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more run folders.")],
-    out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path("compare.png"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Two or more run directories.")],
+    out: Picture = Path("compare.png"),
+    as_json: Json = False,
 ) -> None:
     """Compare runs: results and differing settings in one table, curves in one picture."""
+    check_runs(runs, out)
     start_keras()
     comparison = compare(runs)
-    picture = comparison.draw(out)
-    if as_json:
-        typer.echo(json.dumps(comparison.to_dict(), indent=1))
-    else:
-        wide_console().print(comparison)
-        typer.echo(f"\nwrote {picture}")
+    show_result(comparison, as_json, f"wrote {comparison.draw(out)}")
 
 
 @app.command("shift")
 def shift_(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="One or more run folders.")],
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
-    max_shift: Annotated[int, typer.Option(help="The greatest shift: pixels, samples, frames, steps or tokens.")] = 3,
-    examples: Annotated[int, typer.Option(help="Examples that are measured at most.")] = 1000,
-    out: Annotated[Path, typer.Option(help="The picture to write: .png, .svg or .pdf.")] = Path("shift.png"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="One or more run directories.")],
+    split: Annotated[str, typer.Option(help="One of: train, validation, test.")] = "test",
+    max_shift: Annotated[int, typer.Option(help="Largest shift, in pixels, samples, frames, steps or tokens.")] = 3,
+    examples: Annotated[int, typer.Option(help="Largest number of examples to measure.")] = 1000,
+    out: Picture = Path("shift.png"),
+    as_json: Json = False,
 ) -> None:
-    """Measure how steady runs are when their input moves: shifts, small rotations, scale, noise."""
-    picture_format(out)  # says what is wrong before all the work
+    """Measure the consistency of predictions under shift, and under small rotation, scaling and noise."""
+    check_runs(runs, out)
+    check_split(split, "train", *EVALUATED)
     start_keras()
     found = shift_runs(runs, split=split, max_shift=max_shift, examples=examples)
-    picture = found.draw(out)
-    if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
-    else:
-        wide_console().print(found)
-        typer.echo(f"\nwrote {picture}")
+    show_result(found, as_json, f"wrote {found.draw(out)}")
 
 
 @app.command("compare-classical")
 def compare_classical_(
-    dataset: Annotated[str, typer.Argument(help="A dataset of `kzoo datasets`, e.g. digits.")],
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A name listed by `kzoo datasets`, e.g. digits.")],
     options: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the dataset, e.g. limit=1000.")
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Options of the dataset, e.g. limit=1000.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Of networks; as many as make 600 steps if not given.")] = None,
-    seed: Annotated[int, typer.Option(help="Of initial weights and order.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for a run folder of each.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of networks; default: about 600 steps.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of initial weights and order.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Directory for a run directory of each method.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Compare classical methods, a perceptron, fixed filters and learned convolutions on a dataset."""
     given: dict = {}
     for option in options or ():
         apply_override(given, option)
+    dataset_card(dataset)
     start_keras()
     found = compare_classical(dataset, epochs=epochs, seed=seed, out=out, verbose=not as_json, **given)
-    typer.echo(json.dumps(found.to_dict(), indent=1)) if as_json else wide_console().print(found)
+    show_result(found, as_json)
 
 
 @app.command("benchmark")
 def benchmark_(
-    name: Annotated[str, typer.Argument(help="A network, e.g. resnet50.")],
-    input_shape: Annotated[
-        str | None,
-        typer.Option("--input", metavar="SIZE,...,CHANNELS", help="E.g. 224,224,3; the published one if not given."),
-    ] = None,
-    classes: Annotated[int | None, typer.Option(help="Outputs; the published ones if not given.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Examples in a batch of training and inference.")] = 32,
-    seconds: Annotated[float, typer.Option(help="How long each of three measurements takes, about.")] = 5.0,
+    name: Network,
+    input_shape: InputShape = None,
+    classes: Classes = None,
+    batch_size: Annotated[int, typer.Option(help="Batch size of training and inference.")] = 32,
+    seconds: Annotated[float, typer.Option(help="About how long each of three measurements takes.")] = 5.0,
     precision: Annotated[str, typer.Option(help=f"One of: {', '.join(PRECISIONS)}.")] = "float32",
-    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
-    """Measure a network on this machine: speed, latency, memory, share of the machine's peak."""
+    """Measure a network on this machine: throughput, latency, memory, fraction of the machine's peak."""
+    model_card(name)
+    lookup("precision", precision, PRECISIONS)
+    shape = parse_shape(input_shape)
     start_keras()
     options = {"num_classes": classes, "batch_size": batch_size, "seconds": seconds, "precision": precision}
-    found = benchmark(name, parse_shape(input_shape), **options, verbose=True)
-    typer.echo(json.dumps(found.to_dict(), indent=1)) if as_json else wide_console().print(found)
-
-
-def parse_shape(text: str | None) -> tuple[int, ...] | None:
-    """Return the sizes in e.g. "224,224,3".
-
-    Raises:
-        ValueError: if they are not whole numbers.
-    """
-    if text is None:
-        return None
-    if not all(size.strip().isdecimal() for size in text.split(",")):
-        raise ValueError(f"expected whole numbers with commas between them, such as 224,224,3, got {text!r}")
-    return tuple(map(int, text.split(",")))
+    show_result(benchmark(name, shape, **options, verbose=True), as_json)
 
 
 @app.command("profile")
 def profile_(
-    name: Annotated[str, typer.Argument(help="A network, e.g. resnet50.")],
-    input_shape: Annotated[
-        str | None,
-        typer.Option("--input", metavar="SIZE,...,CHANNELS", help="E.g. 224,224,3; the published one if not given."),
+    name: Network,
+    input_shape: InputShape = None,
+    classes: Classes = None,
+    as_json: Json = False,
+    table: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the layers as CSV.")] = None,
+    picture: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw bars along the depth: .png, .svg or .pdf.")
     ] = None,
-    classes: Annotated[int | None, typer.Option(help="Outputs; the published ones if not given.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
-    table: Annotated[Path | None, typer.Option("--csv", help="Write the layers as comma-separated values.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw bars along the depth: .png, .svg or .pdf.")] = None,
 ) -> None:
-    """Show what each layer of a network costs and sees: parameters, MACs, activations, receptive field."""
+    """Show each layer of a network: parameters, MACs, activations, receptive field."""
     if as_json and table is not None:
-        raise ValueError("--json prints the numbers and --csv writes them; say one of them")
+        raise ValueError("--json prints the numbers and --csv writes them; choose one of them")
+    if picture is not None:
+        picture_format(picture)
     reference = model_card(name).reference
-    start_keras()
     shape = parse_shape(input_shape) or reference.input_shape
+    start_keras()
     found = profile(create_model(name, shape, reference.num_classes if classes is None else classes))
     if table is not None:
         typer.echo(f"wrote {found.write_csv(table)}", err=True)
     if picture is not None:
         typer.echo(f"wrote {found.draw(picture)}", err=True)
-    if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=1))
-    elif table is None:
-        wide_console().print(found)
+    if table is None:
+        show_result(found, as_json)
 
 
 @app.command()
 def report(run: Run) -> None:
-    """Write a run's report.html again: result, curves, confusion, mistakes, config and environment in one file."""
+    """Write a run's report.html again: results, curves, confusion matrix, mistakes, settings, environment."""
     typer.echo(f"wrote {write_html(run)}")
 
 
 @app.command("visualize")
 def visualize_(
     run: Run,
-    layer: Annotated[str | None, typer.Option(metavar="NAME", help="Whose kernels and filters are drawn.")] = None,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Layer whose kernels and filters are drawn.")
+    ] = None,
     data: Annotated[bool, typer.Option("--data", help="Load the dataset for the embedding map.")] = False,
 ) -> None:
-    """Draw what a run's model has learned: kernels, feature maps, Grad-CAM, occlusion, embedding, exciting inputs."""
+    """Draw kernels, feature maps, Grad-CAM, occlusion, embedding map and top-activating examples of a run's model."""
+    path = find_run(run) / CONFIG
+    experiment = load_experiment(path) if data else None
     start_keras()
-    splits = load_data(load_experiment(Path(run) / CONFIG)) if data else None
+    splits = load_data(experiment) if data else None
+    say("drawing")
     for path in visualize(run, layer=layer, data=splits):
         typer.echo(f"wrote {path}")
+
+
+def check_runs(paths: Sequence[str], picture: Path) -> None:
+    """Raise a ValueError for a directory without a run, or a picture of an unknown format."""
+    for path in paths:
+        find_run(path)
+    picture_format(picture)
+
+
+def check_split(split: str, *known: str) -> None:
+    """Raise a ValueError for an unknown split."""
+    lookup("split", split, dict.fromkeys(known))
+
+
+def check_svg(picture: Path) -> None:
+    """Raise a ValueError for a drawing of an architecture that is no SVG."""
+    if picture.suffix != ".svg":
+        raise ValueError(f"the picture of an architecture is an SVG, got {picture.name}; choose a name ending in .svg")
+
+
+def parse_shape(text: str | None) -> tuple[int, ...] | None:
+    """Return the sizes in e.g. "224,224,3".
+
+    Raises:
+        ValueError: if they are not integers.
+    """
+    if text is None:
+        return None
+    if not all(size.strip().isdecimal() for size in text.split(",")):
+        raise ValueError(f"expected integers with commas between them, such as 224,224,3, got {text!r}")
+    return tuple(map(int, text.split(",")))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
-"""The command line as a user types it: output, status, and one clear line for a mistake."""
+"""The command line: output, exit status, and one clear line for a mistake, before Keras is imported."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -8,93 +9,173 @@ import sys
 import pytest
 from PIL import Image
 
+from kzoo import cli
 
-def kzoo(*arguments, cwd=None) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "kzoo", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+COMMANDS = ("list", "show", "datasets", "train", "evaluate", "export", "predict", "find", "compare", "shift")
+COMMANDS += ("compare-classical", "benchmark", "profile", "report", "visualize")
+DIGITS = "image/resnet8_digits"
+QUICK = [
+    (["--help"], "list them, train one"),
+    (["--version"], "kzoo "),
+    (["list"], "25,557,032"),
+    (["list", "*resnet*", "--family", "resnetv2"], "resnetv2_50"),
+    (["show", "resnet50"], "number of residual blocks in each stage"),
+    (["datasets"], DIGITS),
+    *[([command, "--help"], "Usage") for command in COMMANDS],
+]
+MISTAKES = [
+    (["lits"], "Did you mean"),
+    (["list", "nothing*"], "no network matches 'nothing*'"),
+    (["show", "resnet5"], "unknown model 'resnet5'; did you mean resnet5"),
+    (["show", "resnet18", "--picture", "resnet18.png"], "choose a name ending in .svg"),
+    (["train", "image/resnet8_digit"], "there is no config 'image/resnet8_digit'; did you mean"),
+    (["train", DIGITS, "train.epohcs=1"], "'epohcs'; did you mean epochs"),
+    (["train", DIGITS, "data.batchsize=1"], "did you mean batch_size"),
+    (["train", DIGITS, "model.widht=1"], "unknown hyperparameter of resnet8 'widht'"),
+    (["train", DIGITS, "trian.epochs=1"], "unknown section 'trian'; did you mean train"),
+    (["train", DIGITS, "train.epochs"], "expected section.key=value, got 'train.epochs'"),
+    (["train", DIGITS, "seed.x=1"], "seed is a value, not a section"),
+    (["train", DIGITS, "model.name=resnet9"], "unknown model 'resnet9'"),
+    (["train", DIGITS, "data.name=digit"], "unknown dataset 'digit'; did you mean digits"),
+    (["train", DIGITS, "train.epochs=[1"], "not valid YAML"),
+    (["train", DIGITS, "--out", "{other}"], "data.name: 'mnist' there, 'digits' now"),
+    (["evaluate", "nowhere"], "nowhere is not a run directory of kzoo"),
+    (["evaluate", "{run}", "--split", "tset"], "unknown split 'tset'; did you mean test"),
+    (["export", "nowhere"], "nowhere is not a run directory of kzoo"),
+    (["export", "{run}", "--format", "onx"], "unknown format 'onx'; did you mean onnx"),
+    (["export", "{run}", "--format", "keras", "--out", "model.h5"], "must end in .keras"),
+    (["export", "{run}", "--format", "keras", "--out", "{photo}"], "exists already; choose another path"),
+    (["predict", "nowhere", "a.png"], "there is no run or export at nowhere"),
+    (["predict", "{other}", "a.png"], "is neither a run directory nor an export of kzoo"),
+    (["predict", "{run}", "nowhere.png"], "there is no file nowhere.png"),
+    (["predict", "{run}", "{photo}", "nowhere.png"], "there is no file nowhere.png"),
+    (["predict", "{run}", "{notes}"], "notes.txt cannot be read as an image"),
+    (["find", "image/resnet8_digit"], "there is no config 'image/resnet8_digit'; did you mean"),
+    (["find", DIGITS, "--out", "rate.xyz"], "a picture cannot be written as rate.xyz"),
+    (["compare", "{run}", "nowhere"], "nowhere is not a run directory of kzoo"),
+    (["compare", "{run}", "{run}", "--out", "compare.xyz"], "a picture cannot be written as compare.xyz"),
+    (["shift", "nowhere"], "nowhere is not a run directory of kzoo"),
+    (["shift", "{run}", "--out", "shift.xyz"], "a picture cannot be written as shift.xyz"),
+    (["shift", "{run}", "--split", "tset"], "unknown split 'tset'; did you mean test"),
+    (["visualize", "nowhere"], "nowhere is not a run directory of kzoo"),
+    (["compare-classical", "digit"], "unknown dataset 'digit'; did you mean digits"),
+    (["profile", "resnet5"], "unknown model 'resnet5'; did you mean resnet5"),
+    (["profile", "resnet50", "--input", "224x224x3"], "expected integers with commas between them"),
+    (["profile", "resnet50", "--json", "--csv", "layers.csv"], "choose one of them"),
+    (["profile", "resnet50", "--picture", "layers.xyz"], "a picture cannot be written as layers.xyz"),
+    (["benchmark", "resnet5"], "unknown model 'resnet5'; did you mean resnet5"),
+    (["benchmark", "resnet50", "--precision", "flaot32"], "unknown precision 'flaot32'; did you mean float32"),
+    (["report", "nowhere"], "nowhere is not a run"),
+]
+# Run many command lines in one process; tell of each the status, the output and the frameworks that are imported.
+PROGRAM = """
+import contextlib, io, json, sys
+from kzoo.cli import main
+
+found = []
+for arguments in json.load(sys.stdin):
+    sys.argv, out, err = ["kzoo", *arguments], io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            status = main() or 0
+        except SystemExit as end:
+            status = end.code
+    imported = [name for name in ("keras", "tensorflow", "jax", "torch") if name in sys.modules]
+    found.append([status, out.getvalue(), err.getvalue(), imported])
+json.dump(found, sys.stdout)
+"""
 
 
-@pytest.mark.parametrize(
-    "arguments, shown",
-    [
-        (["--help"], "list them, train one"),
-        (["--version"], "kzoo "),
-        (["list"], "25,557,032"),
-        (["list", "*resnet*", "--family", "resnetv2"], "resnetv2_50"),
-        (["show", "resnet50"], "number of residual blocks in each stage"),
-        (["datasets"], "image/resnet8_digits"),
-        *[([c, "--help"], "Usage") for c in ("list", "show", "datasets", "train", "evaluate", "export", "predict")],
-    ],
-)
-def test_quick_commands(arguments, shown):
-    result = kzoo(*arguments)
-    assert result.returncode == 0, result.stderr
-    assert shown in result.stdout
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A run whose model is never loaded, the beginning of another training, an image, and a file that is none."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "run").mkdir()
+    for name in ("model.keras", "examples.npz"):
+        (folder / "run" / name).touch()
+    preprocess = {"image_size": [8, 8], "channels": 1, "mean": [0.0], "std": [1.0]}
+    description = {"modality": "image", "class_names": ["a", "b"], "preprocess": preprocess}
+    (folder / "run" / "data.json").write_text(json.dumps(description))
+    (folder / "other").mkdir()
+    (folder / "other" / "config.yaml").write_text("data: {name: mnist}\n")
+    (folder / "notes.txt").write_text("no image")
+    Image.new("L", (8, 8)).save(folder / "photo.png")
+    names = {"run": "run", "other": "other", "notes": "notes.txt", "photo": "photo.png"}
+    return {key: str(folder / name) for key, name in names.items()}
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (["lits"], "Did you mean"),
-        (["list", "nothing*"], "no network fits 'nothing*'"),
-        (["show", "resnet5"], "unknown model 'resnet5'; did you mean resnet5"),
-        (
-            ["train", "image/resnet8_digit"],
-            "there is no config 'image/resnet8_digit'; did you mean",
-        ),
-        (["train", "image/resnet8_digits", "train.epohcs=1"], "unknown key in 'train' 'epohcs'; did you mean epochs"),
-        (["train", "image/resnet8_digits", "data.batchsize=1"], "did you mean batch_size"),
-        (["train", "image/resnet8_digits", "model.widht=1"], "unknown hyperparameter of resnet8 'widht'"),
-        (["train", "image/resnet8_digits", "trian.epochs=1"], "unknown section 'trian'; did you mean train"),
-        (["train", "image/resnet8_digits", "train.epochs"], "expected section.key=value, got 'train.epochs'"),
-        (["train", "image/resnet8_digits", "seed.x=1"], "seed is a value, not a section"),
-        (["train", "image/resnet8_digits", "model.name=resnet9"], "unknown model 'resnet9'"),
-        (["train", "image/resnet8_digits", "data.name=digit"], "unknown dataset 'digit'; did you mean digits"),
-        (["train", "image/resnet8_digits", "train.epochs=[1"], "not valid YAML"),
-        (["evaluate", "nowhere"], "nowhere is not a run folder of kzoo"),
-        (["export", "nowhere"], "nowhere is not a run folder of kzoo"),
-        (["predict", "nowhere", "a.png"], "there is no run or export at nowhere"),
-        (["shift", "nowhere"], "nowhere is not a run folder of kzoo"),
-        (["shift", "nowhere", "--out", "shift.xyz"], "a picture cannot be written as shift.xyz"),
-        (["visualize", "nowhere"], "nowhere is not a run folder of kzoo"),
-        (["compare-classical", "digit"], "unknown dataset 'digit'; did you mean digits"),
-        (["show", "resnet18", "--picture", "resnet18.png"], "choose a name ending in .svg"),
-    ],
-)
-def test_mistakes_end_with_status_2_and_one_line(arguments, message, tmp_path):
-    result = kzoo(*arguments, cwd=tmp_path)
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
-    if "Usage" not in result.stderr:
-        assert result.stderr.count("\n") == 1
+@pytest.fixture(scope="module")
+def answers(files):
+    """Return the answer to each quick command line and each mistake, all from one process without Keras."""
+    lines = [arguments for arguments, _ in QUICK + MISTAKES]
+    given = json.dumps([[part.format(**files) for part in line] for line in lines])
+    command = [sys.executable, "-c", PROGRAM]
+    result = subprocess.run(command, input=given, capture_output=True, text=True, check=True)
+    return {str(line): answer for line, answer in zip(lines, json.loads(result.stdout), strict=True)}
 
 
-def test_train_evaluate_export_predict(tmp_path, digits):
-    trained = kzoo("train", "image/resnet8_digits", "train.epochs=2", "model.width=8", "--out", "run", cwd=tmp_path)
+@pytest.mark.parametrize("arguments, shown", QUICK)
+def test_quick_commands(arguments, shown, answers):
+    status, out, err, imported = answers[str(arguments)]
+    assert (status, err, imported) == (0, "", [])
+    assert shown in out
+
+
+@pytest.mark.parametrize("arguments, message", MISTAKES)
+def test_mistakes_end_with_status_2_and_one_line_before_keras_is_imported(arguments, message, answers):
+    status, _, err, imported = answers[str(arguments)]
+    assert (status, imported) == (2, [])
+    assert message in err
+    assert "Usage" in err or err.count("\n") == 1
+
+
+def test_a_long_list_is_readable_in_80_columns(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "WIDTH", 80)
+    for command in (cli.list_, cli.datasets):
+        command()
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith("tf_mobilenetv3_large_minimal_100 ") for line in lines)  # the longest name is whole
+
+
+def kzoo(*arguments, capsys, monkeypatch) -> str:
+    """Run a command line in this process; return its output."""
+    monkeypatch.setattr(sys, "argv", ["kzoo", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    out, err = capsys.readouterr()
+    assert end.value.code == 0, err
+    return out
+
+
+def test_train_evaluate_export_predict(tmp_path, digits, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "kzoo", "train", DIGITS, "train.epochs=2", "model.width=8", "--out", "run"]
+    trained = subprocess.run(command, capture_output=True, text=True, check=False)
     assert trained.returncode == 0, trained.stderr
     assert "epoch 2/2" in trained.stdout
     assert "test accuracy" in trained.stdout
     assert "Next: kzoo export run" in trained.stdout
     assert trained.stderr == ""
-
-    again = kzoo("train", "image/resnet8_digits", "--out", "run", cwd=tmp_path)
-    assert (again.returncode, "holds another training: model.width: 8 there" in again.stderr) == (2, True)
     assert (tmp_path / "run" / "report.html").exists()
-    assert "wrote run/report.html" in kzoo("report", "run", cwd=tmp_path).stdout
-    shutil.copytree(tmp_path / "run", tmp_path / "other")
-    compared = kzoo("compare", "run", "other", cwd=tmp_path)
-    assert "wrote compare.png" in compared.stdout, compared.stderr
 
-    evaluated = kzoo("evaluate", "run", "--json", cwd=tmp_path)
-    assert json.loads(evaluated.stdout)["examples"] == 360
+    def run(*arguments):
+        return kzoo(*arguments, capsys=capsys, monkeypatch=monkeypatch)
 
-    exported = kzoo("export", "run", "--out", "served", cwd=tmp_path)
-    assert exported.returncode == 0, exported.stderr
-    assert "on 16 real examples" in exported.stdout
-
-    Image.fromarray(digits.examples["test"].inputs[0].squeeze()).save(tmp_path / "digit.png")
-    answers = [json.loads(kzoo("predict", m, "digit.png", "--json", cwd=tmp_path).stdout)[0] for m in ("run", "served")]
+    assert "wrote run/report.html" in run("report", "run")
+    shutil.copytree("run", "other")
+    assert "wrote compare.png" in run("compare", "run", "other")
+    assert json.loads(run("evaluate", "run", "--json"))["examples"] == 360
+    assert "on 16 real examples" in run("export", "run", "--out", "served")
+    Image.fromarray(digits.examples["test"].inputs[0].squeeze()).save("digit.png")
+    answers = [json.loads(run("predict", model, "digit.png", "--json"))[0] for model in ("run", "served")]
     assert answers[0]["label"] == answers[1]["label"]
     assert answers[0]["probability"] == pytest.approx(answers[1]["probability"], abs=1e-5)
-    assert "digit.png" in kzoo("predict", "served", "digit.png", cwd=tmp_path).stdout
+    assert re.search(r"digit.png +\d +\d", run("predict", "served", "digit.png"))
+
+
+def test_python_m_kzoo_is_the_command():
+    result = subprocess.run(
+        [sys.executable, "-m", "kzoo", "show", "resnet5"], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)

@@ -1,1 +1,1 @@
-"""Raw input in, answers out: export, predict, pretrained networks."""
+"""Serving: export to other runtimes, prediction from files, pretrained models by name."""

@@ -1,4 +1,7 @@
-"""Ship a model: raw data in, named probabilities out, in the format of the place where it will run."""
+"""Model export: SavedModel, Keras, ONNX, LiteRT and OpenVINO, with the preprocessing inside.
+
+An exported model takes raw data and returns probabilities.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +24,11 @@ from kzoo.nn.precision import in_float32
 from kzoo.serving.serve import from_model, sidecar
 from kzoo.training import runs
 
+INPUT, OUTPUT = "raw", "probabilities"
+
 
 class Exported(NamedTuple):
-    """What was written, and the largest difference of a probability to the Keras model's on real examples."""
+    """An export, and the largest absolute difference of its probabilities to the Keras model's on real examples."""
 
     path: Path
     format: str
@@ -45,32 +50,28 @@ def export(
     format: str = "saved_model",
     overwrite: bool = False,
 ) -> Exported:
-    """Write a model that takes raw data, load it back in a new process and compare it with the Keras model.
+    """Write a model that takes raw data, load it in a new process, and compare its probabilities with Keras's.
 
-    A SavedModel's `serve` signature takes a batch of raw input (8-bit images of any size) and returns
-    `probabilities` (batch, classes), `label` (batch,) and `class_names` (classes,). A ".keras" file takes the same
-    and returns the probabilities. The other formats take images of the training's size, as 8-bit numbers.
-    Beside a file (within a folder) lies `kzoo.json` with the class names.
+    A SavedModel's signature `serve` takes `raw`, a batch of raw inputs (uint8 images of any size, waveforms, strings,
+    series), and returns `probabilities` (batch, classes), `label` (batch,) and `class_names` (classes,). A ".keras"
+    file takes the same and returns the probabilities. The other formats name their input and output likewise; they take
+    raw inputs of the size used in training. `kzoo.json`, beside the file or in the directory, holds the class names.
 
     Args:
         model: a classifier that returns logits.
-        path: file or folder to write.
-        data: the dataset it was trained on, or what a run keeps of it.
+        path: file or directory to write.
+        data: the dataset it was trained on, or its `Serving` (`kzoo.load_run`).
         format: "saved_model", "keras", "onnx", "litert" or "openvino"; the last three need the extra `export`.
-        overwrite: replace what is at `path`.
+        overwrite: replace an existing file or directory.
 
     Raises:
-        ValueError: for an unknown format, a package that is not installed, a path that is in use, or an exported
-            model that gives other probabilities.
+        ValueError: for an unknown format, a package that is not installed, an existing path, or an exported model that
+            gives other probabilities.
     """
-    write = lookup("format", format, FORMATS)
     target = Path(path).expanduser()
+    check_target(target, format, overwrite)
+    write = FORMATS[format]
     serving = data if isinstance(data, Serving) else Serving.of(data)
-    if target.exists() and not overwrite:
-        raise ValueError(f"{target} exists already; choose another path, or overwrite it")
-    if target.suffix != SUFFIXES.get(format, target.suffix):
-        raise ValueError(f"a path for format {format!r} must end in {SUFFIXES[format]}, got {target}")
-    check_packages(format)
     model = in_float32(model)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".kzoo-export-") as folder:
@@ -83,28 +84,47 @@ def export(
     return Exported(target, format, difference, len(serving.examples))
 
 
+def check_target(target: Path, format: str, overwrite: bool) -> None:
+    """Raise a ValueError if an export cannot be written: an unknown format, an existing path, a missing package."""
+    lookup("format", format, FORMATS)
+    if target.exists() and not overwrite:
+        raise ValueError(f"{target} exists already; choose another path, or overwrite it (--overwrite)")
+    if target.suffix != SUFFIXES.get(format, target.suffix):
+        raise ValueError(f"a path for format {format!r} must end in {SUFFIXES[format]}, got {target}")
+    check_packages(format)
+
+
 def put(new: Path, old: Path) -> None:
-    """Put a file or folder in the place of another."""
+    """Move a file or directory to a path, and delete what was there."""
     if old.is_dir():
         shutil.rmtree(old)
     os.replace(new, old)
 
 
 def check_packages(format: str) -> None:
-    """Raise a ValueError that says what to install, if the format needs a package that is not here."""
+    """Raise a ValueError that says what to install, if the format needs a package that is not installed."""
     for package in PACKAGES.get(format, ()):
         if importlib.util.find_spec(package) is None:
             raise ValueError(f"format {format!r} needs the package {package}; pip install 'kzoo[export]'")
 
 
 def serving_model(model: keras.Model, serving: Serving, *, any_size: bool) -> keras.Model:
-    """Return a Keras model from raw data to probabilities; without `any_size`, of the training's size only."""
+    """Return a Keras model from raw data to probabilities; without `any_size`, for the size used in training only."""
     preprocess = serving.preprocess
     shape = preprocess.raw_shape if any_size else serving.examples.shape[1:]
-    raw = keras.Input(shape, dtype=preprocess.raw_dtype, name="raw")
-    logits = model(preprocess(raw), training=False)  # else Keras's Resizing layer turns training on for all that follow
-    probabilities = keras.layers.Activation("softmax", dtype="float32", name="probabilities")(logits)
-    return keras.Model(raw, probabilities, name=model.name)
+    raw = keras.Input(shape, dtype=preprocess.raw_dtype, name=INPUT)
+    network = runs.uncompiled(model)  # a file would hold its loss and schedule, which Keras alone cannot load
+    logits = network(preprocess(raw), training=False)  # else Keras's Resizing turns training on for all that follow
+    probabilities = keras.layers.Activation("softmax", dtype="float32", name=OUTPUT)(logits)
+    return renumbered(keras.Model(raw, probabilities, name=model.name), keep=(INPUT, OUTPUT, model.name))
+
+
+def renumbered(model: keras.Model, keep: Sequence[str]) -> keras.Model:
+    """Number the layers of the preprocessing from 0; Keras counts those of the whole process, so names would vary."""
+    layers = [layer for layer in model.operations if layer.name not in keep]
+    for index, layer in enumerate(layers):
+        layer.name = f"preprocess{index}"
+    return model
 
 
 def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
@@ -112,7 +132,7 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
     names = tf.constant(serving.class_names)
 
     def serve(raw):
-        # Not training: Keras's Resizing layer would turn it on for all that follow.
+        # Without training=False Keras's Resizing layer would turn training on for all layers after it.
         logits = model(serving.preprocess(raw), training=False)
         probabilities = keras.ops.softmax(keras.ops.cast(logits, "float32"))
         return {
@@ -123,7 +143,7 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    spec = tf.TensorSpec((None, *serving.preprocess.raw_shape), serving.preprocess.raw_dtype, name="raw")
+    spec = tf.TensorSpec((None, *serving.preprocess.raw_shape), serving.preprocess.raw_dtype, name=INPUT)
     archive.add_endpoint("serve", serve, input_signature=[spec])
     archive.write_out(str(path), verbose=False)
 
@@ -134,14 +154,15 @@ def write_keras(model: keras.Model, serving: Serving, path: Path) -> None:
 
 
 def write_by_keras(model: keras.Model, serving: Serving, path: Path, format: str) -> None:
-    """Write one of the formats that Keras exports itself."""
+    """Write one of the formats that `keras.Model.export` offers."""
     whole = serving_model(model, serving, any_size=False)
+    whole = keras.Model(whole.input, {OUTPUT: whole.output}, name=model.name)  # a dictionary names the output
     whole(serving.examples)  # Keras refuses to export a model that was never called
     whole.export(str(path), format=format, verbose=False)
 
 
 def write_openvino(model: keras.Model, serving: Serving, path: Path) -> None:
-    """Write OpenVINO's pair of files, model.xml and model.bin, into a folder."""
+    """Write OpenVINO's pair of files, model.xml and model.bin, into a directory."""
     path.mkdir()
     write_by_keras(model, serving, path / "model.xml", "openvino")
 
@@ -158,7 +179,7 @@ PACKAGES = {"onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",), "
 
 
 def compare(model: keras.Model, serving: Serving, path: Path) -> float:
-    """Return the largest difference between the exported model's probabilities, in a new process, and Keras's.
+    """Load an export in a new process; return the largest absolute difference of its probabilities to Keras's.
 
     Raises:
         ValueError: if it cannot be loaded there, or the difference is above 1e-3.
@@ -171,10 +192,15 @@ def compare(model: keras.Model, serving: Serving, path: Path) -> float:
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if result.returncode:
-            raise ValueError(f"the export cannot be loaded: {' '.join(result.stderr.splitlines()[-1:])}")
+            raise ValueError(f"the export cannot be loaded: {last_line(result.stderr)}")
         difference = float(np.abs(np.load(out) - expected).max())
     if not difference < 1e-3:
         raise ValueError(
-            f"the exported model gives other probabilities, by up to {difference:.1e}; nothing was written"
+            f"the exported model's probabilities differ by up to {difference:.1e}, more than 1e-3; nothing was written"
         )
     return difference
+
+
+def last_line(text: str) -> str:
+    """Return the last line of a text, "" of an empty one."""
+    return "".join(text.splitlines()[-1:])

@@ -1,4 +1,4 @@
-"""Trained models by name, ready to be asked: a run, an export, or weights of others with all that belongs to them."""
+"""Trained models by name, ready to predict: a run, an export, or pretrained weights with their preprocessing."""
 
 from pathlib import Path
 
@@ -8,14 +8,14 @@ from kzoo.zoo.factory import create_model
 
 
 def load_model(name: str | Path) -> Predictor:
-    """Return a trained model whose `predict` takes a photograph (a file) or a raw batch.
+    """Return a trained model whose `predict` takes an image file or a raw batch.
 
     Args:
         name: `timm/resnet50.a1_in1k`, `torchvision/ResNet50_Weights.IMAGENET1K_V2`, `keras/densenet121` (see
-            `kzoo.zoo.hub`), a folder laid out like the hub's, a run folder, or what `kzoo export` wrote.
+            `kzoo.zoo.hub`), a directory laid out like the hub's, a run directory, or an export.
 
     Raises:
-        ValueError: for a name that is none of these, a network that the zoo does not have, or damaged files.
+        ValueError: for any other name, a network that the zoo does not have, or damaged files.
     """
     path = Path(name).expanduser()
     if path.exists() and not (path / hub.CONFIG).is_file():

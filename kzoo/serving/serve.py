@@ -1,12 +1,13 @@
-"""Use what `kzoo.export` wrote, or a run folder, with no more than the runtime of its format.
+"""Prediction with exported models and run directories, by the runtime of the format alone.
 
-`python -m kzoo.serving.serve EXPORT raw.npy probabilities.npy` predicts an array; every export is checked by it.
+`python -m kzoo.serving.serve EXPORT raw.npy probabilities.npy` predicts an array; every export is verified by it.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,13 +22,13 @@ SIDECAR = "kzoo.json"
 
 
 class Predictor(NamedTuple):
-    """A loaded model with the step from raw data to its input: `predict` takes a file, or a raw batch.
+    """A loaded model with its preprocessing: `predict` takes a file, or a batch of raw data.
 
     Attributes:
         probabilities: function from a raw batch to probabilities, (batch, classes).
-        preprocess: what a raw example is, and how one is read from a file.
+        preprocess: from raw data to the network's input; it also reads a raw example from a file.
         class_names: of the outputs.
-        any_size: whether raw data may differ in size from the training's.
+        any_size: whether raw examples may differ in size from those of training.
     """
 
     probabilities: Callable[[np.ndarray], np.ndarray]
@@ -36,7 +37,7 @@ class Predictor(NamedTuple):
     any_size: bool
 
     def predict(self, raw: str | Path | np.ndarray) -> Prediction | np.ndarray:
-        """Return what the model says of one file, or the probabilities of a raw batch.
+        """Return the prediction for one file, or the probabilities of a raw batch, (batch, classes).
 
         Raises:
             ValueError: for a file that is missing or broken.
@@ -45,7 +46,7 @@ class Predictor(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What a model says of one file."""
+    """The prediction for one file: the class of highest probability, and the probability of each class, in [0, 1]."""
 
     file: str
     label: str
@@ -54,37 +55,52 @@ class Prediction(NamedTuple):
 
 
 def sidecar(path: Path) -> Path:
-    """Return where the description of an export lies: in its folder, or beside its file."""
+    """Return the path of an export's description: in its directory, or beside its file."""
     return path / SIDECAR if path.is_dir() else path.with_name(f"{path.name}.{SIDECAR}")
 
 
-def load_predictor(path: str | Path) -> Predictor:
-    """Load a run folder or an export.
+def find_description(path: str | Path) -> Path:
+    """Return the JSON file that describes a run directory or an export; no model is loaded.
 
     Raises:
-        ValueError: if it is neither, or is damaged.
+        ValueError: if the path is neither.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise ValueError(f"there is no run or export at {path}")
     if (path / runs.MODEL).exists():
-        model, serving = runs.load_run(path)
-        return Predictor(from_model(model, serving.preprocess), serving.preprocess, serving.class_names, True)
+        return runs.find_run(path) / runs.DATA
     if not sidecar(path).is_file():
         raise ValueError(
-            f"{path} is neither a run folder nor an export of kzoo: it has no {runs.MODEL} and no {SIDECAR}"
+            f"{path} is neither a run directory nor an export of kzoo: it has no {runs.MODEL} and no {SIDECAR}"
         )
-    content = json.loads(sidecar(path).read_text())
+    return sidecar(path)
+
+
+def load_predictor(path: str | Path) -> Predictor:
+    """Load a run directory or an export.
+
+    Raises:
+        ValueError: if it is neither, is damaged, or needs a package that is not installed.
+    """
+    path = Path(path).expanduser()
+    content = json.loads(find_description(path).read_text())
+    if (path / runs.MODEL).exists():
+        model, serving = runs.load_run(path)
+        return Predictor(from_model(model, serving.preprocess), serving.preprocess, serving.class_names, True)
     load, any_size = lookup("format", content["format"], LOADERS)
     try:
         predict = load(path)
     except ImportError as error:
-        raise ValueError(
-            f"{path} needs a package that is not here ({error.name}); pip install 'kzoo[export]'"
-        ) from error
+        raise ValueError(f"{path} needs the package {error.name}; pip install 'kzoo[export]'") from error
     except (OSError, RuntimeError) as error:
-        raise ValueError(f"the export {path} cannot be loaded: {' '.join(str(error).split())[:200]}") from error
+        raise ValueError(f"the export {path} cannot be loaded: {shortened(error)}") from error
     return Predictor(predict, preprocess_from(content), tuple(content["class_names"]), any_size)
+
+
+def shortened(error: Exception) -> str:
+    """Return an error's message as one line of at most 300 characters, which ends at a word."""
+    return textwrap.shorten(str(error), 300, placeholder=" ...")
 
 
 def from_model(model: keras.Model, preprocess: Preprocess) -> Callable:
@@ -137,7 +153,7 @@ def from_openvino(path: Path) -> Callable:
     return lambda raw: compiled(raw)[0]
 
 
-# how each format is loaded, and whether it takes raw data of any size
+# of each format: how it is loaded, and whether it takes raw data of any size
 LOADERS = {
     "saved_model": (from_saved_model, True),
     "keras": (from_keras, True),
@@ -147,12 +163,28 @@ LOADERS = {
 }
 
 
+def check_files(path: str | Path, files: Sequence[str | Path]) -> None:
+    """Check that a model and the files to classify are there, and read the first; no model is loaded.
+
+    Raises:
+        ValueError: for a path that is no model, a missing file, or a first file that the model's preprocessing cannot
+            read.
+    """
+    description = find_description(path)
+    for file in files:
+        if not Path(file).expanduser().is_file():
+            raise ValueError(f"there is no file {file}")
+    for file in files[:1]:
+        preprocess_from(json.loads(description.read_text())).read(file)
+
+
 def predict_files(path: str | Path, files: Sequence[str | Path]) -> list[Prediction]:
     """Classify files by a run or an export, in the order given.
 
     Raises:
         ValueError: for a file that is missing or broken, or a model that cannot be loaded.
     """
+    check_files(path, files)
     predictor = load_predictor(path)
     return [predict_file(predictor, str(file)) for file in files]
 

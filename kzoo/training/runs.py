@@ -127,13 +127,31 @@ def read_history(run: Path) -> dict[str, list[float]]:
 
 def save_model(model: keras.Model, path: Path) -> None:
     """Write a model without its optimizer and loss, in float32, so that it loads wherever Keras is."""
-    model = in_float32(model)
-    if model.compiled and getattr(model, "inputs", None):
-        model = keras.Model(model.input, model.output, name=model.name)
+    model = uncompiled(in_float32(model))
     beside = path.with_name(f".{path.name}")  # Keras wants a path, and one that ends in .keras
     model.save(beside)
     write_file(path, lambda file: file.write(beside.read_bytes()))
     beside.unlink()
+
+
+def uncompiled(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers without optimizer, loss and metrics; a subclassed model as it is."""
+    if model.compiled and getattr(model, "inputs", None):
+        return keras.Model(model.input, model.output, name=model.name)
+    return model
+
+
+def find_run(path: str | Path) -> Path:
+    """Return the directory of a run; nothing of it is loaded yet.
+
+    Raises:
+        ValueError: if the directory does not hold a run.
+    """
+    run = Path(path).expanduser()
+    missing = [name for name in (MODEL, DATA, EXAMPLES) if not (run / name).is_file()]
+    if missing:
+        raise ValueError(f"{run} is not a run directory of kzoo: it has no {missing[0]}")
+    return run
 
 
 def load_run(path: str | Path) -> tuple[keras.Model, Serving]:
@@ -142,10 +160,7 @@ def load_run(path: str | Path) -> tuple[keras.Model, Serving]:
     Raises:
         ValueError: if the folder does not hold a run, or its model is damaged.
     """
-    run = Path(path).expanduser()
-    missing = [name for name in (MODEL, DATA, EXAMPLES) if not (run / name).is_file()]
-    if missing:
-        raise ValueError(f"{run} is not a run folder of kzoo: it has no {missing[0]}")
+    run = find_run(path)
     for module in ("kzoo.nn.standardized", "kzoo.nn.handcrafted"):  # lets Keras know the layers of the zoo
         importlib.import_module(module)
     try:

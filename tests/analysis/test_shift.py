@@ -402,7 +402,7 @@ def test_models_that_do_not_fit_are_explained(run, digits):
 
 
 def test_runs_that_do_not_compare_are_explained(run, tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="nowhere is not a run folder of kzoo"):
+    with pytest.raises(ValueError, match="nowhere is not a run directory of kzoo"):
         shift_runs(["nowhere"])
     with pytest.raises(ValueError, match="a shift test needs one or more different runs, got none"):
         shift_runs([])

@@ -1,5 +1,6 @@
-"""What was trained is what is served: every format against the Keras model, and the errors on the way."""
+"""Export: every format gives the probabilities of the Keras model; stable names; errors."""
 
+import dataclasses
 import importlib.util
 import json
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 import kzoo
-from kzoo.serving.export import FORMATS, PACKAGES, SUFFIXES
+from kzoo.serving.export import FORMATS, PACKAGES, SUFFIXES, serving_model, write_saved_model
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,49 @@ def test_each_format_gives_the_probabilities_of_keras(format, model_and_serving,
     expected = keras.ops.softmax(model(digits.preprocess(keras.ops.convert_to_tensor(raw)), training=False))
     np.testing.assert_allclose(predictor.predict(raw), expected, atol=1e-5)
     assert {p.name for p in tmp_path.iterdir()} <= {path.name, f"{path.name}.kzoo.json"}
+
+
+def test_a_model_that_was_trained_in_this_process_is_exported(digits, tmp_path):
+    """Its loss and its schedule, which Keras alone cannot load, stay out of the file."""
+    few = {split: examples.take(np.arange(64)) for split, examples in digits.examples.items()}
+    data = dataclasses.replace(digits, examples=few)
+    model = kzoo.create_model("convnet", data.input_shape, 10, padding="same", filters=(4,))
+    kzoo.fit(model, data, epochs=1, verbose=False)
+    assert kzoo.export(model, tmp_path / "m.keras", data=data, format="keras").max_difference < 1e-5
+
+
+@pytest.mark.parametrize("any_size", [True, False])
+def test_names_do_not_depend_on_what_the_process_built_before(any_size, model_and_serving):
+    first, second = (serving_model(*model_and_serving, any_size=any_size) for _ in range(2))
+    assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
+    assert first.layers[0].name == first.inputs[0].name == "raw"
+    assert first.layers[-1].name == "probabilities"
+    network = first.get_layer(model_and_serving[0].name)
+    assert [layer.name for layer in network.layers] == [layer.name for layer in model_and_serving[0].layers]
+
+
+def test_two_saved_models_of_one_process_have_one_signature(model_and_serving, tmp_path):
+    import tensorflow as tf
+
+    signatures = []
+    for name in ("first", "second"):
+        write_saved_model(*model_and_serving, tmp_path / name)
+        serve = tf.saved_model.load(str(tmp_path / name)).signatures["serve"]
+        signatures.append((str(serve.structured_input_signature), str(sorted(serve.structured_outputs.items()))))
+    assert signatures[0] == signatures[1]
+    assert "'raw': TensorSpec(shape=(None, None, None, 1), dtype=tf.uint8, name='raw')" in signatures[0][0]
+
+
+def test_onnx_and_litert_name_input_and_output(model_and_serving, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter")
+    model, serving = model_and_serving
+    FORMATS["onnx"](model, serving, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    assert [each.name for each in (*session.get_inputs(), *session.get_outputs())] == ["raw", "probabilities"]
+    FORMATS["litert"](model, serving, tmp_path / "m.tflite")
+    signature = interpreter.Interpreter(str(tmp_path / "m.tflite")).get_signature_list()["serving_default"]
+    assert signature == {"inputs": ["raw"], "outputs": ["probabilities"]}
 
 
 def test_the_served_signature_takes_images_of_any_size_and_names_its_answer(model_and_serving, tmp_path):
@@ -109,10 +153,11 @@ def test_files_are_classified(run, digits, tmp_path):
 
 def test_files_and_models_that_are_not_there_or_broken(run, tmp_path):
     (tmp_path / "text.png").write_text("text")
-    for file in ("text.png", "nowhere.png"):
-        with pytest.raises(ValueError, match=f"{file} cannot be read as an image"):
-            kzoo.predict_files(run, [tmp_path / file])
+    with pytest.raises(ValueError, match=r"text.png cannot be read as an image"):
+        kzoo.predict_files(run, [tmp_path / "text.png"])
+    with pytest.raises(ValueError, match=r"there is no file .*nowhere.png"):
+        kzoo.predict_files(run, [tmp_path / "nowhere.png"])
     with pytest.raises(ValueError, match="there is no run or export at"):
         kzoo.predict_files(tmp_path / "nowhere", ["x.png"])
-    with pytest.raises(ValueError, match="is neither a run folder nor an export of kzoo"):
+    with pytest.raises(ValueError, match="is neither a run directory nor an export of kzoo"):
         kzoo.predict_files(tmp_path, ["x.png"])

@@ -178,7 +178,7 @@ def test_ctrl_c_saves_the_best_weights_so_far(tmp_path):
 
 
 def test_damaged_and_foreign_folders_are_no_runs(tmp_path):
-    with pytest.raises(ValueError, match="is not a run folder of kzoo: it has no model.keras"):
+    with pytest.raises(ValueError, match="is not a run directory of kzoo: it has no model.keras"):
         kzoo.load_run(tmp_path)
     for name in (runs.MODEL, runs.DATA, runs.EXAMPLES):
         (tmp_path / name).write_text("x")
