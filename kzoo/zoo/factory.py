@@ -194,7 +194,7 @@ def load_trained(model: keras.Model, weights: str) -> None:
         tensors = found.file
         if found.application:
             check_built(model, weights, found.hyperparameters)
-            tensors, naming = applications.tensors(model, found.application, found.file), "kzoo"
+            tensors, naming = applications.tensors(model, found.application), "kzoo"
     report = load_weights(model, tensors, naming=naming, adapt=True)
     for remark in report.adapted:
         warn_caller(f"{weights}: {remark}")

@@ -1,12 +1,11 @@
-"""Trained weights by name, each with the preparation of photographs that belongs to it.
+"""Pretrained weights by name, from timm, torchvision and keras.applications, with the preprocessing of each.
 
-- `timm/NAME.TAG` from the Hugging Face hub, or a folder that is laid out like a repository there: `config.json`, which
-  says which network it is and how images are prepared for it, and `model.safetensors`. Downloads are cached by
-  huggingface_hub (`HF_HOME`, `HF_HUB_OFFLINE`) and checked by their sha256.
+- `timm/NAME.TAG` from the Hugging Face Hub, or a directory laid out like a repository there: `config.json`, which names
+  the network and its preprocessing, and `model.safetensors`. Downloads are cached by huggingface_hub (`HF_HOME`,
+  `HF_HUB_OFFLINE`) and verified by their sha256.
 - `torchvision/ResNet50_Weights.IMAGENET1K_V2` from timm's copy there, since torchvision's own files are pickles.
-- `keras/NAME`, NAME spelt as here or in keras.applications, or `keras/imagenet` where a network is given, from where
-  keras.applications has it. Downloads are cached by Keras (`KERAS_HOME`) and checked by the checksums that Keras knows;
-  it knows none for MobileNet v1 and v2.
+- `keras/NAME`, NAME spelt as here or in keras.applications, or `keras/imagenet` where a network is given. Downloads are
+  cached by Keras (`KERAS_HOME`) and verified by the checksums that it knows; it knows none for MobileNet v1 and v2.
 """
 
 import dataclasses
@@ -14,10 +13,13 @@ import hashlib
 import importlib.util
 import json
 import re
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.lazy import keras, lazy_import
+from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.registry import ModelCard, did_you_mean
 from kzoo.data.image import ImagePreprocess
 from kzoo.zoo import applications
@@ -26,11 +28,8 @@ huggingface_hub = lazy_import("huggingface_hub")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 SHA256 = re.compile(r"[0-9a-f]{64}")
-IMAGENET_NAMES = "https://storage.googleapis.com/download.tensorflow.org/data/imagenet_class_index.json"
-IMAGENET_NAMES_MD5 = "c2c37ea517e94d9795004a39431a14cb"
 
-
-# Networks of torchvision whose weights timm keeps as safetensors: of both versions, of one, under another name.
+# Networks of torchvision whose weights timm has as safetensors: of both versions, of the first, under another name.
 BOTH = ("ResNet50", "ResNet101", "ResNet152", "ResNeXt50_32X4D", "ResNeXt101_32X8D")
 BOTH += ("Wide_ResNet50_2", "Wide_ResNet101_2")
 FIRST = ("ResNet18", "ResNet34", "DenseNet121", "DenseNet161", "DenseNet169", "DenseNet201", "Inception_V3")
@@ -51,26 +50,26 @@ REGNETS = {
     "RegNet_Y_16GF": "regnety_160",
     "RegNet_Y_32GF": "regnety_320",
 }
-SIZES = {"Inception_V3": (299, 0.874), "ResNeXt101_64X4D": (224, 0.965)}  # and the share of the shorter side
+SIZES = {"Inception_V3": (299, 0.874), "ResNeXt101_64X4D": (224, 0.965)}  # and the fraction of the shorter side
 COPIES = {f"{network}_Weights.IMAGENET1K_V1": f"{network.lower()}.tv_in1k" for network in (*FIRST, *BOTH)}
 COPIES |= {f"{network}_Weights.IMAGENET1K_V2": f"{network.lower()}.tv2_in1k" for network in BOTH}
 COPIES |= {f"{network}_Weights.IMAGENET1K_V2": f"{copy}.tv2_in1k" for network, copy in REGNETS.items()}
 
 
 class Pretrained(NamedTuple):
-    """Trained weights, and what belongs to them.
+    """Pretrained weights with their preprocessing and class names.
 
     Attributes:
         architecture: name of the network, as in timm.
-        file: the weights.
-        preprocess: from photographs to the network's input.
-        num_classes: outputs.
+        file: the weights; None for those of keras.applications, which Keras downloads.
+        preprocess: from images to the network's input.
+        num_classes: number of outputs.
         class_names: of the outputs; None where the source does not name them.
-        application: the row of `kzoo.zoo.applications` that the file is read by; None for safetensors.
+        application: the row of `kzoo.zoo.applications`; None for safetensors.
     """
 
     architecture: str
-    file: Path
+    file: Path | None
     preprocess: ImagePreprocess
     num_classes: int
     class_names: tuple[str, ...] | None
@@ -78,20 +77,20 @@ class Pretrained(NamedTuple):
 
     @property
     def hyperparameters(self) -> dict:
-        """What our network has to be built with, the dialect among it."""
+        """Hyperparameters that our network must be built with, framework convention included."""
         return dict(self.application.hyperparameters) if self.application else {}
 
 
 def find(name: str | Path, architecture: str | None = None) -> Pretrained:
-    """Return trained weights by name, from the cache or the network, or from a folder.
+    """Return pretrained weights by name, from the cache or the network, or from a directory.
 
     Args:
         name: `timm/resnet50.a1_in1k`, `torchvision/ResNet50_Weights.IMAGENET1K_V2`, `keras/densenet121`, or the path
-            of a folder with `config.json` and `model.safetensors`.
+            of a directory with `config.json` and `model.safetensors`.
         architecture: the network that `keras/imagenet` stands for.
 
     Raises:
-        ValueError: for a name that is none, files that cannot be had, or weights that are not those of the checksum.
+        ValueError: for an unknown name, a failed download, or weights that do not match their checksum.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -100,7 +99,7 @@ def find(name: str | Path, architecture: str | None = None) -> Pretrained:
     if not rest or "/" in rest or owner not in OWNERS:
         raise ValueError(
             "expected weights as timm/NAME.TAG, e.g. timm/resnet50.a1_in1k, "
-            f"torchvision/ResNet50_Weights.IMAGENET1K_V2, keras/densenet121, or a folder; got {str(name)!r}"
+            f"torchvision/ResNet50_Weights.IMAGENET1K_V2, keras/densenet121, or a directory; got {str(name)!r}"
         )
     return OWNERS[owner](architecture if architecture and str(name) == "keras/imagenet" else rest)
 
@@ -125,7 +124,7 @@ def of_timm(name: str) -> Pretrained:
 
 
 def of_torchvision(name: str) -> Pretrained:
-    """Return weights of torchvision by their name there, from timm's copy, with torchvision's own preparation.
+    """Return weights of torchvision by their name there, from timm's copy, with torchvision's preprocessing.
 
     Raises:
         ValueError: for weights that timm has no copy of.
@@ -133,8 +132,8 @@ def of_torchvision(name: str) -> Pretrained:
     if name not in COPIES:
         raise ValueError(
             f"timm has no copy of torchvision/{name}, and kzoo opens no pickles; {did_you_mean(name, COPIES)} "
-            'Otherwise convert the file where you trust it: python -c "import torch, safetensors.torch as s; '
-            "s.save_file(torch.load('FILE.pth', weights_only=True), 'FILE.safetensors')\", and give it as weights"
+            'Otherwise convert the file, if you trust it: python -c "import torch, safetensors.torch as s; '
+            "s.save_file(torch.load('FILE.pth', weights_only=True), 'FILE.safetensors')\", and pass that as weights"
         )
     found, network = of_timm(COPIES[name]), name.partition("_Weights")[0]
     size, crop = SIZES.get(network, (224, 0.965 if name.endswith("V2") else 0.875))
@@ -145,35 +144,34 @@ def of_torchvision(name: str) -> Pretrained:
 def of_keras(name: str) -> Pretrained:
     """Return weights of keras.applications by our name or theirs."""
     architecture, application = applications.find(name)
-    file = applications.download(application)
-    return Pretrained(architecture, file, application.preprocess, 1000, None, application)
+    return Pretrained(architecture, None, application.preprocess, 1000, None, application)
 
 
 OWNERS = {"timm": of_timm, "torchvision": of_torchvision, "keras": of_keras}
 
 
 def download(repository: str, file: str) -> Path:
-    """Return one file of a repository of the Hugging Face hub, from the cache where it is there.
+    """Return one file of a repository of the Hugging Face Hub, from the cache if it is there.
 
     Raises:
-        ValueError: if it is not there and cannot be downloaded, or is damaged.
+        ValueError: if it cannot be downloaded, or is damaged.
     """
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
         path = Path(huggingface_hub.hf_hub_download(repository, file))
     except (OSError, HfHubHTTPError, ValueError) as error:
-        gist = " ".join(str(error).split())[:150]
+        reason = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise ValueError(
-            f"{file} of {repository} cannot be had ({type(error).__name__}: {gist}); where there is no network, copy "
-            f"{CONFIG} and {WEIGHTS} of that repository into a folder and give its path"
+            f"{file} of {repository} cannot be downloaded ({type(error).__name__}: {reason}); without a network, copy "
+            f"{CONFIG} and {WEIGHTS} of that repository into a directory and pass its path"
         ) from error
-    check_sum(path)
+    check_sha256(path)
     return path
 
 
-def check_sum(path: Path) -> None:
-    """Raise a ValueError if a large file of the cache, which is named by its sha256, does not have it."""
+def check_sha256(path: Path) -> None:
+    """Raise a ValueError if a large file of the cache does not match its sha256, which is its name."""
     blob = path.resolve()
     if SHA256.fullmatch(blob.name):
         with blob.open("rb") as file:
@@ -183,10 +181,10 @@ def check_sum(path: Path) -> None:
 
 
 def described(config: Path, weights: Path) -> Pretrained:
-    """Return what timm's description of a network says of it.
+    """Return pretrained weights as timm's `config.json` describes them.
 
     Raises:
-        ValueError: if the files are missing, or the description is not one of timm's.
+        ValueError: if a file is missing, or the description is not in timm's format.
     """
     for file in (config, weights):
         if not file.is_file():
@@ -198,18 +196,18 @@ def described(config: Path, weights: Path) -> Pretrained:
         return Pretrained(
             content["architecture"],
             weights,
-            photograph_steps(steps),
+            preprocessing(steps),
             content["num_classes"],
             tuple(names) if names else None,
         )
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{config} does not describe a network as timm does: {type(error).__name__} {error}"
+            f"{config} does not describe a network in timm's format: {type(error).__name__} {error}"
         ) from error
 
 
-def photograph_steps(steps: dict) -> ImagePreprocess:
-    """Return timm's preparation of photographs: shorter side to size / crop_pct, the middle, mean and deviation."""
+def preprocessing(steps: dict) -> ImagePreprocess:
+    """Return timm's preprocessing: resize the shorter side to size / crop_pct, centre crop, standardise."""
     channels, *size = steps["input_size"]
     scaled = [tuple(255 * value for value in steps[key]) for key in ("mean", "std")]
     return ImagePreprocess(
@@ -218,7 +216,7 @@ def photograph_steps(steps: dict) -> ImagePreprocess:
 
 
 def class_names(pretrained: Pretrained) -> tuple[str, ...]:
-    """Return a name for each class: the source's own, those of ImageNet if there are 1,000, or numbers.
+    """Return a name for each class: the source's own, those of ImageNet if there are 1,000, or "class 0" and so on.
 
     Raises:
         ValueError: if the names of ImageNet are not in Keras's cache and cannot be downloaded.
@@ -226,12 +224,15 @@ def class_names(pretrained: Pretrained) -> tuple[str, ...]:
     if pretrained.class_names:
         return pretrained.class_names
     if pretrained.num_classes != 1000:
-        return tuple(f"class {number}" for number in range(pretrained.num_classes))
+        return tuple(f"class {index}" for index in range(pretrained.num_classes))
     try:
-        file = keras.utils.get_file(
-            "imagenet_class_index.json", IMAGENET_NAMES, cache_subdir="models", file_hash=IMAGENET_NAMES_MD5
-        )
-    except Exception as error:  # Keras raises a plain one for whatever goes wrong
-        raise ValueError(f"the names of ImageNet's classes cannot be had from {IMAGENET_NAMES}: {error}") from error
-    content = json.loads(Path(file).read_text())
-    return tuple(content[str(number)][1] for number in range(1000))
+        (classes,) = keras.applications.imagenet_utils.decode_predictions(-np.arange(1000.0)[None], top=1000)
+    except Exception as error:  # Keras raises a plain one for whatever goes wrong in a download
+        raise ValueError(f"the names of ImageNet's classes cannot be downloaded: {error}") from error
+    return unique_names([(name, wordnet_id) for wordnet_id, name, _ in classes])
+
+
+def unique_names(classes: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the names of classes, with the identifier in brackets where two have the same, as ImageNet's "crane"."""
+    counts = Counter(name for name, _ in classes)
+    return tuple(name if counts[name] == 1 else f"{name} ({identifier})" for name, identifier in classes)

@@ -25,6 +25,7 @@ from kzoo.training import checkpoint, distributed, runs
 
 needs_jax = pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="jax is not installed")
 RECIPE = {"epochs": 2, "checkpoint_steps": 5, "verbose": False}
+LONG = {"epochs": 20, "checkpoint_steps": None}
 RESUME = "start all processes again, and training resumes from its last checkpoint"
 DEFAULTS = {"logical": 1, "single": False, "kill": None, "wrong": False, "model": {}, "fit": {}}
 
@@ -294,6 +295,10 @@ class TestProcesses:
         folder = tmp_path_factory.mktemp("two")
         return folder, trained(folder, 2)
 
+    @pytest.fixture(scope="class")
+    def long(self, tmp_path_factory):
+        return trained(tmp_path_factory.mktemp("long"), 2, fit=LONG)[0]
+
     @pytest.mark.parametrize("victim", [0, 1])
     def test_a_killed_run_resumes_to_equal_weights(self, two, tmp_path, victim):
         kill = {"kill": [8, int(signal.SIGKILL)]}
@@ -305,16 +310,15 @@ class TestProcesses:
 
     @pytest.mark.parametrize("victim", [0, 1])
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_a_signal_to_any_process_stops_all_after_the_same_step(self, tmp_path, victim, number):
-        fit = {"epochs": 20, "checkpoint_steps": None}
+    def test_a_signal_to_any_process_stops_all_after_the_same_step(self, long, tmp_path, victim, number):
         kill = {"kill": [8, int(number)]}
         each = [kill if index == victim else {} for index in range(2)]
-        statuses, errors = ended(start(tmp_path / "stopped", 2, each=each, fit=fit))
+        statuses, errors = ended(start(tmp_path / "stopped", 2, each=each, fit=LONG))
         assert statuses == [143, 143]
         assert all(f"was interrupted; {RESUME}" in error for error in errors)
         (step,) = checkpoint.steps(tmp_path / "stopped" / "run" / runs.CHECKPOINTS)
         assert 8 <= step < 100
-        self.check_resumed(tmp_path / "stopped", trained(tmp_path / "whole", 2, fit=fit)[0], fit=fit)
+        self.check_resumed(tmp_path / "stopped", long, fit=LONG)
 
     def check_resumed(self, folder, whole, **options):
         first, second = trained(folder, 2, **options)

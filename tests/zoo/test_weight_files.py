@@ -1,4 +1,4 @@
-"""Files of weights: what is written is read again, and what is broken is refused by name."""
+"""Weight files: reading, writing, naming, and refusing damaged ones."""
 
 import io
 import json
@@ -171,8 +171,8 @@ class TestBadFiles:
             ("a.npz", lambda content: b"PK", "cannot be read as an .npz"),
             ("a.h5", lambda content: content, "is damaged or no .h5 file"),
             ("a.weights.h5", lambda content: content, "is damaged or no .h5 file"),
-            ("a.pth", lambda content: pickle.dumps(print), "is a pickle, which can run any program.*save_file"),
-            ("a.onnx", lambda content: content, "unknown kind of weights file '.onnx'"),
+            ("a.pth", lambda content: pickle.dumps(print), "is a pickle, which can execute any code.*save_file"),
+            ("a.onnx", lambda content: content, "unknown type of weights file '.onnx'"),
         ],
     )
     def test_they_are_refused(self, name, change, message, tmp_path):

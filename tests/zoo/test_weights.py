@@ -1,4 +1,4 @@
-"""Addresses of weights, and what happens to tensors that fit them or do not."""
+"""Addresses of weights, layouts of tensors, and mismatches."""
 
 import re
 

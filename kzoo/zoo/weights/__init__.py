@@ -1,9 +1,10 @@
-"""Weights from files and other libraries: which of their tensors is which of ours, in what layout; and saving."""
+"""Loading and saving weights: names and layouts of PyTorch, Keras and kzoo, mapped to each other."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from kzoo.core.registry import MODELS, lookup, registered_name
 from kzoo.nn.naming import Rule, key_mapping
 from kzoo.zoo.weights.files import check_finite, read_tensors, write_safetensors
 
-# Our last word about a tensor, and PyTorch's.
+# The last part of a tensor's name: Keras's, and PyTorch's.
 TENSORS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 TENSORS |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
 PYTORCH_ENDINGS = (".weight", ".bias", ".running_mean", ".running_var", ".gamma", ".beta")
@@ -26,14 +27,14 @@ NAMINGS = {
 
 @dataclass(frozen=True)
 class WeightReport:
-    """What became of the tensors of a file, and of the weights of a model.
+    """Which tensors of a file were assigned to which weights of a model.
 
     Attributes:
         matched: tensors that were assigned.
-        missing: weights of the model that the file has nothing for.
+        missing: weights of the model that the file has no tensor for.
         unexpected: tensors that the model has no weight for.
-        mis_shaped: tensors of another shape than their weight.
-        adapted: what was changed to fit, or left as it was made, on request.
+        mis_shaped: tensors whose shape differs from their weight's.
+        adapted: what was changed to fit, or keeps its initial value, on request.
     """
 
     matched: tuple[str, ...]
@@ -44,7 +45,7 @@ class WeightReport:
 
     @property
     def misfits(self) -> str:
-        """What does not fit, the first few of each kind; nothing if all does."""
+        """Names that do not fit, the first few of each kind; "" if all fit."""
         kinds = {"missing": self.missing, "unexpected": self.unexpected, "mis-shaped": self.mis_shaped}
         return "; ".join(f"{kind} {shortened(names)}" for kind, names in kinds.items() if names)
 
@@ -63,22 +64,22 @@ def load_weights(
 ) -> WeightReport:
     """Assign the tensors of a file to a model; all must fit, or nothing is assigned.
 
-    Nothing is folded. Left out are PyTorch's counters of batches, and the heads that a family says serve its training
-    alone, which the report counts. Layouts are turned into Keras's.
+    Tensors are transposed to Keras's layout. PyTorch's `num_batches_tracked` is skipped; auxiliary heads, which serve
+    training alone, are skipped and reported.
 
     Args:
-        model: any model of this library, not one inside another.
+        model: a network of the zoo, not a model that contains one.
         weights: a `.safetensors`, `.npz` or `.h5` file (Keras's own `.weights.h5` among them), or arrays by name.
         naming: "kzoo" (what `save_weights` writes), "pytorch" (timm, torchvision) or "keras" (keras.applications);
-            found out from the names if not given.
-        rules: how the reference calls the layers; those of the model's family if not given.
+            inferred from the names if not given.
+        rules: renaming rules from our layers to the file's; those of the model's family if not given.
         adapt: let the first convolution take another number of input channels (one channel gets the sum of the
-            kernels, others get them in turn, scaled to the same sum), and leave the last layer as it is where the
-            number of classes differs, or out where the model has none.
+            kernels, others repeat them in turn, scaled to the same sum); where the number of classes differs, the last
+            layer keeps its initial weights, or is left out if the model has none.
         strict: raise if a tensor or a weight is left over or has another shape; False assigns what fits.
 
     Returns:
-        What was matched, missing, unexpected, mis-shaped and adapted.
+        The tensors that were matched, missing, unexpected, mis-shaped and adapted.
 
     Raises:
         ValueError: naming the first tensors that do not fit; for files that are missing, damaged or pickles;
@@ -107,7 +108,7 @@ def load_weights(
 
 
 def save_weights(model: keras.Model, path: str | Path) -> Path:
-    """Write all weights of a model, with its statistics, as safetensors, by their addresses.
+    """Write all weights of a model, moving statistics included, as safetensors, by their addresses.
 
     Raises:
         ValueError: if the name does not end in .safetensors, or the file cannot be written.
@@ -124,17 +125,18 @@ def save_weights(model: keras.Model, path: str | Path) -> Path:
 
 
 def load_own_h5(model: keras.Model, file: Path) -> WeightReport:
-    """Load what Keras's `model.save_weights` wrote for the same architecture."""
+    """Load a file that Keras's `model.save_weights` wrote for the same architecture."""
     check_finite(file, read_tensors(file))
     try:
         model.load_weights(file)
     except (ValueError, KeyError, OSError) as error:
-        raise ValueError(f"{file} does not fit {model.name}: {' '.join(str(error).split())[:300]}") from error
+        reason = textwrap.shorten(str(error), 300, placeholder=" ...")
+        raise ValueError(f"{file} does not fit {model.name}: {reason}") from error
     return WeightReport(tuple(weight.path for weight in model.weights))
 
 
 def naming_of(tensors: Iterable[str]) -> str:
-    """Return whose names these are: PyTorch's end in ".weight" and the like, Keras's in "/kernel" and the like."""
+    """Return the naming of tensors: PyTorch's end in ".weight" and the like, Keras's in "/kernel" and the like."""
     names = list(tensors)
     if any(name.endswith(PYTORCH_ENDINGS) for name in names):
         return "pytorch"
@@ -156,7 +158,7 @@ def rules_of(model: keras.Model) -> tuple[Rule, ...]:
 def matched(
     model: keras.Model, tensors: Mapping[str, np.ndarray], naming: str, rules: Iterable[Rule], adapt: bool
 ) -> tuple[WeightReport, list[tuple[keras.Variable, np.ndarray]]]:
-    """Return what fits what, and the value of each weight that a tensor was found for."""
+    """Return which tensor fits which weight, and the value of each weight that a tensor was found for."""
     rules = () if naming == "kzoo" else rules
     wanted = wanted_names(model, tensors, naming, rules)
     layers, maps = {layer.name: layer for layer in model.layers}, flattened_maps(model)
@@ -186,7 +188,7 @@ def matched(
 
 
 def explained(name: str, weight: keras.Variable) -> str:
-    """Return the name of a tensor with the address of our weight, where that is another."""
+    """Return the name of a tensor, with the address of our weight where it differs."""
     return name if name == weight.path else f"{name} (our {weight.path})"
 
 
@@ -211,10 +213,10 @@ def wanted_names(
 def fitted(
     value: np.ndarray, weight: keras.Variable, *, first: bool, last: bool
 ) -> tuple[np.ndarray | None, str | None]:
-    """Return a tensor for another number of input channels or classes, and what was done; None to leave the weight."""
+    """Adapt a tensor to another number of input channels or classes; return it (None: keep the weight) and a remark."""
     shape = tuple(weight.shape)
     if last and value.ndim == len(shape) and value.shape[:-1] == shape[:-1]:
-        return None, f"{value.shape[-1]} classes in place of {shape[-1]}; the layer is left as it was made"
+        return None, f"{value.shape[-1]} classes in place of {shape[-1]}; the layer keeps its initial weights"
     if first and value.ndim == len(shape) and (*value.shape[:-2], value.shape[-1]) == (*shape[:-2], shape[-1]):
         theirs, ours = value.shape[-2], shape[-2]
         if ours == 1:
@@ -225,8 +227,8 @@ def fitted(
 
 
 def flattened_maps(model: keras.Model) -> dict[str, tuple[int, ...]]:
-    """Return the shape of the feature map that each dense layer behind a `Flatten` sees as a vector, by its name."""
-    shapes = {}  # of what a symbolic vector was before it was flattened
+    """Return, by the name of each dense layer after a `Flatten`, the shape of the feature map that was flattened."""
+    shapes = {}  # of the feature map, by the identity of the symbolic vector
     for layer in model.layers:
         if isinstance(layer, keras.layers.Flatten):
             shapes[id(layer.output)] = tuple(layer.input.shape[1:])
@@ -237,11 +239,11 @@ def flattened_maps(model: keras.Model) -> dict[str, tuple[int, ...]]:
 
 
 def keras_layout(tensor: np.ndarray, layer: keras.layers.Layer, flattened: tuple[int, ...] | None = None) -> np.ndarray:
-    """Return a tensor of PyTorch in the layout of Keras; one that cannot be the layer's keeps a shape unlike it.
+    """Return a tensor of PyTorch in Keras's layout; one that cannot belong to the layer gets a shape that does not fit.
 
     A kernel (out, in, *window) becomes (*window, in, out), a depthwise one (*window, channels, multiplier). A dense
-    layer may be a convolution in the reference; behind a flattened feature map its inputs go from channels first,
-    as PyTorch flattens, to channels last.
+    layer may be a convolution in the reference; after a flattened feature map its inputs are reordered from channels
+    first, as PyTorch flattens, to channels last.
     """
     if tensor.ndim < 2:
         return tensor
@@ -259,6 +261,6 @@ def keras_layout(tensor: np.ndarray, layer: keras.layers.Layer, flattened: tuple
 
 
 def shortened(names: Sequence[str], most: int = 4) -> str:
-    """Return the first names, and how many more there are."""
+    """Return the first names, and the number of further ones."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

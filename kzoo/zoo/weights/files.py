@@ -1,7 +1,6 @@
-"""Files of weights: read as arrays by name, and written; nothing in them is ever run.
+"""Weight files: reading .safetensors, .npz and .h5, writing .safetensors; no code in a file is ever executed.
 
-Read are `.safetensors`, `.npz` without objects, and `.h5`. Pickles (`.pth`, `.pt`, `.ckpt`, `.bin`, `.pkl`) can run
-any program when they are opened, and are refused.
+Pickles (`.pth`, `.pt`, `.ckpt`, `.bin`, `.pkl`) can execute any code when they are opened, and are refused.
 """
 
 from __future__ import annotations
@@ -15,29 +14,29 @@ from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import lookup
 
 h5py = lazy_import("h5py")
-ml_dtypes = lazy_import("ml_dtypes")  # teaches numpy bfloat16
+ml_dtypes = lazy_import("ml_dtypes")  # adds bfloat16 to numpy
 safetensors = lazy_import("safetensors")
 safetensors_numpy = lazy_import("safetensors.numpy")
 
 PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl", ".pickle")
-MOST_BYTES = 64 * 2**30  # of the arrays in an .npz file; more is a bomb or a mistake
+MOST_BYTES = 64 * 2**30  # of the arrays in an .npz file; more is a decompression bomb or a mistake
 
 
 def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     """Return the arrays of a file by their names.
 
     Raises:
-        ValueError: for a file that is missing, damaged, of another kind, a pickle, or holds NaN or infinity.
+        ValueError: for a file that is missing, damaged, a pickle or of an unknown type, or holds NaN or infinity.
     """
     file = Path(path).expanduser()
     suffix = file.suffix.lower()
     if suffix in PICKLES:
         raise ValueError(
-            f"{file} is a pickle, which can run any program when it is opened; convert it where you trust it: python "
+            f"{file} is a pickle, which can execute any code when it is opened; if you trust it, convert it: python "
             f"-c \"import torch, safetensors.torch as s; s.save_file(torch.load('{file.name}', weights_only=True), "
             f"'{file.stem}.safetensors')\""
         )
-    read = lookup("kind of weights file", suffix, READERS)
+    read = lookup("type of weights file", suffix, READERS)
     if not file.is_file():
         raise ValueError(f"there is no file {file}")
     tensors = read(file)
@@ -83,7 +82,7 @@ def read_npz(file: Path) -> dict[str, np.ndarray]:
 
 
 def read_h5(file: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of an .h5 file by their paths inside; Keras's own files hold nothing else of interest."""
+    """Read the arrays of an .h5 file by their paths inside; nothing else in Keras's own files is needed."""
     tensors = {}
 
     def keep(name: str, entry) -> None:
@@ -102,7 +101,7 @@ READERS = {".safetensors": read_safetensors, ".npz": read_npz, ".h5": read_h5}
 
 
 def check_finite(file: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Raise a ValueError that names the first tensor that is empty of numbers, or holds NaN or infinity."""
+    """Raise a ValueError that names the first tensor that is not numeric, or holds NaN or infinity."""
     if not tensors:
         raise ValueError(f"{file} holds no weights")
     for name, tensor in tensors.items():
@@ -113,6 +112,6 @@ def check_finite(file: Path, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def write_safetensors(path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """Write arrays as a safetensors file; a failed write leaves an old file whole."""
+    """Write arrays as a safetensors file, atomically."""
     content = safetensors_numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, dict(metadata))
     write_file(Path(path), lambda file: file.write(content))
