@@ -38,7 +38,7 @@ MISTAKES = [
     (["train", DIGITS, "model.name=resnet9"], "unknown model 'resnet9'"),
     (["train", DIGITS, "data.name=digit"], "unknown dataset 'digit'; did you mean digits"),
     (["train", DIGITS, "train.epochs=[1"], "not valid YAML"),
-    (["train", DIGITS, "--out", "{other}"], "data.name: 'mnist' there, 'digits' now"),
+    (["train", DIGITS, "--out", "{other}"], "other holds another training: data.augment"),
     (["evaluate", "nowhere"], "nowhere is not a run directory of kzoo"),
     (["evaluate", "{run}", "--split", "tset"], "unknown split 'tset'; did you mean test"),
     (["export", "nowhere"], "nowhere is not a run directory of kzoo"),

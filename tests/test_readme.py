@@ -1,13 +1,11 @@
 """The README: its snippets and commands run in the order printed, from an empty directory."""
 
 import importlib.util
-import json
 import re
 from pathlib import Path
 
-import keras
 import pytest
-from hub_files import fill_cache, write_repository
+from hub_files import fill_cache, name_imagenet_classes, write_repository
 from snippets import blocks, run
 
 import kzoo
@@ -30,9 +28,7 @@ def empty_directory(tmp_path, monkeypatch):
         model = kzoo.models.resnet18((224, 224, 3), 1000)
         folder = write_repository(tmp_path / "hub", model, num_classes=1000, label_names=None, pretrained_cfg=steps)
         fill_cache(tmp_path / "cache", folder, "timm/resnet18.a1_in1k")
-    names = tmp_path / "names.json"  # the class names of ImageNet, which keras.applications downloads
-    names.write_text(json.dumps({str(number): [f"n{number}", f"name {number}"] for number in range(1000)}))
-    monkeypatch.setattr(keras.utils, "get_file", lambda *args, **options: str(names))
+    name_imagenet_classes(monkeypatch)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
