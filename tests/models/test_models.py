@@ -240,7 +240,7 @@ def test_small_networks_have_the_golden_addresses():
         ({"input_shape": (8, 8, 8, 3)}, "expected input_shape"),
         ({"input_shape": (0, 3)}, "positive integer"),
         ({"input_shape": (-4, 3)}, "positive integer"),
-        ({"input_shape": (32, None)}, "channels of input_shape must be known"),
+        ({"input_shape": (32, None)}, "number of channels, the last entry of input_shape, must be known"),
         ({"num_classes": -1}, "num_classes must be a positive integer"),
         ({"name": "mlp", "input_shape": (None, 3)}, "fixed input size"),
         (
