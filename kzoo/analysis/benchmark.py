@@ -26,7 +26,7 @@ FEWEST = 3  # calls that are timed however long they take
 MATRIX, PRODUCTS, ROUNDS = 2048, 4, 4  # of the machine's peak: size, products in one timing, timings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Benchmark(Shown):
     """Measurements of one network on one machine.
 

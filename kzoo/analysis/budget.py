@@ -55,7 +55,7 @@ class Candidate:
         return str(self), f"{self.params:,}", count(self.macs), field, f"{self.used:.1%}" if self.used else ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Fit(Shown):
     """The network that fits a budget best, and other variants that fit it.
 

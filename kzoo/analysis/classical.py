@@ -114,7 +114,7 @@ OPTIONS = {"timeseries": {"validation": 0, "batch_size": 16}}  # as is usual for
 NOTES = {"text": ("texts have no hand-crafted filters, so none are compared",)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassicalComparison(Shown):
     """Results of hand-crafted and learned features on one dataset; a table for rich and notebooks.
 

@@ -25,7 +25,7 @@ WORDS = ("run", "model", "dataset", "kind", "key")  # columns that are aligned t
 Row = dict[str, object]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison(Drawn, Shown):
     """Results of several runs, and the differences of their configurations.
 

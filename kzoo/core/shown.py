@@ -11,7 +11,10 @@ WIDTH = 160  # characters of a line, where nothing else is known
 
 
 class Shown:
-    """A result with a `__rich_console__`, which `print` and notebooks display as well."""
+    """A result with a `__rich_console__`, which `print`, prompts and notebooks display as well.
+
+    A dataclass that derives from it is declared with `repr=False`; else its `repr` is that of all its fields.
+    """
 
     def as_text(self) -> str:
         """Return what rich would print, without colours."""
@@ -21,6 +24,9 @@ class Shown:
         return captured.get().rstrip("\n")
 
     def __str__(self) -> str:
+        return self.as_text()
+
+    def __repr__(self) -> str:
         return self.as_text()
 
     def _repr_pretty_(self, printer, cycle: bool) -> None:

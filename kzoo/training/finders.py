@@ -126,7 +126,7 @@ class BatchSpeed(NamedTuple):
     examples_per_second: float | None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class BatchFinding(Shown):
     """What a test of batch sizes saw.
 

@@ -90,7 +90,7 @@ class LayerProfile(NamedTuple):
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Profile(Drawn, Shown):
     """Parameters, MACs, activations and receptive fields of a network.
 

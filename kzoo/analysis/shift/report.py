@@ -38,7 +38,7 @@ def mean(results: Sequence[Robustness]) -> Robustness:
     return Robustness(*(sum(column) / len(results) for column in zip(*results, strict=True)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ShiftReport(Drawn, Shown):
     """Robustness of a network's predictions to shifts and other transformations, and equivariance of its features.
 
@@ -141,7 +141,7 @@ class ShiftReport(Drawn, Shown):
         return draw_reports([self.model], [self])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ShiftComparison(Drawn, Shown):
     """Shift tests of one or more runs.
 
