@@ -16,6 +16,7 @@ from kzoo.analysis.visualize import (
     draw_top_activations,
     visualize,
 )
+from kzoo.core.onednn import enable_onednn
 from kzoo.core.version import __version__
 from kzoo.data import dataset_card, list_datasets, load_dataset
 from kzoo.serving.export import export
@@ -24,12 +25,16 @@ from kzoo.serving.serve import load_predictor, predict_files
 from kzoo.training.evaluate import evaluate
 from kzoo.training.experiment import evaluate_run, list_configs, load_experiment, run_each, run_experiment
 from kzoo.training.finders import find_batch_size, find_learning_rate
+from kzoo.training.registration import register_with_keras
 from kzoo.training.runs import load_run
 from kzoo.training.train import fit, freeze
 from kzoo.zoo.factory import create_model, ensemble, list_models, model_card
 from kzoo.zoo.profile import macs, profile
 from kzoo.zoo.reparameterize import reparameterize
 from kzoo.zoo.weights import WeightReport, load_weights, save_weights
+
+enable_onednn()  # nothing above imports TensorFlow
+register_with_keras()
 
 __all__ = [
     "WeightReport",

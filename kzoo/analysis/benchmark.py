@@ -15,6 +15,7 @@ from kzoo.nn.precision import computing_in
 from kzoo.tasks import TASKS
 from kzoo.training import runs
 from kzoo.training.optimizers import build_optimizer, jit_compile
+from kzoo.training.recipes import Recipe
 from kzoo.zoo.factory import create_model, model_card
 from kzoo.zoo.profile import call_macs, total_macs
 
@@ -197,9 +198,9 @@ def measured(model: keras.Model, batch_size: int, seconds: float, say: Callable[
 
 def compile_as_trained(model: keras.Model) -> None:
     """Compile a classifier as `kzoo.fit` does by default."""
-    loss, metrics = TASKS["classification"]
-    metrics = [metric() for metric in metrics]
-    model.compile(build_optimizer(model, "adamw", 1e-3), loss(), metrics=metrics, jit_compile=jit_compile())
+    task, recipe = TASKS["classification"], Recipe()
+    optimizer = build_optimizer(model, recipe, recipe.learning_rate)
+    model.compile(optimizer, task.loss(), metrics=task.metrics(), jit_compile=jit_compile())
 
 
 def policy_of(model: keras.Model) -> keras.DTypePolicy:

@@ -51,12 +51,14 @@ def image_contenders(data: Splits) -> list[Contender]:
     """Return the methods for images; HOG cells and pooling windows are a seventh of the image."""
     window = max(2, min(data.input_shape[:2]) // 7)
     return [
-        Contender("classical", {"name": "hog_svm", "cell": window}, {"optimizer": "svm"}),
-        Contender("classical", {"name": "filter_bank", "pool": window}, {"optimizer": "logistic"}),
+        Contender("classical", {"name": "hog_svm", "cell": window}, {"solver": "svm"}),
+        Contender("classical", {"name": "filter_bank", "pool": window}, {"solver": "logistic"}),
         Contender("multi-layer perceptron", {"name": "mlp"}),
         Contender("fixed filters", {"name": "fixed_filters", "pool": window}),
         Contender("learned filters", {"name": "fixed_filters", "pool": window, "learn_filters": True}),
-        Contender("learned convolution", {"name": "convnet"} | SMALL_CONVNET, {"learning_rate": 4e-3, "warmup": 0.1}),
+        Contender(
+            "learned convolution", {"name": "convnet"} | SMALL_CONVNET, {"learning_rate": 4e-3, "warmup_ratio": 0.1}
+        ),
     ]
 
 
@@ -76,18 +78,18 @@ def audio_contenders(data: Splits) -> list[Contender]:
     bank = {"name": "sinc_filters", "sample_rate": rate, "taps": rate // 128 * 2 + 1, "stride": max(1, rate // 1000)}
     wave = {"feature": "waveform"}
     return [
-        Contender("classical", {"name": "mfcc_svm"}, {"optimizer": "svm"}, {"feature": "mfcc", "layout": "time"}),
+        Contender("classical", {"name": "mfcc_svm"}, {"solver": "svm"}, {"feature": "mfcc", "layout": "time"}),
         Contender("multi-layer perceptron", {"name": "mlp"}),
         Contender("fixed filters", bank, {}, wave),
         Contender("learned filters", bank | {"learn_filters": True}, {}, wave),
-        Contender("learned convolution", {"name": "ds_cnn"}, {"learning_rate": 3e-3, "warmup": 0.1}),
+        Contender("learned convolution", {"name": "ds_cnn"}, {"learning_rate": 3e-3, "warmup_ratio": 0.1}),
     ]
 
 
 def text_contenders(data: Splits) -> list[Contender]:
     """Return the methods for texts."""
     return [
-        Contender("classical", {"name": "tfidf"}, {"optimizer": "logistic"}),
+        Contender("classical", {"name": "tfidf"}, {"solver": "logistic"}),
         Contender("multi-layer perceptron", {"name": "mlp"}),
         Contender("learned convolution", {"name": "textcnn"}),
     ]
@@ -97,9 +99,9 @@ def series_contenders(data: Splits) -> list[Contender]:
     """Return the methods for time series."""
     room = len(data.examples["train"])
     return [
-        Contender("classical", {"name": "nearest_neighbour", "room": room}, {"optimizer": "none"}),
+        Contender("classical", {"name": "nearest_neighbour", "room": room}, {}),
         Contender("multi-layer perceptron", {"name": "mlp"}),
-        Contender("fixed filters", {"name": "minirocket"}, {"optimizer": "ridge"}),
+        Contender("fixed filters", {"name": "minirocket"}, {"solver": "ridge"}),
         Contender("learned convolution", {"name": "fcn"}),
     ]
 

@@ -1,4 +1,4 @@
-"""The same numbers at every repetition, on the same machine and software."""
+"""Deterministic operations: the same results in every run, on the same machine and software."""
 
 from kzoo.core.lazy import keras, tf, torch
 
@@ -12,5 +12,5 @@ SWITCHES = {
 
 
 def make_deterministic() -> None:
-    """Let every operation of this process add in a fixed order; this cannot be undone."""
+    """Make every operation of this process deterministic; this cannot be undone."""
     SWITCHES[keras.backend.backend()]()

@@ -32,7 +32,7 @@ def current_umask() -> int:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text."""
+    """Write UTF-8 text atomically."""
     data = text.encode()
     write_file(path, lambda file: file.write(data))
 

@@ -1,4 +1,4 @@
-"""Numbers that a user gives: whether each is one, and lies where it has a meaning."""
+"""Range checks of numbers that a user passes."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ RANGES: dict[str, Callable[[Real], bool]] = {
 
 
 def check_range(name: str, value, expected: str, *, none: bool = False) -> None:
-    """Raise a ValueError unless a value is what is expected of it.
+    """Raise a ValueError unless a value is a number in its range.
 
     Args:
         name: of the value, for the message.
-        value: what the user gave; words and truth values are no numbers.
+        value: passed by the user; strings and booleans are not numbers.
         expected: a key of `RANGES`.
-        none: None will do too.
+        none: whether None is allowed too.
     """
     if value is None and none:
         return

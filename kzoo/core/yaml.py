@@ -1,4 +1,4 @@
-"""YAML 1.2 in and out, where `1e-3` is a number."""
+"""Reading and writing YAML 1.2, in which `1e-3` is a number."""
 
 import io
 from pathlib import Path
@@ -10,10 +10,10 @@ ruamel = lazy_import("ruamel.yaml")
 
 
 def parse_yaml(text: str):
-    """Return what YAML text says.
+    """Return the content of YAML text.
 
     Raises:
-        ValueError: if it is not YAML, in one line.
+        ValueError: if it is not valid YAML, with a message of one line.
     """
     try:
         return ruamel.YAML(typ="safe", pure=True).load(text)
@@ -22,7 +22,7 @@ def parse_yaml(text: str):
 
 
 def write_yaml(path: Path, content: dict) -> None:
-    """Write plain dictionaries, lists, numbers and words in the order given."""
+    """Write dictionaries, lists, numbers and strings as YAML, keys in the order given."""
     text = io.StringIO()
     yaml = ruamel.YAML(typ="safe", pure=True)
     yaml.default_flow_style = None

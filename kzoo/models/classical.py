@@ -1,7 +1,7 @@
 """Classical baselines: hand-crafted features with a linear classifier, and the nearest neighbour.
 
-The features are layers of `kzoo.nn.handcrafted`. `kzoo.fit(..., optimizer="svm")` or "logistic" solves the linear layer
-behind them, so that they are fitted, measured, saved and served as any network.
+The features are layers of `kzoo.nn.handcrafted`. `kzoo.fit(..., solver="svm")` or "logistic" solves the linear layer
+behind them, so that they are fitted, evaluated, saved and served like any network.
 """
 
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class HogClassifier:
     """Histograms of oriented gradients (HOG) with a linear support vector machine.
 
     Maps images of fixed size to a vector; the histograms of the blocks are named `stage1`. Train with
-    `kzoo.fit(..., optimizer="svm")`, which solves the linear layer. The paper interpolates between neighbouring bins
+    `kzoo.fit(..., solver="svm")`, which solves the linear layer. The paper interpolates between neighbouring bins
     and cells; here, as in scikit-image, each gradient counts for one.
 
     Args:
@@ -94,7 +94,7 @@ class StatisticsClassifier:
     """Mean, standard deviation, minimum and maximum over time of each cepstrum and of its delta.
 
     Maps a feature map (batch, length, channels) of any length to a vector of 8 values per channel, named `stage1`; its
-    data are MFCCs: `feature="mfcc", layout="time"`. Train with `kzoo.fit(..., optimizer="svm")`. The paper compares the
+    data are MFCCs: `feature="mfcc", layout="time"`. Train with `kzoo.fit(..., solver="svm")`. The paper compares the
     cepstra by dynamic time warping; a support vector machine on their statistics came later.
     """
 
@@ -112,7 +112,7 @@ class TfIdfClassifier:
 
     Maps token ids to a vector as long as the vocabulary, named `stage1`, without embedding them; word order is lost. A
     feature map (batch, length, channels) is taken as counts, one channel for each word. Train with
-    `kzoo.fit(..., optimizer="logistic")`.
+    `kzoo.fit(..., solver="logistic")`.
     """
 
     def __call__(self, x):
@@ -132,7 +132,8 @@ class NearestNeighbour:
     """Nearest training series of each class by Euclidean distance (1-NN).
 
     Maps series of fixed length to logits: minus the distance to the nearest training series of each class, times an
-    inverse temperature. Train with `kzoo.fit(..., optimizer="none")`, which stores the training series.
+    inverse temperature. There are no trainable weights: `kzoo.fit` stores the training
+    series.
 
     Args:
         room: maximum number of training series that are stored.

@@ -65,7 +65,7 @@ class FixedFilters:
 
     Maps images of fixed size to a vector: a filter bank on each channel, the positive and negative parts of its
     responses, average pooling (named `stage1`), and fully connected layers. Without the latter (`filter_bank`), train
-    with `kzoo.fit(..., optimizer="logistic")`.
+    with `kzoo.fit(..., solver="logistic")`.
 
     Args:
         banks: filter banks, of "sobel", "laplacian", "gabor", "difference_of_gaussians"; see `kzoo.nn.filters`.

@@ -25,7 +25,7 @@ class MiniRocket:
     """Layer of fixed dilated convolutions, each pooled to its proportion of positive values (PPV).
 
     Maps series of fixed length, 9 steps or more, to a vector of features; the layer is named `stage1`. Train with
-    `kzoo.fit(..., optimizer="ridge")`, which sets the thresholds and solves the linear layer as the paper does.
+    `kzoo.fit(..., solver="ridge")`, which sets the thresholds and solves the linear layer as the paper does.
 
     Args:
         num_features: number of features, rounded down to a multiple of the 84 kernels; at least 84.

@@ -13,11 +13,12 @@ def add(average: Mapping[str, np.ndarray], count: int, weights: Mapping[str, np.
     """Return the mean of `count` + 1 sets of weights, of which `average` is the mean of the first `count`.
 
     Izmailov et al., 2018, Averaging Weights Leads to Wider Optima and Better Generalization (SWA),
-    https://arxiv.org/abs/1803.05407. The normalisations' statistics fit the mean no more: `refresh_batch_norm`.
+    https://arxiv.org/abs/1803.05407. Batch normalisation statistics must be recomputed for the mean, by
+    `refresh_batch_norm`.
 
     Args:
-        average: an array for each path; of no meaning where `count` is 0.
-        count: how many sets `average` is the mean of.
+        average: an array for each path; ignored if `count` is 0.
+        count: number of sets that `average` is the mean of.
         weights: one more set, with the same paths.
     """
     if not count:
@@ -26,14 +27,14 @@ def add(average: Mapping[str, np.ndarray], count: int, weights: Mapping[str, np.
 
 
 def refresh_batch_norm(model: keras.Model, batches: Iterable) -> None:
-    """Replace the statistics of the batch normalisations by their mean over some batches, under the present weights.
+    """Recompute the statistics of batch normalisations as their mean over some batches, with the current weights.
 
-    The network is in training mode, with dropout, as in `torch.optim.swa_utils.update_bn`; each batch counts as much
-    as it has examples. Frozen normalisations keep their statistics.
+    The network is in training mode, with dropout, as in `torch.optim.swa_utils.update_bn`; batches are weighted by
+    their size. Frozen normalisations keep their statistics.
 
     Args:
         model: a network with or without batch normalisations.
-        batches: (inputs, labels) in any number, as of one pass over the train split; they must come to an end.
+        batches: a finite number of (inputs, labels), such as one pass over the train split.
     """
     norms = [layer for layer in batch_norms(model) if layer.trainable]
     momenta = [layer.momentum for layer in norms]

@@ -1,8 +1,8 @@
-"""Batch normalisation as one operation of TensorFlow while a network is trained; the network stays Keras's own.
+"""Fused batch normalisation: one TensorFlow operation during training; the layers stay Keras's own.
 
-Keras computes it from its parts: means, products, a sum, each a pass over memory. TensorFlow's own operation makes the
-training of ResNet-20 on 2 cores 1.4 times as fast (tests/benchmarks/training.py). This module imports Keras at once;
-`kzoo.training.train` imports it when training begins.
+Keras computes it from several operations (means, products, a sum), each a pass over memory. TensorFlow's fused
+operation makes training ResNet-20 on 2 cores 1.4 times as fast (tests/benchmarks/training.py). This module imports
+Keras at once; `kzoo.training.train` imports it when training begins.
 """
 
 import contextlib
@@ -17,9 +17,9 @@ from kzoo.nn.averaging import batch_norms
 
 @contextlib.contextmanager
 def batch_normalisation(model: keras.Model) -> Iterator[None]:
-    """Let the batch normalisations of a model be computed at once meanwhile, where TensorFlow can.
+    """Compute the batch normalisations of a model by the fused operation within the context, where TensorFlow can.
 
-    What comes out is what Keras computes, but for rounding.
+    The results equal Keras's up to rounding.
     """
     layers = batch_norms(model) if keras.backend.backend() == "tensorflow" else []
     for layer in layers:
@@ -32,7 +32,7 @@ def batch_normalisation(model: keras.Model) -> Iterator[None]:
 
 
 def call(layer: keras.layers.BatchNormalization, inputs, training=None, mask=None):
-    """Compute a normalisation at once if it is trained and TensorFlow can, else as Keras does."""
+    """Compute a normalisation by the fused operation if it is trained and TensorFlow can, else as Keras does."""
     plain = type(layer) is keras.layers.BatchNormalization and not (layer.renorm or layer.synchronized)
     ndim = len(inputs.shape)
     fits = ndim <= 4 and layer.axis in (-1, ndim - 1) and inputs.dtype != "float64" and mask is None
@@ -51,7 +51,7 @@ def fused(layer: keras.layers.BatchNormalization, inputs):
         x, tf.convert_to_tensor(scale), tf.convert_to_tensor(offset), epsilon=layer.epsilon, is_training=True
     )
     count = tf.cast(tf.size(inputs) // channels, "float32")
-    variance *= (count - 1) / count  # TensorFlow estimates that of all data, Keras keeps that of the batch
+    variance *= (count - 1) / count  # TensorFlow returns the unbiased estimate, Keras uses the biased one
     for moving, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         moving.assign(moving * layer.momentum + value * (1 - layer.momentum))
     return tf.squeeze(y, list(more_axes)) if more_axes else y

@@ -1,7 +1,7 @@
-"""What networks compute in: float32, or numbers of 16 bits where the machine has them in hardware.
+"""Precision of computation: float32, or mixed precision with 16-bit numbers where the hardware has them.
 
 Weights, logits, losses and the statistics of normalisations are float32 in any case, and so is every network that is
-measured, saved or exported: 16 bits are for training.
+evaluated, saved or exported: 16-bit numbers are for training.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FAST_PROCESSORS = ({"amx_bf16"}, {"avx512_bf16", "AuthenticAMD"})
 
 @contextlib.contextmanager
 def computing_in(precision: str | None) -> Iterator[None]:
-    """Let layers made meanwhile compute in a precision; None leaves Keras's setting as it is.
+    """Set the precision of layers that are built within the context; None leaves Keras's setting as it is.
 
     Raises:
         ValueError: for an unknown precision.
@@ -68,11 +68,11 @@ GPUS = {"tensorflow": tensorflow_gpus, "jax": jax_gpus, "torch": torch_gpus}
 
 
 def processor_facts() -> set[str]:
-    """Return who made the processor and what it can do, as far as Linux says it; nothing on other systems."""
+    """Return vendor and instruction sets of the processor as Linux names them; an empty set on other systems."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    told = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "vendor_id")))
-    return set().union(*told)
+    words = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "vendor_id")))
+    return set().union(*words)
 
 
 def in_float32(model: keras.Model) -> keras.Model:
@@ -86,7 +86,13 @@ def in_float32(model: keras.Model) -> keras.Model:
             config | {"dtype": "float32"} if "float16" in str(config.get("dtype")) else config
         )
 
-    uncompiled = keras.Model(model.input, model.output, name=model.name)  # else Keras copies the optimizer too
-    copy = keras.models.clone_model(uncompiled, clone_function=exact)
+    copy = keras.models.clone_model(uncompiled(model), clone_function=exact)  # else Keras copies the optimizer too
     copy.set_weights(model.get_weights())
     return copy
+
+
+def uncompiled(model: keras.Model) -> keras.Model:
+    """Return a model of the same layers without optimizer, loss and metrics; the model itself if it has none."""
+    if model.compiled and getattr(model, "inputs", None):
+        return keras.Model(model.input, model.output, name=model.name)
+    return model

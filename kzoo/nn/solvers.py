@@ -1,12 +1,12 @@
-"""Training without steps: a linear classifier of scikit-learn for the last layer, on features as they are."""
+"""Solvers: a linear classifier of scikit-learn as the last layer of a network, in place of gradient steps."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kzoo.core.lazy import keras, lazy_import, np
+from kzoo.core.registry import lookup
 
 linear_model = lazy_import("sklearn.linear_model")
 metrics = lazy_import("sklearn.metrics")
@@ -19,11 +19,16 @@ svm = lazy_import("sklearn.svm")
 threadpoolctl = lazy_import("threadpoolctl")
 
 RIDGE_PENALTIES = tuple(10 ** (-3 + 6 * step / 9) for step in range(10))  # those of MiniRocket's authors
-COSTS = (0.1, 1.0, 10.0, 100.0)  # of an error, against the squares of the weights, where features have length 1
+COSTS = (
+    0.1,
+    1.0,
+    10.0,
+    100.0,
+)  # of an error relative to the squared weights (C), for features of norm 1
 FOLDS = 5
-SAMPLE = 3000  # training examples at most that are left out in turn
+SAMPLE = 3000  # training examples at most that are used in cross-validation
 CHUNK = 256  # examples whose features are computed at a time
-SPARSE = 0.1  # of features of which less than this share is not 0, only that is kept
+SPARSE = 0.1  # features with a smaller fraction of non-zero values are kept as a sparse matrix
 
 
 class Solver(NamedTuple):
@@ -32,7 +37,7 @@ class Solver(NamedTuple):
     Attributes:
         classifier: scikit-learn's, for a penalty or a cost.
         choices: the penalties or costs to compare, for training features and labels.
-        each_alike: divide every feature by its deviation; else all by one number, so that their mean length is 1.
+        each_alike: divide every feature by its standard deviation; else all by one number that makes their mean norm 1.
     """
 
     classifier: Callable[[float], object]
@@ -41,7 +46,7 @@ class Solver(NamedTuple):
 
 
 def least_left_out(features: np.ndarray, labels: np.ndarray) -> tuple[float, ...]:
-    """Return the penalty of ten with the least error of single examples that are left out, by ridge's formula."""
+    """Return the penalty of ten with the lowest leave-one-out error, which ridge regression has in closed form."""
     return (linear_model.RidgeClassifierCV(alphas=RIDGE_PENALTIES).fit(features, labels).alpha_,)
 
 
@@ -49,7 +54,6 @@ SOLVERS = {
     "ridge": Solver(lambda penalty: linear_model.RidgeClassifier(alpha=penalty), least_left_out, each_alike=True),
     "svm": Solver(lambda cost: svm.LinearSVC(C=cost, dual="auto", max_iter=10_000, random_state=0), lambda *_: COSTS),
     "logistic": Solver(lambda cost: linear_model.LogisticRegression(C=cost, max_iter=1000), lambda *_: COSTS),
-    "none": None,  # what `adapt` did is all
 }
 
 
@@ -58,61 +62,47 @@ def solve_head(
     inputs: np.ndarray,
     labels: np.ndarray,
     name: str = "ridge",
-    say: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Set the weights of the last layer to those of a linear classifier on what the layer before gives.
+    """Set the weights of the last layer to those of a linear classifier on the outputs of the layer before.
 
     "ridge" is a ridge regression of the classes, in closed form; the penalty is the one of ten with the least
     leave-one-out error. "svm" is a linear support vector machine with squared hinge loss, each class against the
     rest, "logistic" a multinomial logistic regression; the cost of an error is the one of four with the best accuracy
     on left-out fifths of the training examples, or of 3,000 of them. The scores are then multiplied by one number that
     makes their softmax fit the labels of such left-out examples best (temperature scaling, Guo et al., 2017,
-    https://arxiv.org/abs/1706.04599), so that probabilities mean something. "none" is for a model without weights to
-    train, as that of the nearest neighbour.
+    https://arxiv.org/abs/1706.04599), so that probabilities are calibrated.
 
     Args:
         model: ends in a linear layer.
         inputs: training inputs, prepared.
-        labels: class numbers, (n,); every class occurs.
+        labels: class indices, (n,); every class occurs.
         name: a key of `SOLVERS`.
-        say: is told of the progress.
+        report: called with each line of progress.
 
     Raises:
-        ValueError: if the last layer is not a linear one, a class does not occur, or "none" leaves weights untrained.
+        ValueError: for an unknown solver, if the last layer is not a linear one, or a class does not occur.
     """
-    solver = SOLVERS[name]
-    if solver is None:
-        check_nothing_to_train(model)
-        return
+    solver = lookup("solver", name, SOLVERS)
     head = linear_head(model, name)
     check_labels(labels, head.units, name)
     features = features_of(keras.Model(model.input, head.input), inputs)
-    say(f"solving the last layer ({name}): {len(labels):,} examples of {features.shape[1]:,} features")
-    head.set_weights(solution(solver, features, labels, say))
+    report(f"solving the last layer ({name}): {len(labels):,} examples of {features.shape[1]:,} features")
+    head.set_weights(solution(solver, features, labels, report))
 
 
-def solution(solver: Solver, features, labels: np.ndarray, say: Callable[[str], None]) -> list[np.ndarray]:
+def solution(solver: Solver, features, labels: np.ndarray, report: Callable[[str], None]) -> list[np.ndarray]:
     """Return the kernel (features, classes) and the bias of a linear layer."""
     scaler = preprocessing.StandardScaler(with_mean=False).fit(features)
     scale = scaler.scale_ if solver.each_alike else np.sqrt(scaler.var_.sum()) or 1.0
     features = divided(features, scale)
-    choice, factor = chosen(solver, features, labels, say)
+    choice, factor = chosen(solver, features, labels, report)
     solved = solver.classifier(choice).fit(features, labels)
     kernel, bias = np.atleast_2d(solved.coef_).T, np.atleast_1d(solved.intercept_)
     kernel = kernel / np.reshape(scale, (-1, 1))
     if len(solved.classes_) == 2:  # one score, for the second class against the first
         kernel, bias = np.concatenate([-kernel, kernel], axis=1), np.concatenate([-bias, bias])
     return [factor * kernel, factor * bias]
-
-
-def check_nothing_to_train(model: keras.Model) -> None:
-    """Raise a ValueError for a model whose weights a training would change."""
-    if model.trainable_weights:
-        count = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-        raise ValueError(
-            f"optimizer 'none' is for models without weights to train; {model.name} has {count:,}: choose another, "
-            "such as 'ridge' or 'adamw'"
-        )
 
 
 def linear_head(model: keras.Model, name: str) -> keras.layers.Dense:
@@ -123,7 +113,7 @@ def linear_head(model: keras.Model, name: str) -> keras.layers.Dense:
     """
     head = model.layers[-1]
     if not isinstance(head, keras.layers.Dense) or head.activation is not keras.activations.linear:
-        raise ValueError(f"optimizer {name!r} solves a last linear layer; {model.name} ends in {head.name}")
+        raise ValueError(f"solver {name!r} needs a linear last layer; {model.name} ends in {head.name}")
     return head
 
 
@@ -132,8 +122,7 @@ def check_labels(labels: np.ndarray, classes: int, name: str) -> None:
     missing = np.setdiff1d(np.arange(classes), labels)
     if missing.size:
         raise ValueError(
-            f"optimizer {name!r} needs training examples of every class; class {missing[0]} of 0 to {classes - 1} "
-            "has none"
+            f"solver {name!r} needs training examples of every class; class {missing[0]} of 0 to {classes - 1} has none"
         )
 
 
@@ -154,33 +143,33 @@ def divided(features, scale):
     return features / (scale if np.ndim(scale) else features.dtype.type(scale))
 
 
-def chosen(solver: Solver, features, labels: np.ndarray, say: Callable[[str], None]) -> tuple[float, float]:
-    """Return the penalty or cost whose left-out scores are right most often, and the sharpness of these scores."""
+def chosen(solver: Solver, features, labels: np.ndarray, report: Callable[[str], None]) -> tuple[float, float]:
+    """Return the penalty or cost of the highest cross-validated accuracy, and the inverse temperature of its scores."""
     choices = solver.choices(features, labels)
-    places = left_out_places(labels)
-    if len(np.unique(labels[places])) < 2:
+    indices = left_out_indices(labels)
+    if len(np.unique(labels[indices])) < 2:
         return choices[len(choices) // 2], 1.0
-    features, labels = features[places], labels[places]
+    features, labels = features[indices], labels[indices]
     results = []
     for choice in choices:
         scores = left_out_scores(solver.classifier(choice), features, labels)
         right = (np.unique(labels)[scores.argmax(axis=1)] == labels).mean()
-        say(f"  {choice:.3g}: {right:.2%} of {len(labels):,} left-out training examples are right")
+        report(f"  {choice:.3g}: {right:.2%} of {len(labels):,} left-out training examples are right")
         results.append((right, choice, scores))
     _, choice, scores = max(results, key=lambda result: result[0])  # of equals the strongest
     return choice, inverse_temperature(scores, labels)
 
 
-def left_out_places(labels: np.ndarray) -> np.ndarray:
-    """Return the places of the examples to leave out in turn: `SAMPLE` at most, of classes that have two of them."""
-    places = np.arange(len(labels))
-    if len(places) > SAMPLE:
-        places = np.sort(np.random.default_rng(0).permutation(len(labels))[:SAMPLE])
-    return places[np.bincount(labels[places])[labels[places]] > 1]
+def left_out_indices(labels: np.ndarray) -> np.ndarray:
+    """Return the indices of the examples for cross-validation: `SAMPLE` at most, of classes that have two of them."""
+    indices = np.arange(len(labels))
+    if len(indices) > SAMPLE:
+        indices = np.sort(np.random.default_rng(0).permutation(len(labels))[:SAMPLE])
+    return indices[np.bincount(labels[indices])[labels[indices]] > 1]
 
 
 def left_out_scores(classifier, features, labels: np.ndarray) -> np.ndarray:
-    """Return the scores (n, classes) of examples on which the classifier was not trained, one fold after another."""
+    """Return cross-validated scores (n, classes), each of a classifier that was not trained on the example."""
     folds = min(FOLDS, np.unique(labels, return_counts=True)[1].min())
     splitter = model_selection.StratifiedKFold(folds, shuffle=True, random_state=0)
     with threadpoolctl.threadpool_limits(1):  # of few examples, threads would wait for each other most of the time

@@ -20,9 +20,10 @@ from kzoo.core.lazy import keras, np, tf
 from kzoo.core.registry import lookup
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
-from kzoo.nn.precision import in_float32
+from kzoo.nn.precision import in_float32, uncompiled
 from kzoo.serving.serve import from_model, sidecar
 from kzoo.training import runs
+from kzoo.training.train import check_logits
 
 INPUT, OUTPUT = "raw", "probabilities"
 
@@ -65,11 +66,12 @@ def export(
         overwrite: replace an existing file or directory.
 
     Raises:
-        ValueError: for an unknown format, a package that is not installed, an existing path, or an exported model that
-            gives other probabilities.
+        ValueError: for an unknown format, a model that ends in a softmax, a package that is not installed, an existing
+            path, or an exported model that gives other probabilities.
     """
     target = Path(path).expanduser()
     check_target(target, format, overwrite)
+    check_logits(model)
     write = FORMATS[format]
     serving = data if isinstance(data, Serving) else Serving.of(data)
     model = in_float32(model)
@@ -113,7 +115,7 @@ def serving_model(model: keras.Model, serving: Serving, *, any_size: bool) -> ke
     preprocess = serving.preprocess
     shape = preprocess.raw_shape if any_size else serving.examples.shape[1:]
     raw = keras.Input(shape, dtype=preprocess.raw_dtype, name=INPUT)
-    network = runs.uncompiled(model)  # a file would hold its loss and schedule, which Keras alone cannot load
+    network = uncompiled(model)  # a file would hold its loss and schedule, which Keras alone cannot load
     logits = network(preprocess(raw), training=False)  # else Keras's Resizing turns training on for all that follow
     probabilities = keras.layers.Activation("softmax", dtype="float32", name=OUTPUT)(logits)
     return renumbered(keras.Model(raw, probabilities, name=model.name), keep=(INPUT, OUTPUT, model.name))

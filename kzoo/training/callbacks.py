@@ -1,4 +1,4 @@
-"""What `kzoo.fit` does beside Keras's own training: keep the best weights, save the state, stop at NaN, show progress.
+"""Keras callbacks of `kzoo.fit`: best weights, checkpoints, weight averages, progress bar, stop at NaN.
 
 This module imports Keras at once; `kzoo.training.train` imports it when training begins.
 """
@@ -21,27 +21,27 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 
 from kzoo.core import pictures
-from kzoo.data.splits import UNSHARDED
+from kzoo.data.splits import UNSHARDED, Splits
 from kzoo.nn import averaging
 from kzoo.training import checkpoint, distributed, runs
-from kzoo.training.checkpoint import Checkpoint
+from kzoo.training.checkpoint import Checkpoint, Checkpointing
 from kzoo.training.report_html import refresh_html
 
-COST = 40  # a checkpoint by the clock is not written before so many times the duration of the last one has passed
+COST = 40  # checkpoints by time are at least so many times the duration of writing one apart
 
 
 class TrainingDiverged(ValueError):
-    """The loss is no longer a number."""
+    """The loss became NaN or infinite."""
 
 
 class BestCheckpoint(keras.callbacks.Callback):
-    """Keep the history and the weights of the best epoch, in memory and in the run folder.
+    """Keep the history and the weights of the best epoch, in memory and in the run directory.
 
-    The best epoch is the one of highest validation accuracy, of lowest validation loss among equals.
+    The best epoch is the one of highest validation accuracy, and among equals of lowest validation loss.
 
     Args:
-        run: the run folder, or None.
-        patience: epochs without a better one after which training ends, or None.
+        run: the run directory, or None.
+        patience: epochs without improvement after which training stops, or None.
     """
 
     def __init__(self, run: Path | None, patience: int | None):
@@ -65,7 +65,7 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether so many epochs did not bring a better one that training ends."""
+        """Whether so many epochs brought no improvement that training stops."""
         return bool(self.patience) and len(self.history.get("loss", [])) - self.best_epoch >= self.patience
 
     def on_epoch_end(self, epoch, logs=None):
@@ -73,24 +73,25 @@ class BestCheckpoint(keras.callbacks.Callback):
         for name, value in (logs | {"learning_rate": rate}).items():
             self.history.setdefault(name, []).append(float(value))
         with exponential_average(self.model):
-            self.consider(epoch + 1, logs)
+            self.consider(logs)
         if self.run:
             written(lambda: runs.write_history(self.run, self.history))
         if self.out_of_patience:
             self.model.stop_training = True
 
-    def consider(self, epoch: int, logs: dict) -> None:
+    def consider(self, logs: dict) -> None:
         """Keep the model's weights if they are better than all before."""
         score = (logs["val_accuracy"], -logs["val_loss"])
         if score > self.best_score:
-            self.best_epoch, self.best_score, self.best_weights = epoch, score, copies(self.model.weights)
+            self.best_epoch, self.best_score = len(self.history["loss"]), score
+            self.best_weights = copies(self.model.weights)
             self.saved = bool(self.run) and written(lambda: runs.save_model(self.model, self.run / runs.MODEL))
 
     def finish(self):
-        """Give the model its best weights, or leave those of an interrupted first epoch; write what is not written.
+        """Give the model its best weights, or leave those of an interrupted first epoch; write the remaining results.
 
         Raises:
-            ValueError: if the run folder cannot be written.
+            ValueError: if the run directory cannot be written.
         """
         if self.model is None:  # training never began
             return
@@ -109,25 +110,25 @@ class BestCheckpoint(keras.callbacks.Callback):
             raise ValueError(f"the results cannot be written to {self.run}: {error.strerror or error}") from error
 
     def state(self) -> tuple[dict, dict]:
-        """Return what has to be kept to go on later: arrays and facts."""
+        """Return the state to resume from: arrays, and facts as JSON."""
         facts = {"history": self.history, "best_epoch": self.best_epoch, "best_score": self.best_score}
         return dict(enumerated("best", self.best_weights or ())), facts
 
     def restore(self, arrays: dict[str, np.ndarray], facts: dict) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self.history, self.best_epoch = facts["history"], facts["best_epoch"]
         self.best_score = tuple(facts["best_score"])
         self.best_weights = numbered("best", arrays) or None
 
 
 def written(write: Callable[[], None]) -> bool:
-    """Write, and return whether it could be done; if not, training goes on, with a warning."""
+    """Write, and return whether that succeeded; if not, training continues, with a warning."""
     try:
         write()
     except OSError as error:
         warnings.warn(
-            f"{error.filename or 'a file'} cannot be written ({error.strerror or error}); training goes on, and the "
-            "files that are there stay whole",
+            f"{error.filename or 'a file'} cannot be written ({error.strerror or error}); training continues, and the "
+            "existing files are left as they are",
             stacklevel=2,
         )
         return False
@@ -135,8 +136,8 @@ def written(write: Callable[[], None]) -> bool:
 
 
 def enumerated(kind: str, values: Sequence) -> Iterator[tuple[str, object]]:
-    """Name values by their place."""
-    return ((f"{kind}.{place:05d}", value) for place, value in enumerate(values))
+    """Name values by their index."""
+    return ((f"{kind}.{index:05d}", value) for index, value in enumerate(values))
 
 
 def numbered(kind: str, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -145,22 +146,20 @@ def numbered(kind: str, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 
 class SaveState(keras.callbacks.Callback):
-    """Save the whole state of a training now and then, and when the process is asked to stop; go on from a state.
+    """Save the whole state of a training periodically, and when the process is asked to stop; resume from a state.
 
     The state is all variables (weights, statistics, seeds, the optimizer's with its step, averages and loss scale, the
-    running metrics), the place in the data, and what its parts know. Callbacks of the user are not in it.
+    running metrics), the position in the data, and the state of some callbacks, not including those of the user.
 
-    Of several processes, which all have the same state, the first one saves it, and gives it to the others to go on.
+    Of several processes, which all have the same state, the first one saves it, and sends it to the others to resume.
 
     Args:
-        folder: of the checkpoints; None in the other processes.
+        folder: of the checkpoints; None in all processes but the first.
         parts: callbacks whose `state()` is part of it.
         metrics: those whose running values are part of it.
         steps_per_epoch: batches.
-        every: (steps, minutes) between checkpoints; steps may be None. By the clock it is done so rarely that it takes
-            no more than a fortieth of the time.
-        keep: how many to keep.
-        struck: numbers of the signals that came; with one in it, the state is saved and the process stopped.
+        saving: how often to save, and how many checkpoints to keep.
+        received_signals: numbers of the signals received; with one in it, the state is saved and the process stopped.
     """
 
     def __init__(
@@ -169,17 +168,16 @@ class SaveState(keras.callbacks.Callback):
         parts: Sequence[BestCheckpoint | AverageLast],
         metrics: Sequence[keras.metrics.Metric],
         steps_per_epoch: int,
-        every: tuple[int | None, float],
-        keep: int,
+        saving: Checkpointing,
         received_signals: list[int],
     ):
         super().__init__()
         self.folder, self.parts, self.metrics, self.steps_per_epoch = folder, parts, metrics, steps_per_epoch
-        self.every, self.keep, self.received_signals = every, keep, received_signals
+        self.saving, self.received_signals = saving, received_signals
         self.skipped, self.last_step, self.last_time, self.duration = 0, 0, time.monotonic(), 0.0
 
     def resume(self, model: keras.Model) -> int:
-        """Give a compiled model the newest saved state, if there is one; return the number of steps done."""
+        """Restore the newest checkpoint into a compiled model, if there is one; return the number of steps done."""
         self.set_model(model)
         self.start = distributed.broadcast_object(lambda: checkpoint.newest(self.folder))
         if self.start is None:
@@ -224,14 +222,13 @@ class SaveState(keras.callbacks.Callback):
         """Save the state after `done` batches of this epoch if it is time to; stop if the process was asked to."""
         number = distributed.stop_signal(self.received_signals)
         step = self.epoch * self.steps_per_epoch + done
-        steps, minutes = self.every
-        waited = time.monotonic() - self.last_time
-        by_clock = waited > max(60 * minutes, COST * self.duration)
+        steps, waited = self.saving.steps, time.monotonic() - self.last_time
+        by_clock = waited > max(60 * self.saving.minutes, COST * self.duration)
         by_steps = steps and step // steps > self.last_step // steps
         self.last_step = step
         if self.folder and (number or by_clock or by_steps):  # of several processes, the first one saves
             began = time.monotonic()
-            written(lambda: checkpoint.save(self.folder, self.state(step), self.keep))
+            written(lambda: checkpoint.save(self.folder, self.state(step), self.saving.kept))
             self.last_time = time.monotonic()
             self.duration = self.last_time - began
         if number:
@@ -256,9 +253,9 @@ class SaveState(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def signals_noted() -> Iterator[list[int]]:
-    """Note Ctrl-C and SIGTERM in a list, so that a step is finished and saved; a second one strikes at once.
+    """Collect Ctrl-C and SIGTERM in a list, so that a step is completed and saved; a second one stops at once.
 
-    Only the main thread gets signals; in others the list stays empty.
+    Only the main thread receives signals; in others the list stays empty.
     """
     received_signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -267,7 +264,7 @@ def signals_noted() -> Iterator[list[int]]:
 
     def note(number, frame):
         if received_signals:
-            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+            raise distributed.interruption(number)
         received_signals.append(number)
 
     numbers = (signal.SIGINT,) if distributed.process()[1] > 1 else (signal.SIGINT, signal.SIGTERM)  # JAX takes SIGTERM
@@ -281,7 +278,7 @@ def signals_noted() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def exponential_average(model: keras.Model) -> Iterator[None]:
-    """Put the optimizer's moving average of the weights in their place meanwhile, if it keeps one."""
+    """Replace the weights temporarily by the optimizer's moving average of them, if it keeps one."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if not optimizer.use_ema:
         yield
@@ -296,7 +293,7 @@ def exponential_average(model: keras.Model) -> Iterator[None]:
 
 
 def copies(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
-    """Return the values of variables, which stay as they are when the variables do not."""
+    """Return copies of the values of variables."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
@@ -307,7 +304,7 @@ def assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) ->
 
 
 class ValidateAverage(keras.callbacks.Callback):
-    """Validate with the moving average of the weights; `keras.callbacks.SwapEMAWeights` rounds them in passing."""
+    """Validate with the moving average of the weights; `keras.callbacks.SwapEMAWeights` would round the weights."""
 
     def on_test_begin(self, logs=None):
         self.swap = contextlib.ExitStack()
@@ -321,8 +318,8 @@ class AverageLast(keras.callbacks.Callback):
     """Average the weights of the last epochs (see `kzoo.nn.averaging.add`).
 
     Args:
-        count: how many epochs, or None for nothing to be done.
-        epochs: of the whole training.
+        count: number of epochs, or None for no average.
+        epochs: number of epochs of the whole training.
     """
 
     def __init__(self, count: int | None, epochs: int):
@@ -336,8 +333,8 @@ class AverageLast(keras.callbacks.Callback):
             self.average = averaging.add(self.average, self.added, weights)
             self.added += 1
 
-    def offer(self, keeper: BestCheckpoint, data) -> None:
-        """Give the model the average, if there is one, and let it be kept if it is better than the best epoch."""
+    def offer(self, best: BestCheckpoint, data: Splits) -> None:
+        """Give the model the average, if there is one, and keep it if it is better than the best epoch."""
         if not self.added:
             return
         self.model.set_weights(list(self.average.values()))
@@ -345,19 +342,19 @@ class AverageLast(keras.callbacks.Callback):
         last = (self.epochs - 1) * whole.steps_per_epoch
         averaging.refresh_batch_norm(self.model, whole.train_batches(last).take(whole.steps_per_epoch))
         measured = self.model.evaluate(data.validation, return_dict=True, verbose=0)
-        keeper.consider(self.epochs, {f"val_{name}": value for name, value in measured.items()})
+        best.consider({f"val_{name}": value for name, value in measured.items()})
 
     def state(self) -> tuple[dict, dict]:
-        """Return what has to be kept to go on later: arrays and facts."""
+        """Return the state to resume from: arrays, and facts as JSON."""
         return self.average, {"added": self.added}
 
     def restore(self, arrays: dict[str, np.ndarray], facts: dict) -> None:
-        """Go on from a state."""
+        """Resume from a state."""
         self.average, self.added = dict(enumerated("average", numbered("average", arrays))), facts["added"]
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """Show epoch, loss and time left in a bar, where the output is a terminal, and a line for each epoch done."""
+    """Show epoch, loss and remaining time in a bar, where the output is a terminal, and a line for each epoch."""
 
     def __init__(self, epochs: int, steps_per_epoch: int, done: int = 0):
         super().__init__()
@@ -368,7 +365,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.task = self.bar.add_task("", total=epochs * steps_per_epoch, completed=done)
         if done:
             epoch, step = divmod(done, steps_per_epoch)
-            console.print(f"going on at epoch {epoch + 1}, step {step + 1} of {steps_per_epoch}", highlight=False)
+            console.print(f"resuming at epoch {epoch + 1}, step {step + 1} of {steps_per_epoch}", highlight=False)
 
     def on_train_begin(self, logs=None):
         self.bar.start()
@@ -382,7 +379,8 @@ class ProgressBar(keras.callbacks.Callback):
         self.batches = batch + 1
 
     def on_epoch_end(self, epoch, logs=None):
-        values = "  ".join(f"{name} {value:.4f}" for name, value in logs.items())
+        shown = [name for name in logs if "crossentropy" not in name]  # the loss says nearly the same
+        values = "  ".join(f"{name} {logs[name]:.4f}" for name in shown)
         seconds = time.perf_counter() - self.start
         self.bar.console.print(
             f"epoch {self.epoch}/{self.epochs}  {values}  {seconds:.1f} s", highlight=False, soft_wrap=True
@@ -392,5 +390,5 @@ class ProgressBar(keras.callbacks.Callback):
         self.stop()
 
     def stop(self):
-        """Take the bar away."""
+        """Remove the bar."""
         self.bar.stop()

@@ -1,7 +1,7 @@
-"""Checkpoints: the whole state of a training as files that are complete and unharmed, or not used.
+"""Checkpoints: the whole state of a training in files, written atomically and verified by checksums.
 
 A checkpoint is two files named after the number of steps done: the state's arrays, and a manifest with their sha256
-that is written when they are on the disk. Without its manifest the state does not count.
+that is written when they are on the disk. A state without its manifest is ignored.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.files import write_file, write_json
 from kzoo.core.lazy import lazy_import, np
+from kzoo.core.ranges import check_range
 from kzoo.core.yaml import flatten
 
 safetensors = lazy_import("safetensors")
@@ -22,6 +24,24 @@ safetensors_numpy = lazy_import("safetensors.numpy")
 
 STATE, MANIFEST = ".safetensors", ".json"
 FACTS = "facts"  # the array that holds them, as the bytes of their JSON
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """How often the state of a training is saved: the arguments `checkpoint_*` of `fit`.
+
+    Raises:
+        ValueError: for a value out of its range.
+    """
+
+    steps: int | None = None
+    minutes: float = 1.0
+    kept: int = 2
+
+    def __post_init__(self):
+        check_range("checkpoint_steps", self.steps, "a positive integer", none=True)
+        check_range("checkpoint_minutes", self.minutes, "a number from 0")
+        check_range("checkpoints_kept", self.kept, "a positive integer")
 
 
 class Checkpoint(NamedTuple):
@@ -39,10 +59,10 @@ class Checkpoint(NamedTuple):
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int) -> None:
-    """Write a checkpoint beside the others, then delete all but the newest `keep`.
+    """Write a checkpoint into a directory, then delete all but the newest `keep`.
 
     Raises:
-        OSError: if it cannot be written; the older ones are whole then.
+        OSError: if it cannot be written; the older ones are then complete.
     """
     arrays = {name: np.asarray(array, order="C") for name, array in checkpoint.arrays.items()}
     arrays[FACTS] = np.frombuffer(json.dumps(checkpoint.facts).encode(), "uint8")
@@ -66,7 +86,7 @@ def steps(folder: Path) -> list[int]:
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """Return the newest unharmed checkpoint, None if there is none; warn of each damaged one, by name."""
+    """Return the newest intact checkpoint, None if there is none; warn of each damaged one, by name."""
     for step in reversed(steps(folder)):
         try:
             return read(folder, step)
@@ -98,7 +118,7 @@ def clear(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what interrupted writes left: files beside those that they were to become, and states without manifest."""
+    """Delete what interrupted writes left: temporary files, and states without manifest."""
     whole = {f"{step:09d}{suffix}" for step in steps(folder) for suffix in (STATE, MANIFEST)}
     for path in folder.glob("*"):
         if path.name not in whole and (path.suffix == STATE or path.name.startswith(".")):

@@ -26,7 +26,7 @@ from kzoo.data import dataset_card, load_dataset
 from kzoo.data.splits import MODALITIES, Splits
 from kzoo.training import runs
 from kzoo.training.evaluate import Report, evaluate
-from kzoo.training.recipes import recipe
+from kzoo.training.recipes import preset
 from kzoo.training.train import fit
 from kzoo.zoo.factory import create_model, customised, model_card
 
@@ -42,10 +42,10 @@ def list_configs() -> list[str]:
 
 
 def find_config(name: str | Path) -> Path:
-    """Return the file of an experiment: a path, or the name of one that comes with kzoo.
+    """Return the path of an experiment, given by path or by the name of one that comes with kzoo.
 
     Raises:
-        ValueError: if there is neither.
+        ValueError: if there is no such file and no such name.
     """
     for path in (Path(name).expanduser(), CONFIGS / f"{name}.yaml"):
         if path.is_file():
@@ -61,7 +61,7 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> dict:
         overrides: values in YAML: `train.epochs=5`, `data.augment.flip=true`, `seed=1`.
 
     Raises:
-        ValueError: for a file that is not there or not YAML, an unknown section or key.
+        ValueError: for a missing file, invalid YAML, or an unknown section or key.
     """
     content = parse_yaml(find_config(config).read_text())
     if not isinstance(content, dict):
@@ -74,12 +74,12 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> dict:
 
 
 def completed(experiment: dict) -> dict:
-    """Return an experiment with the values of the recipe that it names written out, where it has none of its own."""
+    """Return an experiment with the settings of its recipe written out, except where it sets its own."""
     written = {key: value for key, value in experiment.items() if key != "recipe"}
     if experiment.get("recipe") is None:
         return written
     data = experiment["data"]
-    defaults = recipe(experiment["recipe"], dataset_card(data["name"]).modality)
+    defaults = preset(experiment["recipe"], dataset_card(data["name"]).modality)
     augment = defaults["data"]["augment"] | (data.get("augment") or {})
     return written | {"data": data | {"augment": augment}, "train": defaults["train"] | experiment["train"]}
 
@@ -133,14 +133,14 @@ def prepared(experiment: dict) -> tuple[keras.Model, Splits]:
 
 
 def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, verbose: bool = True) -> Report:
-    """Train and evaluate; leave a run folder (see `kzoo.fit`) with `metrics.json` and pictures in `out`.
+    """Train and evaluate; write a run directory (see `kzoo.fit`) with `metrics.json` and pictures to `out`.
 
-    An experiment that was interrupted goes on where it stopped; of a complete one only the evaluation is done again.
+    An interrupted experiment resumes where it stopped; of a complete one only the evaluation is repeated.
 
     Args:
-        experiment: as `load_experiment` returns it.
-        out: the run folder.
-        restart: begin anew, and delete what an earlier run left in `out`.
+        experiment: as returned by `load_experiment`.
+        out: the run directory.
+        restart: start over, and delete the results of an earlier run in `out`.
         verbose: show the progress.
 
     Raises:
@@ -156,19 +156,19 @@ def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, 
 
 
 def check_config(run: Path, experiment: dict) -> None:
-    """Raise a ValueError if a run folder holds another experiment."""
+    """Raise a ValueError if a run directory holds another experiment."""
     if (run / runs.CONFIG).exists():
         runs.check_same(run, parse_yaml((run / runs.CONFIG).read_text()), experiment)
 
 
 def run_each(config: str | Path, overrides: Sequence[str], each: str, out: str | Path, **options) -> dict[str, Report]:
-    """Run an experiment once for each value of one key: seeds, folds, speakers left out; a run folder for each.
+    """Run an experiment once for each value of one key (seeds, folds, left-out speakers), each in a run directory.
 
     Args:
         config: as for `load_experiment`; so are `overrides`.
         overrides: see `config`.
         each: `section.key=[VALUE, VALUE, ...]`, e.g. `seed=[0, 1, 2]` or `data.fold=[[0, 10], [1, 10]]`.
-        out: folder of the run folders, and of `summary.json`: the accuracy of each, their mean and deviation.
+        out: parent of the run directories, and of `summary.json`: each accuracy, their mean and standard deviation.
         **options: as for `run_experiment`.
 
     Returns:
@@ -205,7 +205,7 @@ def summary(reports: Mapping[str, Report]) -> dict:
 
 
 def evaluate_run(path: str | Path, split: str = "test") -> Report:
-    """Measure the best model of a run again, on the data of its config; pictures and numbers go into the run."""
+    """Evaluate the best model of a run again, on the data of its config; write pictures and numbers into the run."""
     model, _ = runs.load_run(path)
     experiment = load_experiment(Path(path) / runs.CONFIG)
     return evaluate(model, load_data(experiment), **experiment["evaluate"] | {"split": split}, run_dir=path)

@@ -1,4 +1,4 @@
-"""Look for a learning rate and a batch size by short trainings, after which the model is as it was before."""
+"""Learning-rate range test and batch-size search, by short trainings that leave the weights unchanged."""
 
 from __future__ import annotations
 
@@ -16,24 +16,25 @@ from kzoo.core.shown import Shown
 from kzoo.data.splits import Splits
 from kzoo.tasks import TASKS
 from kzoo.training.optimizers import build_optimizer, jit_compile
+from kzoo.training.recipes import Recipe
 
 fused = lazy_import("kzoo.nn.fused")
 psutil = lazy_import("psutil")
 
-SMOOTHING = 0.9  # share of the earlier losses in the running mean of the range test
-DIVERGED = 4.0  # the range test ends where the mean loss is so many times the least
-BELOW_LEAST = 10.0  # the suggested rate is the one of the least loss over this
+SMOOTHING = 0.9  # weight of the earlier losses in the running mean of the range test
+DIVERGED = 4.0  # the range test ends where the mean loss is so many times the lowest
+BELOW_LEAST = 10.0  # the suggested rate is that of the lowest loss divided by this
 GAIN = 1.05  # a larger batch has to be so much faster
-SECONDS = 1.0  # for which each batch size is measured, after the first step
+SECONDS = 1.0  # how long each batch size is measured, after the first step
 
 
 @dataclasses.dataclass(frozen=True)
 class RateFinding(Drawn):
-    """What a learning rate range test saw.
+    """Result of a learning-rate range test.
 
     Attributes:
         rates: the learning rate of each step, rising.
-        losses: mean loss of the steps so far, the later ones counting more; as many.
+        losses: exponential moving average of the loss after each step, bias-corrected.
         suggestion: a learning rate to train with.
     """
 
@@ -65,23 +66,23 @@ def find_learning_rate(
     highest: float = 10.0,
     steps: int = 100,
 ) -> RateFinding:
-    """Train for a few steps at a rate that rises exponentially, and see up to where the loss falls.
+    """Run a learning-rate range test: train for a few steps at an exponentially rising rate, and record the loss.
 
     The range test of Smith, 2017, Cyclical Learning Rates, https://arxiv.org/abs/1506.01186. The suggestion, a tenth
-    of the rate at which the mean loss is least, is meant as the peak of a schedule that warms up and falls; a constant
-    rate wants less. It holds for this optimizer, batch size and augmentation.
+    of the rate of the lowest mean loss, is meant as the peak of a schedule with warm-up and decay; a constant rate
+    should be lower. It holds for this optimizer, batch size and augmentation.
 
     Args:
-        model: as for `kzoo.fit`; it is compiled afterwards with another optimizer, its weights are the old ones.
+        model: as for `kzoo.fit`; it is left compiled with another optimizer, its weights are unchanged.
         data: of which the training batches are used.
         optimizer: a name, as for `kzoo.fit`.
         weight_decay: likewise.
         lowest: learning rate of the first step.
-        highest: of the last one; the test ends before where the loss rises to several times its least value.
-        steps: how many there are.
+        highest: of the last one; the test ends earlier where the loss rises to several times its lowest value.
+        steps: number of steps.
 
     Raises:
-        ValueError: for a value out of its range, or where no step has a loss that is a number.
+        ValueError: for a value out of its range, or if the loss of the first step is not finite.
     """
     check_range("lowest", lowest, "a positive number")
     check_range("highest", highest, "a positive number")
@@ -89,8 +90,9 @@ def find_learning_rate(
     if not lowest < highest:
         raise ValueError(f"highest must be above lowest, {lowest}, got {highest}")
     rates = [lowest * (highest / lowest) ** (step / max(1, steps - 1)) for step in range(steps)]
+    recipe = Recipe(optimizer=optimizer, weight_decay=weight_decay)
     with unchanged(model), fused.batch_normalisation(model):
-        losses = range_test(model, data, build_optimizer(model, optimizer, lowest, weight_decay=weight_decay), rates)
+        losses = range_test(model, data, build_optimizer(model, recipe, lowest), rates)
     if not losses:
         raise ValueError(f"the loss of {model.name} is not a number at the learning rate {lowest}; try a lower one")
     least = rates[losses.index(min(losses))]
@@ -98,7 +100,7 @@ def find_learning_rate(
 
 
 def range_test(model: keras.Model, data: Splits, optimizer, rates: list[float]) -> list[float]:
-    """Take a step at each rate; return the running mean of the loss until it diverges."""
+    """Take a step at each learning rate; return the running mean of the loss until it diverges."""
     compile_for_steps(model, optimizer, data.task)
     mean, losses = 0.0, []
     for number, (rate, (inputs, labels)) in enumerate(
@@ -120,7 +122,7 @@ def loss_of_step(model: keras.Model, inputs: np.ndarray, labels: np.ndarray) -> 
 
 
 class BatchSpeed(NamedTuple):
-    """How fast a network is trained in batches of one size; None where the memory does not suffice."""
+    """Training speed at one batch size; None if it does not fit in memory."""
 
     batch_size: int
     examples_per_second: float | None
@@ -128,7 +130,7 @@ class BatchSpeed(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class BatchFinding(Shown):
-    """What a test of batch sizes saw.
+    """Result of a batch-size search.
 
     Attributes:
         speeds: of each size tried, in rising order.
@@ -154,18 +156,18 @@ class BatchFinding(Shown):
 def find_batch_size(
     model: keras.Model, data: Splits, *, optimizer: str = "adamw", smallest: int = 8, largest: int = 4096
 ) -> BatchFinding:
-    """Train in batches of twice the size again and again, until the memory or the gain in speed is used up.
+    """Double the batch size until memory runs out or the speed no longer rises.
 
-    A larger batch means fewer steps: the learning rate wants to rise with it. Only the steps are timed, not the
-    preparation of their batches. Without an accelerator memory that runs out ends the process, so there a size is not
-    tried if the machine has less left than twice what the one before took.
+    A larger batch means fewer steps: the learning rate should rise with it. Only the training steps are timed, not the
+    input pipeline. Without an accelerator, running out of memory ends the process, so there a size is skipped if the
+    machine has less memory left than twice what the size before took.
 
     Args:
-        model: as for `kzoo.fit`; it is compiled afterwards with another optimizer, its weights are the old ones.
+        model: as for `kzoo.fit`; it is left compiled with another optimizer, its weights are unchanged.
         data: of which the training examples are used.
         optimizer: a name, as for `kzoo.fit`.
-        smallest: batch size to begin with.
-        largest: batch size to end at; also ends where the train split has no more examples.
+        smallest: first batch size.
+        largest: largest batch size; at most the size of the train split.
 
     Raises:
         ValueError: for a value out of its range, or if there is no memory even for the smallest size.
@@ -176,7 +178,7 @@ def find_batch_size(
         raise ValueError(f"largest must be at least smallest, {smallest}, got {largest}")
     largest = min(largest, max(smallest, len(data.examples["train"])))
     with unchanged(model), fused.batch_normalisation(model):
-        compile_for_steps(model, build_optimizer(model, optimizer, 0.0), data.task)
+        compile_for_steps(model, build_optimizer(model, Recipe(optimizer=optimizer), 0.0), data.task)
         speeds, reason = double(lambda size: training_speed(model, data, size), smallest, largest)
     fitting = [speed for speed in speeds if speed.examples_per_second is not None]
     if not fitting:
@@ -187,10 +189,10 @@ def find_batch_size(
 
 
 def double(measure: Callable[[int], float | None], smallest: int, largest: int) -> tuple[list[BatchSpeed], str]:
-    """Measure sizes from `smallest` up; return what was seen and why it ended.
+    """Measure sizes from `smallest` up; return their speeds and why it ended.
 
     Args:
-        measure: returns the examples per second at a size, or None where the memory does not suffice.
+        measure: returns the examples per second at a size, or None if it does not fit in memory.
         smallest: the first size.
         largest: no size is above it.
     """
@@ -231,7 +233,7 @@ def training_speed(model: keras.Model, data: Splits, batch_size: int) -> float |
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Tell an exhausted memory from other errors, in the words of TensorFlow, JAX and PyTorch."""
+    """Return whether an error of TensorFlow, JAX or PyTorch says that memory is exhausted."""
     text = f"{type(error).__name__} {error}".lower()
     return isinstance(error, MemoryError) or any(
         words in text for words in ("resource_exhausted", "resourceexhausted", "out of memory", "outofmemory")
@@ -239,13 +241,13 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def compile_for_steps(model: keras.Model, optimizer: keras.optimizers.Optimizer, task: str) -> None:
-    """Give a model an optimizer and the loss of its task."""
+    """Compile a model with an optimizer and the loss of its task."""
     model.compile(optimizer=optimizer, loss=TASKS[task].loss(), jit_compile=jit_compile())
 
 
 @contextlib.contextmanager
 def unchanged(model: keras.Model) -> Iterator[None]:
-    """Bring back the weights, the statistics and the seeds of a model afterwards."""
+    """Restore the weights, the statistics and the seeds of a model afterwards."""
     kept = [(variable, keras.ops.convert_to_numpy(variable)) for variable in model.variables]
     try:
         yield

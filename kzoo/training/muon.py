@@ -1,6 +1,6 @@
-"""Muon for convolutions: steps whose singular values are all about equal.
+"""Muon for convolutions: optimizer steps whose singular values are all about equal.
 
-This module imports Keras at once; `kzoo.training.optimizers` imports it when the optimizer is asked for.
+This module imports Keras at once; `kzoo.training.optimizers` imports it when the optimizer is built.
 """
 
 import math
@@ -9,19 +9,20 @@ from collections.abc import Sequence
 
 import keras
 
+from kzoo.training.weight_decay import DecayMatrices
+
 
 @keras.saving.register_keras_serializable("kzoo")
-class ConvMuon(keras.optimizers.Muon):
-    """Keras's Muon, which takes Dense kernels only, for the kernels of convolutions too; AdamW for all other weights.
+class ConvMuon(DecayMatrices, keras.optimizers.Muon):
+    """Keras's Muon, which takes Dense kernels only, extended to convolution kernels; AdamW for all other weights.
 
-    Jordan et al., 2024, https://kellerjordan.github.io/posts/muon. As there, a kernel counts as one matrix from all
-    its inputs, (positions x channels), to its filters; with groups, too. Steps are scaled as in Liu et al., 2025,
-    https://arxiv.org/abs/2502.16982, so that AdamW's learning rate and weight decay are right for both halves. The
-    five products of matrices that a step takes for every kernel do not depend on the batch size: small batches make
-    them the larger part of the time.
+    Jordan et al., 2024, https://kellerjordan.github.io/posts/muon. As there, a kernel is treated as one matrix from
+    all its inputs, (positions x channels), to its filters; grouped kernels, too. Updates are scaled as in Liu et al.,
+    2025, https://arxiv.org/abs/2502.16982, so that AdamW's learning rate and weight decay suit both halves. The five
+    matrix products of a step cost the same for every batch size: in small batches they take most of the time.
 
     Args:
-        exclude: patterns of the paths of weights that AdamW is to step; it always steps those of one axis.
+        exclude: patterns of the paths of weights that AdamW updates; it always updates those of one axis.
         weight_decay: for both halves.
         **arguments: as for `keras.optimizers.Muon`.
     """

@@ -1,4 +1,4 @@
-"""How a network takes its steps: optimizers by name, and learning rates as functions of the step or the history."""
+"""Optimizers by name, and learning-rate schedules as functions of the step or of the history."""
 
 from __future__ import annotations
 
@@ -9,50 +9,48 @@ from collections.abc import Mapping
 from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.ranges import check_range
 from kzoo.core.registry import lookup
-from kzoo.nn.solvers import SOLVERS
+from kzoo.training.recipes import Recipe
 
 muon = lazy_import("kzoo.training.muon")
 schedules = lazy_import("kzoo.training.schedules")
+weight_decay = lazy_import("kzoo.training.weight_decay")
 
 
-def adamw(*, weight_decay: float | None, **arguments) -> keras.optimizers.Adam:
-    """Return AdamW; without a decay that is Adam."""
-    if weight_decay is None:
-        return keras.optimizers.Adam(**arguments)
-    return keras.optimizers.AdamW(weight_decay=weight_decay, **arguments)
+def adamw(model: keras.Model, **arguments) -> keras.optimizers.Adam:
+    """Return AdamW; without weight decay that is Adam."""
+    return (weight_decay.Adam if arguments["weight_decay"] is None else weight_decay.AdamW)(**arguments)
 
 
 OPTIMIZERS = {
-    "adamw": lambda model, **arguments: adamw(**arguments),
-    "adam": lambda model, **arguments: keras.optimizers.Adam(**arguments),
-    "sgd": lambda model, **arguments: keras.optimizers.SGD(momentum=0.9, nesterov=True, **arguments),
-    "lamb": lambda model, **arguments: keras.optimizers.Lamb(**arguments),
-    "lion": lambda model, **arguments: keras.optimizers.Lion(**arguments),
+    "adamw": adamw,
+    "adam": lambda model, **arguments: weight_decay.Adam(**arguments),
+    "sgd": lambda model, **arguments: weight_decay.SGD(momentum=0.9, nesterov=True, **arguments),
+    "lamb": lambda model, **arguments: weight_decay.Lamb(**arguments),
+    "lion": lambda model, **arguments: weight_decay.Lion(**arguments),
     "muon": lambda model, **arguments: muon.ConvMuon(not_hidden(model), **arguments),
-    **dict.fromkeys(SOLVERS, lambda model, **arguments: keras.optimizers.SGD(**arguments)),  # take no step
 }
-RISE = 0.45  # of a one-cycle training whose warm-up is not given
+RISE = 0.45  # fraction of a one-cycle training that is warm-up unless another is given
 
 
-def cosine(share):
-    return (1 + keras.ops.cos(math.pi * share)) / 2
+def cosine(progress):
+    return (1 + keras.ops.cos(math.pi * progress)) / 2
 
 
-def one_cycle(share):
+def one_cycle(progress):
     """Fall to a tenth, as long as Smith's cycle rises (45 % of a training), then, in its last 10 %, to a thousandth."""
     fall = RISE / (1 - RISE)
-    return keras.ops.where(share < fall, 1 - 0.9 * share / fall, 0.1 - 0.099 * (share - fall) / (1 - fall))
+    return keras.ops.where(progress < fall, 1 - 0.9 * progress / fall, 0.1 - 0.099 * (progress - fall) / (1 - fall))
 
 
-def step(share):
-    return keras.ops.where(share < 0.5, 1.0, keras.ops.where(share < 0.75, 0.1, 0.01))
+def step(progress):
+    return keras.ops.where(progress < 0.5, 1.0, keras.ops.where(progress < 0.75, 0.1, 0.01))
 
 
-def constant(share):
-    return keras.ops.ones_like(share)
+def constant(progress):
+    return keras.ops.ones_like(progress)
 
 
-SCHEDULES = {  # from the share of the steps after the warm-up, in [0, 1], to that of the learning rate
+SCHEDULES = {  # from the progress after the warm-up, in [0, 1], to the fraction of the peak learning rate
     "cosine": cosine,
     "one_cycle": one_cycle,
     "step": step,
@@ -68,13 +66,13 @@ def learning_rate_schedule(name: str, peak: float, steps: int, warmup_steps: int
     half and after three quarters of the steps that follow the warm-up, where He et al. (2016,
     https://arxiv.org/abs/1512.03385) divide by ten for CIFAR-10. "one_cycle" (Smith, 2018,
     https://arxiv.org/abs/1803.09820) falls linearly to a tenth, then in the last tenth of the training to a
-    thousandth; its warm-up is 45 % of the steps unless another is given. Smith rises from a tenth, not from 0, and
-    lowers the momentum meanwhile, which is not done here. "constant" stays; so does "plateau", whose rate
+    thousandth; its warm-up is 45 % of the steps unless another is given. Smith starts from a tenth, not from 0, and
+    lowers the momentum meanwhile, which is not done here. "constant" stays at the peak; so does "plateau", whose rate
     `kzoo.training.schedules.Plateau` sets.
 
     Args:
         name: a key of `SCHEDULES`.
-        peak: the learning rate at the end of the warm-up.
+        peak: learning rate at the end of the warm-up.
         steps: batches of the whole training, at least 1.
         warmup_steps: batches of the warm-up.
 
@@ -90,16 +88,16 @@ def learning_rate_schedule(name: str, peak: float, steps: int, warmup_steps: int
 def plateau_rate(
     history: Mapping[str, list[float]], peak: float, *, patience: int = 5, factor: float = 0.1, warmup_epochs: int = 0
 ) -> float:
-    """Return the learning rate of the next epoch: it falls by `factor` when the validation loss no longer does.
+    """Return the learning rate of the next epoch: multiplied by `factor` whenever the validation loss stops falling.
 
-    A function of the history alone, so that a training which is resumed goes on with the same rates.
+    A function of the history alone, so that a resumed training has the same learning rates.
 
     Args:
-        history: "val_loss" of each epoch so far; a loss that is not a number is none that is better.
-        peak: the learning rate to begin with.
-        patience: epochs without a lower loss after which the rate falls; the count then begins again.
+        history: "val_loss" of each epoch so far; NaN is never an improvement.
+        peak: initial learning rate.
+        patience: epochs without a lower loss after which the rate falls; then counting starts over.
         factor: what the rate is multiplied by, in (0, 1).
-        warmup_epochs: epochs at the beginning that are not counted.
+        warmup_epochs: first epochs that are not counted.
 
     Raises:
         ValueError: for a value out of its range.
@@ -116,56 +114,42 @@ def plateau_rate(
 
 
 def build_optimizer(
-    model: keras.Model,
-    name: str,
-    rate: float | schedules.Schedule,
-    *,
-    weight_decay: float = 0.0,
-    global_clipnorm: float | None = None,
-    gradient_accumulation_steps: int = 1,
-    ema_momentum: float | None = None,
+    model: keras.Model, recipe: Recipe, learning_rate: float | schedules.Schedule
 ) -> keras.optimizers.Optimizer:
-    """Return an optimizer for the weights of a model that can be trained.
+    """Return the optimizer of a recipe for the trainable weights of a model.
+
+    The recipe's weight decay is applied at each step, times the learning rate, by every optimizer. With "sgd" that is a
+    tenth of the effect of the same number where the decay goes through the momentum, as in PyTorch. Biases,
+    normalisation parameters and other variables of one axis have none. The moving average of the weights leaves out the
+    statistics of normalisations; Keras replaces the weights by it at the end of `model.fit`, and
+    `kzoo.training.callbacks.exponential_average` does so temporarily.
 
     Args:
         model: has all its weights.
-        name: a key of `OPTIMIZERS`. "sgd" has Nesterov's momentum of 0.9. "lion" wants a third to a tenth of AdamW's
-            learning rate and as many times its weight decay (Chen et al., 2023, https://arxiv.org/abs/2302.06675).
-            "muon" takes AdamW's of both: see `kzoo.training.muon`. "lamb" is You et al., 2020,
-            https://arxiv.org/abs/1904.00962, without the weight decay in the trust ratio.
-        rate: the learning rate, or a schedule, which counts batches.
-        weight_decay: what each step takes away of the weights, times the learning rate, for every optimizer. With
-            "sgd" that is a tenth of what the same number does where the decay goes through the momentum, as in
-            PyTorch. Biases, normalisations and other variables of one axis are left alone.
-        global_clipnorm: the gradient of all weights together is scaled down to this length where it is longer.
-        gradient_accumulation_steps: batches whose gradients are averaged for one step.
-        ema_momentum: momentum of an exponential moving average of the weights, per step, in (0, 1), not of the
-            statistics of normalisations. Keras puts it in the place of the weights at the end of `model.fit`;
-            `kzoo.training.callbacks.exponential_average` does meanwhile.
+        recipe: its optimizer is a key of `OPTIMIZERS`. "sgd" has Nesterov momentum 0.9. "lion" wants a third to a tenth
+            of AdamW's learning rate and as many times its weight decay (Chen et al., 2023,
+            https://arxiv.org/abs/2302.06675). "muon" takes AdamW's of both: see `kzoo.training.muon`. "lamb" is You et
+            al., 2020, https://arxiv.org/abs/1904.00962, without the weight decay in the trust ratio.
+        learning_rate: a number, or a schedule, which counts batches.
 
     Raises:
-        ValueError: for an unknown name or a value out of its range.
+        ValueError: for an unknown optimizer.
     """
-    check_range("weight_decay", weight_decay, "a number from 0")
-    check_range("global_clipnorm", global_clipnorm, "a positive number", none=True)
-    check_range("gradient_accumulation_steps", gradient_accumulation_steps, "a positive integer")
-    check_range("ema_momentum", ema_momentum, "a fraction in (0, 1)", none=True)
-    optimizer = lookup("optimizer", name, OPTIMIZERS)(
+    accumulated = recipe.gradient_accumulation_steps
+    return lookup("optimizer", recipe.optimizer, OPTIMIZERS)(
         model,
-        learning_rate=float(rate) if isinstance(rate, int) else rate,
-        weight_decay=float(weight_decay) or None,  # for 0.0 Keras would take nothing away from each weight
-        global_clipnorm=global_clipnorm,
-        gradient_accumulation_steps=gradient_accumulation_steps if gradient_accumulation_steps > 1 else None,
-        use_ema=ema_momentum is not None,
-        # Keras averages after every batch, also where it only accumulates: so many times for one step.
-        ema_momentum=(ema_momentum or 0.0) ** (1 / gradient_accumulation_steps),
+        learning_rate=float(learning_rate) if isinstance(learning_rate, int) else learning_rate,
+        weight_decay=float(recipe.weight_decay) or None,  # for 0.0 Keras would subtract nothing from each weight
+        global_clipnorm=recipe.global_clipnorm,
+        gradient_accumulation_steps=accumulated if accumulated > 1 else None,
+        use_ema=recipe.ema_momentum is not None,
+        # Keras averages after every batch, also those it only accumulates: so many times for one step.
+        ema_momentum=(recipe.ema_momentum or 0.0) ** (1 / accumulated),
     )
-    optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if is_vector(v)])
-    return optimizer
 
 
 def jit_compile() -> bool | str:
-    """Return whether Keras is to compile steps by XLA.
+    """Return whether Keras is to compile training steps with XLA.
 
     It makes TensorFlow's training on 2 cores up to 2.2 times slower (tests/benchmarks/jit.py).
     """
@@ -173,14 +157,14 @@ def jit_compile() -> bool | str:
 
 
 def is_vector(variable: keras.Variable) -> bool:
-    """Tell whether all axes of a variable but one have length 1, as of biases, normalisations and layer scales."""
+    """Return whether all axes of a variable but one have length 1: biases, normalisations and layer scales."""
     return math.prod(variable.shape) == max(variable.shape, default=1)
 
 
 def not_hidden(model: keras.Model) -> list[str]:
-    """Return a pattern of the weights that are no matrix between hidden features.
+    """Return a pattern of the paths of weights that are not matrices between hidden features.
 
-    Those are the vectors, embeddings, depthwise kernels and the last layer's.
+    Those are vectors, embeddings, depthwise kernels and the weights of the last layer.
     """
     kinds = (keras.layers.Embedding, keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
     layers = [layer for layer in model.layers if layer.trainable_variables]

@@ -1,69 +1,152 @@
-"""Whole recipes for a training by name: "fast", "standard" and "strong".
+"""Training recipes: the hyperparameters of a training as one value, and the presets "fast", "standard" and "strong".
 
-Each is a set of defaults for the sections `train` and `data` of an experiment, which overrides what it likes. What
-they have in common: AdamW, because one learning rate then fits networks with and without normalisation; 0.05 of
-decoupled weight decay, which times the learning rate is what ConvNeXt has (Liu et al., 2022,
-https://arxiv.org/abs/2201.03545); a warm-up, without which the first steps of AdamW are too long.
+The presets are defaults for the sections `train` and `data` of an experiment, which may override any of them. In common
+they have AdamW, because one learning rate then suits networks with and without normalisation; decoupled weight decay
+of 0.05, which times the learning rate is that of ConvNeXt (Liu et al., 2022, https://arxiv.org/abs/2201.03545); and a
+warm-up, without which the first updates of AdamW are too large.
 
 - "fast" is for a first look: a tenth of the epochs of "strong" or fewer. The one-cycle schedule makes few epochs count
-  (Smith, 2018, https://arxiv.org/abs/1803.09820), and what makes a task harder (augmentation, label smoothing) costs
-  more than it brings there.
-- "standard" has the usual ingredients: the cosine, label smoothing (Szegedy et al., 2016,
+  (Smith, 2018, https://arxiv.org/abs/1803.09820); regularisation (augmentation, label smoothing) would cost more than
+  it brings in so few.
+- "standard" has the usual ingredients: cosine schedule, label smoothing (Szegedy et al., 2016,
   https://arxiv.org/abs/1512.00567), and augmentation that nearly always keeps the class.
 - "strong" is many epochs with much regularisation, after Wightman et al., 2021, ResNet strikes back,
-  https://arxiv.org/abs/2110.00476, and torchvision's recipes of the same year: mixup, cutmix, RandAugment, erasing,
-  a moving average of the weights and clipped gradients. The average's horizon is 100 steps, short enough for small
-  sets; with thousands of steps 0.999 is better. For networks with stochastic depth, also raise `model.drop_path`.
+  https://arxiv.org/abs/2110.00476, and torchvision's recipes of the same year: mixup, CutMix, RandAugment, random
+  erasing, a moving average of the weights and gradient clipping. The average's horizon is 100 steps, short enough for
+  small sets; with thousands of steps 0.999 is better. For networks with stochastic depth, also raise
+  `model.drop_path`.
 
-Images are never mirrored, since digits and letters are not what they were: add `data.augment.flip=true` for
-photographs. Token ids cannot be mixed: text has no mixup.
+No preset mirrors images, since digits and letters would change their meaning: add `data.augment.flip=true` for natural
+images. Token ids cannot be mixed, so text has no mixup.
 """
 
 import copy
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from kzoo.core.ranges import check_range
 from kzoo.core.registry import lookup
+from kzoo.nn.solvers import SOLVERS
 
-COMMON = {"optimizer": "adamw", "weight_decay": 0.05}
-RECIPES: dict[str, dict] = {
-    "fast": {
-        "train": COMMON | {"epochs": 10, "learning_rate": 4e-3, "schedule": "one_cycle", "warmup_ratio": 0.3},
-        "augment": {"image": {}, "audio": {}, "timeseries": {}, "text": {}},
-    },
-    "standard": {
-        "train": COMMON
-        | {"epochs": 50, "learning_rate": 2e-3, "schedule": "cosine", "warmup_ratio": 0.1, "label_smoothing": 0.1},
-        "augment": {
+RANGES = {
+    "epochs": "a positive integer",
+    "learning_rate": "a positive number",
+    "warmup_ratio": "a fraction in [0, 1)",
+    "weight_decay": "a number from 0",
+    "gradient_accumulation_steps": "a positive integer",
+    "label_smoothing": "a fraction in [0, 1)",
+    "focal_gamma": "a number from 0",
+}
+RANGES_OR_NONE = {
+    "global_clipnorm": "a positive number",
+    "ema_momentum": "a fraction in (0, 1)",
+    "swa_epochs": "a positive integer",
+    "patience": "a positive integer",
+}
+BALANCED = "balanced"
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What defines a training beside its model and data: the keys of an experiment's section `train`.
+
+    Each field is the argument of `kzoo.fit` of the same name, which explains it.
+
+    Raises:
+        ValueError: for a value out of its range, or an unknown solver.
+    """
+
+    epochs: int = 20
+    optimizer: str = "adamw"
+    solver: str | None = None
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warmup_ratio: float = 0.0
+    weight_decay: float = 0.0
+    global_clipnorm: float | None = None
+    gradient_accumulation_steps: int = 1
+    label_smoothing: float = 0.0
+    class_weights: str | Sequence[float] | None = None
+    focal_gamma: float = 0.0
+    ema_momentum: float | None = None
+    swa_epochs: int | None = None
+    patience: int | None = None
+    deterministic: bool = False
+
+    def __post_init__(self):
+        for ranges, none in ((RANGES, False), (RANGES_OR_NONE, True)):
+            for name, expected in ranges.items():
+                check_range(name, getattr(self, name), expected, none=none)
+        if self.solver is not None:
+            lookup("solver", self.solver, SOLVERS)
+        if isinstance(self.class_weights, str):
+            lookup("class_weights", self.class_weights, {BALANCED: None})
+        elif self.class_weights is not None:
+            for weight in self.class_weights:
+                check_range("class_weights", weight, "a number from 0")
+
+    @property
+    def learning_rate_is_set_by_callbacks(self) -> bool:
+        """Whether the optimizer holds a number for its learning rate, which callbacks may change, not a schedule."""
+        return self.schedule == "plateau" or (self.schedule == "constant" and not self.warmup_ratio)
+
+    def warmup_steps(self, steps_per_epoch: int) -> int:
+        """Return the number of steps with a rising learning rate."""
+        return int(self.warmup_ratio * self.epochs * steps_per_epoch)
+
+    def settings(self) -> dict:
+        """Return the fields that differ from their defaults, as keyword arguments of `kzoo.fit`."""
+        fields = dataclasses.fields(self)
+        return {f.name: getattr(self, f.name) for f in fields if getattr(self, f.name) != f.default}
+
+
+class Preset(NamedTuple):
+    """A recipe with the augmentation that belongs to it, by modality."""
+
+    train: Recipe
+    augment: dict[str, dict]
+
+
+COMMON = Recipe(weight_decay=0.05)
+STANDARD = dataclasses.replace(COMMON, epochs=50, learning_rate=2e-3, warmup_ratio=0.1, label_smoothing=0.1)
+PRESETS = {
+    "fast": Preset(
+        dataclasses.replace(COMMON, epochs=10, learning_rate=4e-3, schedule="one_cycle", warmup_ratio=0.3),
+        {"image": {}, "audio": {}, "timeseries": {}, "text": {}},
+    ),
+    "standard": Preset(
+        STANDARD,
+        {
             "image": {"shift": 2},
             "audio": {"shift": 0.1, "speed": 0.1, "noise": 0.05},
             "timeseries": {"jitter": 0.03, "scale": 0.1},
             "text": {"word_dropout": 0.1},
         },
-    },
-    "strong": {
-        "train": COMMON
-        | {"epochs": 200, "learning_rate": 2e-3, "schedule": "cosine", "warmup_ratio": 0.05, "label_smoothing": 0.1}
-        | {"global_clipnorm": 1.0, "ema_momentum": 0.99},
-        "augment": {
+    ),
+    "strong": Preset(
+        dataclasses.replace(STANDARD, epochs=200, warmup_ratio=0.05, global_clipnorm=1.0, ema_momentum=0.99),
+        {
             "image": {"shift": 2, "randaugment": 9, "erase": 0.25, "mixup": 0.2, "cutmix": 1.0},
             "audio": {"shift": 0.1, "speed": 0.1, "gain": 0.3, "noise": 0.1, "time_mask": 10, "frequency_mask": 4}
             | {"mixup": 0.2},
             "timeseries": {"jitter": 0.05, "scale": 0.1, "time_warp": 0.1, "mixup": 0.2},
             "text": {"word_dropout": 0.1, "character_dropout": 0.02},
         },
-    },
+    ),
 }
 
 
-def recipe(name: str, modality: str) -> dict[str, dict]:
-    """Return the defaults of the sections `train` and `data` of an experiment.
+def preset(name: str, modality: str) -> dict[str, dict]:
+    """Return the settings of a preset for the sections `train` and `data` of an experiment.
 
     Args:
-        name: a key of `RECIPES`.
-        modality: of the data, which the augmentation is for: "image", "audio", "timeseries" or "text".
+        name: a key of `PRESETS`.
+        modality: of the data, which selects the augmentation: "image", "audio", "timeseries" or "text".
 
     Raises:
         ValueError: for an unknown name or modality.
     """
-    chosen = lookup("recipe", name, RECIPES)
-    augment = lookup("modality with a recipe", modality, chosen["augment"])
-    return copy.deepcopy({"train": chosen["train"], "data": {"augment": augment}})
+    chosen = lookup("recipe", name, PRESETS)
+    augment = lookup("modality with a recipe", modality, chosen.augment)
+    return {"train": chosen.train.settings(), "data": {"augment": copy.deepcopy(augment)}}

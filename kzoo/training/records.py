@@ -93,7 +93,7 @@ def read_record(path: str | Path) -> Record:
     run = Path(path).expanduser()
     missing = [name for name in (runs.CONFIG, runs.MODEL) if not (run / name).is_file()]
     if missing:
-        raise ValueError(f"{run} is not a run folder of kzoo: it has no {missing[0]}")
+        raise ValueError(f"{run} is not a run directory of kzoo: it has no {missing[0]}")
     config = parse_yaml((run / runs.CONFIG).read_text(encoding="utf-8"))
     if not isinstance(config, dict):
         raise ValueError(f"{run / runs.CONFIG} is not an experiment")

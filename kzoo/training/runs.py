@@ -1,10 +1,9 @@
-"""The run folder: what a training leaves behind, enough to look at it, serve it and repeat it."""
+"""Run directories: the files that a training writes, enough to inspect, serve and repeat it."""
 
 from __future__ import annotations
 
 import contextlib
 import csv
-import importlib
 import io
 import json
 import platform
@@ -16,8 +15,9 @@ from pathlib import Path
 
 from kzoo.core.files import write_file, write_json, write_text
 from kzoo.core.lazy import keras, lazy_import, torch
+from kzoo.core.onednn import onednn_is_on
 from kzoo.data.serving import Serving
-from kzoo.nn.precision import in_float32
+from kzoo.nn.precision import in_float32, uncompiled
 from kzoo.training import checkpoint
 
 distributed = lazy_import("kzoo.training.distributed")
@@ -33,12 +33,12 @@ RESULTS = (MODEL, HISTORY, METRICS, CURVES, ENVIRONMENT, DATA, EXAMPLES, CONFUSI
 
 @contextlib.contextmanager
 def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path | None]:
-    """Hold a run folder, so that no other process writes into it, with nothing half-written in it.
+    """Lock a run directory, so that no other process writes into it, and delete incomplete files in it.
 
-    Of processes that train together only the first one holds it; the others get None.
+    Of processes that train together only the first one locks it; the others get None.
 
     Args:
-        path: the folder; made if it is not there.
+        path: the directory; created if it does not exist.
         restart: delete the results and the checkpoints of an earlier run.
 
     Raises:
@@ -54,10 +54,10 @@ def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path | None]:
         lock.acquire(blocking=False)
     except filelock.Timeout:
         raise ValueError(
-            f"{run} is in use: another process trains in it; wait for it, or choose another folder"
+            f"{run} is in use: another process trains in it; wait for it, or choose another directory"
         ) from None
     except OSError as error:
-        raise ValueError(f"the run folder {run} cannot be written: {error.strerror or error}") from error
+        raise ValueError(f"the run directory {run} cannot be written: {error.strerror or error}") from error
     try:
         sweep(run, restart)
         yield run
@@ -66,7 +66,7 @@ def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path | None]:
 
 
 def sweep(run: Path, everything: bool) -> None:
-    """Delete what interrupted writes left in a run folder, or all results as well."""
+    """Delete what interrupted writes left in a run directory, or all results as well."""
     checkpoint.sweep(run / CHECKPOINTS)
     for name in RESULTS:
         for path in run.glob(f".{name}*"):
@@ -79,10 +79,10 @@ def sweep(run: Path, everything: bool) -> None:
 
 
 def claim(run: Path, identity: dict) -> bool:
-    """Write down which training a folder is for, or compare; return whether that training is complete.
+    """Record which training a directory is for, or compare with the record; return whether that training is complete.
 
     Raises:
-        ValueError: if the folder holds another training, or results without a word of what they are of.
+        ValueError: if the directory holds another training, or results without a record.
     """
     record = run / CHECKPOINTS / TRAINING
     found = [name for name in RESULTS if (run / name).exists()]
@@ -93,7 +93,7 @@ def claim(run: Path, identity: dict) -> bool:
         return content["complete"]
     if found:
         raise ValueError(
-            f"{run} already holds a run ({found[0]}) that cannot go on; choose another folder, or begin anew "
+            f"{run} already holds a run ({found[0]}) that cannot be resumed; choose another directory, or start over "
             "(--restart)"
         )
     write_json(record, {"training": identity, "complete": False})
@@ -106,13 +106,13 @@ def check_same(run: Path, before: Mapping, now: Mapping) -> None:
     if found:
         more = f", and {len(found) - 3} more" if len(found) > 3 else ""
         raise ValueError(
-            f"{run} holds another training: {'; '.join(found[:3])}{more}; choose another folder, or begin anew "
+            f"{run} holds another training: {'; '.join(found[:3])}{more}; choose another directory, or start over "
             "(--restart)"
         )
 
 
 def complete(run: Path) -> None:
-    """Write down that a training is complete, then delete its checkpoints."""
+    """Record that a training is complete, then delete its checkpoints."""
     record = run / CHECKPOINTS / TRAINING
     write_json(record, json.loads(record.read_text()) | {"complete": True})
     checkpoint.clear(run / CHECKPOINTS)
@@ -126,19 +126,12 @@ def read_history(run: Path) -> dict[str, list[float]]:
 
 
 def save_model(model: keras.Model, path: Path) -> None:
-    """Write a model without its optimizer and loss, in float32, so that it loads wherever Keras is."""
+    """Write a model without its optimizer and loss, in float32, so that it loads wherever Keras is installed."""
     model = uncompiled(in_float32(model))
     beside = path.with_name(f".{path.name}")  # Keras wants a path, and one that ends in .keras
     model.save(beside)
     write_file(path, lambda file: file.write(beside.read_bytes()))
     beside.unlink()
-
-
-def uncompiled(model: keras.Model) -> keras.Model:
-    """Return a model of the same layers without optimizer, loss and metrics; a subclassed model as it is."""
-    if model.compiled and getattr(model, "inputs", None):
-        return keras.Model(model.input, model.output, name=model.name)
-    return model
 
 
 def find_run(path: str | Path) -> Path:
@@ -158,11 +151,9 @@ def load_run(path: str | Path) -> tuple[keras.Model, Serving]:
     """Return the best model of a run, and what it needs to be served.
 
     Raises:
-        ValueError: if the folder does not hold a run, or its model is damaged.
+        ValueError: if the directory does not hold a run, or its model is damaged.
     """
     run = find_run(path)
-    for module in ("kzoo.nn.standardized", "kzoo.nn.handcrafted"):  # lets Keras know the layers of the zoo
-        importlib.import_module(module)
     try:
         return keras.models.load_model(run / MODEL), Serving.load(run / DATA, run / EXAMPLES)
     except (OSError, KeyError, TypeError, ValueError) as error:
@@ -179,7 +170,7 @@ def write_history(run: Path, history: Mapping[str, list[float]]) -> None:
 
 
 def environment(seed: int) -> dict:
-    """Return versions, hardware, seed and git commit (None outside a repository)."""
+    """Return versions, hardware, whether TensorFlow uses oneDNN, seed and git commit (None outside a repository)."""
     packages = ("kzoo", "keras", "tensorflow", "jax", "torch", "tensorflow-datasets", "numpy", "scikit-learn")
     return {
         "seed": seed,
@@ -191,19 +182,20 @@ def environment(seed: int) -> dict:
         "cores": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "accelerators": accelerators(),
+        "onednn": onednn_is_on(),
         "git_commit": git_commit(),
     }
 
 
 def accelerators() -> list[str]:
-    """Return the names of the devices beside the processor that the backend sees."""
+    """Return the names of the GPUs and TPUs that the backend sees."""
     if keras.backend.backend() == "torch":
         return [f"gpu:{number}" for number in range(torch.cuda.device_count())]
     return [device for device in keras.distribution.list_devices() if not device.startswith("cpu")]
 
 
 def installed(package: str) -> str | None:
-    """Return the version of a package, None if it is not here."""
+    """Return the version of a package, None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -211,7 +203,7 @@ def installed(package: str) -> str | None:
 
 
 def processor() -> str:
-    """Return the processor's name, as far as the system tells."""
+    """Return the name of the processor, as far as the system reports it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -219,7 +211,7 @@ def processor() -> str:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the working folder, None where there is none."""
+    """Return the commit of the working directory, None outside a repository."""
     git = shutil.which("git")
     if git is None:
         return None

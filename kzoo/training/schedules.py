@@ -1,6 +1,6 @@
-"""Learning rates as Keras wants them: a function of the step, and a callback that looks at the history.
+"""Learning-rate schedules as Keras objects: a function of the step, and a callback that follows the history.
 
-This module imports Keras at once; `kzoo.training.optimizers` imports it when a training begins.
+This module imports Keras at once; `kzoo.training.optimizers` imports it when training begins.
 """
 
 import math
@@ -19,9 +19,9 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         name: of the curve.
-        peak: the learning rate at the end of the warm-up.
-        steps: of the whole training; the learning rate stays as it is after them.
-        warmup_steps: how many of them the learning rate rises.
+        peak: learning rate at the end of the warm-up.
+        steps: number of steps of the whole training; after them the learning rate is constant.
+        warmup_steps: number of first steps in which the learning rate rises.
     """
 
     def __init__(self, name: str, peak: float, steps: int, warmup_steps: int = 0):
@@ -29,25 +29,25 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step):
         ops, step = keras.ops, keras.ops.cast(step, "float32")
-        share = ops.clip((step - self.warmup_steps) / max(1, self.steps - self.warmup_steps), 0.0, 1.0)
+        progress = ops.clip((step - self.warmup_steps) / max(1, self.steps - self.warmup_steps), 0.0, 1.0)
         rise = step / max(1, self.warmup_steps)
-        return self.peak * ops.where(step < self.warmup_steps, rise, SCHEDULES[self.name](share))
+        return self.peak * ops.where(step < self.warmup_steps, rise, SCHEDULES[self.name](progress))
 
     def get_config(self) -> dict:
         return {name: getattr(self, name) for name in ("name", "peak", "steps", "warmup_steps")}
 
 
 class Plateau(keras.callbacks.Callback):
-    """Lower the learning rate where the validation loss no longer falls, after a linear warm-up from 0.
+    """Lower the learning rate when the validation loss stops falling, after a linear warm-up from 0.
 
-    The optimizer has a number, not a schedule, for its learning rate. What is set depends on the history and on the
-    place of the batch in the training alone.
+    The optimizer's learning rate must be a number, not a schedule. It depends only on the history and the index of the
+    batch.
 
     Args:
-        history: returns what was measured in each epoch so far; it is asked when an epoch begins.
-        peak: the learning rate at the end of the warm-up.
+        history: returns the metrics of each epoch so far; called at the beginning of an epoch.
+        peak: learning rate at the end of the warm-up.
         steps_per_epoch: batches of an epoch.
-        warmup_steps: batches of the warm-up; epochs that begin in it are not counted by the patience.
+        warmup_steps: batches of the warm-up; epochs that begin in it do not count for the patience.
         patience: see `kzoo.training.optimizers.plateau_rate`; so is `factor`.
         factor: see `patience`.
     """
@@ -66,7 +66,7 @@ class Plateau(keras.callbacks.Callback):
         self.history, self.peak, self.warmup_steps = history, peak, warmup_steps
         warmup_epochs = math.ceil(warmup_steps / steps_per_epoch)
         self.options = {"patience": patience, "factor": factor, "warmup_epochs": warmup_epochs}
-        plateau_rate({}, peak, **self.options)  # complains of a wrong value now
+        plateau_rate({}, peak, **self.options)  # raises for a wrong value now
 
     def on_epoch_begin(self, epoch, logs=None):
         self.rate = plateau_rate(self.history(), self.peak, **self.options)
@@ -76,7 +76,7 @@ class Plateau(keras.callbacks.Callback):
     def on_train_batch_begin(self, batch, logs=None):
         if not self.warming:
             return
-        if hasattr(self.model, "jax_state_sync"):  # JAX's loop looks at the variables only where they were synced
+        if hasattr(self.model, "jax_state_sync"):  # JAX's loop reads the variables only after a sync
             self.model.jax_state_sync()
         done = batches_done(self.model.optimizer)
         self.warming = done < self.warmup_steps
@@ -84,5 +84,5 @@ class Plateau(keras.callbacks.Callback):
 
 
 def batches_done(optimizer: keras.optimizers.Optimizer) -> int:
-    """Return how many batches an optimizer has seen, those that it only accumulated too, unlike its `iterations`."""
+    """Return how many batches an optimizer has seen, with those it only accumulated, unlike its `iterations`."""
     return int(getattr(optimizer, "inner_optimizer", optimizer).variables[0])

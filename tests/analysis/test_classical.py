@@ -113,7 +113,7 @@ class TestNearestNeighbour:
     def test_it_equals_scikit_learn(self, name):
         splits = kzoo.load_dataset(name, validation=0)
         model = kzoo.models.nearest_neighbour(splits.input_shape, splits.num_classes)
-        kzoo.fit(model, splits, optimizer="none", verbose=False)
+        kzoo.fit(model, splits, verbose=False)
         (x, y), (tested, labels) = (solved_on(splits, split) for split in ("train", "test"))
         theirs = KNeighborsClassifier(1).fit(x.reshape(len(x), -1), y).predict(tested.reshape(len(tested), -1))
         np.testing.assert_array_equal(model.predict(tested, verbose=0).argmax(-1), theirs)
@@ -203,15 +203,11 @@ class TestSolvers:
     def test_mistakes_are_explained(self, digits):
         with pytest.raises(ValueError, match="training examples of every class; class 1 of 0 to 2 has none"):
             solvers.solve_head(linear(3, 3), np.ones((2, 3)), np.array([0, 2]), "svm")
-        with pytest.raises(
-            ValueError, match="'none' is for models without weights to train; .* has 12: choose another"
-        ):
-            solvers.solve_head(linear(3, 3), np.ones((2, 3)), np.array([0, 2]), "none")
         nearest = kzoo.models.nearest_neighbour((3, 1), 2)
-        with pytest.raises(ValueError, match="'svm' solves a last linear layer; nearest_neighbour ends in logits"):
+        with pytest.raises(ValueError, match="'svm' needs a linear last layer; nearest_neighbour ends in logits"):
             solvers.solve_head(nearest, np.ones((2, 3, 1)), np.array([0, 1]), "svm")
-        with pytest.raises(ValueError, match="unknown optimizer 'logistik'; did you mean logistic"):
-            kzoo.fit(kzoo.models.mlp(digits.input_shape, 10), digits, optimizer="logistik")
+        with pytest.raises(ValueError, match="unknown solver 'logistik'; did you mean logistic"):
+            kzoo.fit(kzoo.models.mlp(digits.input_shape, 10), digits, solver="logistik")
 
 
 def linear(features: int, classes: int) -> keras.Model:
@@ -220,15 +216,15 @@ def linear(features: int, classes: int) -> keras.Model:
 
 
 @pytest.mark.parametrize(
-    "name, optimizer, options",
+    "name, solver, options",
     [
         ("hog_svm", "svm", {"cell": 2}),
         pytest.param("filter_bank", "logistic", {"pool": 2}, marks=pytest.mark.slow),
     ],
 )
-def test_images_are_fitted_saved_and_served(name, optimizer, options, digits, tmp_path):
+def test_images_are_fitted_saved_and_served(name, solver, options, digits, tmp_path):
     model = kzoo.create_model(name, digits.input_shape, 10, **options)
-    kzoo.fit(model, digits, optimizer=optimizer, run_dir=tmp_path / "run", verbose=False)
+    kzoo.fit(model, digits, solver=solver, run_dir=tmp_path / "run", verbose=False)
     report = kzoo.evaluate(model, digits, run_dir=tmp_path / "run")
     assert report.accuracy > 0.96
     loaded, serving = kzoo.load_run(tmp_path / "run")
@@ -241,7 +237,7 @@ def test_images_are_fitted_saved_and_served(name, optimizer, options, digits, tm
 def test_series_are_fitted_saved_and_served(tmp_path):
     splits = kzoo.load_dataset("ItalyPowerDemand", validation=0)
     model = kzoo.models.nearest_neighbour(splits.input_shape, splits.num_classes, room=67)
-    kzoo.fit(model, splits, optimizer="none", run_dir=tmp_path / "run", verbose=False)
+    kzoo.fit(model, splits, run_dir=tmp_path / "run", verbose=False)
     loaded, serving = kzoo.load_run(tmp_path / "run")
     assert kzoo.evaluate(loaded, splits).accuracy == kzoo.evaluate(model, splits).accuracy
     kzoo.export(loaded, tmp_path / "saved", data=serving)
@@ -253,7 +249,7 @@ def test_texts_are_fitted_saved_and_served(tmp_path):
     (tmp_path / "texts.csv").write_text("text,label\n" + rows)
     splits = kzoo.load_dataset(f"csv:{tmp_path / 'texts.csv'}", text_column="text", label_column="label")
     model = kzoo.models.tfidf(splits.input_shape, splits.num_classes, vocab_size=splits.vocab_size)
-    kzoo.fit(model, splits, optimizer="logistic", run_dir=tmp_path / "run", verbose=False)
+    kzoo.fit(model, splits, solver="logistic", run_dir=tmp_path / "run", verbose=False)
     assert kzoo.evaluate(model, splits).accuracy == 1
     loaded, serving = kzoo.load_run(tmp_path / "run")
     kzoo.export(loaded, tmp_path / "saved", data=serving)

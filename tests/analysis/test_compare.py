@@ -139,7 +139,7 @@ def test_mistakes_are_explained(run, tmp_path):
         compare([run, run])
     with pytest.raises(ValueError, match="two or more different runs, got none"):
         compare([])
-    with pytest.raises(ValueError, match=r"is not a run folder of kzoo: it has no config.yaml"):
+    with pytest.raises(ValueError, match=r"is not a run directory of kzoo: it has no config.yaml"):
         compare([run, tmp_path])
     with pytest.raises(ValueError, match="cannot be written"):
         compare([run, changed(run, tmp_path / "b")]).draw(run / "config.yaml" / "a.png")

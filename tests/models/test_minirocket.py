@@ -61,7 +61,7 @@ def test_it_is_fitted_saved_and_served(tmp_path):
         pytest.skip("needs the sets inside sktime or aeon")
     splits = kzoo.load_dataset("ItalyPowerDemand", validation=0)
     model = kzoo.models.minirocket(splits.input_shape, splits.num_classes, num_features=1000)
-    kzoo.fit(model, splits, optimizer="ridge", run_dir=tmp_path, verbose=False)
+    kzoo.fit(model, splits, solver="ridge", run_dir=tmp_path, verbose=False)
     report = kzoo.evaluate(model, splits)
     assert report.accuracy > 0.95
     assert report.loss < 0.2  # the scores are turned into probabilities

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.tasks import TASKS, accuracy, balanced_weights, classification_loss
+from kzoo.tasks import TASKS, balanced_weights
+from kzoo.tasks.classification import ClassificationAccuracy, ClassificationCrossEntropy, ClassificationLoss
 
 LOGITS = np.array([[2.0, 0.0, -1.0], [0.5, 0.5, 1.0], [-3.0, 4.0, 0.0], [0.0, 0.0, 0.0]], "float32")
 NUMBERS = np.array([0, 1, 2, 0], "int32")
@@ -19,7 +20,7 @@ def probabilities():
 
 
 def loss(labels, *arguments, logits=LOGITS, **options):
-    return keras.ops.convert_to_numpy(classification_loss(*arguments, **options)(labels, logits))
+    return keras.ops.convert_to_numpy(ClassificationLoss(*arguments, **options).call(labels, logits))
 
 
 @pytest.mark.parametrize("labels", [NUMBERS, NUMBERS[:, None], NUMBERS.astype("float32"), ROWS])
@@ -58,7 +59,7 @@ def test_a_hopeless_example_still_has_a_gradient_under_the_focal_loss():
     for gamma in (0.5, 2.0):
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            losses = classification_loss(focal_gamma=gamma)(np.array([1, 0]), logits)
+            losses = ClassificationLoss(focal_gamma=gamma).call(np.array([1, 0]), logits)
         gradient = tape.gradient(losses, logits).numpy()
         np.testing.assert_allclose(gradient[0], [1, -1, 0], atol=1e-3)
         np.testing.assert_allclose(gradient[1], 0, atol=1e-3)
@@ -79,7 +80,7 @@ def test_class_weights_are_those_of_keras(digits):
     for ours, theirs in ((weights, None), (None, dict(enumerate(weights)))):
         keras.utils.set_random_seed(0)
         model = kzoo.create_model("convnet", digits.input_shape, 10, filters=(8,), padding="same")
-        model.compile("sgd", classification_loss(class_weights=ours), jit_compile=False)
+        model.compile("sgd", ClassificationLoss(class_weights=ours), jit_compile=False)
         model.fit(inputs, labels, class_weight=theirs, epochs=2, verbose=0, shuffle=False)
         found.append(model.get_weights())
     for one, two in zip(*found, strict=True):
@@ -97,13 +98,13 @@ def test_balanced_weights_make_classes_equal():
 
 def test_the_loss_is_computed_in_float32():
     half = keras.ops.cast(1000 * LOGITS[:1], "float16")
-    assert keras.backend.standardize_dtype(classification_loss()(NUMBERS[:1], half).dtype) == "float32"
+    assert keras.backend.standardize_dtype(ClassificationLoss().call(NUMBERS[:1], half).dtype) == "float32"
     assert np.isfinite(loss(NUMBERS[:1], logits=half)).all()
 
 
 @pytest.mark.parametrize("labels", [NUMBERS, NUMBERS[:, None], NUMBERS.astype("float32"), ROWS])
 def test_accuracy_of_either_form(labels):
-    metric = accuracy()
+    metric = ClassificationAccuracy()
     assert metric.name == "accuracy"
     assert len(metric.variables) == 2  # before it has seen anything
     metric.update_state(labels, LOGITS)
@@ -111,7 +112,7 @@ def test_accuracy_of_either_form(labels):
 
 
 def test_accuracy_of_mixed_labels_is_that_of_the_most_probable_class():
-    metric = accuracy()
+    metric = ClassificationAccuracy()
     metric.update_state(np.array([[0.4, 0.6, 0.0]]), np.array([[0.0, 1.0, 0.0]]))
     metric.update_state(np.array([[0.6, 0.4, 0.0]]), np.array([[0.0, 1.0, 0.0]]))
     assert float(metric.result()) == 0.5
@@ -121,25 +122,34 @@ def test_accuracy_of_mixed_labels_is_that_of_the_most_probable_class():
 def test_a_network_is_trained_with_either_form(mixed, digits):
     model = kzoo.create_model("convnet", digits.input_shape, 10, filters=(8,), padding="same")
     task = TASKS["classification"]
-    model.compile("adam", task.loss(0.1), metrics=[metric() for metric in task.metrics], jit_compile=False)
+    model.compile("adam", task.loss(label_smoothing=0.1), metrics=task.metrics(), jit_compile=False)
     inputs, labels = next(digits.train_batches().as_numpy_iterator())
     labels = np.eye(10, dtype="float32")[labels] if mixed else labels
     history = model.fit(inputs, labels, epochs=2, verbose=0, validation_data=digits.validation).history
-    assert {"loss", "accuracy", "val_loss", "val_accuracy"} == set(history)
+    names = {"loss", "accuracy", "crossentropy"}
+    assert names | {f"val_{name}" for name in names} == set(history)
     logits = model.predict(digits.validation, verbose=0)
     truth = digits.examples["validation"].labels
     assert history["val_accuracy"][-1] == pytest.approx((logits.argmax(-1) == truth).mean(), abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"label_smoothing": 1.0}, r"label_smoothing must be a fraction in \[0, 1\), got 1.0"),
-        ({"focal_gamma": -1}, "focal_gamma must be a number from 0, got -1"),
-        ({"class_weights": (1.0, -1.0, 1.0)}, "class_weights must be a number from 0, got -1.0"),
-        ({"class_weights": (1.0, 1.0)}, "class_weights must be one number for each of 3 classes, got 2"),
-    ],
-)
-def test_mistakes_are_explained(options, message):
-    with pytest.raises(ValueError, match=message):
-        loss(NUMBERS, **options)
+def test_one_weight_for_each_class():
+    with pytest.raises(ValueError, match="class_weights must be one number for each of 3 classes, got 2"):
+        loss(NUMBERS, class_weights=(1.0, 1.0))
+
+
+@pytest.mark.parametrize("labels", [NUMBERS, NUMBERS[:, None], ROWS])
+def test_the_metric_is_the_plain_crossentropy(labels):
+    metric = ClassificationCrossEntropy()
+    metric.update_state(labels, LOGITS)
+    assert float(metric.result()) == pytest.approx(-np.log(probabilities()[range(4), NUMBERS]).mean(), rel=1e-5)
+
+
+def test_loss_and_metrics_are_saved():
+    loss = ClassificationLoss(0.1, WEIGHTS, 2.0)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    assert again.get_config() == loss.get_config()
+    np.testing.assert_array_equal(again(NUMBERS, LOGITS), loss(NUMBERS, LOGITS))
+    for metric in TASKS["classification"].metrics():
+        again = keras.metrics.deserialize(keras.metrics.serialize(metric))
+        assert (type(again), again.name) == (type(metric), metric.name)

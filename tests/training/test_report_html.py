@@ -172,7 +172,7 @@ def test_a_run_without_a_whole_epoch_or_mistakes(copy):
 
 
 def test_mistakes_are_explained(copy, tmp_path):
-    with pytest.raises(ValueError, match="is not a run folder of kzoo"):
+    with pytest.raises(ValueError, match="is not a run directory of kzoo"):
         write_html(tmp_path)
     (copy / "metrics.json").write_text("[")
     with pytest.raises(ValueError, match=r"metrics.json is damaged"):

@@ -171,7 +171,7 @@ class TestTheSameLastBit:
         assert "the same command goes on from there" in error
         first = subprocess.run([*command, tmp_path / "a"], capture_output=True, text=True)
         assert first.returncode == 0, first.stderr
-        assert "going on at epoch" in first.stdout
+        assert "resuming at epoch" in first.stdout
         second = subprocess.run([*command, tmp_path / "b"], capture_output=True, text=True)
         assert second.returncode == 0, second.stderr
         for name in (runs.METRICS, runs.HISTORY):
@@ -255,7 +255,7 @@ class TestDamage:
 
         assert train(splits, tmp_path, kill_at=23) is None
         monkeypatch.setattr(checkpoint, "write_file", full)
-        with pytest.warns(UserWarning, match="cannot be written .No space left on device.; training goes on"):
+        with pytest.warns(UserWarning, match="cannot be written .No space left on device.; training continues"):
             assert train(splits, tmp_path, kill_at=23) is None
         assert checkpoint.steps(tmp_path / runs.CHECKPOINTS) == [15, 20]
         monkeypatch.undo()
@@ -273,9 +273,8 @@ class TestDamage:
             train(splits, tmp_path)
 
     def test_a_folder_in_use_is_refused(self, splits, tmp_path):
-        program = (
-            f"import sys; from kzoo import runs\nwith runs.opened({str(tmp_path)!r}): print('in', flush=True); input()"
-        )
+        opened = f"with runs.opened({str(tmp_path)!r}): print('in', flush=True); input()"
+        program = f"from kzoo.training import runs\n{opened}"
         other = subprocess.Popen(
             [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -1,11 +1,12 @@
-"""Keras layers of hand-made features: no gradient changes them; some take values from a look at the training inputs.
+"""Keras layers of hand-crafted features: not trained by gradients; some are adapted to the training inputs.
 
-This package imports Keras at once; what needs it imports it when a network is built or loaded. `kzoo.fit` calls
-`adapt(inputs, labels, seed)` of every layer of this package that has it, before it trains what follows.
+This package imports Keras at once; other modules import it when a network is built or loaded. `kzoo.fit` calls `adapt`
+of every layer that is an `Adaptable` before it trains the layers that follow.
 """
 
 from kzoo.nn.handcrafted.banks import ImageBank, SincBank
 from kzoo.nn.handcrafted.hog import BLOCK_NORMS, HOG
+from kzoo.nn.handcrafted.layer import Adaptable, FixedFeatures
 from kzoo.nn.handcrafted.minirocket import KERNELS, TAPS, MiniRocketFeatures, dilations
 from kzoo.nn.handcrafted.neighbours import NearestNeighbours
 from kzoo.nn.handcrafted.statistics import TimeStatistics
@@ -17,6 +18,8 @@ __all__ = [
     "HOG",
     "KERNELS",
     "TAPS",
+    "Adaptable",
+    "FixedFeatures",
     "ImageBank",
     "MiniRocketFeatures",
     "NearestNeighbours",

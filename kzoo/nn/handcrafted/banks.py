@@ -1,4 +1,4 @@
-"""Initial values of convolutions that are hand-made filters: a formula and its numbers, in place of the kernels."""
+"""Initializers of hand-crafted filter banks: Sobel, Laplacian, Gabor, difference of Gaussians, sinc."""
 
 import keras
 

@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients: the hand-made features that images were classified by before convolutions learned.
+"""Histograms of oriented gradients (HOG), hand-crafted features of images.
 
 Dalal, Triggs, 2005, Histograms of Oriented Gradients for Human Detection, as `skimage.feature.hog` computes them.
 """
@@ -18,11 +18,11 @@ CLIP = 0.2  # of a normalised block, before it is normalised again
 
 @keras.saving.register_keras_serializable("kzoo")
 class HOG(FixedFeatures):
-    """How much gradient of each orientation there is in each cell, in proportion to the cells around.
+    """Histogram of gradient orientations in each cell, normalised over blocks of cells.
 
-    Maps images (batch, height, width, channels) to (batch, rows, columns, block x block x orientations): the blocks'
-    rows and columns. Of several channels, the one with the steepest gradient counts, pixel by pixel. A gradient votes
-    for one orientation, with all its length. What is left of the image beside whole cells is not looked at.
+    Maps images (batch, height, width, channels) to (batch, rows, columns, block x block x orientations), with the rows
+    and columns of blocks. Of several channels, the one with the largest gradient magnitude is used, pixel by pixel. A
+    gradient adds its magnitude to one orientation bin. Pixels beyond the last complete cell are ignored.
 
     Args:
         cell: pixels along a side of a cell.
@@ -64,7 +64,7 @@ def gradients(x):
 
 
 def steepest(down, right):
-    """Return the gradients of the channel in which they are longest, at each pixel: (batch, height, width, 1)."""
+    """Return the gradients of the channel with the largest magnitude, at each pixel: (batch, height, width, 1)."""
     if down.shape[-1] == 1:
         return down, right
     longest = keras.ops.argmax(keras.ops.square(down) + keras.ops.square(right), axis=-1, keepdims=True)
@@ -72,10 +72,10 @@ def steepest(down, right):
 
 
 def orientation_votes(down, right, orientations: int):
-    """Return the length of each gradient in the bin of its angle, (batch, height, width, orientations).
+    """Return the magnitude of each gradient in the bin of its orientation, (batch, height, width, orientations).
 
-    A gradient and its opposite have one orientation. It has passed the edge of a bin if it lies on the left of it; no
-    angle is computed.
+    A gradient and its opposite have the same orientation. Bins are found by the side of their edges on which a gradient
+    lies, without computing angles.
     """
     opposite = (down < 0) | ((down == 0) & (right < 0))
     up, across = keras.ops.abs(down), keras.ops.where(opposite, -right, right)
@@ -87,31 +87,31 @@ def orientation_votes(down, right, orientations: int):
 
 
 def length(down, right):
-    """Return the length of each gradient; the root has a slope everywhere but at 0, which is left out."""
+    """Return the magnitude of each gradient; 0 is excluded from the root, whose derivative is infinite there."""
     squares = keras.ops.square(down) + keras.ops.square(right)
     return keras.ops.where(squares > 0, keras.ops.sqrt(keras.ops.where(squares > 0, squares, 1.0)), 0.0)
 
 
 def blocks_of(cells, block: int):
-    """Return the cells of each block beside each other, (batch, rows, columns, block^2 x orientations)."""
+    """Return the concatenated cells of each block, (batch, rows, columns, block^2 x orientations)."""
     rows, columns = (size - block + 1 for size in cells.shape[1:3])
     offsets = [(row, column) for row in range(block) for column in range(block)]
     return keras.ops.concatenate([cells[:, i : i + rows, j : j + columns] for i, j in offsets], axis=-1)
 
 
 def l2_hys(blocks):
-    """Return blocks of length 1, no value of which was above a fifth of the length (Lowe, 2004)."""
+    """Return L2-normalised blocks, clipped at 0.2 and normalised again (Lowe, 2004)."""
     return unit_length(keras.ops.minimum(unit_length(blocks), CLIP))
 
 
 def l1_sqrt(blocks):
-    """Return the roots of the shares: blocks of length 1 whose products are Bhattacharyya's similarity."""
-    shares = blocks / (keras.ops.sum(blocks, axis=-1, keepdims=True) + EPSILON)
-    return keras.ops.sqrt(keras.ops.maximum(shares, 1e-30))
+    """Return the roots of L1-normalised blocks, whose dot products are Bhattacharyya coefficients."""
+    fractions = blocks / (keras.ops.sum(blocks, axis=-1, keepdims=True) + EPSILON)
+    return keras.ops.sqrt(keras.ops.maximum(fractions, 1e-30))
 
 
 def unit_length(x):
-    """Divide by the length along the last axis."""
+    """Divide by the L2 norm along the last axis."""
     return x / keras.ops.sqrt(keras.ops.sum(keras.ops.square(x), axis=-1, keepdims=True) + EPSILON**2)
 
 

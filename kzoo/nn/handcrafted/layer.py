@@ -1,16 +1,31 @@
-"""Base class of the layers of hand-crafted features."""
+"""Base classes of the layers of hand-crafted features."""
 
 import keras
+import numpy as np
 
 from kzoo.nn.graph import Call
 from kzoo.nn.receptive_field import View, everything
 
 
+class Adaptable:
+    """Mixin of a layer that takes weights from the training inputs, without a gradient; `kzoo.fit` calls `adapt`."""
+
+    def adapt(self, inputs: np.ndarray, labels: np.ndarray, seed: int = 0) -> None:
+        """Set the weights.
+
+        Args:
+            inputs: training inputs of this layer, (n, ...).
+            labels: class indices, (n,).
+            seed: of random choices.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is adapted")
+
+
 class FixedFeatures(keras.layers.Layer):
-    """A layer in float32 without weights that a gradient reaches.
+    """A layer in float32 without trainable weights.
 
     Attributes:
-        ARGUMENTS: names of the arguments of its class, which it keeps as attributes of the same names.
+        ARGUMENTS: names of the constructor arguments, which are attributes of the same names.
     """
 
     ARGUMENTS: tuple[str, ...] = ()

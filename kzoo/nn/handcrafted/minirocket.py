@@ -1,4 +1,4 @@
-"""MiniRocket's features: how often fixed, dilated kernels answer above thresholds."""
+"""MiniRocket features: proportion of positive values (PPV) of fixed, dilated convolutions."""
 
 import itertools
 import math
@@ -6,50 +6,47 @@ import math
 import keras
 import numpy as np
 
-from kzoo.nn.handcrafted.layer import FixedFeatures
+from kzoo.nn.handcrafted.layer import Adaptable, FixedFeatures
 
 TAPS = 9
 KERNELS = np.array(
-    [
-        [2 if named_output in twos else -1 for named_output in range(TAPS)]
-        for twos in itertools.combinations(range(TAPS), 3)
-    ]
+    [[2 if tap in twos else -1 for tap in range(TAPS)] for twos in itertools.combinations(range(TAPS), 3)]
 )
 GOLDEN_RATIO = (1 + 5**0.5) / 2
 
 
 def dilations(length: int, features: int, most: int) -> list[tuple[int, int]]:
-    """Return each dilation of MiniRocket with the features that every kernel gets at it.
+    """Return each dilation of MiniRocket with the number of features of every kernel at it.
 
-    Dilations are spread evenly on a logarithmic scale from 1 to the one at which a kernel spans the series.
+    Dilations are spaced evenly on a logarithmic scale from 1 to the one at which a kernel spans the series.
 
     Args:
         length: steps of the series, at least 9.
-        features: of all kernels together; what does not divide by 84 is left out.
-        most: number of places on the scale, at most.
+        features: of all kernels together; rounded down to a multiple of 84.
+        most: number of points on the scale, at most.
     """
     each = features // len(KERNELS)
-    places = min(each, most)
-    scale = np.logspace(0, np.log2((length - 1) / (TAPS - 1)), places, base=2).astype(int)
+    points = min(each, most)
+    scale = np.logspace(0, np.log2((length - 1) / (TAPS - 1)), points, base=2).astype(int)
     steps, times = np.unique(scale, return_counts=True)
-    counts = (times * (each / places)).astype(int)
-    for place in range(each - counts.sum()):
-        counts[place % len(counts)] += 1
+    counts = (times * (each / points)).astype(int)
+    for extra in range(each - counts.sum()):
+        counts[extra % len(counts)] += 1
     return list(zip(steps.tolist(), counts.tolist(), strict=True))
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class MiniRocketFeatures(FixedFeatures):
-    """How often each of 84 fixed kernels, at many dilations, answers above each of many thresholds.
+class MiniRocketFeatures(Adaptable, FixedFeatures):
+    """Proportion of positive values (PPV) of 84 fixed kernels at many dilations, above each of many thresholds.
 
-    Maps series (batch, length, channels) to shares in [0, 1], (batch, features). A kernel has six weights of -1
-    and three of 2 in each of its channels. Half of the kernels see zeros beyond the ends, half of them never look
-    there. The thresholds are weights that no gradient reaches; `adapt` sets them.
+    Maps series (batch, length, channels) to proportions in [0, 1], (batch, features). A kernel has six weights of -1
+    and three of 2 in each of its channels. Half of the kernels use zero padding, the other half only valid positions.
+    The thresholds (negative biases) are not trainable; `adapt` sets them.
 
     Args:
         features: number of features; rounded down to a multiple of 84.
-        max_dilations: dilations at most.
-        seed: of the channels that a kernel sees at a dilation, where there are several: 1 to 9 of them.
+        max_dilations: maximal number of dilations.
+        seed: of the random subset of 1 to 9 channels that a kernel uses at a dilation, if there are several.
 
     Raises:
         ValueError: for fewer than 84 features or 1 dilation.
@@ -79,65 +76,66 @@ class MiniRocketFeatures(FixedFeatures):
         return input_shape[0] * TAPS * math.prod(self.channels.shape)
 
     def random_channels(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """Return which channels each kernel sees at each dilation, as 0 and 1: few more often than many."""
-        rng, seen = np.random.default_rng(self.seed), np.zeros(shape)
-        for place, kernel in np.ndindex(shape[0], shape[2]):
+        """Return the channels that each kernel uses at each dilation, as 0 and 1: few more often than many."""
+        rng, used = np.random.default_rng(self.seed), np.zeros(shape)
+        for index, kernel in np.ndindex(shape[0], shape[2]):
             number = int(2 ** rng.uniform(0, np.log2(min(shape[1], 9) + 1)))
-            seen[place, rng.choice(shape[1], number, replace=False), kernel] = 1
-        return seen
+            used[index, rng.choice(shape[1], number, replace=False), kernel] = 1
+        return used
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.features // len(KERNELS) * len(KERNELS))
 
-    def responses(self, x, place: int):
-        """Return what the kernels answer at one dilation, (batch, length, 84)."""
-        weights = keras.ops.multiply(KERNELS.T[:, None, :].astype("float32"), self.channels[place])
-        dilation = self.dilations[place][0]
+    def responses(self, x, index: int):
+        """Return the outputs of the kernels at one dilation, (batch, length, 84)."""
+        weights = keras.ops.multiply(KERNELS.T[:, None, :].astype("float32"), self.channels[index])
+        dilation = self.dilations[index][0]
         return keras.ops.conv(x, weights, padding="same", dilation_rate=dilation, data_format="channels_last")
 
     def call(self, x):
-        shares, start = [], 0
-        for place, (dilation, count) in enumerate(self.dilations):
+        proportions, start = [], 0
+        for index, (dilation, count) in enumerate(self.dilations):
             size = len(KERNELS) * count
             thresholds = keras.ops.reshape(self.thresholds[start : start + size], (len(KERNELS), count))
-            shares.append(shares_above(self.responses(x, place), thresholds, 4 * dilation, place % 2))
+            responses = self.responses(x, index)
+            proportions.append(proportions_above(responses, thresholds, 4 * dilation, index % 2))
             start += size
-        return keras.ops.concatenate(shares, axis=-1)
+        return keras.ops.concatenate(proportions, axis=-1)
 
     def adapt(self, series: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
-        """Set the thresholds to quantiles of what each kernel answers on one of the training series, at random.
+        """Set the thresholds to quantiles of the outputs of each kernel on a randomly chosen training series.
 
         Args:
             series: training inputs of this layer, (n, length, channels).
-            labels: have no part in it.
+            labels: not used.
             seed: of the choice.
         """
         rng, parts = np.random.default_rng(seed), []
-        for place, (_, count) in enumerate(self.dilations):
+        for index, (_, count) in enumerate(self.dilations):
             chosen = series[rng.integers(len(series), size=len(KERNELS))].astype("float32")
-            answers = keras.ops.convert_to_numpy(self.responses(chosen, place))
+            outputs = keras.ops.convert_to_numpy(self.responses(chosen, index))
             first = sum(part.size for part in parts) + 1
-            shares = (np.arange(first, first + count * len(KERNELS)) * GOLDEN_RATIO % 1).reshape(-1, count)
-            parts.append(np.stack([np.quantile(answers[k, :, k], shares[k]) for k in range(len(KERNELS))]))
+            levels = (np.arange(first, first + count * len(KERNELS)) * GOLDEN_RATIO % 1).reshape(-1, count)
+            parts.append(np.stack([np.quantile(outputs[k, :, k], levels[k]) for k in range(len(KERNELS))]))
         self.thresholds.assign(np.concatenate([part.ravel() for part in parts]))
 
 
-def shares_above(responses, thresholds, border: int, shift: int):
-    """Return the share of steps above each threshold, (batch, 84 * count); every second kernel leaves out the border.
+def proportions_above(responses, thresholds, border: int, shift: int):
+    """Return the proportion of steps above each threshold, (batch, 84 * count); every second kernel skips the border.
 
     Args:
         responses: (batch, length, 84).
         thresholds: (84, count).
-        border: steps at either end that some kernels do not look at.
-        shift: 0 if the first kernel looks at all steps, 1 if it leaves out the border.
+        border: steps at either end that every second kernel skips.
+        shift: 0 if the first kernel uses all steps, 1 if it skips the border.
     """
     inner = responses[:, border : responses.shape[1] - border]
     whole = (np.arange(len(KERNELS)) + shift) % 2 == 0
     columns = []
     for number in range(thresholds.shape[1]):
         above = [
-            keras.ops.mean(keras.ops.cast(answers > thresholds[:, number], "float32"), axis=1)
-            for answers in (responses, inner)
+            keras.ops.mean(keras.ops.cast(outputs > thresholds[:, number], "float32"), axis=1)
+            for outputs in (responses, inner)
         ]
         columns.append(keras.ops.where(whole, *above))
     return keras.ops.reshape(keras.ops.stack(columns, axis=-1), (-1, len(KERNELS) * thresholds.shape[1]))

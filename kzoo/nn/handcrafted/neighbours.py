@@ -1,4 +1,4 @@
-"""Classes by the nearest training example of each, which the layer keeps.
+"""Nearest-neighbour classification: a layer that stores the training examples.
 
 Cover, Hart, 1967, Nearest Neighbor Pattern Classification.
 """
@@ -8,23 +8,23 @@ import math
 import keras
 import numpy as np
 
-from kzoo.nn.handcrafted.layer import FixedFeatures
+from kzoo.nn.handcrafted.layer import Adaptable, FixedFeatures
 from kzoo.nn.solvers import inverse_temperature
 
 FAR = 1e30  # square of the distance to a class without an example
-IGNORE_UNEXPECTED = 1000  # training examples at most that the sharpness is looked for with
+MOST_LEFT_OUT = 1000  # training examples at most that the inverse temperature is fitted with
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class NearestNeighbours(FixedFeatures):
-    """Logits of classes: minus the Euclidean distance to the nearest of each class's training examples.
+class NearestNeighbours(Adaptable, FixedFeatures):
+    """Logits: the negative Euclidean distance to the nearest training example of each class, times a factor.
 
-    Maps vectors (batch, features) to (batch, classes). The examples, their labels and the number that turns distances
-    into logits are weights that no gradient reaches; `adapt` sets them.
+    Maps vectors (batch, features) to (batch, classes). The examples, their labels and the factor (an inverse
+    temperature) are weights that are not trainable; `adapt` sets them.
 
     Args:
         classes: number of classes.
-        room: training examples that can be kept.
+        room: number of training examples that can be stored.
     """
 
     ARGUMENTS = ("classes", "room")
@@ -61,12 +61,12 @@ class NearestNeighbours(FixedFeatures):
         return keras.ops.sqrt(keras.ops.min(of_class, axis=1) + 1e-12)
 
     def adapt(self, inputs: np.ndarray, labels: np.ndarray, seed: int = 0) -> None:
-        """Keep the training inputs of this layer, and fit the sharpness to their distances from each other.
+        """Store the training inputs of this layer, and fit the inverse temperature to their pairwise distances.
 
         Args:
             inputs: (n, features).
-            labels: class numbers, (n,).
-            seed: has no part in it.
+            labels: class indices, (n,).
+            seed: not used.
 
         Raises:
             ValueError: for more examples than there is room for.
@@ -79,10 +79,10 @@ class NearestNeighbours(FixedFeatures):
         unused = ((0, self.room - len(inputs)), (0, 0))
         self.examples.assign(np.pad(inputs, unused))
         self.labels.assign(np.pad(np.eye(self.classes)[labels], unused))
-        self.inverse_temperature.assign(self.fitted_sharpness(inputs[:IGNORE_UNEXPECTED], labels[:IGNORE_UNEXPECTED]))
+        self.inverse_temperature.assign(self.fitted_inverse_temperature(inputs[:MOST_LEFT_OUT], labels[:MOST_LEFT_OUT]))
 
-    def fitted_sharpness(self, inputs: np.ndarray, labels: np.ndarray) -> float:
-        """Return the factor that makes softmax fit the labels of examples that are left out; 1 if none can be."""
+    def fitted_inverse_temperature(self, inputs: np.ndarray, labels: np.ndarray) -> float:
+        """Return the factor whose softmax fits the labels of left-out examples best; 1 if none can be left out."""
         squares = np.array(self.squares(inputs.astype("float32")))
         np.fill_diagonal(squares, FAR)
         distances = keras.ops.convert_to_numpy(self.nearest(squares)).astype("float64")

@@ -1,9 +1,9 @@
-"""A clip summed up by statistics over time, the usual input of an SVM before networks took the whole spectrogram."""
+"""Statistics over time of each channel, the classic input of an SVM for sound."""
 
 import keras
 import numpy as np
 
-from kzoo.nn.handcrafted.layer import FixedFeatures
+from kzoo.nn.handcrafted.layer import Adaptable, FixedFeatures
 
 REACH = 2  # steps on either side that a slope is fitted to
 STATISTICS = {
@@ -15,11 +15,11 @@ STATISTICS = {
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class TimeStatistics(FixedFeatures):
+class TimeStatistics(Adaptable, FixedFeatures):
     """Mean, standard deviation, minimum and maximum over time, of each channel and of its slope.
 
-    Maps (batch, length, channels) to (batch, 8 x channels). Each number is then brought to mean 0 and deviation 1 over
-    the training inputs, by weights that no gradient reaches; `adapt` sets them.
+    Maps (batch, length, channels) to (batch, 8 x channels). The statistics are then standardised to mean 0 and standard
+    deviation 1 over the training inputs, by weights that are not trainable; `adapt` sets them.
     """
 
     def build(self, input_shape):
@@ -34,11 +34,11 @@ class TimeStatistics(FixedFeatures):
         return (self.statistics(x) - self.mean) / self.deviation
 
     def statistics(self, x):
-        """Return the statistics as they are."""
+        """Return the statistics before standardisation."""
         return keras.ops.concatenate([of(part) for part in (x, slopes(x)) for of in STATISTICS.values()], axis=-1)
 
     def adapt(self, inputs: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
-        """Take means and deviations from the training inputs of this layer; labels and seed have no part in it."""
+        """Take means and standard deviations from the training inputs of this layer; labels and seed are not used."""
         found = keras.ops.convert_to_numpy(self.statistics(inputs)).astype("float64")
         deviation = found.std(axis=0)
         self.mean.assign(found.mean(axis=0))
@@ -46,9 +46,9 @@ class TimeStatistics(FixedFeatures):
 
 
 def slopes(x):
-    """Return the slope of the line through each step and its neighbours, those beyond an end being like the end.
+    """Return the slope of a least-squares line through each step and its neighbours, with the ends repeated.
 
-    That is what speech recognition calls deltas (Furui, 1986).
+    These are the deltas of speech recognition (Furui, 1986).
     """
     length = keras.ops.shape(x)[1]
     ends = [keras.ops.repeat(end, REACH, axis=1) for end in (x[:, :1], x[:, -1:])]

@@ -1,4 +1,4 @@
-"""Bags of words: how often each token occurs, rare tokens counting more (TF-IDF).
+"""TF-IDF: bags of words weighted by inverse document frequency.
 
 Sparck Jones, 1972, A Statistical Interpretation of Term Specificity and its Application in Retrieval; with the
 smoothing and the normalisation of `sklearn.feature_extraction.text.TfidfTransformer`.
@@ -7,19 +7,19 @@ smoothing and the normalisation of `sklearn.feature_extraction.text.TfidfTransfo
 import keras
 import numpy as np
 
-from kzoo.nn.handcrafted.layer import FixedFeatures
+from kzoo.nn.handcrafted.layer import Adaptable, FixedFeatures
 
 PADDING = 0  # the token id that stands for no token
 CHUNK = 1000  # training texts that are counted at a time
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class TfIdf(FixedFeatures):
-    """Counts of tokens, times how rare each is, as vectors of length 1; the order of the tokens is lost.
+class TfIdf(Adaptable, FixedFeatures):
+    """Token counts times inverse document frequency, L2-normalised; the order of the tokens is ignored.
 
-    Maps token ids (batch, length) to (batch, vocab_size), id 0 being none; or a feature map (batch, length, channels)
-    to (batch, channels), each position holding the counts of what its channels stand for. A token in d of n training
-    texts counts 1 + log((1 + n) / (1 + d)) times: weights that no gradient reaches; all 1 until `adapt`.
+    Maps token ids (batch, length) to (batch, vocab_size), where id 0 is padding; or a feature map (batch, length,
+    channels) to (batch, channels), each position holding counts per channel. A token in d of n training texts has the
+    weight 1 + log((1 + n) / (1 + d)), which is not trainable and 1 until `adapt`.
 
     Args:
         vocab_size: number of token ids; None for feature maps.
@@ -54,7 +54,7 @@ class TfIdf(FixedFeatures):
         return keras.ops.reshape(counts, (-1, self.vocab_size)) * (np.arange(self.vocab_size) != PADDING)
 
     def adapt(self, inputs: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
-        """Set how much each token counts from the training inputs of this layer; labels and seed have no part in it."""
+        """Set the weight of each token from the training inputs of this layer; labels and seed are not used."""
         parts = [self.counts(inputs[start : start + CHUNK]) for start in range(0, len(inputs), CHUNK)]
         texts = sum(np.count_nonzero(keras.ops.convert_to_numpy(part), axis=0) for part in parts)
         self.rarity.assign(1 + np.log((1 + len(inputs)) / (1 + texts)))

@@ -1,4 +1,4 @@
-"""A first convolution whose outputs are uncorrelated over the patches of the training inputs."""
+"""Whitening convolution: a first layer whose outputs are uncorrelated over the patches of the training inputs."""
 
 import math
 
@@ -6,11 +6,12 @@ import keras
 import numpy as np
 
 from kzoo.nn.graph import Call
+from kzoo.nn.handcrafted.layer import Adaptable
 from kzoo.nn.receptive_field import View, windows
 
 
 @keras.saving.register_keras_serializable("kzoo")
-class WhitenedConv(keras.layers.Layer):
+class WhitenedConv(Adaptable, keras.layers.Layer):
     """A convolution whose outputs are uncorrelated and of equal variance over the patches of the training inputs.
 
     Maps (batch, ..., channels) to (batch, ..., 2 x kernel^axes x channels), without padding: each filter is an
@@ -22,7 +23,7 @@ class WhitenedConv(keras.layers.Layer):
         least: added to the eigenvalues, for directions in which the patches hardly vary.
     """
 
-    EXAMPLES = 5000  # as many of the training inputs are looked at
+    EXAMPLES = 5000  # training inputs that are used
 
     def __init__(self, kernel: int | tuple[int, ...] = 2, least: float = 5e-4, **options):
         super().__init__(**options)
@@ -62,7 +63,7 @@ class WhitenedConv(keras.layers.Layer):
         return keras.ops.conv(x, kernel, padding="valid", data_format="channels_last") + self.bias
 
     def adapt(self, inputs: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
-        """Take the filters from training inputs of this layer, (n, ..., channels); labels and seed have no part."""
+        """Take the filters from training inputs of this layer, (n, ..., channels); labels and seed are not used."""
         axes = tuple(range(1, inputs.ndim - 1))
         windows = np.lib.stride_tricks.sliding_window_view(inputs[: self.EXAMPLES], self.kernel.shape[:-2], axes)
         patches = np.moveaxis(windows, inputs.ndim - 1, -1).reshape(-1, int(np.prod(self.kernel.shape[:-1])))
