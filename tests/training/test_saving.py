@@ -52,7 +52,7 @@ def loaded_elsewhere(folder: Path, imports: str = "kzoo, keras", compile: bool =
 @pytest.fixture(scope="module")
 def fitted(digits):
     keras.utils.set_random_seed(0)
-    model = kzoo.create_model("convnet", digits.input_shape, 10, filters=(8,), padding="same", norm="batch")
+    model = kzoo.create_model("convnet", digits.input_shape, 10, filters=(8,), padding="same")
     options = {"optimizer": "muon", "weight_decay": 0.1, "label_smoothing": 0.1, "class_weights": "balanced"}
     kzoo.fit(model, digits, epochs=2, verbose=False, **options)
     return model
