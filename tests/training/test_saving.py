@@ -52,7 +52,7 @@ def loaded_elsewhere(folder: Path, imports: str = "kzoo, keras", compile: bool =
 @pytest.fixture(scope="module")
 def fitted(digits):
     keras.utils.set_random_seed(0)
-    model = kzoo.create_model("convnet", digits.input_shape, 10, filters=(8,), padding="same")
+    model = kzoo.create_model("convnet", digits.input_shape, 10, filters=(8,), padding="same", dropout=0.0)
     options = {"optimizer": "muon", "weight_decay": 0.1, "label_smoothing": 0.1, "class_weights": "balanced"}
     kzoo.fit(model, digits, epochs=2, verbose=False, **options)
     return model
@@ -72,7 +72,7 @@ def test_a_fitted_model_is_loaded_as_a_network_where_kzoo_is_not(fitted, digits,
 def test_training_continues_after_loading_as_without(fitted, digits, tmp_path):
     fitted.save(tmp_path / "model.keras")
     inputs, labels = next(digits.train_batches().as_numpy_iterator())
-    loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")  # Keras saves no seeds of dropout, so there is none
     before = loaded.get_weights()
     for model in (fitted, loaded):
         model.optimizer.iterations.assign(10)  # a step of the schedule at which the learning rate is not 0
