@@ -106,6 +106,11 @@ def shape_text(shape: Sequence[int]) -> str:
     return "\u00a0×\u00a0".join(map(str, shape))
 
 
+def unbroken(text: str) -> str:
+    """Return a text in which no line breaks."""
+    return text.replace(" ", "\u00a0")
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
     """Return a table in Markdown; columns that begin with `>` are flush right."""
     marks = ["--:" if name.startswith(">") else "---" for name in header]
@@ -210,10 +215,10 @@ def variants(cards: Sequence[ModelCard]) -> str:
     rows = []
     for card in cards:
         shape, classes, _ = card.reference
-        dims = ",\u00a0".join(f"{dim}-D" for dim in card.dims)
+        dims = ",\u00a0".join(f"{dim}\u2011D" for dim in card.dims)  # no line breaks in it
         counts = (f"`{card.name}`", f"{card.params:,}", f"{macs()[card.name]:,}")
         cells = (*counts, shape_text(shape), classes, dims, convention(card))
-        rows.append((*cells, f"[{card.paper.citation}]({card.paper.url})", settings(card)))
+        rows.append((*cells, f"[{unbroken(card.paper.citation)}]({card.paper.url})", settings(card)))
     header = ("name", ">parameters", ">MACs", "input", ">classes", "takes", "convention", "paper", "hyperparameters")
     return table(header, rows) + (
         "\nParameters and MACs are for the input and the classes beside them. The convention is the framework whose "

@@ -60,8 +60,8 @@ def test_each_family_has_a_page_with_its_variants_and_their_macs(site):
     for family in FAMILIES:
         page = re.sub("<[^>]+>", " ", (site / "networks" / f"{family}.html").read_text())
         for name in kzoo.list_models(family=family):
-            row = page[page.index(f" {name} ") :]
-            assert re.match(rf"\W*{name}\W+{kzoo.model_card(name).params:,}\W+{macs()[name]:,}\W", row), name
+            row = rf"\s{name}\s+{kzoo.model_card(name).params:,}\s+{macs()[name]:,}\s"
+            assert re.search(row, page), name
 
 
 def macs() -> dict[str, int]:
@@ -107,12 +107,12 @@ def test_a_family_page_has_the_results_of_its_configs_and_its_papers(site):
     page = re.sub("<[^>]+>", "", (site / "networks" / "resnet.html").read_text())
     assert "kzoo train image/resnet8_digits" in page
     assert re.search(r"[\d.]+ % test accuracy", find_config("image/resnet8_digits").read_text())[0] in page
-    assert "@misc{banbury2021," in page
+    assert "@inproceedings{banbury2021mlperf," in page
 
 
 def test_the_reference_has_every_public_name(site):
     page = (site / "api" / "index.html").read_text()
-    assert [name for name in kzoo.__all__ if f'id="kzoo.{name}"' not in page] == ["models"]
+    assert [name for name in kzoo.__all__ if f'id="kzoo.{name}"' not in page] == ["__version__", "models"]
 
 
 def test_no_internal_link_is_broken(site):
