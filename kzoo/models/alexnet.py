@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import stage_sequence
 from kzoo.nn.layers import adaptive_avg_pool, conv, dense, dropout, flatten, max_pool, scope
-from kzoo.nn.naming import Rule
+from kzoo.nn.naming import Rule, logits_to
 
 KRIZHEVSKY_2014 = Paper(
     "Krizhevsky, Alex",
@@ -26,7 +26,7 @@ KEY_MAPPING = (
     Rule(r"^stage(?P<stage>\d)\.conv\d$", place_in_sequence),
     Rule(r"^head\.dense1$", "classifier.1"),
     Rule(r"^head\.dense2$", "classifier.4"),
-    Rule(r"^logits$", "classifier.6"),
+    logits_to("classifier.6"),
 )
 
 

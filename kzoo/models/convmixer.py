@@ -6,7 +6,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import patches, stages
 from kzoo.nn.layers import act, batch_norm, conv, depthwise_conv, scope
-from kzoo.nn.naming import Rule
+from kzoo.nn.naming import Rule, logits_to
 
 TROCKMAN_2022 = Paper(
     "Trockman, Asher and Kolter, J. Zico",
@@ -23,7 +23,7 @@ KEY_MAPPING = (
     Rule(r"\.norm1$", ".0.fn.2"),
     Rule(r"\.conv1$", ".1"),
     Rule(r"\.norm2$", ".3"),
-    Rule(r"^logits$", "head"),
+    logits_to("head"),
 )
 
 

@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import global_response_norm, layer_scale, patches, residual_stages
 from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
-from kzoo.nn.naming import LOGITS_TO_HEAD_FC, Rule, from_zero
+from kzoo.nn.naming import STEM_SEQUENCE, Rule, from_zero, logits_to
 
 LIU_2022 = Paper(
     "Liu, Zhuang and Mao, Hanzi and Wu, Chao-Yuan and Feichtenhofer, Christoph and Darrell, Trevor and Xie, Saining",
@@ -39,8 +39,7 @@ def stages_and_steps(match: re.Match, layers: Sequence[str]) -> str:
 
 
 KEY_MAPPING = (
-    Rule(r"^stem\.conv1$", "stem.0"),
-    Rule(r"^stem\.norm1$", "stem.1"),
+    *STEM_SEQUENCE,
     Rule(r"\.downsample\.norm1$", ".downsample.0"),
     Rule(r"\.downsample\.conv1$", ".downsample.1"),
     # torchvision
@@ -61,7 +60,7 @@ KEY_MAPPING = (
     Rule(r"\.dense(\d)$", r".mlp.fc\1"),
     Rule(r"\.response\.scale1$", ".mlp.grn"),
     Rule(r"\.scale1$", ".gamma"),
-    LOGITS_TO_HEAD_FC,
+    logits_to("head.fc"),
 )
 
 

@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import IMAGENET, Paper, lookup, register_model
 from kzoo.nn.blocks import block_sequence, rising_rates, stage_sequence
 from kzoo.nn.layers import conv_norm_act, drop_path, max_pool, scope
-from kzoo.nn.naming import LOGITS_TO_HEAD_FC, STAGES_AND_BLOCKS, Rule, from_zero
+from kzoo.nn.naming import STAGES_AND_BLOCKS, Rule, from_zero, logits_to
 
 WANG_2020 = Paper(
     "Wang, Chien-Yao and Liao, Hong-Yuan Mark and Yeh, I-Hau and Wu, Yueh-Hua and Chen, Ping-Yang and Hsieh, Jun-Wei",
@@ -52,7 +52,7 @@ KEY_MAPPING = (
     Rule(r"\.norm$", ".bn"),
     STAGES_AND_BLOCKS,
     Rule(r"^stage(\d+)\.", from_zero("stages.{}.")),
-    LOGITS_TO_HEAD_FC,
+    logits_to("head.fc"),
 )
 
 

@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import block_sequence, stage_sequence
 from kzoo.nn.layers import act, avg_pool, batch_norm, conv, conv_norm_act, max_pool, scope
-from kzoo.nn.naming import Rule, from_zero
+from kzoo.nn.naming import Rule, from_zero, logits_to
 
 HUANG_2017 = Paper(
     "Huang, Gao and Liu, Zhuang and van der Maaten, Laurens and Weinberger, Kilian Q.",
@@ -30,7 +30,7 @@ KEY_MAPPING = (
     Rule(r"(denselayer\d+\.(?:conv|norm))(\d)$", r"\1.\2", where=r"\.denselayer1\.norm\.1\."),
     Rule(r"^stage(\d+)\.transition\.(conv|norm)1$", from_zero("features.transition{}.{}")),
     Rule(r"^head\.norm1$", "features.norm5"),
-    Rule(r"^logits$", "classifier"),
+    logits_to("classifier"),
 )
 
 

@@ -9,7 +9,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, lookup, register_model
 from kzoo.nn.blocks import basic_branch, bottleneck_branch, stage_sequence
 from kzoo.nn.layers import act, conv_norm_act, max_pool, scope
-from kzoo.nn.naming import LOGITS_TO_FC, Rule
+from kzoo.nn.naming import Rule, logits_to
 
 YU_2018 = Paper(
     "Yu, Fisher and Wang, Dequan and Shelhamer, Evan and Darrell, Trevor",
@@ -41,7 +41,7 @@ KEY_MAPPING = (
     Rule(r"\.weights$", ".conv"),
     Rule(r"\.norm(\d)$", r".bn\1"),
     Rule(r"^stage(\d+)", level),
-    LOGITS_TO_FC,
+    logits_to("fc"),
 )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kzoo.core.registry import IMAGENET, PYTORCH, TENSORFLOW, Dialect, Paper, Reference, register_model
-from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD, InvertedResidualNet, place_in_pairs
-from kzoo.nn.blocks import divisible
-from kzoo.nn.naming import Rule
+from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD, TORCHVISION_STEM, InvertedResidualNet, place_in_pairs
+from kzoo.nn.blocks import divisible, scaled_widths
+from kzoo.nn.naming import Rule, logits_to
 
 TAN_2019 = Paper(
     "Tan, Mingxing and Le, Quoc V.",
@@ -45,7 +45,7 @@ def compound(width: float, depth: float, dropout: float) -> dict:
     """Return compound scaling: all channels times `width`, the depth of each stage times `depth`, rounded up."""
     return {
         "depths": tuple(math.ceil(blocks * depth) for blocks in DEPTHS),
-        "filters": tuple(divisible(filters * width) for filters in FILTERS),
+        "filters": scaled_widths(FILTERS, width),
         "stem_width": divisible(32 * width),
         "width": divisible(1280 * width),
         "dropout": dropout,
@@ -77,10 +77,9 @@ KEY_MAPPING = (
     # torchvision
     Rule(r"^(stage\d+\.block\d+)\.(.+)$", place_in_pairs),
     Rule(r"^stage(\d+)\.block(\d+)", r"features.\1.\2.block"),
-    Rule(r"^stem\.conv1$", "features.0.0"),
-    Rule(r"^stem\.norm1$", "features.0.1"),
+    *TORCHVISION_STEM,
     Rule(r"^head\.(conv|norm)1$", place_after_stages),
-    Rule(r"^logits$", "classifier.1"),
+    logits_to("classifier.1"),
 )
 
 

@@ -9,7 +9,7 @@ from kzoo.core.registry import PYTORCH, TENSORFLOW, Paper, register_model
 from kzoo.models import efficientnet
 from kzoo.models.efficientnet import sized
 from kzoo.models.mobilenetv2 import TIMM, InvertedResidualNet
-from kzoo.nn.blocks import add_where_shape_is_kept, divisible
+from kzoo.nn.blocks import add_where_shape_is_kept, divisible, scaled_widths
 from kzoo.nn.layers import conv_norm_act
 from kzoo.nn.naming import Rule
 
@@ -33,7 +33,7 @@ def compound(width: float, depth: float, dropout: float) -> dict:
     """Return B0 with all channels times `width`, rounded to the nearest 8, and depths times `depth`, rounded up."""
     return {
         "depths": tuple(math.ceil(blocks * depth) for blocks in B0["depths"]),
-        "filters": tuple(divisible(filters * width, least=0) for filters in B0["filters"]),
+        "filters": scaled_widths(B0["filters"], width, least=0),
         "stem_width": divisible(32 * width, least=0),
         "width": divisible(1280 * width, least=0),
         "dropout": dropout,

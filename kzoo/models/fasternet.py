@@ -6,7 +6,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import patches, residual_stages
 from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, drop_path, global_avg_pool, scope
-from kzoo.nn.naming import STAGES_AND_BLOCKS, Rule, from_zero
+from kzoo.nn.naming import STAGES_AND_BLOCKS, Rule, from_zero, logits_to
 
 CHEN_2023 = Paper(
     "Chen, Jierun and Kao, Shiu-hong and He, Hao and Zhuo, Weipeng and Wen, Song and Lee, Chul-Ho and Chan, S.-H. Gary",
@@ -28,7 +28,7 @@ KEY_MAPPING = (
     Rule(r"\.norm1$", ".mlp.1"),
     Rule(r"\.conv3$", ".mlp.3"),
     Rule(r"^head\..*", "conv_head"),
-    Rule(r"^logits$", "classifier"),
+    logits_to("classifier"),
 )
 
 DEEP = {"depths": (3, 4, 18, 3)}

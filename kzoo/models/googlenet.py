@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import IMAGENET, PYTORCH, Paper, register_model
 from kzoo.nn.blocks import block_sequence, conv_sequence, stage_sequence
 from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, max_pool, scope
-from kzoo.nn.naming import LOGITS_TO_FC, Rule
+from kzoo.nn.naming import Rule, logits_to
 
 SZEGEDY_2015 = Paper(
     "Szegedy, Christian and Liu, Wei and Jia, Yangqing and Sermanet, Pierre and Reed, Scott and Anguelov, Dragomir "
@@ -35,7 +35,7 @@ KEY_MAPPING = (
     Rule(r"\.conv5\.(conv|norm)2$", r".branch3.1.\1"),
     Rule(r"\.pool\.(conv|norm)1$", r".branch4.1.\1"),
     Rule(r"\.norm$", ".bn"),
-    LOGITS_TO_FC,
+    logits_to("fc"),
 )
 IGNORE_UNEXPECTED = (r"^aux\d\.",)  # two auxiliary classifiers
 

@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import add_to_shortcut, basic_branch, block_sequence, bottleneck_branch, zip_stages
 from kzoo.nn.layers import act, conv_norm_act, named_output, ranked, scope, upsample
-from kzoo.nn.naming import Rule, from_zero
+from kzoo.nn.naming import Rule, from_zero, logits_to
 
 WANG_2021 = Paper(
     "Wang, Jingdong and Sun, Ke and Cheng, Tianheng and Jiang, Borui and Deng, Chaorui and Zhao, Yang and Liu, "
@@ -45,7 +45,7 @@ KEY_MAPPING = (
     Rule(r"\.module(\d+)\.branch(\d+)\.block(\d+)", r".\1.branches.\2.\3"),
     Rule(r"\.module(\d+)", r".\1"),
     Rule(r"norm(\d)$", r"bn\1"),
-    Rule(r"^logits$", "classifier"),
+    logits_to("classifier"),
 )
 
 SMALL = {"depths": (1, 2, 2, 2), "modules": (1, 1, 1, 1), "bottleneck_width": 32}

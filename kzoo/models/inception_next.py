@@ -6,7 +6,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import layer_scale, patches, residual_stages
 from kzoo.nn.layers import batch_norm, dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
-from kzoo.nn.naming import STAGES_AND_BLOCKS, Rule, from_zero
+from kzoo.nn.naming import STAGES_AND_BLOCKS, STEM_SEQUENCE, Rule, from_zero, logits_to
 
 YU_2024 = Paper(
     "Yu, Weihao and Zhou, Pan and Yan, Shuicheng and Wang, Xinchao",
@@ -17,8 +17,7 @@ YU_2024 = Paper(
 )
 
 KEY_MAPPING = (
-    Rule(r"^stem\.conv1$", "stem.0"),
-    Rule(r"^stem\.norm1$", "stem.1"),
+    *STEM_SEQUENCE,
     Rule(r"\.downsample\.norm1$", ".downsample.0"),
     Rule(r"\.downsample\.conv1$", ".downsample.1"),
     Rule(r"^stage(\d+)\.block0\.downsample", from_zero("stages.{}.downsample")),
@@ -30,7 +29,7 @@ KEY_MAPPING = (
     Rule(r"\.dense(\d)$", r".mlp.fc\1"),
     Rule(r"\.norm1$", ".norm"),
     Rule(r"\.scale1$", ".gamma"),
-    Rule(r"^logits$", "head.fc2"),
+    logits_to("head.fc2"),
 )
 
 

@@ -9,7 +9,7 @@ from kzoo.core.registry import Paper, register_model
 from kzoo.models.inception_v3 import PIXELS_299
 from kzoo.nn.blocks import block_sequence, conv_sequence, inception_stem, stage_sequence
 from kzoo.nn.layers import act, avg_pool, conv, max_pool, scope
-from kzoo.nn.naming import Rule, from_zero
+from kzoo.nn.naming import Rule, from_zero, logits_to
 
 SZEGEDY_2017 = Paper(
     "Szegedy, Christian and Ioffe, Sergey and Vanhoucke, Vincent and Alemi, Alexander A.",
@@ -44,7 +44,7 @@ KEY_MAPPING = (
     Rule(r"^stage3\.block10(?=\.)", "block8"),
     Rule(r"^stage3\.block(\d+)", from_zero("repeat_2.{}")),
     Rule(r"\.norm$", ".bn"),
-    Rule(r"^logits$", "classif"),
+    logits_to("classif"),
 )
 
 

@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
 from kzoo.nn.blocks import block_sequence, conv_sequence, inception_stem, stage_sequence
 from kzoo.nn.layers import avg_pool, max_pool, scope
-from kzoo.nn.naming import LOGITS_TO_FC, Rule
+from kzoo.nn.naming import Rule, logits_to
 
 SZEGEDY_2016 = Paper(
     "Szegedy, Christian and Vanhoucke, Vincent and Ioffe, Sergey and Shlens, Jonathon and Wojna, Zbigniew",
@@ -51,7 +51,7 @@ KEY_MAPPING = (
     Rule(r"\.double(\d)\.(conv|norm)(\d)$", r".branch\1x\1dbl_\3.\2"),
     Rule(r"^stage(\d)\.block(\d)", module_of_reference),
     Rule(r"\.norm$", ".bn"),
-    LOGITS_TO_FC,
+    logits_to("fc"),
 )
 IGNORE_UNEXPECTED = (r"^AuxLogits\.",)  # the auxiliary classifier
 

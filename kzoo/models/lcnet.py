@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS
-from kzoo.nn.blocks import depthwise_norm_act, divisible, squeeze_excite, stages
+from kzoo.nn.blocks import depthwise_norm_act, divisible, scaled_widths, squeeze_excite, stages
 from kzoo.nn.layers import conv_norm_act, dense, dropout, global_avg_pool, scope
 from kzoo.nn.naming import Rule
 
@@ -20,7 +20,7 @@ FILTERS = (32, 64, 128, 256, 256, 512)
 
 def scaled(multiplier: float) -> dict:
     """Return the width-scaled network: channels of all convolutions times `multiplier`."""
-    filters = tuple(divisible(width * multiplier) for width in FILTERS)
+    filters = scaled_widths(FILTERS, multiplier)
     return {"filters": filters, "stem_width": divisible(16 * multiplier)}
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import IMAGENET, PYTORCH, Paper, register_model
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD, InvertedResidualNet
-from kzoo.nn.blocks import divisible
-from kzoo.nn.naming import Rule
+from kzoo.nn.blocks import divisible, scaled_widths
+from kzoo.nn.naming import Rule, logits_to
 
 TAN_2019 = Paper(
     "Tan, Mingxing and Chen, Bo and Pang, Ruoming and Vasudevan, Vijay and Sandler, Mark and Howard, Andrew and "
@@ -45,7 +45,7 @@ TORCHVISION = IMAGENET._replace(dialect=PYTORCH._replace(bn_momentum=0.9997))
 
 def scaled(network: dict, multiplier: float) -> dict:
     """Return a network whose stem and stages have `multiplier` times the channels; the last layer is fixed."""
-    filters = tuple(divisible(width * multiplier) for width in network["filters"])
+    filters = scaled_widths(network["filters"], multiplier)
     return network | {"filters": filters, "stem_width": divisible(32 * multiplier)}
 
 
@@ -68,7 +68,7 @@ KEY_MAPPING = (
     Rule(r"\.layers\.norm3$", ".layers.7"),
     Rule(r"^head\.conv1$", "layers.14"),
     Rule(r"^head\.norm1$", "layers.15"),
-    Rule(r"^logits$", "classifier.1"),
+    logits_to("classifier.1"),
 )
 
 

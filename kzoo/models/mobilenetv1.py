@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD
-from kzoo.nn.blocks import depthwise_norm_act, divisible, stages
+from kzoo.nn.blocks import depthwise_norm_act, divisible, scaled_widths, stages
 from kzoo.nn.layers import conv_norm_act, scope
 
 HOWARD_2017 = Paper(
@@ -20,7 +20,7 @@ FILTERS = (64, 128, 256, 512, 1024)
 
 def scaled(multiplier: float) -> dict:
     """Return the width-scaled network: all channels times `multiplier`."""
-    filters = tuple(divisible(width * multiplier) for width in FILTERS)
+    filters = scaled_widths(FILTERS, multiplier)
     return {"filters": filters, "stem_width": divisible(32 * multiplier)}
 
 

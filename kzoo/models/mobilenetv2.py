@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
-from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, squeeze_excite, stages
+from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, scaled_widths, squeeze_excite, stages
 from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
-from kzoo.nn.naming import Rule, from_zero
+from kzoo.nn.naming import Rule, from_zero, logits_to
 
 SANDLER_2018 = Paper(
     "Sandler, Mark and Howard, Andrew and Zhu, Menglong and Zhmoginov, Andrey and Chen, Liang-Chieh",
@@ -22,7 +22,7 @@ FILTERS = (16, 24, 32, 64, 96, 160, 320)
 
 def scaled(multiplier: float) -> dict:
     """Return the width-scaled network: channels times `multiplier`; the last layer is never narrower than 1280."""
-    filters = tuple(divisible(width * multiplier) for width in FILTERS)
+    filters = scaled_widths(FILTERS, multiplier)
     return {
         "filters": filters,
         "stem_width": divisible(32 * multiplier),
@@ -82,6 +82,10 @@ TIMM_HEAD = (
     Rule(r"^head\.conv1$", "conv_head", where=TIMM),
     Rule(r"^head\.norm1$", "bn2", where=TIMM),
 )
+TORCHVISION_STEM = (
+    Rule(r"^stem\.conv1$", "features.0.0"),
+    Rule(r"^stem\.norm1$", "features.0.1"),
+)
 
 KEY_MAPPING = (
     *TIMM_BLOCKS,
@@ -94,10 +98,9 @@ KEY_MAPPING = (
     Rule(r"^(stage\d+\.block\d+)\.((?:dwconv|norm|conv)\d)$", place_in_pairs),
     Rule(r"^(stage\d+\.block\d+)\.(\d)", r"\1.conv.\2"),
     Rule(r"^stage\d+\.block\d+", place_among_blocks),
-    Rule(r"^stem\.conv1$", "features.0.0"),
-    Rule(r"^stem\.norm1$", "features.0.1"),
+    *TORCHVISION_STEM,
     Rule(r"^head\.(conv|norm)1$", place_after_blocks),
-    Rule(r"^logits$", "classifier.1"),
+    logits_to("classifier.1"),
 )
 
 

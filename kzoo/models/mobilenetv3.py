@@ -8,14 +8,15 @@ from kzoo.core.registry import IMAGENET, PYTORCH, TENSORFLOW, Paper, register_mo
 from kzoo.models.mobilenetv2 import (
     TIMM,
     TIMM_BLOCKS,
+    TORCHVISION_STEM,
     InvertedResidualNet,
     place_after_blocks,
     place_among_blocks,
     place_in_pairs,
 )
-from kzoo.nn.blocks import divisible, squeeze_excite
+from kzoo.nn.blocks import divisible, scaled_widths, squeeze_excite
 from kzoo.nn.layers import dense
-from kzoo.nn.naming import Rule
+from kzoo.nn.naming import Rule, logits_to
 
 HOWARD_2019 = Paper(
     "Howard, Andrew and Sandler, Mark and Chu, Grace and Chen, Liang-Chieh and Chen, Bo and Tan, Mingxing and "
@@ -55,7 +56,7 @@ TORCHVISION = IMAGENET._replace(dialect=PYTORCH._replace(bn_epsilon=1e-3, bn_mom
 def scaled(network: dict, multiplier: float) -> dict:
     """Return the width-scaled network: channels times `multiplier`; the stem of a narrow network is fixed."""
     return network | {
-        "filters": tuple(divisible(filters * multiplier) for filters in network["filters"]),
+        "filters": scaled_widths(network["filters"], multiplier),
         "stem_width": 16 if multiplier < 0.75 else divisible(16 * multiplier),
         "width": divisible(network["width"] * multiplier),
     }
@@ -81,11 +82,10 @@ KEY_MAPPING = (
     Rule(r"^(stage\d+\.block\d+)\.(.+)$", place_in_pairs),
     Rule(r"^(stage\d+\.block\d+)\.", r"\1.block."),
     Rule(r"^stage\d+\.block\d+", place_among_blocks),
-    Rule(r"^stem\.conv1$", "features.0.0"),
-    Rule(r"^stem\.norm1$", "features.0.1"),
+    *TORCHVISION_STEM,
     Rule(r"^head\.(conv|norm)1$", place_after_blocks),
     Rule(r"^head\.dense1$", "classifier.0"),
-    Rule(r"^logits$", "classifier.3"),
+    logits_to("classifier.3"),
 )
 
 

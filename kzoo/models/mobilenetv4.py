@@ -6,7 +6,7 @@ from kzoo.core.registry import Paper, register_model
 from kzoo.models.efficientnet import sized
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS
 from kzoo.models.mobilenetv3 import place_as_stage
-from kzoo.nn.blocks import add_where_shape_is_kept, depthwise_norm_act, divisible, rising_rates, stages
+from kzoo.nn.blocks import add_where_shape_is_kept, depthwise_norm_act, divisible, rising_rates, scaled_widths, stages
 from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
 from kzoo.nn.naming import Rule
 
@@ -60,7 +60,7 @@ def thinner(multiplier: float, fused_expansions: tuple[float, float]) -> dict:
     """Return the small network with all channels but the stem's times `multiplier`."""
     first, second = fused_expansions
     return SMALL | {
-        "filters": tuple(divisible(filters * multiplier) for filters in SMALL["filters"]),
+        "filters": scaled_widths(SMALL["filters"], multiplier),
         "blocks": (((0, 3, first),), ((0, 3, second),), *SMALL["blocks"][2:]),
         "width": divisible(960 * multiplier),
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import branched_conv, squeeze_excite, stages, zip_stages
 from kzoo.nn.layers import act, scope
-from kzoo.nn.naming import LOGITS_TO_HEAD_FC, Rule
+from kzoo.nn.naming import Rule, logits_to
 
 VASU_2023 = Paper(
     "Vasu, Pavan Kumar Anasosalu and Gabriel, James and Zhu, Jeff and Tuzel, Oncel and Ranjan, Anurag",
@@ -33,7 +33,7 @@ KEY_MAPPING = (
     Rule(r"\.se\.conv", ".attn.fc"),
     Rule(r"\.(dw)?conv1$", ".conv"),
     Rule(r"\.norm1$", ".bn"),
-    LOGITS_TO_HEAD_FC,
+    logits_to("head.fc"),
 )
 
 

@@ -7,7 +7,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import IMAGENET, TENSORFLOW, Paper, Reference, lookup, register_model
 from kzoo.nn.blocks import divisible, efficient_channel_attention, rising_rates, squeeze_excite, stages
 from kzoo.nn.layers import act, avg_pool, drop_path, max_pool, scope, skip_gain, standardized_conv
-from kzoo.nn.naming import LOGITS_TO_HEAD_FC, Rule, from_zero
+from kzoo.nn.naming import Rule, from_zero, logits_to
 
 BROCK_2021 = Paper(
     "Brock, Andrew and De, Soham and Smith, Samuel L. and Simonyan, Karen",
@@ -37,7 +37,7 @@ KEY_MAPPING = (
     Rule(r"\.shortcut\.conv1$", ".downsample.conv"),
     Rule(r"^stage(\d)\.block(\d+)", from_zero("stages.{}.{}")),
     Rule(r"^head\.conv1$", "final_conv"),
-    LOGITS_TO_HEAD_FC,
+    logits_to("head.fc"),
 )
 
 AT_192, AT_256 = Reference((192, 192, 3), 1000), Reference((256, 256, 3), 1000)

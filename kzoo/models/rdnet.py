@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import block_sequence, effective_squeeze_excite, layer_scale, patches, rising_rates, stage_sequence
 from kzoo.nn.layers import dense, depthwise_conv, drop_path, global_avg_pool, layer_norm, scope
-from kzoo.nn.naming import LOGITS_TO_HEAD_FC, Rule
+from kzoo.nn.naming import STEM_SEQUENCE, Rule, logits_to
 
 KIM_2024 = Paper(
     "Kim, Donghyun and Heo, Byeongho and Han, Dongyoon",
@@ -28,8 +28,7 @@ def place_in_stage(match: re.Match, layers: Sequence[str]) -> str:
 
 
 KEY_MAPPING = (
-    Rule(r"^stem\.conv1$", "stem.0"),
-    Rule(r"^stem\.norm1$", "stem.1"),
+    *STEM_SEQUENCE,
     Rule(r"^stage(?P<stage>\d+)\.(block(?P<block>\d+)|step)\.(?P<layer>.*)$", place_in_stage),
     Rule(r"\.dwconv1$", ".layers.layers.0"),
     Rule(r"(block\d+)\.norm1$", r"\1.layers.layers.1"),
@@ -38,7 +37,7 @@ KEY_MAPPING = (
     Rule(r"\.ese\.conv1$", ".layers.layers.5.fc"),
     Rule(r"\.scale1$", ".gamma"),
     Rule(r"^head\.norm1$", "head.norm"),
-    LOGITS_TO_HEAD_FC,
+    logits_to("head.fc"),
 )
 
 

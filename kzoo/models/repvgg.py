@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import branched_conv, stages
 from kzoo.nn.layers import act, scope
-from kzoo.nn.naming import LOGITS_TO_HEAD_FC, Rule, from_zero
+from kzoo.nn.naming import Rule, from_zero, logits_to
 
 DING_2021 = Paper(
     "Ding, Xiaohan and Zhang, Xiangyu and Ma, Ningning and Han, Jungong and Ding, Guiguang and Sun, Jian",
@@ -23,7 +23,7 @@ KEY_MAPPING = (
     Rule(r"\.identity\.norm1$", ".identity"),
     Rule(r"\.conv1$", ".conv"),
     Rule(r"\.norm1$", ".bn"),
-    LOGITS_TO_HEAD_FC,
+    logits_to("head.fc"),
 )
 
 

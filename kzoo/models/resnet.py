@@ -6,7 +6,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import CIFAR10, TENSORFLOW, Paper, Reference, lookup, register_model
 from kzoo.nn.blocks import efficient_channel_attention, residual_stages, squeeze_excite
 from kzoo.nn.layers import act, avg_pool, blur_pool, conv, conv_norm_act, drop_path, max_pool, scope, subsample
-from kzoo.nn.naming import LOGITS_TO_FC, Rule
+from kzoo.nn.naming import Rule, logits_to
 
 HE_2016 = Paper(
     "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
@@ -174,7 +174,7 @@ KEY_MAPPING = (
     Rule(r"\.se\.conv", ".se.fc"),
     Rule(r"\.eca\.conv1$", ".se.conv"),
     Rule(r"^logits$", "linear", where=r"^linear\."),  # the networks for CIFAR
-    LOGITS_TO_FC,
+    logits_to("fc"),
 )
 
 

@@ -20,7 +20,7 @@ from kzoo.nn.layers import (
     standardized_conv,
     subsample,
 )
-from kzoo.nn.naming import LOGITS_TO_HEAD_FC, STAGES_AND_BLOCKS, Rule
+from kzoo.nn.naming import STAGES_AND_BLOCKS, Rule, logits_to
 
 HE_2016B = Paper(
     "He, Kaiming and Zhang, Xiangyu and Ren, Shaoqing and Sun, Jian",
@@ -66,7 +66,7 @@ KEY_MAPPING = (
     STAGES_AND_BLOCKS,
     Rule(r"\.shortcut\.conv1$", ".downsample.conv"),
     Rule(r"^head\.norm1$", "norm"),
-    LOGITS_TO_HEAD_FC,
+    logits_to("head.fc"),
 )
 
 

@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import depthwise_norm_act, stages
 from kzoo.nn.layers import conv_norm_act, max_pool, scope
-from kzoo.nn.naming import LOGITS_TO_FC, Rule
+from kzoo.nn.naming import Rule, logits_to
 
 MA_2018 = Paper(
     "Ma, Ningning and Zhang, Xiangyu and Zheng, Hai-Tao and Sun, Jian",
@@ -44,7 +44,7 @@ KEY_MAPPING = (
     Rule(r"^stage(\d+)\.block(\d+)", stage_from_two),
     Rule(r"^head\.conv1$", "conv5.0"),
     Rule(r"^head\.norm1$", "conv5.1"),
-    LOGITS_TO_FC,
+    logits_to("fc"),
 )
 
 

@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import block_sequence, stage_sequence
 from kzoo.nn.layers import conv, dropout, max_pool, scope
-from kzoo.nn.naming import Rule
+from kzoo.nn.naming import Rule, logits_to
 
 IANDOLA_2016 = Paper(
     "Iandola, Forrest N. and Han, Song and Moskewicz, Matthew W. and Ashraf, Khalid and Dally, William J. and "
@@ -31,7 +31,7 @@ KEY_MAPPING = (
     Rule(r"\.conv1$", ".squeeze"),
     Rule(r"\.conv2$", ".expand1x1"),
     Rule(r"\.conv3$", ".expand3x3"),
-    Rule(r"^logits$", "classifier.1"),
+    logits_to("classifier.1"),
 )
 
 

@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import residual_stages
 from kzoo.nn.layers import act, batch_norm, conv, conv_norm_act, depthwise_conv, drop_path, scope
-from kzoo.nn.naming import Rule
+from kzoo.nn.naming import Rule, logits_to
 
 MA_2024 = Paper(
     "Ma, Xu and Dai, Xiyang and Bai, Yue and Wang, Yizhou and Fu, Yun",
@@ -38,7 +38,7 @@ KEY_MAPPING = (
     Rule(r"\.norm2$", ".g.bn"),
     Rule(r"\.dwconv2$", ".dwconv2.conv"),
     Rule(r"^head\.dwconv\.bn$", "norm"),
-    Rule(r"^logits$", "head"),
+    logits_to("head"),
 )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import dense_layers, doubling, max_blur_pool, stage_sequence
 from kzoo.nn.layers import act, adaptive_avg_pool, batch_norm, conv, flatten, max_pool, scope
-from kzoo.nn.naming import Rule
+from kzoo.nn.naming import Rule, logits_to
 
 SIMONYAN_2015 = Paper(
     "Simonyan, Karen and Zisserman, Andrew",
@@ -34,7 +34,7 @@ KEY_MAPPING = (
     # torchvision
     Rule(r"^head\.dense1$", "classifier.0"),
     Rule(r"^head\.dense2$", "classifier.3"),
-    Rule(r"^logits$", "classifier.6"),
+    logits_to("classifier.6"),
 )
 
 

@@ -6,7 +6,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import effective_squeeze_excite, separable_conv, stages
 from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, scope
-from kzoo.nn.naming import LOGITS_TO_HEAD_FC, STAGES_AND_BLOCKS, Rule, from_zero
+from kzoo.nn.naming import STAGES_AND_BLOCKS, Rule, from_zero, logits_to
 
 LEE_2019 = Paper(
     "Lee, Youngwan and Hwang, Joong-won and Lee, Sangrok and Bae, Yuseok and Park, Jongyoul",
@@ -38,7 +38,7 @@ KEY_MAPPING = (
     Rule(r"\.(reduction|concat)\.norm1$", r".conv_\1.bn"),
     Rule(r"\.ese\.conv1$", ".attn.fc"),
     STAGES_AND_BLOCKS,
-    LOGITS_TO_HEAD_FC,
+    logits_to("head.fc"),
 )
 
 

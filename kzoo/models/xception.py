@@ -8,7 +8,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.blocks import projection_shortcut, separable_conv, stages
 from kzoo.nn.layers import act, batch_norm, conv_norm_act, max_pool, scope
-from kzoo.nn.naming import LOGITS_TO_FC, Rule
+from kzoo.nn.naming import Rule, logits_to
 
 CHOLLET_2017 = Paper(
     "Chollet, François",
@@ -46,7 +46,7 @@ KEY_MAPPING = (
     Rule(r"\.shortcut\.norm1$", ".skipbn"),
     Rule(r"^block(?P<block>\d+)\.(?P<kind>dwconv|conv|norm)(?P<layer>\d)$", place_in_block),
     Rule(r"^head\.(?P<kind>dwconv|conv|norm)(?P<layer>\d)$", layer_of_head),
-    LOGITS_TO_FC,
+    logits_to("fc"),
 )
 
 

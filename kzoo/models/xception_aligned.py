@@ -9,7 +9,7 @@ from kzoo.core.registry import Paper, register_model
 from kzoo.models.inception_v3 import PIXELS_299
 from kzoo.nn.blocks import projection_shortcut, separable_norm_act, stages
 from kzoo.nn.layers import act, conv_norm_act, scope
-from kzoo.nn.naming import LOGITS_TO_HEAD_FC, Rule, from_zero
+from kzoo.nn.naming import Rule, from_zero, logits_to
 
 CHEN_2018 = Paper(
     "Chen, Liang-Chieh and Zhu, Yukun and Papandreou, George and Schroff, Florian and Adam, Hartwig",
@@ -41,7 +41,7 @@ KEY_MAPPING = (
     Rule(r"\.dwconv(\d)$", r".stack.conv\1.conv_dw"),
     Rule(r"(?<=\d)\.conv(\d)$", r".stack.conv\1.conv_pw"),
     Rule(r"\.norm(\d)$", norm_of_stack),
-    LOGITS_TO_HEAD_FC,
+    logits_to("head.fc"),
 )
 
 

@@ -95,6 +95,11 @@ def divisible(channels: float, divisor: int = 8, least: float = 0.9) -> int:
     return rounded if rounded >= least * channels else rounded + divisor
 
 
+def scaled_widths(widths: Iterable[int], multiplier: float, least: float = 0.9) -> tuple[int, ...]:
+    """Return widths times a multiplier, each made `divisible`."""
+    return tuple(divisible(width * multiplier, least=least) for width in widths)
+
+
 def zip_stages(**fields: Sequence) -> zip:
     """Zip hyperparameters that have one entry for each stage.
 

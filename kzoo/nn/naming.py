@@ -34,10 +34,14 @@ def from_zero(template: str) -> Callable[[re.Match, Sequence[str]], str]:
     return replacement
 
 
-# Names that several references in PyTorch share.
+def logits_to(name: str) -> Rule:
+    """Return the rule for a reference that calls the classifier `name`."""
+    return Rule(r"^logits$", name)
+
+
+# timm's names of stages and blocks, and of a stem that is a sequence.
 STAGES_AND_BLOCKS = Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.blocks.{}"))
-LOGITS_TO_HEAD_FC = Rule(r"^logits$", "head.fc")
-LOGITS_TO_FC = Rule(r"^logits$", "fc")
+STEM_SEQUENCE = (Rule(r"^stem\.conv1$", "stem.0"), Rule(r"^stem\.norm1$", "stem.1"))
 
 
 def key_mapping(

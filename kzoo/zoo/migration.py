@@ -1,7 +1,5 @@
 """Arguments and names of keras.applications, timm and torchvision, and what to type here instead."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
