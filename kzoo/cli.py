@@ -442,7 +442,9 @@ def visualize_(
     layer: Annotated[
         str | None, typer.Option(metavar="NAME", help="Layer whose kernels and filters are drawn.")
     ] = None,
-    data: Annotated[bool, typer.Option("--data", help="Load the dataset for the embedding map.")] = False,
+    data: Annotated[
+        bool, typer.Option("--data", help="Load the dataset, for validation examples with true classes.")
+    ] = False,
 ) -> None:
     """Draw kernels, feature maps, Grad-CAM, occlusion, embedding map and top-activating examples of a run's model."""
     path = find_run(run) / CONFIG

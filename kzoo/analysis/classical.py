@@ -56,20 +56,20 @@ def image_contenders(data: Splits) -> list[Contender]:
         Contender("multi-layer perceptron", {"name": "mlp"}),
         Contender("fixed filters", {"name": "fixed_filters", "pool": window}),
         Contender("learned filters", {"name": "fixed_filters", "pool": window, "learn_filters": True}),
-        Contender(
-            "learned convolution", {"name": "convnet"} | SMALL_CONVNET, {"learning_rate": 4e-3, "warmup_ratio": 0.1}
-        ),
+        Contender("learned convolution", SMALL_CONVNET, {"learning_rate": 4e-3, "warmup_ratio": 0.1}),
     ]
 
 
 SMALL_CONVNET = {
+    "name": "convnet",
     "filters": (16, 32, 64),
     "convs_per_stage": 2,
     "padding": "same",
     "norm": "batch",
     "dialect": "pytorch",
+    "flatten": False,
+    "dropout": 0.1,
 }
-SMALL_CONVNET |= {"flatten": False, "dropout": 0.1}
 
 
 def audio_contenders(data: Splits) -> list[Contender]:

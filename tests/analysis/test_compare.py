@@ -66,7 +66,9 @@ def test_it_prints_one_table_and_the_notes(run, other):
 
 
 def test_many_differing_keys_get_lines_of_their_own(run, tmp_path):
-    far = changed(run, tmp_path / "far", seed=1, train=dict.fromkeys(("epochs", "learning_rate", "warmup", "a[b]"), 9))
+    far = changed(
+        run, tmp_path / "far", seed=1, train=dict.fromkeys(("epochs", "learning_rate", "warmup_ratio", "a[b]"), 9)
+    )
     text = printed(compare([run, far]))
     header = next(line for line in text.splitlines() if line.startswith("key"))
     assert header.split() == ["key", "digits", "far"]
