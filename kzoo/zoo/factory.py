@@ -201,9 +201,12 @@ def load_trained(model: keras.Model, weights: str) -> None:
 
 
 def check_built(model: keras.Model, weights: str, hyperparameters: dict) -> None:
-    """Raise a ValueError for a model that differs from the one with these hyperparameters, though its shapes may not.
+    """Check that a model is the one that weights of keras.applications belong to, which shapes alone do not tell.
 
-    Dropout may differ.
+    Dropout and the activation of the classifier may differ.
+
+    Raises:
+        ValueError: for other hyperparameters; it names the expected ones.
     """
 
     def steps(network):
@@ -305,16 +308,17 @@ def check_classifier(num_classes: int, features: Sequence[str], classifier_activ
 
 
 def of_tokens(architecture: Callable, ids, vocab_size: int, embed_dim: int):
-    """Apply an architecture to token ids: embedded, or as they are where it has a method `tokens` for them."""
+    """Apply an architecture to token ids: to their embedding, or through its own method `tokens` where it has one."""
     if hasattr(architecture, "tokens"):
         return architecture.tokens(ids, vocab_size)
     return architecture(keras.layers.Embedding(vocab_size, embed_dim, name="embedding")(ids))
 
 
 def head(x, num_classes: int):
-    """Average what has positions left, then one logit per class; no classes give the feature vector.
+    """Classifier: global average pooling of a feature map, then one logit per class.
 
-    An architecture that ends otherwise has a method `logits` of the same arguments.
+    With `num_classes` 0 it returns the feature vector. An architecture with a classifier of its own has a method
+    `logits` of the same arguments.
     """
     if x.ndim > 2:
         x = global_avg_pool(x)
@@ -340,7 +344,7 @@ def pyramid(model: keras.Model, features: Sequence[str]) -> keras.Model:
 
 
 def smallest_shape(build: Callable, shape: tuple[int | None, ...], tokens: bool) -> tuple[int | None, ...]:
-    """Return the smallest shape, equal along all known spatial axes, that `build` accepts."""
+    """Return the smallest input shape that `build` accepts, with equal sizes along all known spatial axes."""
 
     def sized(size):
         spatial = shape if tokens else shape[:-1]
