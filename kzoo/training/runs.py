@@ -16,6 +16,7 @@ from pathlib import Path
 from kzoo.core.files import write_file, write_json, write_text
 from kzoo.core.lazy import keras, lazy_import, torch
 from kzoo.core.onednn import onednn_is_on
+from kzoo.core.yaml import parse_yaml
 from kzoo.data.serving import Serving
 from kzoo.nn.precision import in_float32, uncompiled
 from kzoo.training import checkpoint
@@ -155,7 +156,10 @@ def load_run(path: str | Path) -> tuple[keras.Model, Serving]:
     """
     run = find_run(path)
     try:
-        return keras.models.load_model(run / MODEL), Serving.load(run / DATA, run / EXAMPLES)
+        model, serving = keras.models.load_model(run / MODEL), Serving.load(run / DATA, run / EXAMPLES)
+        if (run / CONFIG).is_file():  # a file of Keras keeps the model's own name alone
+            model.registered_name = parse_yaml((run / CONFIG).read_text())["model"]["name"]
+        return model, serving
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the run in {run} cannot be read: {error}") from error
 

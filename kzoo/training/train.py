@@ -11,7 +11,7 @@ from kzoo.core.determinism import make_deterministic
 from kzoo.core.files import write_json
 from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.onednn import hint_at_onednn
-from kzoo.core.registry import lookup
+from kzoo.core.registry import lookup, registered_name
 from kzoo.core.yaml import write_yaml
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
@@ -208,7 +208,7 @@ class Training:
         Serving.of(data).save(run / runs.DATA, run / runs.EXAMPLES)
         if not (run / runs.CONFIG).exists():
             kept = {"name": data.name, "batch_size": data.batch_size}
-            content = {"seed": data.seed, "data": kept, "model": {"name": model.name}, "train": recipe}
+            content = {"seed": data.seed, "data": kept, "model": {"name": registered_name(model)}, "train": recipe}
             write_yaml(run / runs.CONFIG, content)
         return False
 
@@ -428,7 +428,7 @@ def identity(model: keras.Model, data: Splits, recipe: dict) -> dict:
     return {
         "backend": keras.backend.backend(),
         "data": facts,
-        "model": model.name,
+        "model": registered_name(model),
         "precision": precision,
         "train": recipe,
         "weights": weights,

@@ -10,6 +10,7 @@ from networks import FAMILIES, narrow
 
 import kzoo
 from kzoo.core.registry import MODELS, registered_name
+from kzoo.core.yaml import parse_yaml
 from kzoo.nn.graph import without_values
 from kzoo.zoo.weights import rules_of
 
@@ -133,6 +134,15 @@ def test_the_registered_name_is_remembered_beside_the_models_own(resnet8):
 def test_weights_of_another_library_load_whatever_the_model_is_called():
     mine, usual = (kzoo.models.resnet18((32, 32, 3), 4, width=4, name=name) for name in ("mine", None))
     assert rules_of(mine) == rules_of(usual) != ()
+
+
+def test_a_run_remembers_the_registered_name_of_a_renamed_model(tmp_path):
+    data = kzoo.load_dataset("digits", limit=64)
+    model = kzoo.models.convnet(data.input_shape, data.num_classes, filters=(4,), padding="same", name="mine")
+    kzoo.fit(model, data, epochs=1, run_dir=tmp_path / "run", verbose=False)
+    loaded, _ = kzoo.load_run(tmp_path / "run")
+    assert (loaded.name, registered_name(loaded)) == ("mine", "convnet")
+    assert parse_yaml((tmp_path / "run" / "config.yaml").read_text())["model"]["name"] == "convnet"
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
