@@ -1,4 +1,4 @@
-"""Networks of the zoo for tests: which ones stand for the others, and how to build them cheaply."""
+"""Networks for tests: a representative sample of the registered ones, and small versions of them."""
 
 import ast
 import contextlib
@@ -16,13 +16,13 @@ INPUTS = {1: (64, 3), 2: (40, 32, 3)}
 
 
 def structure(name: str) -> tuple:
-    """Return what variants that differ in nothing but numbers have in common."""
+    """Return what variants have in common that differ only in numbers."""
     card = kzoo.model_card(name)
     return card.family, *[part(hyperparameter.value) for hyperparameter in card.hyperparameters.values()]
 
 
 def part(value):
-    """Return what a hyperparameter says of the structure: a choice, or whether a number is none, one or several."""
+    """Return a hyperparameter's structural part: a choice, or whether a number is 0, 1 or larger."""
     return value if isinstance(value, (str, bool)) or value in (0, 1) else ("several" if value else "none")
 
 
@@ -32,12 +32,12 @@ FAMILIES = {kzoo.model_card(name).family: name for name in LARGEST_FIRST}.values
 
 
 def sampled(parameters: list[tuple], default: Collection[str] = STRUCTURES) -> list:
-    """Take the parameters (name, ...) of the `default` networks; with `-m slow` those of all others."""
+    """Return pytest parameters (name, ...), those of networks outside `default` marked as slow."""
     return [pytest.param(*values, marks=() if values[0] in default else pytest.mark.slow) for values in parameters]
 
 
 def narrow(name: str) -> dict:
-    """Return hyperparameters that make a network cheap and leave its structure as it is."""
+    """Return hyperparameters that make a network small without changing its structure."""
 
     def small(value, most):
         return tuple(small(entry, most) for entry in value) if isinstance(value, tuple) else min(value, most)
@@ -47,7 +47,7 @@ def narrow(name: str) -> dict:
 
 
 def smallest_working(name: str, dim: int, **options) -> keras.Model:
-    """Build a narrow network for a small input, or the smallest that it says it takes."""
+    """Build a narrow network for a small input, or for the smallest that its error message names."""
     try:
         return kzoo.create_model(name, INPUTS[dim], num_classes=3, **narrow(name), **options)
     except ValueError as error:
@@ -59,7 +59,7 @@ def smallest_working(name: str, dim: int, **options) -> keras.Model:
 
 @contextlib.contextmanager
 def weights_without_values():
-    """Give the weights made inside a shape and nothing else, so that 100 million of them cost no time."""
+    """Create weights inside with shapes but without values, which costs no time even for 100 million of them."""
     try:
         with keras.StatelessScope(initialize_variables=False):
             yield

@@ -1,4 +1,4 @@
-"""The first layer of airbench: what it takes from the training inputs, and that a run keeps it."""
+"""Whitening layer of airbench: its fit to the training inputs, and that a run saves it."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from kzoo.nn.handcrafted import WhitenedConv
 
 
 @pytest.mark.parametrize("shape", [(40, 2), (9, 9, 1)])
-def test_its_outputs_are_uncorrelated_and_of_equal_variance(shape):
+def test_outputs_are_uncorrelated_and_of_equal_variance(shape):
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(500, *shape)).cumsum(axis=1).astype("float32")
     layer = WhitenedConv(kernel=2, least=0.0)
@@ -23,7 +23,7 @@ def test_its_outputs_are_uncorrelated_and_of_equal_variance(shape):
     np.testing.assert_allclose(outputs[..., half:], -outputs[..., :half], rtol=1e-4, atol=1e-4)
 
 
-def test_fit_sets_it_and_a_run_keeps_it(tmp_path):
+def test_fit_sets_the_whitening_filters_and_a_run_saves_them(tmp_path):
     model = kzoo.models.airbench94((16, 16, 1), 10, widths=(8, 8))
     digits = kzoo.load_dataset("digits", image_size=16, batch_size=128)
     before = np.array(model.get_layer("stem.conv1").kernel)

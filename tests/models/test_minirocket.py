@@ -1,4 +1,4 @@
-"""MiniRocket's layer: what its kernels are, and its features worked out one by one."""
+"""MiniRocket's layer: its kernels, and its features against a plain reference implementation."""
 
 import importlib.util
 import itertools
@@ -12,7 +12,7 @@ from kzoo.nn.handcrafted import KERNELS, MiniRocketFeatures, dilations
 
 
 def by_hand(series: np.ndarray, layer: MiniRocketFeatures) -> list[float]:
-    """Return the features of one series (length, channels) from the paper's definition, in plain loops."""
+    """Return the features of one series (length, channels) by the paper's definition, in plain loops."""
     thresholds = iter(keras.ops.convert_to_numpy(layer.thresholds))
     channels = keras.ops.convert_to_numpy(layer.channels)
     found = []
@@ -44,7 +44,7 @@ def test_features_are_those_of_the_definition(length, channels):
     assert differ.mean() < 0.01
 
 
-def test_kernels_have_no_mean():
+def test_kernels_have_zero_mean():
     assert KERNELS.shape == (84, 9)
     assert (KERNELS.sum(axis=1) == 0).all()
 

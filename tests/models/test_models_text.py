@@ -1,4 +1,4 @@
-"""What is special to the networks for text; what holds for every model is in test_models.py."""
+"""Networks for text: checks beyond those of every model in test_models.py."""
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ def test_k_max_pooling_keeps_the_order_of_appearance_in_each_channel():
     np.testing.assert_array_equal(kept, [[[9, 8], [7, 8]], [[9, 3], [7, 4]]])
 
 
-def test_k_max_pooling_says_how_long_a_text_must_be():
+def test_k_max_pooling_names_the_minimum_length():
     with pytest.raises(ValueError, match=r"too small for vdcnn9; the smallest that works is \(57, 16\)"):
         kzoo.models.vdcnn9((56, 16), 3, **ONE_OF_EACH["vdcnn9"])
 
@@ -48,7 +48,7 @@ def test_token_ids_are_embedded(name):
     assert np.abs(first - second).max() > 0
 
 
-def test_textcnn_finds_a_phrase_in_any_place():
+def test_textcnn_finds_a_phrase_at_any_position():
     model = kzoo.models.textcnn((30, 5), 3)
     phrase = np.random.default_rng(0).normal(size=(6, 5))
     early, late, reversed_ = np.zeros((3, 30, 5))

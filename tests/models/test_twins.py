@@ -1,6 +1,6 @@
-"""One idea, one network: on images of one column, with windows as tall as they are long, it is the network on signals.
+"""1-D and 2-D networks agree: on images of one column, the 2-D network equals the 1-D network with its weights.
 
-For each model that takes both, the same weights give the same logits.
+Checked for each model that takes both ranks, by equal logits.
 """
 
 import math
@@ -32,27 +32,27 @@ def test_a_signal_is_an_image_of_one_column(name, double_precision):
 
 @pytest.fixture
 def double_precision():
-    """Compute in float64: in float32 a deep network makes more of the rounding than the tolerance allows."""
+    """Compute in float64: in float32 a deep network amplifies rounding errors beyond the tolerance."""
     keras.config.set_dtype_policy("float64")
     yield
     keras.config.set_dtype_policy("float32")
 
 
 def randomise(model: keras.Model, x: np.ndarray) -> None:
-    """Draw each weight, and take the statistics of `x` for those of the normalisations."""
+    """Draw random weights, and set the batch-norm statistics to those of `x`."""
     random = np.random.default_rng(1)
     for layer in model.layers:
         for weight in layer.trainable_weights:
             inputs = weight.shape[: -2 if isinstance(layer, keras.layers.DepthwiseConv1D) else -1]
-            deviation = (2 / math.prod(inputs)) ** 0.5 if inputs else 0.5
-            weight.assign(random.normal("gamma" in weight.path, deviation, weight.shape))
+            std = (2 / math.prod(inputs)) ** 0.5 if inputs else 0.5
+            weight.assign(random.normal("gamma" in weight.path, std, weight.shape))
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
     model(x, training=True)
 
 
 def copy_weights(model: keras.Model, twin: keras.Model) -> None:
-    """Give the twin the weights of the same addresses, in its own shapes."""
+    """Copy weights by address, reshaped to those of the twin."""
     weights = {weight.path: weight for weight in model.weights}
     assert len(weights) == len(model.weights) == len(twin.weights)
     for weight in twin.weights:

@@ -1,4 +1,4 @@
-"""Hand-made filters: what each kernel answers to, worked out by hand, and what a bank of them does in a network."""
+"""Hand-crafted filter banks: responses computed by hand, and filter banks as layers of a network."""
 
 import itertools
 
@@ -11,7 +11,7 @@ from kzoo.nn import filters
 
 
 def answers(kernels: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """Return what each kernel (height, width, 1, n) answers on an image of its own size."""
+    """Return the response of each kernel (height, width, 1, n) to an image of its own size."""
     return np.einsum("hwcn,hw->n", kernels, image)
 
 
@@ -27,13 +27,13 @@ def test_the_laplacian_gives_the_sum_of_the_second_derivatives():
 
 
 @pytest.mark.parametrize("name", filters.BANKS)
-def test_an_even_surface_gives_nothing(name):
+def test_a_constant_image_gives_zero(name):
     kernels = filters.BANKS[name]()
     assert kernels.shape[:3] == (len(kernels), len(kernels), 1)
     np.testing.assert_allclose(answers(kernels, np.ones(kernels.shape[:2])), 0, atol=1e-12)
 
 
-def test_gabor_filters_answer_most_to_stripes_of_their_own_angle_and_wavelength():
+def test_gabor_filters_respond_most_to_their_own_orientation_and_wavelength():
     kernels = filters.gabor(15, (4.0, 8.0), 4).reshape(15, 15, 1, 2, 4, 2)
     rows, columns = np.mgrid[:15, :15] - 7
     for wavelength, place in ((4.0, 0), (8.0, 1)):
@@ -45,7 +45,7 @@ def test_gabor_filters_answer_most_to_stripes_of_their_own_angle_and_wavelength(
             assert abs(found[place, number, 1]) < 1e-6  # the sine is not moved by a cosine in its middle
 
 
-def test_a_difference_of_gaussians_answers_most_to_a_spot_of_its_size():
+def test_a_difference_of_gaussians_responds_most_to_a_blob_of_its_size():
     kernels = filters.difference_of_gaussians(21, (1.0, 3.0))
     rows, columns = np.mgrid[:21, :21] - 10
     spots = [np.exp(-(rows**2 + columns**2) / (2 * width**2)) / width**2 for width in (1.0, 3.0)]
@@ -55,7 +55,7 @@ def test_a_difference_of_gaussians_answers_most_to_a_spot_of_its_size():
     assert found[1, 1] > found[1, 0]
 
 
-def test_a_bank_has_kernels_of_one_size_and_of_length_1():
+def test_kernels_of_a_bank_have_one_size_and_unit_norm():
     kernels = filters.bank(["sobel", "gabor"])
     assert kernels.shape == (7, 7, 1, 18)
     np.testing.assert_allclose((kernels**2).sum((0, 1, 2)), 1)
@@ -63,7 +63,7 @@ def test_a_bank_has_kernels_of_one_size_and_of_length_1():
 
 
 class TestSinc:
-    """Band-pass filters by the difference of two low-passes."""
+    """Band-pass filters as differences of two low-pass filters."""
 
     RATE = 16000
 
@@ -129,7 +129,7 @@ EXPECTED = {"fixed_filters": lambda: filters.bank(ALL), "sinc_filters": lambda: 
 
 @pytest.mark.parametrize("learn", [False, True])
 @pytest.mark.parametrize("name", EXPECTED)
-def test_frozen_filters_stay_and_learned_ones_begin_as_hand_made(name, learn):
+def test_frozen_filters_stay_and_learned_ones_are_initialised_hand_crafted(name, learn):
     model = build(name, learn_filters=learn)
     kernel = model.get_layer("stem.bank1").kernel
     before = kernel.numpy()
@@ -142,7 +142,7 @@ def test_frozen_filters_stay_and_learned_ones_begin_as_hand_made(name, learn):
 
 
 @pytest.mark.parametrize("name, shape", [("fixed_filters", (8, 8)), ("sinc_filters", (640,))])
-def test_each_channel_is_filtered_alone_by_the_same_bank(name, shape):
+def test_each_channel_is_filtered_independently_by_the_same_bank(name, shape):
     model = kzoo.create_model(name, (*shape, 3), 2)
     bank = model.get_layer("stem.bank1")
     assert bank.kernel.shape[-2] == 1

@@ -1,4 +1,4 @@
-"""The vocabulary: what each function does that Keras alone would not."""
+"""Layer functions: what each of them does beyond the Keras layer that it builds."""
 
 import subprocess
 import sys
@@ -30,14 +30,14 @@ def test_symmetric_padding_centres_a_strided_window(shape):
     assert pooled(TENSORFLOW) == ([2, 4, 6, 7] if shape[1] == 8 else [1, 3, 5, 7, 8])
 
 
-def test_average_does_not_count_padding():
+def test_average_pooling_does_not_count_padding():
     x = np.ones((1, 5, 5, 1), "float32")
     assert run(lambda t: layers.avg_pool(t, 2), x).min() == 1.0
 
 
 @pytest.mark.parametrize("length", range(3, 12))
 @pytest.mark.parametrize("size, stride", [(2, 2), (3, 2), (3, 1), (3, 3)])
-def test_a_maximum_with_ceil_takes_the_last_window_as_far_as_it_goes(length, size, stride):
+def test_ceil_mode_max_pooling_includes_the_incomplete_last_window(length, size, stride):
     values = np.random.default_rng(length).normal(size=length).astype("float32") - 10
     windows = -(-(length - size) // stride) + 1  # rounded up
     expected = [values[stride * n : stride * n + size].max() for n in range(windows)]
@@ -47,14 +47,14 @@ def test_a_maximum_with_ceil_takes_the_last_window_as_far_as_it_goes(length, siz
 
 @pytest.mark.parametrize("length", range(1, 12))
 @pytest.mark.parametrize("size, stride", [(1, 2), (1, 4), (2, 3), (2, 5), (3, 4)])
-def test_a_maximum_with_ceil_begins_no_window_beyond_the_end(length, size, stride):
+def test_ceil_mode_max_pooling_starts_no_window_beyond_the_end(length, size, stride):
     values = np.random.default_rng(length).normal(size=length).astype("float32") - 10
     expected = [values[start : start + size].max() for start in range(0, length, stride)]
     found = run(lambda t: layers.max_pool(t, size, stride=stride, padding="ceil"), values.reshape(1, length, 1))
     np.testing.assert_array_equal(found.ravel(), np.array(expected, "float32"))
 
 
-def test_a_maximum_with_ceil_on_images():
+def test_ceil_mode_max_pooling_on_images():
     x = np.random.default_rng(0).normal(size=(2, 8, 7, 3)).astype("float32") - 10
     found = run(lambda t: layers.max_pool(t, 3, stride=2, padding="ceil"), x)
     assert found.shape == (2, 4, 3, 3)
@@ -76,12 +76,12 @@ def test_upsampling_repeats_each_position(factor):
     np.testing.assert_array_equal(tall, image.repeat(factor, axis=1))
 
 
-def test_subsample_keeps_the_first_of_each_step():
+def test_subsampling_keeps_the_first_position_of_each_stride():
     x = np.arange(7, dtype="float32").reshape(1, 7, 1)
     assert run(lambda t: layers.subsample(t, 3), x).ravel().tolist() == [0, 3, 6]
 
 
-def test_a_strided_one_wide_convolution_is_a_dense_one_of_a_subsample():
+def test_a_strided_pointwise_convolution_equals_one_on_the_subsampled_input():
     x = np.random.default_rng(0).normal(size=(2, 9, 9, 3)).astype("float32")
     inputs = keras.Input(x.shape[1:])
     model = keras.Model(inputs, layers.conv(inputs, 4, 1, stride=2))
@@ -138,7 +138,7 @@ def test_kernel_stride_and_dilation_per_axis(function, shape):
 @pytest.mark.parametrize("rows", [6, 7])
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_depthwise_strides_may_differ_without_onednn(kernel, rows, dialect):
-    """On one channel a depthwise convolution is a convolution; oneDNN, which allows any stride, leaves out float64."""
+    """On one channel a depthwise convolution equals a convolution; oneDNN supports any stride, but no float64."""
     keras.config.set_dtype_policy("float64")
     try:
         inputs = keras.Input((rows, 5, 1))
@@ -156,14 +156,14 @@ def test_depthwise_strides_may_differ_without_onednn(kernel, rows, dialect):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_a_signal_takes_the_first_of_two_sizes():
+def test_a_1d_input_takes_the_first_of_two_sizes():
     signal, image = keras.Input((9, 3)), keras.Input((9, 9, 3))
     for function in (layers.avg_pool, layers.max_pool):
         assert function(image, (4, 3), padding="valid").shape[1:] == (2, 3, 3)
         assert function(signal, (4, 3), padding="valid").shape[1:] == (2, 3)
 
 
-def test_windows_along_the_first_axis_treat_each_column_alone():
+def test_kernels_along_the_first_axis_process_each_column_independently():
     x = np.random.default_rng(0).normal(size=(2, 9, 5, 3)).astype("float32")
     with layers.along_first_axis():
         inputs = keras.Input(x.shape[1:])
@@ -176,14 +176,14 @@ def test_windows_along_the_first_axis_treat_each_column_alone():
 
 @pytest.mark.parametrize("scale", [True, False])
 @pytest.mark.parametrize("center", [True, False])
-def test_batch_norm_learns_what_is_asked_for(scale, center):
+def test_batch_norm_has_the_requested_parameters(scale, center):
     inputs = keras.Input((9, 3))
     model = keras.Model(inputs, layers.batch_norm(inputs, scale=scale, center=center))
     learnt = [name for name, wanted in (("gamma", scale), ("beta", center)) if wanted]
     assert [weight.name for weight in model.trainable_weights] == learnt
 
 
-def test_a_window_wider_than_its_input_is_refused():
+def test_a_window_larger_than_its_input_raises():
     with pytest.raises(layers.InputTooSmall, match="a window of 5 does not fit"):
         layers.conv(keras.Input((4, 1)), 2, 3, dilation=2, padding="valid")
 
@@ -195,7 +195,7 @@ def test_a_vector_is_not_a_feature_map():
 
 @pytest.mark.parametrize("dim", [1, 2])
 def test_strided_blocks_train_on_odd_batches(dim):
-    """A strided 1-wide convolution corrupts the heap of TensorFlow 2.21; the process would die, so it is another's."""
+    """A strided pointwise convolution corrupts the heap in TensorFlow 2.21: run in a subprocess."""
     program = f"""
         import keras, numpy as np, kzoo
         for name, options in [("resnet18", dict(block="bottleneck")), ("resnet50d", {{}}), ("resnet8", {{}}),
