@@ -263,8 +263,8 @@ def signals_noted() -> Iterator[list[int]]:
         return
 
     def note(number, frame):
-        if received_signals:
-            raise distributed.interruption(number)
+        if received_signals:  # in this process alone
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         received_signals.append(number)
 
     numbers = (signal.SIGINT,) if distributed.process()[1] > 1 else (signal.SIGINT, signal.SIGTERM)  # JAX takes SIGTERM

@@ -12,6 +12,7 @@ There is no schema beside the functions' own signatures, so a new argument needs
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import statistics
@@ -26,7 +27,8 @@ from kzoo.data import dataset_card, load_dataset
 from kzoo.data.splits import MODALITIES, Splits
 from kzoo.training import runs
 from kzoo.training.evaluate import Report, evaluate
-from kzoo.training.recipes import preset
+from kzoo.training.optimizers import OPTIMIZERS, SCHEDULES
+from kzoo.training.recipes import Recipe, preset
 from kzoo.training.train import fit
 from kzoo.zoo.factory import create_model, customised, model_card
 
@@ -116,6 +118,15 @@ def check_experiment(experiment: dict) -> None:
     customised(model_card(model["name"]), {key: model[key] for key in model.keys() - general})
     for section in ("train", "evaluate"):
         check_keywords(f"key in {section!r}", experiment[section].keys(), SECTIONS[section])
+    check_recipe(experiment["train"])
+
+
+def check_recipe(settings: Mapping) -> None:
+    """Raise a ValueError for a value of the section `train` out of its range, or an unknown optimizer or schedule."""
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    recipe = Recipe(**{key: value for key, value in settings.items() if key in fields})
+    lookup("optimizer", recipe.optimizer, OPTIMIZERS)
+    lookup("schedule", recipe.schedule, SCHEDULES)
 
 
 def load_data(experiment: dict) -> Splits:
