@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from kzoo.core.lazy import keras, lazy_import, np, rich_console, rich_table, rich_text
+from kzoo.core.lazy import keras, lazy_import, np, psutil, rich_console, rich_table, rich_text
 from kzoo.core.shown import Shown
 from kzoo.nn.graph import calls, full_shape, rebuilt
 from kzoo.nn.precision import computing_in
@@ -20,7 +20,6 @@ from kzoo.zoo.factory import create_model, model_card
 from kzoo.zoo.profile import call_macs, total_macs
 
 fused = lazy_import("kzoo.nn.fused")
-psutil = lazy_import("psutil")
 
 WARM_UP = 2  # calls that are not timed: the first compiles
 FEWEST = 3  # calls that are timed however long they take

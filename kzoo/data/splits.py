@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from kzoo.core.lazy import keras, lazy_import, np, tf
+from kzoo.core.lazy import keras, lazy_import, model_selection, np, tf
 from kzoo.core.ranges import check_range
 from kzoo.data.display import DatasetCardTable, SplitsTable
 from kzoo.data.pipeline import computed
 from kzoo.data.random import fold
 
 batches = lazy_import("kzoo.data.batches")
-model_selection = lazy_import("sklearn.model_selection")
 
 SPLIT_SEED = 0  # what is held out never changes with the seed of a training
 

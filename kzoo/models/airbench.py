@@ -7,7 +7,7 @@ from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
 from kzoo.nn.blocks import stage_sequence
 from kzoo.nn.layers import act, address, batch_norm, conv, global_max_pool, max_pool, per_axis, scope
 
-untrained = lazy_import("kzoo.nn.handcrafted")
+handcrafted = lazy_import("kzoo.nn.handcrafted")
 
 JORDAN_2024 = Paper(
     "Jordan, Keller",
@@ -47,7 +47,7 @@ class Airbench:
 
     def __call__(self, x):
         with scope("stem"):
-            x = act(untrained.WhitenedConv(per_axis(x, self.stem_kernel), name=address("conv"))(x), self.activation)
+            x = act(handcrafted.WhitenedConv(per_axis(x, self.stem_kernel), name=address("conv"))(x), self.activation)
         return global_max_pool(stage_sequence(x, self.stage, widths=self.widths))
 
     def stage(self, x, width: int):

@@ -11,7 +11,7 @@ from kzoo.core.registry import MNIST, Paper, Reference, lookup, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.layers import InputTooSmall, address, flatten, named_output, scope
 
-untrained = lazy_import("kzoo.nn.handcrafted")
+handcrafted = lazy_import("kzoo.nn.handcrafted")
 
 DALAL_2005 = Paper(
     "Dalal, Navneet and Triggs, Bill",
@@ -81,9 +81,9 @@ class HogClassifier:
     def __call__(self, x):
         if min(size or self.cell * self.block for size in x.shape[1:3]) < self.cell * self.block:
             raise InputTooSmall(f"a block of {self.cell * self.block} pixels does not fit into {tuple(x.shape[1:3])}")
-        lookup("block_norm", self.block_norm, untrained.BLOCK_NORMS)
+        lookup("block_norm", self.block_norm, handcrafted.BLOCK_NORMS)
         with scope("stage1"):
-            layer = untrained.HOG(self.cell, self.block, self.orientations, self.block_norm, name=address("hog"))
+            layer = handcrafted.HOG(self.cell, self.block, self.orientations, self.block_norm, name=address("hog"))
         return flatten(named_output(layer(x), "stage1"))
 
 
@@ -100,7 +100,7 @@ class StatisticsClassifier:
 
     def __call__(self, x):
         with scope("stage1"):
-            layer = untrained.TimeStatistics(name=address("statistics"))
+            layer = handcrafted.TimeStatistics(name=address("statistics"))
         return named_output(layer(x), "stage1")
 
 
@@ -121,7 +121,7 @@ class TfIdfClassifier:
     def tokens(self, x, vocab_size: int | None):
         """Map token ids (batch, length) to their TF-IDF vector."""
         with scope("stage1"):
-            layer = untrained.TfIdf(vocab_size, name=address("tfidf"))
+            layer = handcrafted.TfIdf(vocab_size, name=address("tfidf"))
         return named_output(layer(x), "stage1")
 
 
@@ -153,4 +153,4 @@ class NearestNeighbour:
 
     def logits(self, x, num_classes: int):
         """Return the scaled negative distances to the training series of each class."""
-        return untrained.NearestNeighbours(num_classes, self.room, name="logits")(x)
+        return handcrafted.NearestNeighbours(num_classes, self.room, name="logits")(x)

@@ -8,7 +8,7 @@ from kzoo.nn import filters
 from kzoo.nn.blocks import dense_layers
 from kzoo.nn.layers import act, address, avg_pool, batch_norm, dropout, flatten, named_output, ranked, scope
 
-untrained = lazy_import("kzoo.nn.handcrafted")
+handcrafted = lazy_import("kzoo.nn.handcrafted")
 
 JAIN_1991 = Paper(
     "Jain, Anil K. and Farrokhnia, Farshid",
@@ -89,7 +89,7 @@ class FixedFilters:
     def __call__(self, x):
         kernels = filters.bank(self.banks)
         with scope("stem"):
-            options = {"initializer": untrained.ImageBank(self.banks), "learn": self.learn_filters}
+            options = {"initializer": handcrafted.ImageBank(self.banks), "learn": self.learn_filters}
             x = bank_conv(x, kernels.shape[-1], kernels.shape[0], **options)
         x = keras.ops.concatenate([act(x), act(-x)], axis=-1)
         with scope("stage1"):
@@ -139,7 +139,7 @@ class SincFilters:
     def __call__(self, x):
         filters.sinc(self.bands, self.taps, self.sample_rate, self.low)  # raises for invalid hyperparameters
         with scope("stem"):
-            bank = untrained.SincBank(self.sample_rate, self.low)
+            bank = handcrafted.SincBank(self.sample_rate, self.low)
             x = bank_conv(x, self.bands, self.taps, bank, stride=self.stride, learn=self.learn_filters)
         with scope("stage1"):
             loudness = avg_pool(keras.ops.abs(x), self.pool, padding="valid")

@@ -7,7 +7,7 @@ from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
 from kzoo.nn.layers import InputTooSmall, address, named_output, scope
 
-untrained = lazy_import("kzoo.nn.handcrafted")
+handcrafted = lazy_import("kzoo.nn.handcrafted")
 
 DEMPSTER_2021 = Paper(
     "Dempster, Angus and Schmidt, Daniel F. and Webb, Geoffrey I.",
@@ -43,10 +43,10 @@ class MiniRocket:
     def __call__(self, x):
         if x.shape[1] is None:
             raise ValueError("minirocket needs a fixed input size, got a length of None")
-        if x.shape[1] < untrained.TAPS:
-            raise InputTooSmall(f"a kernel of {untrained.TAPS} does not fit into a series of {x.shape[1]}")
+        if x.shape[1] < handcrafted.TAPS:
+            raise InputTooSmall(f"a kernel of {handcrafted.TAPS} does not fit into a series of {x.shape[1]}")
         with scope("stage1"):
-            layer = untrained.MiniRocketFeatures(
+            layer = handcrafted.MiniRocketFeatures(
                 self.num_features, self.max_dilations, self.kernel_seed, name=address("features")
             )
             return named_output(layer(x), "stage1")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from kzoo.core.lazy import keras, lazy_import, np
+from kzoo.core.lazy import keras, lazy_import, model_selection, np
 from kzoo.core.registry import lookup
 
 linear_model = lazy_import("sklearn.linear_model")
 metrics = lazy_import("sklearn.metrics")
-model_selection = lazy_import("sklearn.model_selection")
 optimize = lazy_import("scipy.optimize")
 preprocessing = lazy_import("sklearn.preprocessing")
 sparse = lazy_import("scipy.sparse")

@@ -4,8 +4,6 @@ Labels are class indices, of shape (batch,), or class probabilities, float of sh
 them. This module imports Keras at once; `kzoo.tasks` imports it when a model is compiled.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import keras

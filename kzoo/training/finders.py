@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
+from kzoo.core.lazy import figures, keras, lazy_import, np, psutil, rich_table
 from kzoo.core.pictures import Drawn
 from kzoo.core.ranges import check_range
 from kzoo.core.shown import Shown
@@ -19,7 +19,6 @@ from kzoo.training.optimizers import build_optimizer, jit_compile
 from kzoo.training.recipes import Recipe
 
 fused = lazy_import("kzoo.nn.fused")
-psutil = lazy_import("psutil")
 
 SMOOTHING = 0.9  # weight of the earlier losses in the running mean of the range test
 DIVERGED = 4.0  # the range test ends where the mean loss is so many times the lowest

@@ -3,8 +3,6 @@
 Importing them would import Keras, so they are imported when Keras is, or at once if it is already.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 from importlib.abc import MetaPathFinder

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kzoo.core.files import write_file, write_json, write_text
-from kzoo.core.lazy import keras, lazy_import, torch
+from kzoo.core.lazy import keras, lazy_import, psutil, torch
 from kzoo.core.onednn import onednn_is_on
 from kzoo.core.yaml import parse_yaml
 from kzoo.data.serving import Serving
@@ -23,7 +23,6 @@ from kzoo.training import checkpoint
 
 distributed = lazy_import("kzoo.training.distributed")
 filelock = lazy_import("filelock")
-psutil = lazy_import("psutil")
 
 CONFIG, MODEL, HISTORY, METRICS = "config.yaml", "model.keras", "history.csv", "metrics.json"
 CURVES, ENVIRONMENT, DATA, EXAMPLES = "curves.png", "environment.json", "data.json", "examples.npz"

@@ -4,8 +4,6 @@ Keras forgets what `exclude_from_weight_decay` excluded when an optimizer is sav
 `kzoo.training.optimizers` imports it when an optimizer is built.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import keras

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import, np
+from kzoo.core.lazy import np, soundfile
 from kzoo.data.splits import Examples
-
-soundfile = lazy_import("soundfile")
 
 SUFFIXES = {  # of files, and what libsndfile calls the formats that they promise
     ".wav": ("WAV", "WAVEX", "RF64"),

@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
-from kzoo.core.lazy import lazy_import, np
+from kzoo.core.lazy import np, soundfile
 from kzoo.core.registry import did_you_mean
 from kzoo.data.arrays import collect
 from kzoo.data.audio.files import (
@@ -26,8 +26,6 @@ from kzoo.data.audio.files import (
 from kzoo.data.audio.frontends import resampled
 from kzoo.data.folders import Row, classes_and_splits, files_of_kind, read_each, rows_by_folder
 from kzoo.data.splits import RawData, register_dataset
-
-soundfile = lazy_import("soundfile")
 
 
 @register_dataset("audio_folder:", "audio", "your own files")

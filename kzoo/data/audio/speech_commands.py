@@ -7,13 +7,11 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from kzoo.core.lazy import keras, lazy_import, np
+from kzoo.core.lazy import keras, np, soundfile
 from kzoo.data import tfds as tfds_sets
 from kzoo.data.arrays import collect
 from kzoo.data.audio.files import Recordings, check_soundfile, cut_or_pad
 from kzoo.data.splits import RawData
-
-soundfile = lazy_import("soundfile")
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

@@ -7,14 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import, np
+from kzoo.core.lazy import model_selection, np
 from kzoo.core.registry import lookup
 from kzoo.data.folders import File, classes_and_splits, files_of_kind, read_each, rows_by_folder
 from kzoo.data.folders import Row as FileRow
 from kzoo.data.splits import SPLIT_SEED, Examples, RawData, register_dataset
-
-model_selection = lazy_import("sklearn.model_selection")
-
 
 SUFFIXES = {".txt"}  # of texts in class folders
 
