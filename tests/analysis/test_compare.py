@@ -1,4 +1,4 @@
-"""Runs beside each other: the table, what differs, the picture, and mistakes in words."""
+"""Comparison of runs: the table, the differences, the picture, and errors."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def test_the_best_epoch_is_the_one_that_fit_kept(run):
     data = kzoo.load_dataset("digits", batch_size=32)
     report = kzoo.evaluate(model, data, split="validation")
     assert record.at_best("val_accuracy") == pytest.approx(report.accuracy)
-    assert record.at_best("val_loss") == pytest.approx(report.loss, rel=1e-4)
+    assert record.at_best("val_crossentropy") == pytest.approx(report.loss, rel=1e-4)
 
 
 def test_it_prints_one_table_and_the_notes(run, other):
@@ -125,7 +125,9 @@ def test_runs_of_one_name_are_told_apart(run, other):
 
 
 def test_the_picture(run, other, tmp_path):
-    path = compare([run, other]).draw(tmp_path / "new" / "compare.png")
+    comparison = compare([run, other])
+    assert comparison.figure().axes[0].get_ylabel() == "validation cross-entropy"  # which `fit` records
+    path = comparison.draw(tmp_path / "new" / "compare.png")
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 

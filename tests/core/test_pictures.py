@@ -1,4 +1,4 @@
-"""Pictures of training: what is drawn of which history."""
+"""Learning curves: which columns of a history are drawn."""
 
 import matplotlib.figure
 import pytest
