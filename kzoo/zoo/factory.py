@@ -338,7 +338,7 @@ def pyramid(model: keras.Model, features: Sequence[str]) -> keras.Model:
     stages = named_stages(model.layers)
     names = [features] if isinstance(features, str) else features
     outputs = [lookup(f"stage of {model.name}", name, stages).output for name in names]
-    maps = keras.Model(model.inputs, outputs, name=model.name)
+    maps = keras.Model(model.input, outputs, name=model.name)
     maps.registered_name = registered_name(model)
     return maps
 

@@ -207,6 +207,13 @@ def test_a_network_can_be_extended_after_the_session_was_cleared(resnet8):
     keras.Model(resnet8.input, keras.layers.Activation("softmax")(resnet8.output))
 
 
+def test_a_model_of_feature_maps_takes_a_tensor_without_a_warning():
+    maps = kzoo.models.resnet8(IMAGE, 4, width=4, features=("stage1", "stage2"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert [found.shape[-1] for found in maps(np.zeros((1, *IMAGE), "float32"))] == [4, 8]
+
+
 def test_completion_lists_factories_and_public_names():
     assert dir(kzoo.models) == kzoo.list_models()
     assert "resnet18" in dir(kzoo.models)
