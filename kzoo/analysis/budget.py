@@ -19,6 +19,7 @@ WIDTHS = ("width", "filters", "units", "stem_width", "bottleneck_width", "dense_
 DIVISORS = (8, 16, 32, 64, 128)  # of widths, in turn: groups of channels need coarser ones
 NEAR = 2  # variants on either side of the budget that are scaled
 BUILDS = 8  # of one variant, at most
+STEPS = 80  # of the multiplier, at most, those that change no width included
 
 
 @dataclass(frozen=True)
@@ -215,10 +216,13 @@ def scaled(card: ModelCard, build: Build, limited: bool) -> list[Candidate]:
 def bisected(card: ModelCard, divisor: int | None, build: Build) -> list[Candidate]:
     """Return the candidates of the multipliers by which bisection comes to the budget, from 1 on."""
     low, high, multiplier, found = 0.0, math.inf, 1.0, {}
-    while len(found) < BUILDS:
+    for _ in range(STEPS):
         widths = widened(card, multiplier, divisor)
-        if str(widths) in found:
+        if len(found) == BUILDS or (str(widths) in found and low > 0 and high < math.inf):
             break
+        if str(widths) in found:  # the step was less than the unit of the widths
+            multiplier *= 1.05 if low > 0 else 0.95
+            continue
         one = found[str(widths)] = build(card, widths)
         fits = one.used <= 1
         low, high = (multiplier, high) if fits else (low, multiplier)
