@@ -1,39 +1,39 @@
-"""Datasets by name, each as train, validation and test splits of (input, label) batches."""
+"""Dataset loading by name: train, validation and test splits of (input, label) batches."""
 
 import fnmatch
 from collections.abc import Callable, Mapping
 
 from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
-from kzoo.data import audio, image, kinds, text, timeseries  # noqa: F401  (register their datasets)
+from kzoo.data import audio, autodetect, image, text, timeseries  # noqa: F401  (register their datasets)
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits, check_examples, complete, limited
 
 __all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "list_datasets", "load_dataset"]
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
-    """Return the sorted names that match a shell pattern; one that ends in ":" takes an argument, `folder:PATH`."""
+    """Return the sorted dataset names that match a shell pattern; one that ends in ":" takes an argument."""
     return sorted(fnmatch.filter(DATASETS, pattern))
 
 
 def dataset_card(name: str) -> DatasetCard:
     """Return what the zoo knows about a dataset: modality, description, source.
 
-    Of `folder:PATH` and `tfds:NAME` that is found by looking; `folder:...` and `tfds:...` stand for any argument.
+    The modality of `folder:PATH` and `tfds:NAME` is detected; `folder:...` and `tfds:...` stand for any argument.
 
     Raises:
-        ValueError: for an unknown name, or an argument that stands for nothing.
+        ValueError: for an unknown name, or an argument that does not exist.
     """
     prefix, colon, argument = name.partition(":")
     if colon and not argument:
         raise ValueError(f"{name!r} needs an argument: {name}NAME" if prefix == "tfds" else f"{name!r} needs a path")
     if prefix + colon not in DATASETS and colon:
-        raise ValueError(f"unknown kind of dataset {name!r}; {did_you_mean(prefix + colon, DATASETS)}")
+        raise ValueError(f"unknown dataset {name!r}; {did_you_mean(prefix + colon, DATASETS)}")
     card = lookup("dataset", prefix + colon, DATASETS)
-    return card if card.kind is None or argument == "..." else card.kind(argument)
+    return card if card.detect is None or argument == "..." else card.detect(argument)
 
 
 def taken_by(function: Callable, options: Mapping) -> dict:
-    """Return the options that a function takes."""
+    """Return those of the options that a function takes as keywords."""
     return {key: options[key] for key in options if key in keywords(function)}
 
 
@@ -47,41 +47,42 @@ def load_dataset(
     seed: int = 0,
     **options,
 ) -> Splits:
-    """Load a dataset as splits that are ready to train on.
+    """Load a dataset as train, validation and test splits that are ready to train on.
 
     Args:
-        name: one of `list_datasets()`; `tfds:NAME`, `folder:PATH` and `npz:PATH` take any set, folder or file.
+        name: one of `list_datasets()`; `tfds:NAME`, `folder:PATH` and `npz:PATH` take any dataset, folder or file.
         batch_size: examples per batch.
-        validation: fraction of each class that is held out from the train split, in (0, 1), where the set has no
-            validation split; likewise for a test split. What is held out is always the same. 0 holds nothing out
-            and validates on the train split itself, as is the custom for the UCR archive's tiny sets: the best
-            epoch is then that of the highest training accuracy, and validation says nothing of new examples.
-        augment: random changes of the training examples, as keyword arguments of `kzoo.data.image.ImageAugment`,
+        validation: fraction of each class in (0, 1) that is held out from the train split, where the dataset has no
+            validation split; likewise for a test split. The same examples are held out every time. 0 holds nothing
+            out and validates on the train split itself, as is common for the small datasets of the UCR archive: the
+            best epoch is then that of the highest training accuracy, and the validation metrics say nothing about
+            new examples.
+        augment: data augmentation of the train split, as keyword arguments of `kzoo.data.image.ImageAugment`,
             `audio.AudioAugment`, `text.TextAugment` or `timeseries.SeriesAugment`: `{"flip": True, "shift": 4}`.
             With `mixup` or `cutmix` (see `kzoo.data.mixing.Mixing`; not for texts) the labels of training batches are
             probabilities (batch, num_classes).
-        limit: examples of the train split, at most, the classes in their shares; always the same ones.
-        seed: of the training order and the augmentation, which are a pure function of (seed, epoch).
+        limit: largest number of training examples, a stratified subset; the same examples every time.
+        seed: of the shuffling and the augmentation, which are a pure function of (seed, epoch).
         **options: of the dataset's loader and of its preprocessing: `image_size` for images, `data_dir` and
             `download` for tensorflow-datasets.
 
     Raises:
         ValueError: for an unknown name or option, labels out of range, values that are not finite, or files that
-            are missing or broken.
+            are missing or damaged.
     """
     card = dataset_card(name)
-    modality = lookup("kind of data", card.modality, MODALITIES)
+    modality = lookup("modality", card.modality, MODALITIES)
     check_keywords(f"option of dataset {name!r},", options, load_dataset, card.load, modality.preprocess.fit)
     if not isinstance(batch_size, int) or batch_size < 1:
         raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
     check_keywords(f"augmentation of {card.modality} data,", augment or {}, modality.augment)
-    change = modality.augment(**augment) if augment else None
+    augmentation = modality.augment(**augment) if augment else None
     raw = card.load(*name.split(":", 1)[1:], **taken_by(card.load, options))
     for split, examples in zip(RawData._fields, raw[:3], strict=False):
         if examples is not None:
             check_examples(split, examples, len(raw.class_names))
     examples = limited(complete(raw, validation), limit)
     preprocess = modality.preprocess.fit(examples["train"], **taken_by(modality.preprocess.fit, options))
-    if hasattr(change, "prepared"):
-        change = change.prepared(preprocess)
-    return Splits(name, card.modality, examples, raw.class_names, preprocess, change, batch_size, seed)
+    if augmentation is not None:
+        augmentation = augmentation.prepared(preprocess)
+    return Splits(name, card.modality, examples, raw.class_names, preprocess, augmentation, batch_size, seed)

@@ -1,4 +1,4 @@
-"""Many examples stacked in one array, in memory or in a temporary file."""
+"""Arrays of many examples, in memory or memory-mapped from a temporary file."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from tempfile import TemporaryFile
 
 from kzoo.core.lazy import np, rich_progress
 
-MEMORY_LIMIT = 4 * 2**30  # bytes; a larger split is kept in a temporary file
+MEMORY_LIMIT = 4 * 2**30  # bytes; a larger split is memory-mapped from a temporary file
 
 
 def collect(images: Iterable[np.ndarray], count: int, what: str) -> np.ndarray:
-    """Stack images of one shape into an array, in memory or, if large, mapped from a temporary file.
+    """Stack images of one shape into an array, in memory or, if large, memory-mapped from a temporary file.
 
     Raises:
         ValueError: if the images differ in size.
     """
     stack = None
-    for place, image in enumerate(rich_progress.track(images, what, count, transient=True)):
+    for index, image in enumerate(rich_progress.track(images, what, count, transient=True)):
         if stack is None:
             stack = allocate((count, *image.shape), image.dtype)
         if image.shape != stack.shape[1:]:
             raise ValueError(
-                f"the images differ in size (the first is {stack.shape[1:]}, number {place + 1} is {image.shape}); "
+                f"the images differ in size (the first is {stack.shape[1:]}, number {index + 1} is {image.shape}); "
                 "give image_size"
             )
-        stack[place] = image
+        stack[index] = image
     return stack
 
 
 def allocate(shape: tuple[int, ...], dtype) -> np.ndarray:
-    """Return an empty array; one above `MEMORY_LIMIT` is a file that vanishes with the process."""
+    """Return an empty array; one above `MEMORY_LIMIT` is a temporary file that is deleted with the process."""
     if np.prod(shape, dtype="int64") * np.dtype(dtype).itemsize <= MEMORY_LIMIT:
         return np.empty(shape, dtype)
     return np.memmap(TemporaryFile(), dtype, "w+", shape=shape)

@@ -1,4 +1,4 @@
-"""Files in one folder per class, below a folder or in a .zip file, whatever they hold."""
+"""Class folders: files in one folder per class, in a folder or a .zip file."""
 
 import warnings
 import zipfile
@@ -11,11 +11,11 @@ S = TypeVar("S")
 T = TypeVar("T")
 File = Path | zipfile.Path
 
-SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}  # folders' names
+SPLITS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}  # by folder name
 
 
 class Row(NamedTuple):
-    """One file of a set: where it lies, its class, its split, and who speaks if that is known."""
+    """One file of a dataset: its path, class, split, and group (such as the speaker) if that is known."""
 
     file: File
     label: str
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 def files_in(path: str) -> list[tuple[str, File]]:
-    """Return (path inside, file) of each file in a folder or .zip file, sorted; hidden files are passed over.
+    """Return (relative path, file) of each file in a folder or .zip file, sorted; hidden files are skipped.
 
     Raises:
         ValueError: if there is no such folder.
@@ -42,17 +42,17 @@ def files_in(path: str) -> list[tuple[str, File]]:
 
 
 def suffix_of(inside: str) -> str:
-    """Return the ending of a file's name, in lower case."""
+    """Return the suffix of a file name in lower case."""
     return PurePosixPath(inside).suffix.lower()
 
 
-def files_of_kind(path: str, suffixes: Container[str], kind: str) -> list[tuple[str, File]]:
+def files_with_suffix(path: str, suffixes: Container[str], plural: str) -> list[tuple[str, File]]:
     """Return those of `files_in` that have one of the suffixes; warn of the others.
 
     Args:
         path: a folder or .zip file.
         suffixes: with the dot, in lower case.
-        kind: what such files are called in messages.
+        plural: what such files are called in messages.
 
     Raises:
         ValueError: if there is no such folder, or none of these files in it.
@@ -61,17 +61,17 @@ def files_of_kind(path: str, suffixes: Container[str], kind: str) -> list[tuple[
     found = [(inside, file) for inside, file in every if suffix_of(inside) in suffixes]
     others = [inside for inside, _ in every if suffix_of(inside) not in suffixes]
     if not found:
-        raise ValueError(f"no {kind} ({', '.join(sorted(suffixes))}) in {path}")
+        raise ValueError(f"no {plural} ({', '.join(sorted(suffixes))}) in {path}")
     if others:
-        warnings.warn(f"passed over {len(others)} files that are no {kind}, e.g. {others[0]}", stacklevel=3)
+        warnings.warn(f"skipped {len(others)} files that are no {plural}, e.g. {others[0]}", stacklevel=3)
     return found
 
 
 def rows_by_folder(path: str, files: Sequence[tuple[str, File]], hint: str = "") -> list[Row]:
-    """Return the rows of files in class folders, below train, validation and test where there is a train.
+    """Return the rows of files in class folders; below train, validation and test if there is a folder train.
 
     Raises:
-        ValueError: if there are not two such folders; `hint` says what else may be done.
+        ValueError: for fewer than two such folders; `hint` is added to the message.
     """
     parts = below_one_folder([(inside.split("/"), file) for inside, file in files])
     if any(names[0] == "train" and names[1:] for names, _ in parts):
@@ -86,14 +86,12 @@ def rows_by_folder(path: str, files: Sequence[tuple[str, File]], hint: str = "")
         )
     if len(rows) < len(files):
         other = next(inside for inside, file in files if file not in {row.file for row in rows})
-        warnings.warn(
-            f"passed over {len(files) - len(rows)} files that lie in no class folder, e.g. {other}", stacklevel=3
-        )
+        warnings.warn(f"skipped {len(files) - len(rows)} files that are in no class folder, e.g. {other}", stacklevel=3)
     return rows
 
 
 def below_one_folder(parts: list[tuple[list[str], File]]) -> list[tuple[list[str], File]]:
-    """Leave out the one folder that holds all of a .zip file, as archives of a folder have it."""
+    """Remove the common top-level folder of a .zip file, if there is one."""
     tops = {names[0] for names, _ in parts}
     if len(tops) == 1 and tops != {"train"} and isinstance(parts[0][1], zipfile.Path):
         return [(names[1:] or names, file) for names, file in parts]
@@ -101,7 +99,7 @@ def below_one_folder(parts: list[tuple[list[str], File]]) -> list[tuple[list[str
 
 
 def classes_and_splits(rows: Sequence[Row]) -> tuple[tuple[str, ...], dict[str, list[Row]]]:
-    """Return the class names, and the rows of each split that has any.
+    """Return the class names, and the rows of each split that is not empty.
 
     Raises:
         ValueError: for fewer than two classes, or no training files.
@@ -111,15 +109,15 @@ def classes_and_splits(rows: Sequence[Row]) -> tuple[tuple[str, ...], dict[str, 
         raise ValueError(f"{rows[0].file} and all other files are of one class, {class_names[0]}; expected at least 2")
     splits = {split: [row for row in rows if row.split == split] for split in ("train", "validation", "test")}
     if not splits["train"]:
-        raise ValueError(f"no files are left for training; {rows[0].file} and all others are held out")
+        raise ValueError(f"no files are left to train on; {rows[0].file} and all others are held out")
     return tuple(class_names), {split: part for split, part in splits.items() if part}
 
 
 def read_each(read: Callable[[S], T], files: Iterable[S]) -> Iterator[T]:
-    """Yield what is read of each file, in order, or of each row; files are read in parallel.
+    """Read files, or the files of rows, in parallel and yield the results in order.
 
     Raises:
-        ValueError: in the end, naming every file that cannot be read.
+        ValueError: at the end, naming the files that cannot be read.
     """
 
     def attempt(file: S) -> T | ValueError:

@@ -1,21 +1,23 @@
-"""MixUp and CutMix: examples mixed in pairs, with their labels in the same proportion; of any rank."""
+"""Mixup and CutMix for features of any rank."""
 
 from dataclasses import dataclass
 
 from kzoo.core.lazy import tf
+from kzoo.data.augment import Augment
 from kzoo.data.random import check_ranges, fold, inside, uniform
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mixing:
-    """Mix each example of a batch of features with the one before it, by a share drawn for each pair from Beta(a, a).
+class Mixing(Augment):
+    """Mix each example of a batch with the one before it, with a weight drawn for each pair from Beta(alpha, alpha).
 
-    With both, the batch's seed tells which of the two it gets, one as often as the other.
+    With both, each batch is mixed by one of the two, chosen at random with equal probability.
 
     Args:
-        mixup: a of the weighted mean of both (Zhang et al., 2018, https://arxiv.org/abs/1710.09412); 0 for none.
-        cutmix: a of the area of a box that comes from the other example, over every axis but the channels; its rim
-            may lie outside (Yun et al., 2019, https://arxiv.org/abs/1905.04899); 0 for none.
+        mixup: alpha of the weighted mean of two examples (Zhang et al., 2018, https://arxiv.org/abs/1710.09412); 0 for
+            none.
+        cutmix: alpha of the area of a box that is replaced by the other example, over all axes but the channels; it
+            may extend beyond the edge (Yun et al., 2019, https://arxiv.org/abs/1905.04899); 0 for none.
 
     Raises:
         ValueError: for a value out of its range.
@@ -30,28 +32,28 @@ class Mixing:
     def mix(self, features, labels, num_classes: int, seed, preprocess):
         """Return mixed features, and float32 labels (batch, num_classes) whose rows sum to 1.
 
-        Both stay as they are, labels as class numbers, if neither mixup nor cutmix is asked for.
+        Without mixup and cutmix both are unchanged: labels stay class indices.
 
         Args:
-            features: what `preprocess` returned, float (batch, ..., channels).
-            labels: class numbers, (batch,).
-            num_classes: how many there are.
+            features: preprocessed, float (batch, ..., channels).
+            labels: class indices, (batch,).
+            num_classes: number of classes.
             seed: integer tensor of shape (2,).
-            preprocess: tells the features' axes.
+            preprocess: says which axes the features have.
         """
         if not (self.mixup or self.cutmix):
             return features, labels
-        own = self.own_share(tf.shape(features), self.cut_axes(preprocess), seed)
+        own = self.own_weight(tf.shape(features), self.cut_axes(preprocess), seed)
         mean = tf.reduce_mean(own, axis=list(range(1, len(features.shape))))[:, None]
         targets = tf.one_hot(labels, num_classes)
         return tf.ensure_shape(mixed(features, own), features.shape), mixed(targets, mean)
 
     def cut_axes(self, preprocess) -> tuple[int, ...]:
-        """Return the axes on which a box has a beginning and an end: all but the examples and the channels."""
+        """Return the axes along which a box is cut: all but the batch and the channels."""
         return tuple(range(1, len(preprocess.input_shape)))
 
-    def own_share(self, shape, axes: tuple[int, ...], seed):
-        """Return how much of each feature is the example's own, 0 to 1, of a shape that broadcasts to the features."""
+    def own_weight(self, shape, axes: tuple[int, ...], seed):
+        """Return the weight of the example itself, 0 to 1, of a shape that broadcasts to the features."""
 
         def of_mixup():
             return tf.reshape(beta(shape[0], self.mixup, fold(seed, 1)), [-1] + [1] * (shape.shape[0] - 1))
@@ -74,8 +76,8 @@ def mixed(values, own):
 def beta(count, concentration: float, seed):
     """Draw `count` numbers between 0 and 1 from Beta(concentration, concentration).
 
-    The share of one of two gamma variables in their sum. They are kept as logarithms, each that of concentration + 1
-    times a power of a uniform variable (Marsaglia, Tsang, 2000): small concentrations would give 0 / 0.
+    Computed as x / (x + y) of two gamma variables in the logarithmic domain, since small concentrations would give
+    0 / 0. Each is a gamma variable of concentration + 1 times a power of a uniform variable (Marsaglia, Tsang, 2000).
     """
 
     def log_gamma(seed):
@@ -90,8 +92,8 @@ def boxes(shape, axes: tuple[int, ...], area, seed):
 
     Args:
         shape: of the features.
-        axes: on which the box has an end; it covers the others.
-        area: share of the example that it covers where none of it lies outside, (batch,).
+        axes: along which the box is cut; it covers the others.
+        area: fraction of the example that the box covers if no part of it lies outside, (batch,).
         seed: integer tensor of shape (2,).
     """
     result = tf.ones([1] * shape.shape[0])
@@ -99,5 +101,7 @@ def boxes(shape, axes: tuple[int, ...], area, seed):
         side = tf.cast(tf.cast(shape[axis], tf.float32) * area ** (1 / len(axes)), tf.int32)
         centre = tf.random.stateless_uniform([shape[0]], fold(seed, axis), 0, shape[axis], tf.int32)
         span = tf.cast(inside(shape[axis], centre - side // 2, side), tf.float32)
-        result *= tf.reshape(span, [-1] + [shape[axis] if place == axis else 1 for place in range(1, shape.shape[0])])
+        result *= tf.reshape(
+            span, [-1] + [shape[axis] if dimension == axis else 1 for dimension in range(1, shape.shape[0])]
+        )
     return result

@@ -1,4 +1,4 @@
-"""Functions of the backend within a `tf.data` pipeline."""
+"""Backend functions in a `tf.data` pipeline."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,12 +6,12 @@ from kzoo.core.lazy import keras, tf
 
 
 def computed(function: Callable, shape: Sequence[int | None], *tensors):
-    """Return what a function of `keras.ops` makes of tensors; other backends than TensorFlow know none of graphs.
+    """Call a function of `keras.ops` in a `tf.data` pipeline; on other backends it runs as a `tf.numpy_function`.
 
     Args:
-        function: returns float32.
-        shape: of what it returns.
-        tensors: its arguments, of a graph.
+        function: returns a float32 tensor.
+        shape: of the result.
+        tensors: the function's arguments, TensorFlow tensors.
     """
     if keras.backend.backend() == "tensorflow":
         return function(*tensors)

@@ -1,4 +1,4 @@
-"""What a trained model needs to be served, without the dataset it was trained on."""
+"""Preprocessing, class names and example inputs that are saved with a model and exported with it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from kzoo.core.lazy import np
 from kzoo.core.registry import lookup
 from kzoo.data.splits import MODALITIES, Preprocess, Splits
 
-EXAMPLES = 16  # raw validation examples that travel with a model, to check its exports on
+EXAMPLES = 16  # raw validation examples that are saved with a model, to check its exports
 
 
 @dataclass(frozen=True)
 class Serving:
-    """The step from raw data to the model, the names of its outputs, and a few raw examples."""
+    """What inference needs: the preprocessing, the class names, and a few raw examples."""
 
     modality: str
     preprocess: Preprocess
@@ -26,22 +26,22 @@ class Serving:
 
     @classmethod
     def of(cls, splits: Splits) -> Serving:
-        """Take what is needed from a dataset."""
+        """Return the serving information of a dataset."""
         examples = splits.examples["validation"].inputs[:EXAMPLES]
-        if examples.dtype == object:  # texts: never pickled, and not padded to the longest of all
+        if examples.dtype == object:  # texts: never pickled, and not padded to the longest one
             examples = np.array([text[:10_000] for text in examples])
         return cls(splits.modality, splits.preprocess, splits.class_names, examples)
 
     def save(self, data: Path, examples: Path) -> None:
-        """Write everything but the examples as JSON, the examples as an .npz file."""
+        """Write the examples as an .npz file and everything else as JSON."""
         write_json(data, self.to_dict())
         array = self.examples.astype("U") if self.examples.dtype == object else self.examples  # never pickled
         write_file(examples, lambda file: np.savez_compressed(file, examples=array))
 
     def to_dict(self) -> dict:
-        """Return everything but the examples, as plain numbers and words."""
-        step = dataclasses.asdict(self.preprocess)
-        return {"modality": self.modality, "class_names": self.class_names, "preprocess": step}
+        """Return everything but the examples as JSON-serialisable values."""
+        preprocess = dataclasses.asdict(self.preprocess)
+        return {"modality": self.modality, "class_names": self.class_names, "preprocess": preprocess}
 
     @classmethod
     def load(cls, data: Path, examples: Path) -> Serving:
@@ -52,6 +52,6 @@ class Serving:
 
 
 def preprocess_from(content: dict) -> Preprocess:
-    """Return the step from raw data to the model that `Serving.to_dict` described."""
+    """Return the preprocessing that `Serving.to_dict` describes."""
     fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content["preprocess"].items()}
     return lookup("modality", content["modality"], MODALITIES).preprocess(**fields)

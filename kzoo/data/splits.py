@@ -1,4 +1,4 @@
-"""What a loader returns (raw examples), and what a user gets: splits of shuffled, augmented, prepared batches."""
+"""Dataset splits: raw examples, batches that are shuffled, augmented and preprocessed, and the dataset registry."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import NamedTuple, Protocol
 
 from kzoo.core.lazy import keras, lazy_import, model_selection, np, tf
 from kzoo.core.ranges import check_range
+from kzoo.data.augment import Augment
 from kzoo.data.display import DatasetCardTable, SplitsTable
 from kzoo.data.pipeline import computed
 from kzoo.data.random import fold
 
 batches = lazy_import("kzoo.data.batches")
 
-SPLIT_SEED = 0  # what is held out never changes with the seed of a training
+SPLIT_SEED = 0  # the held-out examples do not depend on the seed of a training
 
 
 @dataclass(frozen=True, repr=False)
 class Examples:
-    """Raw examples in a fixed order: `inputs` of shape (n, *raw_shape), `labels` of shape (n,) as class numbers.
+    """Raw examples in a fixed order: `inputs` of shape (n, *raw_shape), `labels` of shape (n,) as class indices.
 
-    The arrays lie in memory, or are mapped from a temporary file where they are large.
+    The arrays are in memory or, if they are large, memory-mapped from a temporary file.
     """
 
     inputs: np.ndarray
@@ -37,12 +38,12 @@ class Examples:
         return f"<Examples: {len(self):,} of shape {tuple(self.inputs.shape[1:])}, {self.inputs.dtype}>"
 
     def take(self, indices: np.ndarray) -> Examples:
-        """Return the examples at these places."""
+        """Return the examples at these indices."""
         return Examples(self.inputs[indices], self.labels[indices])
 
 
 class RawData(NamedTuple):
-    """What a loader returns; a split that the set does not define is None and is held out from `train`."""
+    """What a loader returns; a split that the dataset does not define is None and is held out from `train`."""
 
     train: Examples
     validation: Examples | None
@@ -51,12 +52,12 @@ class RawData(NamedTuple):
 
 
 class Preprocess(Protocol):
-    """The one function from a raw example to the model's input; a frozen dataclass, written as JSON beside the model.
+    """Preprocessing from raw examples to the model's input; a frozen dataclass, saved as JSON with the model.
 
     Attributes:
-        input_shape: shape of one example as the model gets it.
+        input_shape: shape of one preprocessed example.
         raw_shape: shape of one raw example; None where any size is accepted.
-        raw_dtype: name of the raw examples' type.
+        raw_dtype: name of the data type of raw examples.
     """
 
     input_shape: tuple[int | None, ...]
@@ -65,28 +66,28 @@ class Preprocess(Protocol):
 
     @classmethod
     def fit(cls, train: Examples) -> Preprocess:
-        """Take sizes and statistics from the raw training examples."""
+        """Return the preprocessing with sizes and statistics of the raw training examples."""
 
     def __call__(self, raw):
-        """Prepare a batch, in a data pipeline or as part of a Keras model."""
+        """Preprocess a batch, in a data pipeline or as part of a Keras model."""
 
     def read(self, path: str):
         """Read one file as a raw example."""
 
     def sized(self, raw):
-        """Return one raw example in the shape of those trained on."""
+        """Return one raw example in the shape of the training examples."""
 
     def draw(self, axes, raw) -> None:
-        """Show one raw example on matplotlib axes."""
+        """Draw a thumbnail of one raw example on matplotlib axes."""
 
 
 class Shard(NamedTuple):
-    """Which rows of a training batch are read here: one process's part of as many as the devices can share evenly.
+    """The rows of each training batch that this process reads, in data-parallel training.
 
     Attributes:
         index: of this process, from 0.
         num_shards: number of processes.
-        devices: that the batch is divided over, those of all processes; as many in each.
+        devices: number of devices of all processes together, over which a batch is divided; equal in each process.
     """
 
     index: int = 0
@@ -94,11 +95,11 @@ class Shard(NamedTuple):
     devices: int = 1
 
     def divisible(self, count):
-        """Return how many of `count` rows the devices can share evenly."""
+        """Return the largest number of rows, at most `count`, that is divisible by the number of devices."""
         return count - count % self.devices
 
     def rows_of(self, rows, count):
-        """Return this process's part of `count` rows, in a tensor or an array."""
+        """Return this process's slice of the first `count` rows of a tensor or an array."""
         size = count // self.num_shards
         return rows[self.index * size : (self.index + 1) * size]
 
@@ -110,28 +111,25 @@ UNSHARDED = Shard()
 class Splits(SplitsTable):
     """A dataset that is ready to train on.
 
-    `train`, `validation` and `test` are `tf.data.Dataset`s of (input, label) batches; on the JAX and PyTorch backends
-    `kzoo.data.batches.Batches` of arrays, which need no TensorFlow, unless examples are augmented or texts. The order
-    of the training examples and their augmentation are a pure function of (seed, epoch). Labels are class numbers
-    (batch,), int32; those of training batches that are mixed (mixup, cutmix) are probabilities (batch, num_classes),
-    float32.
+    `train`, `validation` and `test` are `tf.data.Dataset`s of (input, label) batches. On the JAX and PyTorch backends
+    they are `kzoo.data.batches.Batches` of numpy arrays, which need no TensorFlow, except for texts and augmented
+    examples. The order of the training examples and their augmentation are a pure function of (seed, epoch). Labels
+    are class indices (batch,), int32; with mixup or cutmix those of training batches are probabilities
+    (batch, num_classes), float32.
 
     Attributes:
-        name: what `load_dataset` was given.
-        modality: the kind of data, a name in `MODALITIES`.
+        name: of the dataset, as given to `load_dataset`.
+        modality: a key of `MODALITIES`.
         examples: the raw examples of "train", "validation" and "test".
-        class_names: one name per class, in the order of the labels.
-        preprocess: from raw examples to the model's input; also what is exported with a model.
-        augment: random change of a raw batch, `augment(batch, seed)`, and, if it has the methods, of what the
-            preprocessing made of it, `augment.features(batch, seed, preprocess)`, and of that and the labels,
-            `augment.mix(batch, labels, num_classes, seed, preprocess)`, as `kzoo.data.mixing.Mixing` does; None for
-            none. `load_dataset` uses what its method `prepared(preprocess)` returns, if it has one.
+        class_names: one name per class, in the order of the class indices.
+        preprocess: from raw examples to the model's input; saved and exported with a model.
+        augment: random augmentation of training batches; None for none.
         batch_size: examples per batch; the last batch of an epoch may be smaller.
-        seed: of order and augmentation.
-        task: what the labels are for, a name in `kzoo.tasks`.
-        shard: the rows of training batches that are read here, where several devices or processes train. What the
-            devices cannot share evenly is left out of the last batch of an epoch. Augmentation is drawn for whole
-            batches, whoever reads them, so that it does not depend on the number of processes.
+        seed: of shuffling and augmentation.
+        task: a name in `kzoo.tasks`.
+        shard: the rows of training batches that this process reads, in data-parallel training. The last batch of an
+            epoch is cut to a multiple of the number of devices. Augmentation is drawn for whole batches, so that it
+            does not depend on the number of processes.
     """
 
     name: str
@@ -139,7 +137,7 @@ class Splits(SplitsTable):
     examples: Mapping[str, Examples]
     class_names: tuple[str, ...]
     preprocess: Preprocess
-    augment: Callable | None = None
+    augment: Augment | None = None
     batch_size: int = 128
     seed: int = 0
     task: str = "classification"
@@ -147,7 +145,7 @@ class Splits(SplitsTable):
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
-        """Shape of one example as the model gets it."""
+        """Shape of one preprocessed example."""
         return self.preprocess.input_shape
 
     @property
@@ -157,12 +155,12 @@ class Splits(SplitsTable):
 
     @property
     def vocab_size(self) -> int | None:
-        """Number of token ids, where the model's input is token ids."""
+        """Number of token ids; None if the model's input is not token ids."""
         return getattr(self.preprocess, "vocab_size", None)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in one pass over the train split."""
+        """Number of batches in one epoch of the train split."""
         whole, rest = divmod(len(self.examples["train"]), self.batch_size)
         return whole + (rest >= self.shard.devices)
 
@@ -176,20 +174,20 @@ class Splits(SplitsTable):
         return self.training_batches(once).apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
 
     def epoch_after_epoch(self) -> batches.Batches:
-        """Return the batches of one epoch, and of the next one whenever they are begun anew."""
+        """Return the batches of one epoch; each new iteration returns those of the next epoch."""
         epoch = -1
 
-        def make(number):
+        def make(index):
             nonlocal epoch
-            epoch += number == 0
-            return self.training_batch(epoch * self.steps_per_epoch + number)
+            epoch += index == 0
+            return self.training_batch(epoch * self.steps_per_epoch + index)
 
         return batches.Batches(make, self.steps_per_epoch)
 
     def train_batches(self, first_step: int = 0) -> tf.data.Dataset:
-        """Return the batches of all epochs without an end, from `first_step` on, counted over all epochs."""
+        """Return an infinite sequence of batches from `first_step` on, which is counted over all epochs."""
         if self.without_tensorflow and self.augment is None:
-            return batches.Batches(lambda number: self.training_batch(first_step + number))
+            return batches.Batches(lambda index: self.training_batch(first_step + index))
         first_epoch, done = divmod(first_step, self.steps_per_epoch)
 
         def rest(epoch):
@@ -208,12 +206,12 @@ class Splits(SplitsTable):
         return self.eval_batches("test")
 
     def eval_batches(self, split: str) -> tf.data.Dataset:
-        """Return the prepared batches of a split in its fixed order."""
+        """Return the preprocessed batches of a split in its fixed order."""
         if self.without_tensorflow:
             count, size = len(self.examples[split]), self.batch_size
-            places = np.arange(count)
+            order = np.arange(count)
             return batches.Batches(
-                lambda number: self.load_batch(split, places[number * size :][:size]), math.ceil(count / size)
+                lambda index: self.load_batch(split, order[index * size :][:size]), math.ceil(count / size)
             )
         gather = gatherer(self.examples[split])
 
@@ -226,21 +224,21 @@ class Splits(SplitsTable):
 
     @property
     def without_tensorflow(self) -> bool:
-        """Whether batches are arrays that are made without TensorFlow: on the other backends, but not of texts."""
+        """Whether batches are made without TensorFlow: on the JAX and PyTorch backends, except for texts."""
         return keras.backend.backend() != "tensorflow" and self.examples["train"].inputs.dtype.kind in "biuf"
 
     def training_batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return one batch of training, the step counted over all epochs, as arrays."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        order = batches.shuffled_places(len(self.examples["train"]), self.seed, epoch)
-        whole = order[place * self.batch_size :][: self.batch_size]
+        """Return a training batch as arrays; the step is counted over all epochs."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        order = batches.shuffled_indices(len(self.examples["train"]), self.seed, epoch)
+        whole = order[index * self.batch_size :][: self.batch_size]
         return self.load_batch("train", self.shard.rows_of(whole, self.shard.divisible(len(whole))))
 
-    def load_batch(self, split: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the prepared examples at some places, and their labels."""
+    def load_batch(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the preprocessed examples at these indices, and their labels."""
         examples = self.examples[split]
-        labels = np.asarray(examples.labels)[places].astype("int32")
-        return keras.ops.convert_to_numpy(self.preprocess(examples.inputs[places])), labels
+        labels = np.asarray(examples.labels)[indices].astype("int32")
+        return keras.ops.convert_to_numpy(self.preprocess(examples.inputs[indices])), labels
 
     def prepared(self, raw):
         """Apply the preprocessing in a `tf.data` pipeline."""
@@ -250,13 +248,13 @@ class Splits(SplitsTable):
 
     def shuffled(self, epoch) -> tf.data.Dataset:
         """Return (epoch, step, indices) for each batch of one epoch."""
-        places = tf.range(len(self.examples["train"]), dtype=tf.int64)
-        order = tf.random.experimental.stateless_shuffle(places, seed=tf.stack([self.seed, epoch]))
+        indices = tf.range(len(self.examples["train"]), dtype=tf.int64)
+        order = tf.random.experimental.stateless_shuffle(indices, seed=tf.stack([self.seed, epoch]))
         groups = tf.data.Dataset.from_tensor_slices(order).batch(self.batch_size).take(self.steps_per_epoch)
         return groups.enumerate().map(lambda step, indices: (epoch, step, indices))
 
     def training_batches(self, groups: tf.data.Dataset) -> tf.data.Dataset:
-        """Turn (epoch, step, indices) into augmented and prepared batches, or this process's part of them."""
+        """Turn (epoch, step, indices) into augmented and preprocessed batches, or this process's slice of them."""
         gather = gatherer(self.examples["train"])
 
         def prepared(epoch, step, indices):
@@ -271,17 +269,14 @@ class Splits(SplitsTable):
         return groups.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     def augmented(self, inputs, labels, seed):
-        """Change a raw batch, prepare it, then change the features, and mix them and their labels."""
+        """Augment a raw batch, preprocess it, augment the features, and mix them and their labels."""
         features = self.prepared(tf.ensure_shape(self.augment(inputs, seed), inputs.shape))
-        if hasattr(self.augment, "features"):  # what is masked in a spectrogram, not in its waveform
-            features = self.augment.features(features, fold(seed, 1), self.preprocess)
-        if hasattr(self.augment, "mix"):
-            features, labels = self.augment.mix(features, labels, self.num_classes, fold(seed, 2), self.preprocess)
-        return features, labels
+        features = self.augment.features(features, fold(seed, 1), self.preprocess)
+        return self.augment.mix(features, labels, self.num_classes, fold(seed, 2), self.preprocess)
 
 
 def gatherer(examples: Examples) -> Callable:
-    """Return a function of a tensor of indices that gives the (inputs, labels) at these places."""
+    """Return a function from a tensor of indices to the (inputs, labels) at these indices."""
     labels = tf.constant(examples.labels, tf.int32)
     if not isinstance(examples.inputs, np.memmap):
         inputs = tf.constant(examples.inputs)
@@ -295,7 +290,7 @@ def gatherer(examples: Examples) -> Callable:
 
 
 def hold_out(examples: Examples, fraction: float, what: str) -> tuple[Examples, Examples]:
-    """Return `examples` without a fraction of each class, and that fraction; always the same one.
+    """Split off a fraction of each class, always the same examples; return the rest and the held-out examples.
 
     Raises:
         ValueError: if the fraction is not in (0, 1), or a class has too few examples to be divided.
@@ -312,7 +307,7 @@ def hold_out(examples: Examples, fraction: float, what: str) -> tuple[Examples, 
 
 
 def complete(raw: RawData, validation: float) -> dict[str, Examples]:
-    """Return three splits; what the set does not define is held out from `train`, or validation is `train` if 0."""
+    """Return three splits; missing ones are held out from `train`; `validation=0` validates on `train`."""
     train, test = (raw.train, raw.test) if raw.test is not None else hold_out(raw.train, validation, "test")
     held = raw.validation
     if held is None:
@@ -321,7 +316,7 @@ def complete(raw: RawData, validation: float) -> dict[str, Examples]:
 
 
 def limited(examples: Mapping[str, Examples], limit: int | None) -> Mapping[str, Examples]:
-    """Return splits whose train split has `limit` examples at most, the classes in their shares; None for all.
+    """Return splits whose train split is a stratified subset of at most `limit` examples; None for all.
 
     Raises:
         ValueError: if the limit is not a positive integer, or too low for the number of classes.
@@ -359,15 +354,15 @@ def check_examples(name: str, examples: Examples, num_classes: int) -> None:
         if not finite.all():
             broken = np.flatnonzero(~finite)
             raise ValueError(
-                f"example {broken[0]} of the {name} split holds NaN or infinity ({broken.size} examples do)"
+                f"example {broken[0]} of the {name} split contains NaN or infinity ({broken.size} examples do)"
             )
 
 
 class Modality(NamedTuple):
-    """What all sets of one kind share: `preprocess.fit(train)` and the dataclass of their augmentations."""
+    """What all datasets of one modality share: the dataclasses of their preprocessing and of their augmentation."""
 
     preprocess: type[Preprocess]
-    augment: type
+    augment: type[Augment]
 
 
 MODALITIES: dict[str, Modality] = {}
@@ -379,11 +374,11 @@ class DatasetCard(DatasetCardTable):
 
     Attributes:
         name: as listed; one that ends in ":" takes an argument.
-        modality: of its examples; several, as "image, audio", where that depends on the argument.
+        modality: of its examples; several, as "image, audio", where it depends on the argument.
         description: one line.
-        source: whose data they are.
-        load: the function that reads them.
-        kind: from the argument to the card of just this dataset, where the modality depends on it.
+        source: author and licence.
+        load: the loader.
+        detect: returns the card for one argument, where the modality depends on it.
     """
 
     name: str
@@ -391,42 +386,59 @@ class DatasetCard(DatasetCardTable):
     description: str
     source: str
     load: Callable[..., RawData]
-    kind: Callable[[str], DatasetCard] | None = None
+    detect: Callable[[str], DatasetCard] | None = None
 
 
 DATASETS: dict[str, DatasetCard] = {}
 
 
 def register_dataset(name: str, modality: str, source: str):
-    """Register a loader; the first line of its docstring describes the set.
+    """Register a loader function as a dataset; the first line of its docstring is the description.
 
-    A name that ends in ":" stands for all names that begin so; the rest is the loader's first argument.
+    A name that ends in ":" is a prefix; what follows it is the loader's first argument.
     """
 
     def decorator(load: Callable[..., RawData]) -> Callable[..., RawData]:
-        DATASETS[name] = card_of(name, modality, source, load)
+        DATASETS[name] = DatasetCard(name, modality, first_line(load), source, load)
         return load
 
     return decorator
 
 
-def register_kinds(name: str, modalities: tuple[str, ...], source: str):
-    """Register a function that finds out what a name's argument stands for, and returns the card to load it by."""
+class DatasetRow(NamedTuple):
+    """A dataset that needs no code of its own.
 
-    def decorator(kind: Callable[[str], DatasetCard]) -> Callable[[str], DatasetCard]:
+    Attributes:
+        name: as listed, and the first argument of the loader.
+        description: one line.
+        source: author and licence.
+        options: default values of the loader's options that differ for this dataset.
+    """
+
+    name: str
+    description: str
+    source: str
+    options: Mapping = {}
+
+
+def register_datasets(modality: str, load: Callable[..., RawData], *rows: DatasetRow) -> None:
+    """Register a dataset for each row, all read by one loader."""
+    for row in rows:
+        loader = functools.partial(load, row.name, **row.options)
+        DATASETS[row.name] = DatasetCard(row.name, modality, row.description, row.source, loader)
+
+
+def register_detected(name: str, modalities: tuple[str, ...], source: str):
+    """Register a function that detects the modality of a name's argument and returns the card to load it by."""
+
+    def decorator(detect: Callable[[str], DatasetCard]) -> Callable[[str], DatasetCard]:
         def load(argument: str, **options) -> RawData:
-            return kind(argument).load(argument, **options)
+            return detect(argument).load(argument, **options)
 
-        description = first_line(kind)
-        DATASETS[name] = DatasetCard(name, ", ".join(modalities), description, source, load, kind)
-        return kind
+        DATASETS[name] = DatasetCard(name, ", ".join(modalities), first_line(detect), source, load, detect)
+        return detect
 
     return decorator
-
-
-def card_of(name: str, modality: str, source: str, load: Callable[..., RawData]) -> DatasetCard:
-    """Return the card of a loader; the first line of its docstring describes the set."""
-    return DatasetCard(name, modality, first_line(load), source, load)
 
 
 def first_line(function: Callable) -> str:

@@ -54,9 +54,9 @@ def views_of(modality: str, tta: Mapping) -> list[View]:
     """Return the views for the keyword arguments of one of `VIEWS`, the original first.
 
     Raises:
-        ValueError: for a kind of data without views, an unknown keyword, or a value out of its range.
+        ValueError: for a modality without test-time augmentation, an unknown keyword, or a value out of its range.
     """
-    views = lookup("kind of data with test-time augmentation", modality, VIEWS)
+    views = lookup("modality with test-time augmentation", modality, VIEWS)
     check_keywords(f"test-time augmentation of {modality} data,", tta, views)
     return views(**tta)
 

@@ -47,10 +47,10 @@ EACH = [(modality, name) for modality, changes in CHANGES.items() for name in ch
 
 def splits(modality: str, seed: int = 0, **changes) -> Splits:
     """Return a set whose training batches are changed, 10 examples each and 4 in the last."""
-    kind, raw = MODALITIES[modality], RAW[modality]
-    augment = kind.augment(**changes) if changes else None
+    (preprocessing, augmentation), raw = MODALITIES[modality], RAW[modality]
+    augment = augmentation(**changes) if changes else None
     every = dict.fromkeys(("train", "validation", "test"), raw)
-    return Splits("set", modality, every, ("a", "b", "c"), kind.preprocess.fit(raw), augment, 10, seed)
+    return Splits("set", modality, every, ("a", "b", "c"), preprocessing.fit(raw), augment, 10, seed)
 
 
 def batches(data: Splits) -> list:
@@ -59,8 +59,8 @@ def batches(data: Splits) -> list:
 
 
 def test_every_augmentation_is_among_those_tested():
-    for modality, kind in MODALITIES.items():
-        assert CHANGES[modality].keys() == {field.name for field in dataclasses.fields(kind.augment)}
+    for modality, (_, augmentation) in MODALITIES.items():
+        assert CHANGES[modality].keys() == {field.name for field in dataclasses.fields(augmentation)}
 
 
 @pytest.mark.parametrize("modality, name", EACH)

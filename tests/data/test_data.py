@@ -15,7 +15,7 @@ from PIL import Image
 import kzoo
 from kzoo.data import arrays
 from kzoo.data.image.files import read_image
-from kzoo.data.splits import MODALITIES, Examples, RawData, Splits, complete
+from kzoo.data.splits import MODALITIES, DatasetRow, Examples, RawData, Splits, complete, register_datasets
 
 
 def batches(dataset) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -123,7 +123,7 @@ class TestOptions:
         "options, message",
         [
             ({"name": "digit"}, "unknown dataset 'digit'; did you mean digits"),
-            ({"name": "fodler:x"}, "unknown kind of dataset 'fodler:x'; did you mean folder:"),
+            ({"name": "fodler:x"}, "unknown dataset 'fodler:x'; did you mean folder:"),
             ({"name": "folder:"}, "needs a path"),
             ({"name": "tfds:"}, "needs an argument"),
             ({"name": "tfds:mnits"}, "unknown dataset 'tfds:mnits'; did you mean"),
@@ -152,6 +152,21 @@ class TestOptions:
             assert card.description.endswith((".", ","))
             assert card.source
             assert set(card.modality.split(", ")) <= MODALITIES.keys()
+
+    def test_a_dataset_is_registered_by_a_row(self):
+        def load(name, *, count: int = 10) -> RawData:
+            examples = Examples(np.zeros((count, 4, 4, 1), "uint8"), np.arange(count, dtype="int32") % 2)
+            return RawData(examples, examples, examples, (name, "other"))
+
+        register_datasets("image", load, DatasetRow("blank", "Nothing.", "drawn here", {"count": 6}))
+        try:
+            assert kzoo.dataset_card("blank").description == "Nothing."
+            assert kzoo.load_dataset("blank").class_names == ("blank", "other")
+            assert [len(kzoo.load_dataset("blank", **o).examples["test"]) for o in ({}, {"count": 8})] == [6, 8]
+            with pytest.raises(ValueError, match="unknown option of dataset 'blank', 'counts'; did you mean count"):
+                kzoo.load_dataset("blank", counts=8)
+        finally:
+            del kzoo.data.splits.DATASETS["blank"]
 
 
 class TestFolder:
@@ -212,7 +227,7 @@ class TestFolder:
 
     def test_other_files_are_passed_over_and_that_is_said(self, pictures):
         (pictures / "cat" / "notes.txt").write_text("x")
-        with pytest.warns(UserWarning, match=r"passed over 1 files that are no images, e.g. .*notes.txt"):
+        with pytest.warns(UserWarning, match=r"skipped 1 files that are no images, e.g. .*notes.txt"):
             kzoo.load_dataset(f"folder:{pictures}", validation=0.2)
 
     def test_missing_empty_and_single_class_folders(self, tmp_path):
@@ -261,7 +276,7 @@ def write_texts(folder, classes=("bad", "good"), count=10):
     return folder
 
 
-class TestKinds:
+class TestDetectedModality:
     """One name for images, audio and text: which it is, is found by looking."""
 
     def test_a_folder_is_loaded_as_what_it_holds(self, pictures, tmp_path):
@@ -316,15 +331,15 @@ class TestKinds:
 
     def test_images_and_recordings_in_one_folder(self, pictures):
         write_tones(pictures, classes=("cat",))
-        message = r"holds images \(e.g. cat/0.png\) and recordings \(e.g. cat/0_ann.wav\); say which, with image_folder"
+        message = r"holds images \(e.g. cat/0.png\) and audio files \(e.g. cat/0_ann.wav\); choose with image_folder:"
         with pytest.raises(ValueError, match=message):
             kzoo.load_dataset(f"folder:{pictures}")
-        with pytest.warns(UserWarning, match="passed over 10 files that are no images, e.g. cat/0_ann.wav"):
+        with pytest.warns(UserWarning, match="skipped 10 files that are no images, e.g. cat/0_ann.wav"):
             assert kzoo.load_dataset(f"image_folder:{pictures}").modality == "image"
 
     def test_folders_of_nothing_and_files(self, tmp_path):
         (tmp_path / "notes.md").write_text("x")
-        with pytest.raises(ValueError, match=r"no images, recordings or texts \(.bmp, .*.wav\) in"):
+        with pytest.raises(ValueError, match=r"no images, audio files or texts \(.bmp, .*.wav\) in"):
             kzoo.load_dataset(f"folder:{tmp_path}")
         with pytest.raises(ValueError, match="there is no folder .*notes.md, and no .zip file"):
             kzoo.load_dataset(f"folder:{tmp_path / 'notes.md'}")
@@ -336,7 +351,7 @@ class TestKinds:
 
     def test_what_lies_in_no_class_folder_is_said(self, pictures):
         shutil.copy(pictures / "cat" / "0.png", pictures / "cover.png")
-        with pytest.warns(UserWarning, match="passed over 1 files that lie in no class folder, e.g. cover.png"):
+        with pytest.warns(UserWarning, match="skipped 1 files that are in no class folder, e.g. cover.png"):
             kzoo.load_dataset(f"folder:{pictures}", validation=0.2)
 
     @pytest.mark.parametrize(
@@ -346,9 +361,9 @@ class TestKinds:
     def test_a_set_of_tensorflow_datasets_is_what_its_features_say(self, name, modality):
         card = kzoo.dataset_card(f"tfds:{name}")
         assert card.modality == modality
-        assert f"Any {modality} classification set" in card.description
+        assert f"Any {modality} classification dataset" in card.description
 
-    def test_options_of_such_a_set_are_those_of_its_kind(self, tmp_path):
+    def test_its_options_are_those_of_its_modality(self, tmp_path):
         options = {"data_dir": str(tmp_path), "download": False}
         with pytest.raises(ValueError, match="imdb_reviews is not prepared in .* and download=False; put"):
             kzoo.load_dataset("tfds:imdb_reviews", level="bytes", **options)
@@ -384,7 +399,7 @@ class TestNpz:
             ({"class_names": np.array(["a"])}, "has label 1, expected 0 to 0"),
             ({"y_train": np.linspace(0, 1, 40)}, "labels of the train split must be integers"),
             ({"y_train": np.arange(39) % 2}, "40 inputs but 39 labels"),
-            ({"x_train": np.where(np.arange(40) == 7, np.nan, 1.0)[:, None, None]}, "example 7 .* holds NaN"),
+            ({"x_train": np.where(np.arange(40) == 7, np.nan, 1.0)[:, None, None]}, "example 7 .* contains NaN"),
             ({"x_train": np.zeros((0, 6, 6), "uint8"), "y_train": np.zeros(0, int)}, "train split has no examples"),
             ({"x_train": np.zeros((40, 6))}, "expected \\(n, height, width, channels\\)"),
         ],
@@ -444,7 +459,7 @@ class TestTensorflowDatasets:
     def test_another_sets_files_are_refused(self, shared_data, tmp_path):
         put_originals(shared_data, tmp_path, "mnist")
         shutil.move(tmp_path / "mnist", tmp_path / "fashion_mnist")
-        with pytest.raises(ValueError, match="damaged or another set's"):
+        with pytest.raises(ValueError, match="damaged or of another dataset"):
             kzoo.load_dataset("fashion_mnist", data_dir=str(tmp_path), download=False)
 
     def test_without_download_the_wanted_files_are_named(self, tmp_path):

@@ -26,7 +26,7 @@ from kzoo.data.audio import (
 )
 from kzoo.data.audio.augment import Background
 from kzoo.data.audio.frontends import FEATURE_STYLES, FrontEnd
-from kzoo.data.folders import files_of_kind
+from kzoo.data.folders import files_with_suffix
 from kzoo.data.serving import Serving, preprocess_from
 
 soundfile = pytest.importorskip("soundfile")
@@ -99,7 +99,7 @@ class TestReading:
     def test_an_mp3_named_wav_is_read_and_that_is_said(self, tmp_path):
         soundfile.write(tmp_path / "a.mp3", tone(), RATE)
         (tmp_path / "a.mp3").rename(tmp_path / "a.wav")
-        with pytest.warns(UserWarning, match="1 file of another format than the name says, MP3, e.g. .*a.wav"):
+        with pytest.warns(UserWarning, match="1 file in another format than their suffix says, MP3, e.g. .*a.wav"):
             wave = AudioPreprocess.fit(recordings()).read(tmp_path / "a.wav")
         assert len(wave) >= 4000
 
@@ -107,7 +107,7 @@ class TestReading:
         preprocess = AudioPreprocess.fit(recordings())
         soundfile.write(tmp_path / "quiet.wav", np.zeros(4000), RATE)
         soundfile.write(tmp_path / "loud.wav", tone(loudness=3), RATE, subtype="FLOAT")
-        with pytest.warns(UserWarning, match="1 file of nothing but silence, e.g. .*quiet.wav"):
+        with pytest.warns(UserWarning, match="1 file with nothing but silence, e.g. .*quiet.wav"):
             assert preprocess.read(tmp_path / "quiet.wav").max() == 0
         with pytest.warns(UserWarning, match="1 file louder than full scale, clipped, e.g. .*loud.wav"):
             assert preprocess.read(tmp_path / "loud.wav").max() == 32767
@@ -129,11 +129,11 @@ class TestReading:
             (tmp_path / name).write_bytes(content)
         messages = {
             "empty.wav": "is empty, 0 bytes",
-            "cut.wav": "is cut short: 2956 of 8000 bytes of samples are there",
-            "head.wav": "is cut short: it ends before its samples",
+            "cut.wav": "is truncated: it has 2956 of 8000 bytes of samples",
+            "head.wav": "is truncated: it has no samples",
             "text.wav": "cannot be read as audio",
-            "none.wav": "holds no samples",
-            "nan.wav": "holds NaN or infinity",
+            "none.wav": "contains no samples",
+            "nan.wav": "contains NaN or infinity",
             "nowhere.wav": "cannot be read",
         }
         for name, message in messages.items():
@@ -406,11 +406,11 @@ class TestBackground:
             soundfile.write(tmp_path / "noise" / name, 0.1 * rng.normal(size=round(rate * seconds)), rate)
         return tmp_path / "noise"
 
-    def test_pieces_begin_anywhere_and_lie_within_one_recording(self):
+    def test_segments_begin_anywhere_and_lie_within_one_recording(self):
         samples = np.concatenate([np.arange(100), 1000 + np.arange(50)]).astype("int16")
-        pieces = np.asarray(Background(samples, (100, 50)).pieces(5000, 30, tf.constant([0, 1])))
-        assert (np.diff(pieces, axis=1) == 1).all()
-        assert set(pieces[:, 0]) == {*range(71), *range(1000, 1021)}
+        segments = np.asarray(Background(samples, (100, 50)).segments(5000, 30, tf.constant([0, 1])))
+        assert (np.diff(segments, axis=1) == 1).all()
+        assert set(segments[:, 0]) == {*range(71), *range(1000, 1021)}
 
     def test_the_ratio_is_drawn_for_each_recording(self, noise):
         train = recordings(200)
@@ -459,7 +459,7 @@ class TestBackground:
         with pytest.raises(ValueError, match="notes.txt cannot be read as audio"):
             AudioAugment(background=str(tmp_path / "notes.txt")).prepared(preprocess)
         for snr in ((20, 0), 10, (0, 10, 20)):
-            with pytest.raises(ValueError, match="background_snr must be .least, greatest. in decibels, got"):
+            with pytest.raises(ValueError, match="background_snr must be .smallest, largest. in decibels, got"):
                 AudioAugment(background_snr=snr)
         with pytest.raises(ValueError, match="not read yet"):
             AudioAugment(background=str(tmp_path))(recordings().inputs, tf.constant([0, 0]))
@@ -497,7 +497,7 @@ class TestFolder:
         assert splits.preprocess.sample_rate == RATE
         assert "1 file at 11025 Hz, resampled to 8000 Hz, e.g." in messages
         assert "1 file with 2 channels, mixed down to one" in messages
-        assert "1 of 23 files lose what comes after 1 s, e.g." in messages
+        assert "1 of 23 files are cut to 1 s, e.g." in messages
 
     def test_length_and_rate_are_options(self, tmp_path):
         with pytest.warns(UserWarning, match="20 files at 8000 Hz, resampled to 4000 Hz"):
@@ -513,11 +513,11 @@ class TestFolder:
         with pytest.raises(ValueError) as error:
             kzoo.load_dataset(f"audio_folder:{tmp_path}")
         assert "text.wav cannot be read as audio" in str(error.value)
-        assert "cut.wav is cut short" in str(error.value)
+        assert "cut.wav is truncated" in str(error.value)
 
     def test_other_files_are_passed_over_and_that_is_said(self, tmp_path):
         (write_folder(tmp_path) / "low" / "notes.txt").write_text("x")
-        with pytest.warns(UserWarning, match="passed over 1 files that are no audio files, e.g. low/notes.txt"):
+        with pytest.warns(UserWarning, match="skipped 1 files that are no audio files, e.g. low/notes.txt"):
             kzoo.load_dataset(f"audio_folder:{tmp_path}", validation=0.2)
 
     def test_missing_empty_and_single_class_folders(self, tmp_path):
@@ -526,7 +526,7 @@ class TestFolder:
         messages = {
             "nowhere": "there is no folder",
             "empty": "no audio files",
-            "one": "found a; the first file is a/0.wav; where names carry the class, give a pattern",
+            "one": "found a; the first file is a/0.wav; if the class is in the file names, give a pattern",
         }
         for name, message in messages.items():
             with pytest.raises(ValueError, match=message):
@@ -584,15 +584,15 @@ class TestPattern:
     @pytest.mark.parametrize(
         "options, message",
         [
-            ({"pattern": "digit.wav"}, "a pattern names the parts"),
-            ({"pattern": "{a}-{b}.wav"}, "no file in .* has a name like {a}-{b}.wav; the first is 0_ann_0.wav"),
-            ({"label": "didgit"}, "has no part 'didgit'; did you mean digit"),
-            ({"test_rule": "index"}, "cannot understand the rule 'index'; expected e.g. index<5"),
-            ({"test_rule": "indx<5"}, "asks for 'indx'; did you mean index"),
-            ({"test_rule": "index<five"}, "compares numbers, but it says 'five'"),
-            ({"test_rule": "speaker<5"}, "compares numbers, but 0_ann_0.wav says 'ann'"),
-            ({"test_rule": "speaker=dora"}, "no file fits the test_rule 'speaker=dora'"),
-            ({"test_rule": "index>=0"}, "no files are left for training"),
+            ({"pattern": "digit.wav"}, "a pattern has fields, each of another name"),
+            ({"pattern": "{a}-{b}.wav"}, "no file in .* matches {a}-{b}.wav; the first is 0_ann_0.wav"),
+            ({"label": "didgit"}, "has no field 'didgit'; did you mean digit"),
+            ({"test_rule": "index"}, "cannot parse the rule 'index'; expected e.g. index<5"),
+            ({"test_rule": "indx<5"}, "unknown field 'indx' in the rule 'indx<5'; did you mean index"),
+            ({"test_rule": "index<five"}, "compares numbers, but it has 'five'"),
+            ({"test_rule": "speaker<5"}, "compares numbers, but 0_ann_0.wav has 'ann'"),
+            ({"test_rule": "speaker=dora"}, "no file matches the test_rule 'speaker=dora'"),
+            ({"test_rule": "index>=0"}, "no files are left to train on"),
             ({"pattern": None, "test_rule": "index<5"}, "give the pattern, too"),
             ({"seconds": 0}, "seconds must be a positive number, got 0"),
             ({"sample_rate": -1}, "sample_rate must be a positive number, got -1"),
@@ -604,7 +604,7 @@ class TestPattern:
             kzoo.load_dataset(f"audio_folder:{path}", **{"pattern": self.PATTERN} | options)
 
     def test_free_spoken_digits_official_split(self, shared_data):
-        found = files_of_kind(str(shared_data / "free_spoken_digits.zip"), files.SUFFIXES, "audio files")
+        found = files_with_suffix(str(shared_data / "free_spoken_digits.zip"), files.SUFFIXES, "audio files")
         rows = folder.rows_by_pattern("zip", found, self.PATTERN, None, "speaker", {"test": "index<5"})
         assert [sum(row.split == split for row in rows) for split in ("train", "test")] == [2700, 300]
         assert len({row.group for row in rows}) == 6

@@ -417,7 +417,7 @@ class TestTensorflowDatasets:
             kzoo.load_dataset("glue/sst2", data_dir=str(tmp_path), download=False)
         (tmp_path / "glue").mkdir(exist_ok=True)
         (tmp_path / "glue" / "SST-2.zip").write_text("text")
-        with pytest.raises(ValueError, match="a file of glue in .* is damaged or another set's"):
+        with pytest.raises(ValueError, match="a file of glue in .* is damaged or of another dataset"):
             kzoo.load_dataset("glue/sst2", data_dir=str(tmp_path), download=False)
 
     def test_a_set_of_several_texts_says_which_is_read(self, tmp_path):
@@ -433,7 +433,7 @@ class TestTensorflowDatasets:
         (tmp_path / "trec").mkdir(exist_ok=True)
         for name in ("TREC_10.label", "train_5500.label"):
             (tmp_path / "trec" / name).write_text("DESC:manner What ?\n")
-        with pytest.raises(ValueError, match="a file of trec in .* is damaged or another set's"):
+        with pytest.raises(ValueError, match="a file of trec in .* is damaged or of another dataset"):
             kzoo.load_dataset("trec", data_dir=str(tmp_path), download=False)
 
     @pytest.mark.parametrize(

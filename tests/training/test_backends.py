@@ -19,7 +19,7 @@ import pytest
 
 import kzoo
 from kzoo.data.audio.files import Recordings
-from kzoo.data.batches import shuffled_places
+from kzoo.data.batches import shuffled_indices
 from kzoo.data.splits import MODALITIES, Examples, Splits
 from kzoo.data.timeseries import SeriesExamples
 
@@ -65,13 +65,12 @@ def raw(modality) -> Examples:
 
 def small_splits(modality, augment=None) -> Splits:
     """Return them as a dataset: 5 batches of 8, and 10 examples to validate and test on."""
-    examples, kind = raw(modality), MODALITIES[modality]
+    examples, (preprocessing, augmentation) = raw(modality), MODALITIES[modality]
     few = examples.take(np.arange(10))
-    preprocess = kind.preprocess.fit(examples)
-    change = kind.augment(**augment) if augment else None
-    change = change.prepared(preprocess) if hasattr(change, "prepared") else change
+    preprocess = preprocessing.fit(examples)
+    augment = augmentation(**augment).prepared(preprocess) if augment else None
     splits = {"train": examples, "validation": few, "test": few}
-    return Splits(modality, modality, splits, ("no", "yes"), preprocess, change, batch_size=8)
+    return Splits(modality, modality, splits, ("no", "yes"), preprocess, augment, batch_size=8)
 
 
 def small_model(splits):
@@ -196,7 +195,7 @@ def test_the_order_without_tensorflow_is_that_of_tensorflow(count, seed, epoch):
 
     pair = tf.constant([seed, epoch], tf.int64)
     expected = tf.random.experimental.stateless_shuffle(tf.range(count), seed=pair)
-    np.testing.assert_array_equal(shuffled_places(count, seed, epoch), expected)
+    np.testing.assert_array_equal(shuffled_indices(count, seed, epoch), expected)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -170,7 +170,7 @@ class TestViews:
     @pytest.mark.parametrize(
         "modality, tta, message",
         [
-            ("text", {"shift": 1}, "unknown kind of data with test-time augmentation 'text'"),
+            ("text", {"shift": 1}, "unknown modality with test-time augmentation 'text'"),
             ("image", {"flop": True}, "unknown test-time augmentation of image data, 'flop'; did you mean flip"),
             ("image", {"shift": 0.5}, "tta.shift must be an integer from 0, got 0.5"),
             ("image", {"flip": 2}, "tta.flip must be true or false, got 2"),

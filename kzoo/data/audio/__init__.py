@@ -1,4 +1,4 @@
-"""Audio: reading files, front-ends, the step to the model's input, random changes, and the sets."""
+"""Audio data: file reading, features, preprocessing, augmentation and datasets."""
 
 from kzoo.data.audio import folder, sets  # noqa: F401  (register their datasets)
 from kzoo.data.audio.augment import AudioAugment

@@ -1,4 +1,4 @@
-"""Random changes of batches of raw waveforms and of their spectrograms, drawn from a seed alone."""
+"""Audio data augmentation: of raw waveforms, and SpecAugment masks of their spectrograms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kzoo.data.audio import frontends
 from kzoo.data.audio.files import SUFFIXES, read_audio, to_int16, warn_of_changes
 from kzoo.data.audio.frontends import resampled
 from kzoo.data.audio.preprocess import AudioPreprocess
-from kzoo.data.folders import files_of_kind, read_each
+from kzoo.data.folders import files_with_suffix, read_each
 from kzoo.data.mixing import Mixing
 from kzoo.data.pipeline import computed
 from kzoo.data.random import check_ranges, fold, signed_uniform
@@ -24,22 +24,22 @@ class Background:
     """Recordings of noise, each at least as long as a clip.
 
     Args:
-        samples: all of them, one after another, 16-bit of shape (n,).
-        lengths: of each.
+        samples: concatenated recordings, 16-bit of shape (n,).
+        lengths: number of samples of each.
     """
 
     samples: np.ndarray
     lengths: tuple[int, ...]
 
-    def pieces(self, count, length: int, seed):
-        """Return random pieces (count, length), float32; none goes across from one recording to the next."""
-        places = np.array(self.lengths, "int64") - length + 1  # where a piece may begin in each
-        ends = np.cumsum(places)
-        share = tf.cast(signed_uniform(count, seed) + 1, tf.float64) / 2
-        number = tf.minimum(tf.cast(share * ends[-1], tf.int64), ends[-1] - 1)
-        recording = tf.searchsorted(tf.constant(ends), number, side="right")
-        start = number + tf.gather(np.cumsum(self.lengths) - self.lengths - ends + places, recording)
-        with tf.init_scope():  # outside the graph, which is not for large constants
+    def segments(self, count, length: int, seed):
+        """Return random segments (count, length), float32; each lies within one recording."""
+        starts = np.array(self.lengths, "int64") - length + 1  # number of possible starts in each recording
+        ends = np.cumsum(starts)
+        position = tf.cast(signed_uniform(count, seed) + 1, tf.float64) / 2
+        index = tf.minimum(tf.cast(position * ends[-1], tf.int64), ends[-1] - 1)
+        recording = tf.searchsorted(tf.constant(ends), index, side="right")
+        start = index + tf.gather(np.cumsum(self.lengths) - self.lengths - ends + starts, recording)
+        with tf.init_scope():  # large constants do not belong into the graph
             samples = tf.constant(self.samples)
         return tf.cast(tf.gather(samples, start[:, None] + tf.range(length, dtype=tf.int64)[None]), tf.float32)
 
@@ -48,10 +48,10 @@ def read_background(path: Path, preprocess: AudioPreprocess) -> Background:
     """Read a folder, .zip file or file of noise; a recording shorter than a clip is repeated.
 
     Raises:
-        ValueError: if it holds no audio, or naming every broken file.
+        ValueError: if it contains no audio, or naming every damaged file.
     """
     alone = path.is_file() and not zipfile.is_zipfile(path)
-    files = [path] if alone else [file for _, file in files_of_kind(str(path), SUFFIXES, "audio files")]
+    files = [path] if alone else [file for _, file in files_with_suffix(str(path), SUFFIXES, "audio files")]
     sounds = list(read_each(read_audio, files))
     warn_of_changes(sounds, preprocess.sample_rate)
     waves = [to_int16(resampled(sound.wave, sound.sample_rate, preprocess.sample_rate)) for sound in sounds]
@@ -61,26 +61,27 @@ def read_background(path: Path, preprocess: AudioPreprocess) -> Background:
 
 @dataclass(frozen=True)
 class AudioAugment(Mixing):
-    """Shift, play faster or slower, change the loudness, add noise, and hide parts of the spectrogram (SpecAugment).
+    """Time shift, speed, gain, additive noise and SpecAugment masks; mixup and cutmix.
 
-    Everything is drawn for each recording of a batch on its own, from the seed alone. `mixup` and `cutmix` mix what
-    the model gets, spectrograms or waveforms; cutmix takes a piece of time, with all its bands.
+    All random numbers are drawn per recording, from the seed alone. `mixup` and `cutmix` mix the model's input,
+    spectrograms or waveforms; cutmix replaces a span of time over all frequencies.
 
     Args:
-        shift: up to such a share of the clip earlier or later; silence comes in.
-        speed: up to such a share faster or slower (and higher or lower).
-        gain: up to such a share quieter.
-        noise: up to such a share of the recording's amplitude of white noise; 0.1 is 20 dB below it.
+        shift: largest shift in time, as a fraction of the clip, in both directions; the gap is silence.
+        speed: largest relative change of the playback speed (and of the pitch), in both directions.
+        gain: largest relative reduction of the amplitude.
+        noise: largest amplitude of white noise, relative to that of the recording; 0.1 is an SNR of 20 dB.
         background: a folder, .zip file or file of recorded noise, as `_background_noise_` of Speech Commands; random
-            pieces of it are mixed in. `load_dataset` reads it, at the training's sample rate.
-        background_snr: the least and the greatest signal-to-noise ratio of that, in decibels over the whole clip; 0 is
-            as loud as the recording, and silence stays silence.
-        time_mask: frames hidden at most, of the spectrogram (Park et al., 2019, https://arxiv.org/abs/1904.08779).
-        frequency_mask: bands hidden at most, likewise.
-        masks: how many masks of each kind.
+            segments of it are mixed in. `load_dataset` reads it, at the training's sample rate.
+        background_snr: smallest and largest signal-to-noise ratio of `background`, in decibels over the whole clip;
+            silence stays silence.
+        time_mask: largest number of masked frames of the spectrogram (SpecAugment; Park et al., 2019,
+            https://arxiv.org/abs/1904.08779).
+        frequency_mask: largest number of masked frequency bins, likewise.
+        masks: number of time masks and of frequency masks.
 
     Raises:
-        ValueError: for a value out of its range, or a background that is not there.
+        ValueError: for a value out of its range, or a background that does not exist.
     """
 
     shift: float = 0.0
@@ -108,10 +109,10 @@ class AudioAugment(Mixing):
         self.check_background()
 
     def check_background(self) -> None:
-        """Raise a ValueError for a ratio that is no range, or a path to nothing."""
+        """Raise a ValueError for an SNR that is no range, or a path that does not exist."""
         snr = self.background_snr
         if not isinstance(snr, (list, tuple)) or len(snr) != 2 or not -100 <= snr[0] <= snr[1] <= 100:
-            raise ValueError(f"augment.background_snr must be [least, greatest] in decibels, got {snr!r}")
+            raise ValueError(f"augment.background_snr must be [smallest, largest] in decibels, got {snr!r}")
         if self.unread and not Path(self.background).expanduser().exists():
             raise ValueError(f"augment.background: there is no file or folder {self.background}")
 
@@ -121,17 +122,17 @@ class AudioAugment(Mixing):
         return isinstance(self.background, (str, Path))
 
     def prepared(self, preprocess: AudioPreprocess) -> AudioAugment:
-        """Return this with the background read, at the sample rate and for the clips of a training.
+        """Return a copy with the background read, at the sample rate and clip length of a training.
 
         Raises:
-            ValueError: if it holds no audio, or broken files (each by name).
+            ValueError: if it contains no audio, or damaged files (each by name).
         """
         if not self.unread:
             return self
         return dataclasses.replace(self, background=read_background(Path(self.background).expanduser(), preprocess))
 
     def __call__(self, waves, seed):
-        """Return a changed batch (batch, samples), float32 in the raw range.
+        """Return an augmented batch (batch, samples), float32 in the raw range.
 
         Args:
             waves: raw recordings, 16-bit or float.
@@ -154,48 +155,47 @@ class AudioAugment(Mixing):
         return waves
 
     def with_background(self, waves, seed):
-        """Mix a random piece of the background into each recording, at a random signal-to-noise ratio."""
+        """Mix a random segment of the background into each recording, at a random signal-to-noise ratio."""
         if self.unread:
-            raise ValueError("augment.background is not read yet; use what prepared(preprocess) returns")
+            raise ValueError("augment.background is not read yet; call prepared(preprocess)")
         count = tf.shape(waves)[0]
         low, high = self.background_snr
         decibels = low + (high - low) * (signed_uniform(count, fold(seed, 1)) + 1) / 2
-        pieces = self.background.pieces(count, waves.shape[1], fold(seed, 2))
-        return computed(frontends.add_noise, waves.shape, waves, pieces, tf.pow(10.0, -decibels / 20))
+        segments = self.background.segments(count, waves.shape[1], fold(seed, 2))
+        return computed(frontends.add_noise, waves.shape, waves, segments, tf.pow(10.0, -decibels / 20))
 
     def features(self, batch, seed, preprocess: AudioPreprocess):
-        """Return prepared features with some frames and some bands set to 0, the mean where normalised by the set.
+        """Return features with masked frames and frequency bins set to 0, the mean of normalised features.
 
         Args:
-            batch: what `preprocess` returned.
+            batch: preprocessed features.
             seed: integer tensor of shape (2,).
-            preprocess: tells which axis is time.
+            preprocess: says which axis is time.
 
         Raises:
-            ValueError: if masks are asked for of a waveform.
+            ValueError: for masks of a waveform.
         """
         if not (self.masks and (self.time_mask or self.frequency_mask)):
             return batch
         if preprocess.feature == "waveform":
             raise ValueError("augment.time_mask and frequency_mask are for spectrograms; the feature is 'waveform'")
         (time,) = self.cut_axes(preprocess)
-        for number in range(self.masks):
-            batch = mask_somewhere(batch, time, self.time_mask, fold(seed, 10 + 2 * number))
-            batch = mask_somewhere(batch, 3 - time, self.frequency_mask, fold(seed, 11 + 2 * number))
+        for index in range(self.masks):
+            batch = mask_random_span(batch, time, self.time_mask, fold(seed, 10 + 2 * index))
+            batch = mask_random_span(batch, 3 - time, self.frequency_mask, fold(seed, 11 + 2 * index))
         return batch
 
     def cut_axes(self, preprocess: AudioPreprocess) -> tuple[int, ...]:
-        """Return the axis of time."""
+        """Return the time axis."""
         return (2,) if preprocess.feature != "waveform" and preprocess.layout == "frequency_time" else (1,)
 
 
-def mask_somewhere(batch, axis: int, longest: int, seed):
-    """Hide 0 to `longest` places on one axis of each example, anywhere."""
+def mask_random_span(batch, axis: int, longest: int, seed):
+    """Mask a span of random length, 0 to `longest`, at a random position on one axis of each example."""
     if not longest:
         return batch
     count, width = tf.shape(batch)[0], batch.shape[axis]
-    share = (signed_uniform(count, fold(seed, 1)) + 1) / 2
-    length = tf.floor(share * (min(longest, width) + 1))
+    length = tf.floor((signed_uniform(count, fold(seed, 1)) + 1) / 2 * (min(longest, width) + 1))
     start = tf.floor((signed_uniform(count, fold(seed, 2)) + 1) / 2 * (width - length + 1))
     mask = functools.partial(frontends.mask_span, axis, width)
     return computed(mask, batch.shape, batch, tf.cast(start, tf.int32), tf.cast(length, tf.int32))

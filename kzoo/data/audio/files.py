@@ -1,4 +1,4 @@
-"""Reading audio files of any format, saying what was changed."""
+"""Audio file reading: WAV, FLAC, OGG and MP3 as mono waveforms, with warnings about what was changed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from typing import NamedTuple
 from kzoo.core.lazy import np, soundfile
 from kzoo.data.splits import Examples
 
-SUFFIXES = {  # of files, and what libsndfile calls the formats that they promise
+SUFFIXES = {  # of files, and libsndfile's names of the formats that they stand for
     ".wav": ("WAV", "WAVEX", "RF64"),
     ".flac": ("FLAC",),
     ".ogg": ("OGG",),
     ".mp3": ("MP3", "MPEG"),
 }
-FULL_SCALE = 32768  # a 16-bit sample of this size would be 1.0
+FULL_SCALE = 32768  # the 16-bit value that corresponds to 1.0
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class Recordings(Examples):
 
     Args:
         sample_rate: samples per second.
-        groups: who speaks, a name for each recording, or None where that is not known.
+        groups: name of the speaker of each recording; None where it is not known.
     """
 
     sample_rate: int = 16000
     groups: np.ndarray | None = None
 
     def take(self, indices: np.ndarray) -> Recordings:
-        """Return the recordings at these places."""
+        """Return the recordings at these indices."""
         groups = None if self.groups is None else self.groups[indices]
         return dataclasses.replace(self, inputs=self.inputs[indices], labels=self.labels[indices], groups=groups)
 
 
 class Sound(NamedTuple):
-    """One file as it was read: mono, float32 between -1 and 1, and what the file was."""
+    """One audio file as it was read: mono, float32 between -1 and 1, and the file's own format."""
 
     path: str
     wave: np.ndarray
@@ -54,16 +54,16 @@ class Sound(NamedTuple):
 
 
 def check_soundfile() -> None:
-    """Raise a ValueError that says what to install, if audio files cannot be read."""
+    """Raise a ValueError with the package to install if audio files cannot be read."""
     if importlib.util.find_spec("soundfile") is None:
         raise ValueError("reading audio files needs the package soundfile; pip install 'kzoo[audio]'")
 
 
 def read_audio(path: Path | zipfile.Path) -> Sound:
-    """Read a WAV, FLAC, OGG or MP3 file of any sample format; several channels are mixed down to their mean.
+    """Read a WAV, FLAC, OGG or MP3 file of any sample format; several channels are mixed down to mono (their mean).
 
     Raises:
-        ValueError: if the file is missing, empty, cut short or not audio, or holds NaN.
+        ValueError: if the file is missing, empty, truncated or not audio, or contains NaN.
     """
     check_soundfile()
     try:
@@ -80,46 +80,46 @@ def read_audio(path: Path | zipfile.Path) -> Sound:
     except soundfile.SoundFileError as error:
         raise ValueError(f"{path} cannot be read as audio: {error}") from error
     if len(samples) == 0:
-        raise ValueError(f"{path} holds no samples")
+        raise ValueError(f"{path} contains no samples")
     if len(samples) < frames:
-        raise ValueError(f"{path} is cut short: {len(samples)} of {frames} samples are there")
+        raise ValueError(f"{path} is truncated: it has {len(samples)} of {frames} samples")
     if not np.isfinite(samples).all():
-        raise ValueError(f"{path} holds NaN or infinity")
+        raise ValueError(f"{path} contains NaN or infinity")
     return Sound(str(path), samples.mean(axis=1), rate, channels, format)
 
 
 def check_whole_wav(path, data: bytes) -> None:
-    """Raise a ValueError if a WAV file ends before the samples that it announces; libsndfile would not say so."""
+    """Raise a ValueError if a WAV file is shorter than its header states; libsndfile does not report it."""
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         return
-    place = 12
-    while place + 8 <= len(data):
-        size = int.from_bytes(data[place + 4 : place + 8], "little")
-        if data[place : place + 4] == b"data":
-            there = len(data) - place - 8
-            if there < size < 2**32 - 2**12:  # programs that write to a pipe announce the most there can be
-                raise ValueError(f"{path} is cut short: {there} of {size} bytes of samples are there")
+    offset = 12
+    while offset + 8 <= len(data):
+        size = int.from_bytes(data[offset + 4 : offset + 8], "little")
+        if data[offset : offset + 4] == b"data":
+            actual = len(data) - offset - 8
+            if actual < size < 2**32 - 2**12:  # programs that write to a pipe state the largest possible size
+                raise ValueError(f"{path} is truncated: it has {actual} of {size} bytes of samples")
             return
-        place += 8 + size + size % 2
-    raise ValueError(f"{path} is cut short: it ends before its samples")
+        offset += 8 + size + size % 2
+    raise ValueError(f"{path} is truncated: it has no samples")
 
 
 def warn_of_changes(sounds: Iterable[Sound], sample_rate: int) -> None:
-    """Warn, once for each kind, of what was changed in files and of what may be wrong with them."""
-    said = collections.defaultdict(list)
+    """Warn once of each type of change that was made to files, and of what may be wrong with them."""
+    found = collections.defaultdict(list)
     for sound in sounds:
         if sound.channels > 1:
-            said[f"with {sound.channels} channels, mixed down to one"].append(sound.path)
+            found[f"with {sound.channels} channels, mixed down to one"].append(sound.path)
         if sound.sample_rate != sample_rate:
-            said[f"at {sound.sample_rate} Hz, resampled to {sample_rate} Hz"].append(sound.path)
+            found[f"at {sound.sample_rate} Hz, resampled to {sample_rate} Hz"].append(sound.path)
         if sound.format not in SUFFIXES.get(Path(sound.path).suffix.lower(), sound.format):
-            said[f"of another format than the name says, {sound.format}"].append(sound.path)
+            found[f"in another format than their suffix says, {sound.format}"].append(sound.path)
         loudest = np.abs(sound.wave).max()
         if loudest == 0:
-            said["of nothing but silence"].append(sound.path)
+            found["with nothing but silence"].append(sound.path)
         if loudest > 1.0001:
-            said["louder than full scale, clipped"].append(sound.path)
-    for what, paths in said.items():
+            found["louder than full scale, clipped"].append(sound.path)
+    for what, paths in found.items():
         warnings.warn(f"{len(paths)} file{'s' * (len(paths) > 1)} {what}, e.g. {paths[0]}", stacklevel=3)
 
 
@@ -129,15 +129,15 @@ def to_int16(wave: np.ndarray) -> np.ndarray:
 
 
 def cut_or_pad(wave: np.ndarray, samples: int) -> np.ndarray:
-    """Return the beginning of a waveform, or all of it and silence."""
+    """Return a waveform cut to `samples` samples, or padded with silence at the end."""
     return np.pad(wave[:samples], (0, max(0, samples - len(wave))))
 
 
 def clip_samples(seconds: float, sample_rate: int) -> int:
-    """Return the samples of a clip.
+    """Return the number of samples of a clip.
 
     Raises:
-        ValueError: if one of the two is not positive.
+        ValueError: if one of the two is not a positive number.
     """
     for name, value in (("seconds", seconds), ("sample_rate", sample_rate)):
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:

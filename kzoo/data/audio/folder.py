@@ -1,4 +1,4 @@
-"""Audio files in class folders, or with the class in their names."""
+"""Audio datasets from a folder: one subfolder per class, or the class in the file names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from kzoo.data.audio.files import (
     warn_of_changes,
 )
 from kzoo.data.audio.frontends import resampled
-from kzoo.data.folders import Row, classes_and_splits, files_of_kind, read_each, rows_by_folder
+from kzoo.data.folders import Row, classes_and_splits, files_with_suffix, read_each, rows_by_folder
 from kzoo.data.splits import RawData, register_dataset
 
 
@@ -45,26 +45,26 @@ def audio_folder(
     Args:
         path: the folder, or a .zip file of it. Without a `pattern` the classes are its folders, or those of its
             folders train, validation and test.
-        seconds: length of a clip; longer files lose their end, shorter ones are followed by silence.
-        sample_rate: of all clips; by default the one that most files have.
+        seconds: length of a clip; longer files are cut, shorter ones are padded with silence at the end.
+        sample_rate: of all clips; by default the most common one among the files.
         pattern: of the names, e.g. "{digit}_{speaker}_{index}.wav", or "{word}/{speaker}_{index}.wav" with folders.
-        label: the part of the pattern that is the class; by default the first.
-        speaker: the part that says who speaks.
-        test_rule: which files are the test split: "index<5", or "speaker=theo" or "speaker=theo,lucas" for people
-            who are not heard in training.
+        label: the field of the pattern that is the class; by default the first.
+        speaker: the field that names the speaker.
+        test_rule: which files are the test split: "index<5", or "speaker=theo" or "speaker=theo,lucas" for speakers
+            who are not in the train split.
         validation_rule: likewise.
 
     Raises:
-        ValueError: for a missing folder, names that do not fit, fewer than two classes, or broken files (by name).
+        ValueError: for a missing folder, names that do not match, fewer than two classes, or damaged files (by name).
     """
     check_soundfile()
-    files = files_of_kind(path, SUFFIXES, "audio files")
+    files = files_with_suffix(path, SUFFIXES, "audio files")
     if pattern is None:
         needless = {"label": label, "test_rule": test_rule, "validation_rule": validation_rule}
         given = [name for name, value in needless.items() if value is not None]
         if given:
-            raise ValueError(f"{given[0]} refers to the parts of a file's name; give the pattern, too")
-        rows = rows_by_folder(path, files, "; where names carry the class, give a pattern")
+            raise ValueError(f"{given[0]} refers to the fields of a pattern; give the pattern, too")
+        rows = rows_by_folder(path, files, "; if the class is in the file names, give a pattern")
     else:
         rows = rows_by_pattern(path, files, pattern, label, speaker, {"test": test_rule, "validation": validation_rule})
     rate = sample_rate or most_common_rate(rows)
@@ -74,23 +74,21 @@ def audio_folder(
 def rows_by_pattern(
     path: str, files: Sequence, pattern: str, label: str | None, speaker: str, rules: dict[str, str | None]
 ) -> list[Row]:
-    """Return the rows of files whose names follow a pattern; warn of those that do not.
+    """Return the rows of files whose names match a pattern; warn of those that do not.
 
     Raises:
-        ValueError: if the pattern, the label or a rule cannot be understood, or no file fits.
+        ValueError: if the pattern, the label or a rule cannot be parsed, or no file matches.
     """
     names = re.findall(r"{(\w+)}", pattern)
     if not names or len(set(names)) < len(names):
-        raise ValueError(
-            f"a pattern names the parts of a file's name once each, as {{word}}_{{index}}.wav; got {pattern}"
-        )
+        raise ValueError(f"a pattern has fields, each of another name, as {{word}}_{{index}}.wav; got {pattern}")
     label = label or names[0]
     if label not in names:
-        raise ValueError(f"the pattern {pattern} has no part {label!r}; {did_you_mean(label, names)}")
+        raise ValueError(f"the pattern {pattern} has no field {label!r}; {did_you_mean(label, names)}")
     chosen = {split: parse_rule(rule, names) for split, rule in rules.items() if rule is not None}
     pieces = re.split(r"{(\w+)}", pattern)
     expression = "".join(
-        f"(?P<{piece}>[^/]+?)" if place % 2 else re.escape(piece) for place, piece in enumerate(pieces)
+        f"(?P<{piece}>[^/]+?)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
     )
     rows, others = [], []
     for inside, file in files:
@@ -102,12 +100,12 @@ def rows_by_pattern(
         split = next((split for split, rule in chosen.items() if rule(inside, fields)), "train")
         rows.append(Row(file, fields[label], split, fields.get(speaker)))
     if not rows:
-        raise ValueError(f"no file in {path} has a name like {pattern}; the first is {others[0]}")
+        raise ValueError(f"no file in {path} matches {pattern}; the first is {others[0]}")
     if others:
-        warnings.warn(f"passed over {len(others)} files without a name like {pattern}, e.g. {others[0]}", stacklevel=3)
+        warnings.warn(f"skipped {len(others)} files that do not match {pattern}, e.g. {others[0]}", stacklevel=3)
     for split in chosen:
         if not any(row.split == split for row in rows):
-            raise ValueError(f"no file fits the {split}_rule {rules[split]!r}")
+            raise ValueError(f"no file matches the {split}_rule {rules[split]!r}")
     return rows
 
 
@@ -115,17 +113,17 @@ COMPARISONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": oper
 
 
 def parse_rule(rule: str, names: Sequence[str]) -> Callable[[str, dict[str, str]], bool]:
-    """Return a function of (file, parts of its name) for a rule as "index<5" or "speaker=theo,lucas".
+    """Return a predicate of (file, fields of its name) for a rule such as "index<5" or "speaker=theo,lucas".
 
     Raises:
-        ValueError: if it cannot be understood.
+        ValueError: if the rule cannot be parsed.
     """
     match = re.fullmatch(r"\s*(\w+)\s*(<=|>=|<|>|=)\s*(.+?)\s*", rule)
     if match is None:
-        raise ValueError(f"cannot understand the rule {rule!r}; expected e.g. index<5 or speaker=theo")
+        raise ValueError(f"cannot parse the rule {rule!r}; expected e.g. index<5 or speaker=theo")
     name, sign, value = match.groups()
     if name not in names:
-        raise ValueError(f"the rule {rule!r} asks for {name!r}; {did_you_mean(name, names)}")
+        raise ValueError(f"unknown field {name!r} in the rule {rule!r}; {did_you_mean(name, names)}")
     if sign == "=":
         values = [part.strip() for part in value.split(",")]
         return lambda file, fields: fields[name] in values
@@ -134,14 +132,14 @@ def parse_rule(rule: str, names: Sequence[str]) -> Callable[[str, dict[str, str]
         try:
             return float(text)
         except ValueError as error:
-            raise ValueError(f"the rule {rule!r} compares numbers, but {where} says {text!r}") from error
+            raise ValueError(f"the rule {rule!r} compares numbers, but {where} has {text!r}") from error
 
     limit = number(value, "it")
     return lambda file, fields: COMPARISONS[sign](number(fields[name], file), limit)
 
 
 def most_common_rate(rows: Sequence[Row]) -> int:
-    """Return the sample rate that most files have; files whose header is broken are left for `read_audio`."""
+    """Return the most common sample rate; `read_audio` reports files with a damaged header."""
     rates = collections.Counter()
     for row in rows:
         try:
@@ -153,7 +151,7 @@ def most_common_rate(rows: Sequence[Row]) -> int:
 
 
 def recorded(rows: Sequence[Row], sample_rate: int, samples: int) -> RawData:
-    """Read all files of a set.
+    """Read all files of a dataset.
 
     Raises:
         ValueError: for fewer than two classes, or naming every file that cannot be read.
@@ -164,12 +162,12 @@ def recorded(rows: Sequence[Row], sample_rate: int, samples: int) -> RawData:
 
 
 def read_rows(rows: Sequence[Row], class_names: Sequence[str], sample_rate: int, samples: int) -> Recordings:
-    """Read audio files in parallel; warn of those that were changed or lose their end.
+    """Read audio files in parallel; warn of those that were changed or cut.
 
     Raises:
         ValueError: naming every file that cannot be read.
     """
-    heard, longer = [], []
+    sounds, longer = [], []
 
     def read(row: Row) -> tuple[Sound, np.ndarray]:
         sound = read_audio(row.file)
@@ -177,15 +175,17 @@ def read_rows(rows: Sequence[Row], class_names: Sequence[str], sample_rate: int,
 
     def clips() -> Iterator[np.ndarray]:
         for sound, wave in read_each(read, rows):
-            heard.append(sound._replace(wave=sound.wave[[np.abs(sound.wave).argmax()]]))  # the loudest sample is enough
+            sounds.append(
+                sound._replace(wave=sound.wave[[np.abs(sound.wave).argmax()]])
+            )  # the loudest sample is enough
             if len(wave) > samples:
                 longer.append(sound.path)
             yield cut_or_pad(wave, samples)
 
     inputs = collect(clips(), len(rows), "reading audio")
-    warn_of_changes(heard, sample_rate)
+    warn_of_changes(sounds, sample_rate)
     if longer:
-        what = f"{len(longer)} of {len(rows)} files lose what comes after {samples / sample_rate:g} s"
+        what = f"{len(longer)} of {len(rows)} files are cut to {samples / sample_rate:g} s"
         warnings.warn(f"{what}, e.g. {longer[0]}", stacklevel=4)
     labels = np.array([class_names.index(row.label) for row in rows], "int32")
     groups = np.array([row.group for row in rows]) if all(row.group is not None for row in rows) else None

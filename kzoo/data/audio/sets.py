@@ -1,4 +1,4 @@
-"""Audio sets by name: synthetic speech, and through tensorflow-datasets."""
+"""Audio datasets by name: synthetic speech, and those of tensorflow-datasets."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from kzoo.data.audio.speech_commands import (
     commands_archive,
     read_archive,
 )
-from kzoo.data.audio.synthetic_speech import draw_utterances, place_in_clips, speak
-from kzoo.data.splits import RawData, register_dataset
+from kzoo.data.audio.synthetic_speech import draw_utterances, mix_into_clips, speak
+from kzoo.data.splits import DatasetRow, RawData, register_dataset, register_datasets
 from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
 
 
@@ -34,13 +34,13 @@ def spoken_digits_synthetic(
 ) -> RawData:
     """Spoken digits in English, 87 synthetic voices, 10 classes; needs no download.
 
-    The voices of the train, validation and test split are different ones.
+    The voices of the train, validation and test splits are disjoint.
 
     Args:
         sample_rate: samples per second.
         seconds: length of a clip.
-        per_class: recordings of each digit to train on; a fifth of it to validate, and two fifths to test.
-        voice_seed: of the choice of voice, accent, rate, pitch, loudness and noise.
+        per_class: training recordings of each digit; a fifth of it for validation, two fifths for the test split.
+        voice_seed: seed of voice, accent, rate, pitch, loudness and noise.
 
     Raises:
         ValueError: if the package espeakng-loader is not installed.
@@ -63,8 +63,8 @@ def spoken_commands_synthetic(
         classes: 12 (ten commands, silence, and 25 other words as "unknown"), 10 (the commands) or 35 (all words).
         sample_rate: samples per second.
         seconds: length of a clip.
-        per_class: recordings of each class to train on; a fifth of it to validate, and two fifths to test.
-        voice_seed: of the choice of voice, accent, rate, pitch, loudness and noise.
+        per_class: training recordings of each class; a fifth of it for validation, two fifths for the test split.
+        voice_seed: seed of voice, accent, rate, pitch, loudness and noise.
 
     Raises:
         ValueError: for another number of classes, or if the package espeakng-loader is not installed.
@@ -82,20 +82,20 @@ def spoken(
         raise ValueError(f"per_class must be at least 5, got {per_class}")
     counts = {"train": per_class, "validation": per_class // 5, "test": 2 * per_class // 5}
 
-    def split(name: str, number: int) -> Recordings:
-        rng = np.random.default_rng([seed, number])
+    def split(name: str, index: int) -> Recordings:
+        rng = np.random.default_rng([seed, index])
         labels = np.repeat(np.arange(len(class_names), dtype="int32"), counts[name])
         foreign = itertools.cycle(others)
         words = [next(foreign) if class_names[label] == UNKNOWN else class_names[label] for label in labels]
         utterances = draw_utterances(words, name, rng)
-        sounding = [utterance for utterance in utterances if utterance.text != SILENCE]
-        heard = iter(speak(sounding, sample_rate))
-        nothing = np.zeros(1, "float32")
-        waves = [nothing if utterance.text == SILENCE else next(heard) for utterance in utterances]
+        words = [utterance for utterance in utterances if utterance.text != SILENCE]
+        spoken_waves = iter(speak(words, sample_rate))
+        silence = np.zeros(1, "float32")
+        waves = [silence if utterance.text == SILENCE else next(spoken_waves) for utterance in utterances]
         voices = np.array([utterance.voice.split("+")[1] for utterance in utterances])
-        return Recordings(place_in_clips(waves, samples, rng), labels, sample_rate, voices)
+        return Recordings(mix_into_clips(waves, samples, rng), labels, sample_rate, voices)
 
-    return RawData(*(split(name, number) for number, name in enumerate(counts)), tuple(class_names))
+    return RawData(*(split(name, index) for index, name in enumerate(counts)), tuple(class_names))
 
 
 @register_dataset("speech_commands", "audio", "P. Warden, Google; CC-BY-4.0")
@@ -104,17 +104,17 @@ def speech_commands(
 ) -> RawData:
     """105,829 spoken words, 16 kHz, 12 or 35 classes, with the official splits.
 
-    12 classes are those of tensorflow-datasets: ten commands, silence (pieces of the background noise) and all
-    other words as unknown. 35 classes are all words, from the original archive and its lists of files.
+    12 classes are those of tensorflow-datasets: ten commands, silence (segments of the background noise) and all
+    other words as unknown. 35 classes are all words, from the original archive and its official lists of files.
 
     Args:
         classes: 12 or 35.
         seconds: length of a clip.
-        data_dir: folder of prepared sets, as for `tfds:NAME`.
-        download: False never touches the network.
+        data_dir: directory of prepared datasets, as for `tfds:NAME`.
+        download: False never uses the network.
 
     Raises:
-        ValueError: for another number of classes, or files that are neither here nor to be had.
+        ValueError: for another number of classes, or files that are missing and cannot be downloaded.
     """
     names = class_names_of(classes, (12, 35))
     if classes == 12:
@@ -134,12 +134,6 @@ def spoken_digit(*, seconds: float = 1.0, data_dir: str | None = None, download:
     return whole._replace(train=train.take(np.flatnonzero(~first)), test=train.take(np.flatnonzero(first)))
 
 
-@register_dataset("gtzan", "audio", "G. Tzanetakis, P. Cook; research")
-def gtzan(*, seconds: float = 30.0, data_dir: str | None = None, download: bool = True) -> RawData:
-    """1,000 pieces of music of 30 seconds, 22.05 kHz, 10 genres; no official split."""
-    return audio_from_tfds("gtzan", seconds=seconds, data_dir=data_dir, download=download)
-
-
 def audio_from_tfds(
     name: str,
     *,
@@ -149,20 +143,20 @@ def audio_from_tfds(
     data_dir: str | None = None,
     download: bool = True,
 ) -> RawData:
-    """Any audio classification set of tensorflow-datasets, by its name there.
+    """Any audio classification dataset of tensorflow-datasets, by its name there.
 
     Args:
         name: e.g. "crema_d".
-        seconds: length of a clip; longer recordings lose their end, shorter ones are followed by silence.
-        sample_rate: of the set, where tensorflow-datasets does not know it.
-        speaker: the feature that says who speaks, where the set has it.
-        data_dir: folder of prepared sets; tensorflow-datasets's own (~/tensorflow_datasets) if not given. Original
-            files that were put into `data_dir/name/` are used in place of a download, after their checksums.
-        download: False never touches the network.
+        seconds: length of a clip; longer recordings are cut, shorter ones are padded with silence at the end.
+        sample_rate: of the dataset, where tensorflow-datasets does not state it.
+        speaker: name of the feature with the speaker, where the dataset has one.
+        data_dir: directory of prepared datasets; that of tensorflow-datasets (~/tensorflow_datasets) if not given.
+            Original files in `data_dir/name/` replace the download, once their checksums are verified.
+        download: False never uses the network.
 
     Raises:
-        ValueError: for an unknown name, a set without recordings and labels, a sample rate that is not known, or
-            files that are neither here nor to be had.
+        ValueError: for an unknown name, a dataset without audio and labels, an unknown sample rate, or files that
+            are missing and cannot be downloaded.
     """
     builder = find_builder(name, data_dir)
     _, audio_key, label_key = input_and_label(builder, "audio")
@@ -176,14 +170,14 @@ def audio_from_tfds(
 
 
 def rate_of(builder: Builder, audio_key: str, sample_rate: int | None) -> int:
-    """Return the sample rate that tensorflow-datasets tells, or else the one given.
+    """Return the sample rate that tensorflow-datasets states, otherwise the given one.
 
     Raises:
-        ValueError: if there is none of the two, or they differ.
+        ValueError: if neither is known, or they differ.
     """
     known = builder.info.features[audio_key].sample_rate
     if known is None and sample_rate is None:
-        raise ValueError(f"tensorflow-datasets does not know the sample rate of {builder.name}; give sample_rate")
+        raise ValueError(f"tensorflow-datasets does not state the sample rate of {builder.name}; give sample_rate")
     if None not in (known, sample_rate) and known != sample_rate:
         raise ValueError(f"the recordings of {builder.name} have {known} samples a second, not {sample_rate}")
     return known or sample_rate
@@ -192,12 +186,12 @@ def rate_of(builder: Builder, audio_key: str, sample_rate: int | None) -> int:
 def read_recordings(
     builder: Builder, split: str, keys: tuple[str, str, str], sample_rate: int, samples: int
 ) -> Recordings:
-    """Decode one split into arrays, in the set's own order.
+    """Decode one split into arrays, in the order of the dataset.
 
     Args:
-        builder: of a prepared set.
+        builder: of a prepared dataset.
         split: its name.
-        keys: names of the audio, the label and, if there, the speaker among its features.
+        keys: names of the features with the audio, the label and the speaker, which may not exist.
         sample_rate: of the recordings.
         samples: length of a clip.
     """
@@ -206,8 +200,8 @@ def read_recordings(
     labels, people = np.empty(count, "int32"), []
 
     def clips() -> Iterator[np.ndarray]:
-        for place, example in enumerate(tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))):
-            labels[place] = example[label_key]
+        for index, example in enumerate(tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))):
+            labels[index] = example[label_key]
             people.append(example.get(speaker))
             yield cut_or_pad(mono_16_bit(example[audio_key]), samples)
 
@@ -217,8 +211,20 @@ def read_recordings(
 
 
 def mono_16_bit(wave: np.ndarray) -> np.ndarray:
-    """Return a recording of tensorflow-datasets, 16-bit numbers or floats up to 1, as one channel of 16 bits."""
+    """Return a waveform of tensorflow-datasets, 16-bit integers or floats in [-1, 1], as mono 16-bit samples."""
     mono = wave if wave.ndim == 1 else wave.mean(axis=1)
     if np.issubdtype(wave.dtype, np.floating):
         return to_int16(mono)
     return np.clip(np.round(mono), -FULL_SCALE, FULL_SCALE - 1).astype("int16")
+
+
+register_datasets(
+    "audio",
+    audio_from_tfds,
+    DatasetRow(
+        "gtzan",
+        "1,000 pieces of music of 30 seconds, 22.05 kHz, 10 genres; no official split.",
+        "G. Tzanetakis, P. Cook; research",
+        {"seconds": 30.0},
+    ),
+)

@@ -1,4 +1,4 @@
-"""Speech Commands: its words, and its original archive with the official lists of files."""
+"""The Speech Commands dataset: its words, and its original archive with the official splits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OTHER_WORDS = (
 
 
 def class_names_of(classes: int, choices: Sequence[int]) -> tuple[str, ...]:
-    """Return the class names of Speech Commands with so many classes."""
+    """Return the class names of the Speech Commands task with this number of classes."""
     names = {10: COMMANDS, 12: (*COMMANDS, SILENCE, UNKNOWN), 35: tuple(sorted((*COMMANDS, *OTHER_WORDS)))}
     if classes not in choices:
         raise ValueError(f"classes must be one of {', '.join(map(str, choices))}, got {classes!r}")
@@ -36,7 +36,7 @@ def commands_archive(data_dir: str | None, download: bool) -> Path:
     """Return the original archive of Speech Commands, from `data_dir/speech_commands` or from the network.
 
     Raises:
-        ValueError: if it is not there and cannot be downloaded.
+        ValueError: if it is missing and cannot be downloaded.
     """
     from requests import RequestException, head
 
@@ -58,10 +58,10 @@ def commands_archive(data_dir: str | None, download: bool) -> Path:
 
 
 def read_archive(archive: Path, class_names: tuple[str, ...], samples: int) -> RawData:
-    """Read the words of Speech Commands from its archive, split by the lists of files inside.
+    """Read the words of Speech Commands from its archive, with the official splits.
 
     Raises:
-        ValueError: if it is not that archive.
+        ValueError: if the file is not that archive.
     """
     check_soundfile()
     try:
@@ -74,7 +74,7 @@ def read_archive(archive: Path, class_names: tuple[str, ...], samples: int) -> R
                 if member.name.removeprefix("./") == file
             }
             if len(lists) < 2:
-                raise ValueError(f"{archive} holds no validation_list.txt and testing_list.txt")
+                raise ValueError(f"{archive} has no validation_list.txt and testing_list.txt")
             words = [name for name in names if name.endswith(".wav") and name.split("/")[0] in class_names]
             split_of = {name: next((s for s, files in lists.items() if name in files), "train") for name in words}
             return RawData(*fill_splits(tar, split_of, class_names, samples), class_names)
@@ -85,7 +85,7 @@ def read_archive(archive: Path, class_names: tuple[str, ...], samples: int) -> R
 def fill_splits(
     tar: tarfile.TarFile, split_of: dict[str, str], class_names: tuple[str, ...], samples: int
 ) -> list[Recordings | None]:
-    """Read the files of an archive in its own order into one set of recordings, and divide it."""
+    """Read the files of an archive in their order, and return the recordings of each split."""
     order = []
 
     def clips() -> Iterator[np.ndarray]:
@@ -102,5 +102,5 @@ def fill_splits(
     labels = np.array([class_names.index(name.split("/")[0]) for name in order], "int32")
     people = np.array([name.split("/")[1].split("_")[0] for name in order])
     whole = Recordings(inputs, labels, 16000, people)
-    places = {split: [i for i, name in enumerate(order) if split_of[name] == split] for split in RawData._fields[:3]}
-    return [whole.take(np.array(part)) if part else None for part in places.values()]
+    indices = {split: [i for i, name in enumerate(order) if split_of[name] == split] for split in RawData._fields[:3]}
+    return [whole.take(np.array(part)) if part else None for part in indices.values()]

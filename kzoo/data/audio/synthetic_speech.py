@@ -1,7 +1,7 @@
-"""Spoken words without a download: eSpeak NG, from a pip wheel, speaks them in many voices.
+"""Speech synthesis with eSpeak NG (a pip wheel): spoken words in many voices, without a download.
 
-eSpeak NG keeps the state of its noise from one word to the next, also where it is initialised anew. So each split is
-spoken in a process of its own, always in the same order; then every sample is the same each time.
+eSpeak NG keeps the state of its noise generator from one word to the next, even when it is initialised again.
+Therefore each split is synthesised in its own process, always in the same order, which makes every sample reproducible.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kzoo.data.audio.frontends import resampled
 espeakng_loader = lazy_import("espeakng_loader")
 
 ACCENTS = ("en", "en-US", "en-US-nyc", "en-GB-scotland", "en-GB-x-rp", "en-029")
-SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # of the voices
+FRACTIONS = {"train": 0.7, "validation": 0.1, "test": 0.2}  # of the voices
 UNNATURAL = ("robo", "robot", "demonic", "whisper", "croak", "fast", "klatt6", "storm")  # parts of voices' names
 
 # espeak-ng/speak_lib.h
@@ -30,7 +30,7 @@ SYNCHRONOUS, UTF8, RATE, PITCH = 2, 1, 1, 3
 
 
 class Utterance(NamedTuple):
-    """A text, who says it (accent and variant), at how many words a minute, and how high (0 to 100)."""
+    """A text with its voice (accent and variant), rate in words per minute, and pitch (0 to 100)."""
 
     text: str
     voice: str
@@ -54,9 +54,9 @@ def voices() -> tuple[str, ...]:
 def voices_of(split: str) -> tuple[str, ...]:
     """Return the voices of "train", "validation" or "test"; always the same, and none in two of them."""
     order = np.random.default_rng(0).permutation(len(voices()))
-    ends = np.round(np.cumsum([0, *SHARES.values()]) * len(order)).astype(int)
-    place = list(SHARES).index(split)
-    return tuple(voices()[number] for number in sorted(order[ends[place] : ends[place + 1]]))
+    ends = np.round(np.cumsum([0, *FRACTIONS.values()]) * len(order)).astype(int)
+    index = list(FRACTIONS).index(split)
+    return tuple(voices()[voice] for voice in sorted(order[ends[index] : ends[index + 1]]))
 
 
 def draw_utterances(words: list[str], split: str, rng: np.random.Generator) -> list[Utterance]:
@@ -70,10 +70,10 @@ def draw_utterances(words: list[str], split: str, rng: np.random.Generator) -> l
 
 
 def speak(utterances: list[Utterance], sample_rate: int) -> list[np.ndarray]:
-    """Return each utterance as float32 between -1 and 1, without the silence around it.
+    """Return each utterance as float32 between -1 and 1, with leading and trailing silence removed.
 
     Raises:
-        ValueError: if eSpeak NG fails, in its own words.
+        ValueError: if eSpeak NG fails, with its message.
     """
     command = [sys.executable, "-c", "from kzoo.data.audio.synthetic_speech import main; main()"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -89,13 +89,13 @@ def speak(utterances: list[Utterance], sample_rate: int) -> list[np.ndarray]:
 
 
 def trimmed(wave: np.ndarray, threshold: int = 100) -> np.ndarray:
-    """Return 16-bit samples as floats, without the silence at both ends."""
+    """Return 16-bit samples as floats, with leading and trailing silence removed."""
     loud = np.flatnonzero(np.abs(wave.astype("int32")) > threshold)
     return wave[loud[0] : loud[-1] + 1].astype("float32") / 32768 if loud.size else np.zeros(1, "float32")
 
 
-def place_in_clips(waves: list[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Put each word somewhere into a clip of so many samples, at its own loudness, with a little noise; int16."""
+def mix_into_clips(waves: list[np.ndarray], samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return clips of `samples` samples with a word at a random position and loudness, and faint noise; int16."""
     clips = np.zeros((len(waves), samples), "int16")
     for clip, wave in zip(clips, waves, strict=True):
         wave = wave[:samples] * rng.uniform(0.2, 0.9) / max(np.abs(wave).max(), 1e-6)
@@ -107,33 +107,33 @@ def place_in_clips(waves: list[np.ndarray], samples: int, rng: np.random.Generat
 
 
 def synthesise(utterances: list[Utterance]) -> tuple[int, list[np.ndarray]]:
-    """Return eSpeak NG's sample rate and the 16-bit samples of each utterance, spoken in this process."""
+    """Return eSpeak NG's sample rate and the 16-bit samples of each utterance, synthesised in this process."""
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0)
     if rate <= 0:
         raise ValueError("eSpeak NG cannot be initialised")
     library.espeak_ng_SetRandSeed(ctypes.c_long(0))
-    heard = []
+    chunks = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    def listen(samples, count, events):
+    def receive(samples, count, events):
         if samples and count > 0:
-            heard.append(np.ctypeslib.as_array(samples, (count,)).copy())
+            chunks.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
     def say(utterance: Utterance) -> np.ndarray:
-        heard.clear()
+        chunks.clear()
         if library.espeak_SetVoiceByName(utterance.voice.encode()):
             raise ValueError(f"eSpeak NG has no voice {utterance.voice!r}")
         library.espeak_SetParameter(RATE, utterance.rate, 0)
         library.espeak_SetParameter(PITCH, utterance.pitch, 0)
         text = utterance.text.encode()
         failed = library.espeak_Synth(text, ctypes.c_size_t(len(text) + 1), 0, 1, 0, UTF8, None, None)
-        if failed or not heard:
+        if failed or not chunks:
             raise ValueError(f"eSpeak NG cannot say {utterance.text!r} in the voice {utterance.voice!r}")
-        return np.concatenate(heard)
+        return np.concatenate(chunks)
 
-    library.espeak_SetSynthCallback(listen)
+    library.espeak_SetSynthCallback(receive)
     return rate, [say(utterance) for utterance in utterances]
 
 

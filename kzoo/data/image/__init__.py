@@ -1,4 +1,4 @@
-"""Images: reading files, the step to the model's input, random changes, and the sets."""
+"""Image data: file reading, preprocessing, augmentation and datasets."""
 
 from kzoo.data.image import files, sets  # noqa: F401  (register their datasets)
 from kzoo.data.image.augment import ImageAugment

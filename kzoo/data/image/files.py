@@ -10,7 +10,7 @@ from pathlib import Path
 from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import did_you_mean
 from kzoo.data.arrays import collect
-from kzoo.data.folders import File, Row, classes_and_splits, files_of_kind, read_each, rows_by_folder
+from kzoo.data.folders import File, Row, classes_and_splits, files_with_suffix, read_each, rows_by_folder
 from kzoo.data.image.sizes import Size, height_and_width, resized
 from kzoo.data.splits import Examples, RawData, register_dataset
 
@@ -67,7 +67,7 @@ def image_folder(path: str, *, image_size: Size | None = None) -> RawData:
         ValueError: for a missing folder, fewer than two classes, no images, or broken files (each by name).
     """
     size = height_and_width(image_size)
-    rows = rows_by_folder(path, files_of_kind(path, SUFFIXES, "images"))
+    rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "images"))
     class_names, splits = classes_and_splits(rows)
     channels = 1 if all(is_grey(row.file) for row in rows) else 3
     loaded = {split: read_images(part, class_names, channels, size) for split, part in splits.items()}

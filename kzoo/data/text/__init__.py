@@ -1,4 +1,4 @@
-"""Text: reading files, the vocabulary and the step to token ids, random changes, and the sets."""
+"""Text data: file reading, tokenisation, augmentation and datasets."""
 
 from kzoo.data.splits import MODALITIES, Modality
 from kzoo.data.text import files, sets  # noqa: F401  (register their datasets)

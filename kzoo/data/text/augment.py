@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 from kzoo.core.lazy import tf
+from kzoo.data.augment import Augment
 from kzoo.data.random import fold
 
 
 @dataclass(frozen=True)
-class TextAugment:
+class TextAugment(Augment):
     """Leave out words or characters of each text of a batch, at random; a text of which nothing is left stays whole.
 
     Args:

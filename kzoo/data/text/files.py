@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from kzoo.core.lazy import model_selection, np
 from kzoo.core.registry import lookup
-from kzoo.data.folders import File, classes_and_splits, files_of_kind, read_each, rows_by_folder
+from kzoo.data.folders import File, classes_and_splits, files_with_suffix, read_each, rows_by_folder
 from kzoo.data.folders import Row as FileRow
 from kzoo.data.splits import SPLIT_SEED, Examples, RawData, register_dataset
 
@@ -104,7 +104,7 @@ def labelled(
 
 
 def labelled_rows(path: Path, content: str) -> list[Row]:
-    """Return the examples of lines `label text`; blank lines are passed over."""
+    """Return the examples of lines `label text`; blank lines are skipped."""
     rows = []
     for number, line in enumerate(content.split("\n"), start=1):
         if line[:1].isspace() and line.strip():
@@ -118,7 +118,7 @@ def labelled_rows(path: Path, content: str) -> list[Row]:
 def table_rows(
     path: Path, content: str, separator: str, text_column: str, label_column: str, quoting: bool
 ) -> Iterator[Row]:
-    """Yield the examples of a table; blank lines are passed over.
+    """Yield the examples of a table; blank lines are skipped.
 
     Raises:
         ValueError: for a table without the columns, a ragged row, a row without a label, or a quotation without end.
@@ -167,7 +167,7 @@ def text_folder(path: str, *, encoding: str = "utf-8") -> RawData:
         ValueError: for a missing folder, fewer than two classes, no texts, or files that are not in the encoding
             (each by name).
     """
-    class_names, splits = classes_and_splits(rows_by_folder(path, files_of_kind(path, SUFFIXES, "texts")))
+    class_names, splits = classes_and_splits(rows_by_folder(path, files_with_suffix(path, SUFFIXES, "texts")))
     loaded = {split: read_texts(part, class_names, encoding) for split, part in splits.items()}
     return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), class_names)
 

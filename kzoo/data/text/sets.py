@@ -1,4 +1,4 @@
-"""Text sets by name: inside Babel, and through tensorflow-datasets."""
+"""Text datasets by name, from Babel and tensorflow-datasets."""
 
 import collections
 import warnings
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kzoo.core.lazy import lazy_import, np, tfds
 from kzoo.core.registry import lookup
-from kzoo.data.splits import SPLIT_SEED, Examples, RawData, register_dataset
+from kzoo.data.splits import SPLIT_SEED, DatasetRow, Examples, RawData, register_dataset, register_datasets
 from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
 
 babel = lazy_import("babel")
@@ -19,11 +19,11 @@ LANGUAGES = {
 
 @register_dataset("language_names", "text", "Unicode CLDR (Unicode licence) in the package Babel (BSD licence)")
 def language_names(*, scripts: Sequence[str] = tuple(LANGUAGES)) -> RawData:
-    """15,000 names of countries, languages, months and currencies in 20 languages, to tell which; needs no download.
+    """15,000 names of countries, languages, months and currencies, 20 classes: the language; needs no download.
 
-    The names are those of the installed Babel, whose releases follow CLDR's: another release has slightly other
-    names. A name that two of the languages share is left out, so that each has one answer. Every fifth name of a
-    fixed random order is a test example.
+    The names are those of the installed Babel, whose releases follow CLDR's, so they vary slightly between releases.
+    A name that two of the languages share is left out, so that each has one label. Every fifth name of a fixed
+    random order is a test example.
 
     Args:
         scripts: of the languages, "Latin" (16) or "Cyrillic" (4) or both.
@@ -48,56 +48,27 @@ def language_names(*, scripts: Sequence[str] = tuple(LANGUAGES)) -> RawData:
 
 
 def cldr_names(code: str) -> dict[str, str]:
-    """Return the names that CLDR has in one language, by themselves without regard to case."""
+    """Return the names that CLDR has in one language, by their case-folded form."""
     locale = babel.Locale(code)
     tables = [locale.territories, locale.languages, locale.currencies, locale.months["stand-alone"]["wide"]]
     names = sorted({name for table in tables for name in table.values()})
     return {name.casefold(): name for name in names if sum(map(str.isalpha, name)) >= 3}
 
 
-@register_dataset("ag_news_subset", "text", "A. Gulli; X. Zhang, J. Zhao, Y. LeCun, 2015; non-commercial")
-def ag_news_subset(*, data_dir: str | None = None, download: bool = True) -> RawData:
-    """127,600 descriptions of news articles, 4 topics."""
-    return texts_from_tfds("ag_news_subset", data_dir=data_dir, download=download)
-
-
-@register_dataset("imdb_reviews", "text", "A. Maas and others, 2011, Stanford")
-def imdb_reviews(*, data_dir: str | None = None, download: bool = True) -> RawData:
-    """50,000 film reviews, for or against."""
-    return texts_from_tfds("imdb_reviews", data_dir=data_dir, download=download)
-
-
-@register_dataset("yelp_polarity_reviews", "text", "Yelp; X. Zhang, J. Zhao, Y. LeCun, 2015")
-def yelp_polarity_reviews(*, data_dir: str | None = None, download: bool = True) -> RawData:
-    """598,000 reviews of businesses, for or against."""
-    return texts_from_tfds("yelp_polarity_reviews", data_dir=data_dir, download=download)
-
-
-@register_dataset("glue/sst2", "text", "R. Socher and others, 2013, Stanford; GLUE")
-def glue_sst2(*, data_dir: str | None = None, download: bool = True) -> RawData:
-    """68,221 phrases and sentences of film reviews, for or against; the test split is GLUE's validation split."""
-    return texts_from_tfds("glue/sst2", data_dir=data_dir, download=download)
-
-
-@register_dataset("trec", "text", "X. Li, D. Roth, 2002; UIUC")
-def trec(*, data_dir: str | None = None, download: bool = True) -> RawData:
-    """5,952 questions, 6 kinds of answer."""
-    return texts_from_tfds("trec", data_dir=data_dir, download=download)
-
-
 def texts_from_tfds(name: str, *, data_dir: str | None = None, download: bool = True) -> RawData:
-    """Any text classification set of tensorflow-datasets, by its name there.
+    """Any text classification dataset of tensorflow-datasets, by its name there.
 
     Where the labels of the test split are hidden (-1, as in GLUE), the validation split is the test split.
 
     Args:
         name: e.g. "ag_news_subset" or "glue/sst2".
-        data_dir: folder of prepared sets; tensorflow-datasets's own (~/tensorflow_datasets) if not given. Original
-            files that were put into `data_dir/name/` are used in place of a download, after their checksums.
-        download: False never touches the network.
+        data_dir: directory of prepared datasets; that of tensorflow-datasets (~/tensorflow_datasets) if not given.
+            Original files in `data_dir/name/` replace the download, once their checksums are verified.
+        download: False never uses the network.
 
     Raises:
-        ValueError: for an unknown name, a set without text and labels, or files that are neither here nor to be had.
+        ValueError: for an unknown name, a dataset without text and labels, or files that are missing and cannot be
+            downloaded.
     """
     builder = find_builder(name, data_dir)
     _, text_key, label_key = input_and_label(builder, "text")
@@ -107,15 +78,38 @@ def texts_from_tfds(name: str, *, data_dir: str | None = None, download: bool = 
 
 
 def warn_of_other_texts(builder: Builder, text_key: str) -> None:
-    """Say so if the set has several texts, as for questions and answers, and does not tell which is its input."""
+    """Warn if the dataset has several texts, such as question and answer, and does not name its input."""
     others = [key for key, feature in builder.info.features.items() if isinstance(feature, tfds.features.Text)]
     others.remove(text_key)
     if others and not builder.info.supervised_keys:
-        warnings.warn(f"of each example of {builder.name} only {text_key} is read, not {others[0]}", stacklevel=3)
+        warnings.warn(f"only {text_key} is read from the examples of {builder.name}, not {others[0]}", stacklevel=3)
 
 
 def read_texts(builder: Builder, split: str, text_key: str, label_key: str) -> Examples:
-    """Read one split into arrays, in the set's own order."""
+    """Read one split into arrays, in the order of the dataset."""
     rows = tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
     texts, labels = zip(*((row[text_key].decode(), row[label_key]) for row in rows), strict=True)
     return Examples(np.array(texts, dtype=object), np.array(labels, "int32"))
+
+
+register_datasets(
+    "text",
+    texts_from_tfds,
+    DatasetRow(
+        "ag_news_subset",
+        "127,600 descriptions of news articles, 4 topics.",
+        "A. Gulli; X. Zhang, J. Zhao, Y. LeCun, 2015; non-commercial",
+    ),
+    DatasetRow("imdb_reviews", "50,000 film reviews, negative or positive.", "A. Maas and others, 2011, Stanford"),
+    DatasetRow(
+        "yelp_polarity_reviews",
+        "598,000 reviews of businesses, negative or positive.",
+        "Yelp; X. Zhang, J. Zhao, Y. LeCun, 2015",
+    ),
+    DatasetRow(
+        "glue/sst2",
+        "68,221 phrases and sentences of film reviews, negative or positive; tested on GLUE's validation split.",
+        "R. Socher and others, 2013, Stanford; GLUE",
+    ),
+    DatasetRow("trec", "5,952 questions, 6 types of answer.", "X. Li, D. Roth, 2002; UIUC"),
+)

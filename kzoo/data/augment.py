@@ -1,0 +1,30 @@
+"""Base class of data augmentation: what `Splits` does with a training batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random augmentation of training batches, a pure function of the batch and a seed; this one changes nothing.
+
+    `seed` is an integer tensor of shape (2,), and all methods run in a `tf.data` pipeline. Derive from this class and
+    override what is needed, as `ImageAugment`, `AudioAugment`, `TextAugment` and `SeriesAugment` do.
+    """
+
+    def prepared(self, preprocess) -> Augment:
+        """Return a copy with what has to be read first, given the preprocessing; called once by `load_dataset`."""
+        return self
+
+    def __call__(self, batch, seed):
+        """Return an augmented raw batch of the same shape."""
+        return batch
+
+    def features(self, features, seed, preprocess):
+        """Return augmented features of the same shape, given what `preprocess` returned."""
+        return features
+
+    def mix(self, features, labels, num_classes: int, seed, preprocess):
+        """Return mixed features and labels: class indices (batch,) or probabilities (batch, num_classes)."""
+        return features, labels

@@ -1,0 +1,51 @@
+"""Modality detection for `folder:PATH` and `tfds:NAME`: images, audio or text."""
+
+from kzoo.data.audio.files import SUFFIXES as AUDIO
+from kzoo.data.audio.sets import audio_from_tfds
+from kzoo.data.folders import files_in, suffix_of
+from kzoo.data.image.files import SUFFIXES as IMAGES
+from kzoo.data.image.sets import images_from_tfds
+from kzoo.data.splits import DATASETS, DatasetCard, first_line, register_detected
+from kzoo.data.text.files import SUFFIXES as TEXTS
+from kzoo.data.text.sets import texts_from_tfds
+from kzoo.data.tfds import find_builder, input_and_label
+
+SUFFIXES = {"image": IMAGES, "audio": AUDIO, "text": TEXTS}
+FROM_TFDS = {"image": images_from_tfds, "audio": audio_from_tfds, "text": texts_from_tfds}
+
+
+@register_detected("folder:", tuple(SUFFIXES), "your own files")
+def folder(path: str) -> DatasetCard:
+    """Images, audio or .txt files in class folders, PATH/CLASS/* (a folder or .zip file); the modality is detected.
+
+    Text files beside images or audio files are ignored.
+
+    Raises:
+        ValueError: if there is no such folder, no such files in it, or both images and audio files.
+    """
+    first = {}
+    for inside, _ in files_in(path):
+        for modality, suffixes in SUFFIXES.items():
+            if suffix_of(inside) in suffixes:
+                first.setdefault(modality, inside)
+    if {"image", "audio"} <= first.keys():
+        raise ValueError(
+            f"{path} holds images (e.g. {first['image']}) and audio files (e.g. {first['audio']}); choose with "
+            "image_folder: or audio_folder: in place of folder:"
+        )
+    if not first:
+        expected = ", ".join(sorted(suffix for suffixes in SUFFIXES.values() for suffix in suffixes))
+        raise ValueError(f"no images, audio files or texts ({expected}) in {path}")
+    return DATASETS[f"{next(modality for modality in SUFFIXES if modality in first)}_folder:"]
+
+
+@register_detected("tfds:", tuple(FROM_TFDS), "tensorflow-datasets; each dataset has its own licence")
+def tfds(name: str) -> DatasetCard:
+    """Any image, audio or text classification dataset of tensorflow-datasets, by its name there.
+
+    Raises:
+        ValueError: for an unknown name, or a dataset of another modality, naming its features.
+    """
+    modality, *_ = input_and_label(find_builder(name, None), *FROM_TFDS)
+    load = FROM_TFDS[modality]
+    return DatasetCard("tfds:", modality, first_line(load), DATASETS["tfds:"].source, load)
