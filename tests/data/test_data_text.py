@@ -174,8 +174,8 @@ class TestFiles:
     @pytest.mark.parametrize(
         "content, message",
         [
-            (b"", "review.txt holds no text"),
-            (b" \n\t\n", "review.txt holds no text"),
+            (b"", "review.txt contains no text"),
+            (b" \n\t\n", "review.txt contains no text"),
             (b"good\ncaf\xe9", r"review.txt is not utf-8: byte 8 \(0xe9, line 2\); convert the file"),
         ],
     )

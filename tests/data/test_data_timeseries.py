@@ -447,7 +447,7 @@ class TestReadOne:
             SeriesPreprocess(3, (0.0,), (1.0,)).read(tmp_path / file)
 
     def test_arrays_of_other_ranks_or_with_nan_are_refused(self, tmp_path):
-        for array, message in ((np.zeros((2, 3, 1)), "has shape"), (np.array([1, np.nan]), "holds NaN or infinity")):
+        for array, message in ((np.zeros((2, 3, 1)), "has shape"), (np.array([1, np.nan]), "contains NaN or infinity")):
             np.save(tmp_path / "a.npy", array)
             with pytest.raises(ValueError, match=message):
                 SeriesPreprocess(3, (0.0,), (1.0,)).read(tmp_path / "a.npy")

@@ -140,7 +140,7 @@ class TestErase:
         "options, message",
         [
             ({"erase": 2}, "augment.erase must lie between 0 and 1"),
-            ({"erase_area": (0.4, 0.1)}, "augment.erase_area must be .least, greatest"),
+            ({"erase_area": (0.4, 0.1)}, "augment.erase_area must be .smallest, largest"),
             ({"erase_aspect": 0}, "augment.erase_aspect must be above 0"),
             ({"erase_fill": "noisy"}, "did you mean noise"),
         ],

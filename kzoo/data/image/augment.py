@@ -1,4 +1,4 @@
-"""Random changes of whole batches of raw images, drawn from a seed alone: the same seed gives the same batch."""
+"""Image data augmentation on batches of raw images: a pure function of the seed."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from kzoo.data.random import check_ranges, fold, inside, signed_uniform, uniform
 
 
 def noise(images, seed):
-    """Return noise of the images' shape: any bytes, or floats between the batch's least and greatest value."""
+    """Return uniform noise of the images' shape: random bytes, or floats between the batch's minimum and maximum."""
     if images.dtype != tf.uint8:
         low, high = tf.reduce_min(images), tf.reduce_max(images)
         return tf.random.stateless_uniform(tf.shape(images), seed, low, high, images.dtype)
@@ -31,22 +31,23 @@ FILLS = {"noise": noise, "mean": mean_colour}
 
 @dataclass(frozen=True)
 class ImageAugment(Mixing):
-    """Flip, shift, rotate, cover up, and RandAugment, drawn for each image of a batch on its own; mixup and cutmix.
+    """Flip, shift, rotation, cutout, random erasing and RandAugment per image; mixup and cutmix.
 
     Args:
-        flip: mirror left and right, every second time.
-        shift: up to so many pixels in each direction (the same as padding and cropping); the rim is black.
-        rotation: up to so many degrees to either side.
+        flip: flip horizontally with probability 0.5.
+        shift: largest translation in pixels along each axis (the same as padding and random cropping); the border is
+            black.
+        rotation: largest rotation in degrees, in both directions.
         cutout: side in pixels of a square somewhere in the image that is set to the batch's mean colour
             (DeVries, Taylor, 2017, https://arxiv.org/abs/1708.04552); 0 for none.
         randaugment: magnitude of RandAugment with two operations, 0 (none) to 30, for 8-bit images
             (Cubuk, Zoph, Shlens, Le, 2019, https://arxiv.org/abs/1909.13719).
         erase: probability that a rectangle inside an image is erased (Zhong et al., 2017,
             https://arxiv.org/abs/1708.04896); 0 for none.
-        erase_area: the least and the greatest share of the image that it covers.
-        erase_aspect: the least ratio of its sides, at most 1; the greatest is the inverse. Drawn on a logarithmic
-            scale, among the ratios at which the rectangle fits.
-        erase_fill: "noise" (0 to 255 in 8-bit images, else between the batch's least and greatest value), or "mean",
+        erase_area: smallest and largest fraction of the image that it covers.
+        erase_aspect: smallest aspect ratio, at most 1; the largest is its inverse. Drawn on a logarithmic scale,
+            among the ratios at which the rectangle fits.
+        erase_fill: "noise" (0 to 255 in 8-bit images, otherwise between the batch's minimum and maximum), or "mean",
             the batch's mean colour.
 
     Raises:
@@ -72,19 +73,19 @@ class ImageAugment(Mixing):
         lookup("augment.erase_fill", self.erase_fill, FILLS)
         area = self.erase_area
         if not isinstance(area, (list, tuple)) or len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
-            raise ValueError(f"augment.erase_area must be [least, greatest] share of the image, got {area!r}")
+            raise ValueError(f"augment.erase_area must be [smallest, largest] fraction of the image, got {area!r}")
         if not self.erase_aspect:
             raise ValueError("augment.erase_aspect must be above 0")
 
     def __call__(self, images, seed):
-        """Return a changed batch, of the same type and range.
+        """Return an augmented batch of the same type and range.
 
         Args:
             images: batch of shape (batch, height, width, channels), 8-bit or float.
             seed: integer tensor of shape (2,).
 
         Raises:
-            ValueError: if RandAugment is asked for of images that are not 8-bit.
+            ValueError: for RandAugment of images that are not 8-bit.
         """
         images = tf.convert_to_tensor(images)
         if self.randaugment:
@@ -92,25 +93,25 @@ class ImageAugment(Mixing):
                 raise ValueError(f"augment.randaugment is for 8-bit images, these are {images.dtype.name}")
             images = randaugment(images, self.randaugment, fold(seed, 1))
         if self.flip or self.shift or self.rotation:
-            images = self.move(images, seed)
+            images = self.transform(images, seed)
         if self.cutout:
             images = cutout(images, self.cutout, fold(seed, 2))
         if self.erase:
             images = self.erased(images, fold(seed, 7))
         return images
 
-    def move(self, images, seed):
-        """Flip, rotate and shift in one resampling, which is only bilinear where there is a rotation."""
+    def transform(self, images, seed):
+        """Flip, rotate and shift in one resampling, which is bilinear only with a rotation."""
         count = tf.shape(images)[0]
-        mirror = tf.where((signed_uniform(count, fold(seed, 3)) < 0) & self.flip, -1.0, 1.0)
+        flip = tf.where((signed_uniform(count, fold(seed, 3)) < 0) & self.flip, -1.0, 1.0)
         angle = signed_uniform(count, fold(seed, 4)) * math.radians(self.rotation)
         right, down = (tf.round(signed_uniform(count, fold(seed, number)) * (self.shift + 0.5)) for number in (5, 6))
         cos, sin = tf.cos(angle), tf.sin(angle)
-        matrix = tf.stack([cos * mirror, -sin, sin * mirror, cos], axis=1)
+        matrix = tf.stack([cos * flip, -sin, sin * flip, cos], axis=1)
         if not self.rotation:
             return affine_nearest(images, matrix, right, down)
-        moved = affine_bilinear(tf.cast(images, tf.float32), matrix, right, down)
-        return moved if images.dtype.is_floating else tf.cast(tf.round(moved), images.dtype)
+        result = affine_bilinear(tf.cast(images, tf.float32), matrix, right, down)
+        return result if images.dtype.is_floating else tf.cast(tf.round(result), images.dtype)
 
     def erased(self, images, seed):
         """Erase a rectangle of some images."""
@@ -126,7 +127,7 @@ class ImageAugment(Mixing):
         return cover(images, *hole, FILLS[self.erase_fill](images, fold(seed, 4)))
 
     def rectangles(self, count, height, width, seed):
-        """Draw the sides of `count` rectangles that fit into images, integers (count,) each."""
+        """Draw the heights and widths of `count` rectangles that fit into the images, integers (count,) each."""
         least, greatest = self.erase_area
         area = least + (greatest - least) * uniform(count, fold(seed, 5))
         low = tf.maximum(math.log(self.erase_aspect), tf.math.log(area * height / width))
@@ -149,9 +150,9 @@ def cutout(images, side: int, seed):
 
 
 def cover(images, rows, columns, fill):
-    """Replace what lies in some rows and columns of images by `fill`.
+    """Replace the pixels in a rectangle of rows and columns by `fill`.
 
-    Rows of pixels count as rows of values here: TensorFlow is slow to broadcast over few channels.
+    Pixels are flattened to rows of values: TensorFlow is slow to broadcast over few channels.
 
     Args:
         images: (batch, height, width, channels).

@@ -1,4 +1,4 @@
-"""Reading images: single files, class folders, and arrays in .npz files."""
+"""Image file reading, and image datasets from class folders and .npz files."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
 
 
 def read_image(path: str | File, channels: int) -> np.ndarray:
-    """Read an image file as 8-bit grey (1 channel) or red, green, blue (3 channels), turned upright.
+    """Read an image file as 8-bit grey (1 channel) or RGB (3 channels), rotated as its EXIF orientation says.
 
-    16-bit values are divided by 257, CMYK and palettes converted, transparency dropped; of an animation the
-    first picture is read.
+    16-bit values are divided by 257, CMYK and palettes are converted, and the alpha channel is dropped; of an
+    animation the first frame is read.
 
     Raises:
-        ValueError: if the file is missing, broken or not an image.
+        ValueError: if the file is missing, damaged or not an image.
     """
     try:
         with PIL_Image.open(readable(path)) as image:
@@ -42,12 +42,12 @@ def read_image(path: str | File, channels: int) -> np.ndarray:
 
 
 def readable(path: str | File) -> str | Path | io.BytesIO:
-    """Return what Pillow can open: a path, or the bytes of a file within a .zip file."""
+    """Return what Pillow can open: the path, or a buffer with the bytes of a file in a .zip file."""
     return io.BytesIO(path.read_bytes()) if isinstance(path, zipfile.Path) else path
 
 
 def is_grey(path: File) -> bool:
-    """Tell from a file's header whether it holds grey values; a broken file is left for `read_image` to report."""
+    """Return whether the header says that an image is grey; `read_image` reports damaged files."""
     try:
         with PIL_Image.open(readable(path)) as image:
             return image.mode in ("1", "L", "LA", "I", "I;16", "I;16B")
@@ -61,10 +61,10 @@ def image_folder(path: str, *, image_size: Size | None = None) -> RawData:
 
     Args:
         path: the folder, or a .zip file of it.
-        image_size: (height, width) or one number; needed where the images differ in size.
+        image_size: (height, width) or one number; required if the images differ in size.
 
     Raises:
-        ValueError: for a missing folder, fewer than two classes, no images, or broken files (each by name).
+        ValueError: for a missing folder, fewer than two classes, no images, or damaged files (each by name).
     """
     size = height_and_width(image_size)
     rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "images"))
@@ -91,11 +91,11 @@ def read_images(
 def npz(path: str, *, image_size: Size | None = None) -> RawData:
     """Arrays in an .npz file: x_train, y_train and, if there, x_validation, y_validation, x_test, y_test, class_names.
 
-    One set that is not split may be called x, y or image, label. 8-bit arrays are images, (n, height, width) or
-    (n, height, width, channels); float arrays are feature maps of one or two axes and channels.
+    Without splits the arrays may be named x, y or image, label. 8-bit arrays are images, (n, height, width) or
+    (n, height, width, channels); float arrays are feature maps, (n, length, channels) or (n, height, width, channels).
 
     Raises:
-        ValueError: for a missing or broken file, pickled objects (never loaded), or arrays missing.
+        ValueError: for a missing or damaged file, pickled objects (never loaded), or missing arrays.
     """
     arrays = read_npz(Path(path).expanduser())
     size = height_and_width(image_size)
@@ -105,14 +105,14 @@ def npz(path: str, *, image_size: Size | None = None) -> RawData:
     if "train" not in splits and whole is not None:
         splits["train"] = npz_split(arrays, *whole, size)
     if "train" not in splits:
-        raise ValueError(f"{path} holds {', '.join(sorted(arrays)) or 'nothing'}; expected x_train and y_train")
+        raise ValueError(f"{path} contains {', '.join(sorted(arrays)) or 'nothing'}; expected x_train and y_train")
     count = 1 + max(int(split.labels.max(initial=0)) for split in splits.values())
     class_names = arrays.get("class_names", np.arange(count)).astype(str).tolist()
     return RawData(splits["train"], splits.get("validation"), splits.get("test"), tuple(class_names))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz file; objects are refused, since reading them would run code."""
+    """Return the arrays of an .npz file; pickled objects are refused, since loading them would run code."""
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
     try:
@@ -120,14 +120,14 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         if "allow_pickle" in str(error):
-            raise ValueError(f"{path} holds pickled objects, which are never loaded; save plain arrays") from error
+            raise ValueError(f"{path} contains pickled objects, which are never loaded; save plain arrays") from error
         raise ValueError(f"{path} cannot be read as an .npz file: {error}") from error
 
 
 def npz_split(arrays: dict[str, np.ndarray], x: str, y: str, image_size: tuple[int, int] | None) -> Examples:
-    """Return one split of an .npz file with its channel axis, at the size asked for."""
+    """Return one split of an .npz file with a channel axis, resized to `image_size`."""
     if y not in arrays:
-        raise ValueError(f"the .npz file holds {x} but not {y}; {did_you_mean(y, arrays)}")
+        raise ValueError(f"the .npz file contains {x} but not {y}; {did_you_mean(y, arrays)}")
     inputs, labels = arrays[x], arrays[y].reshape(-1)
     if inputs.dtype == "uint8":
         inputs = resized(inputs[..., None] if inputs.ndim == 3 else inputs, image_size)

@@ -1,4 +1,4 @@
-"""The step from raw images to the model's input."""
+"""Image preprocessing: resizing and normalisation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kzoo.data.splits import Examples
 
 @dataclass(frozen=True)
 class ImagePreprocess:
-    """From raw images, 8-bit of any size, to the model's input: resize, subtract the mean, divide by the deviation.
+    """From raw images, 8-bit of any size, to the model's input: resize, then normalise by mean and standard deviation.
 
-    Resizing is bilinear with antialiasing and rounds to whole numbers, so that an image resized ahead of a
-    training and one resized when a model is served are the same. Raw input that is not 8-bit is never resized.
+    Resizing is antialiased and rounds to integers, so that images resized before a training equal those resized when a
+    model is served. Raw input that is not 8-bit is never resized.
 
     Args:
         image_size: height and width of the model's input.
@@ -24,8 +24,8 @@ class ImagePreprocess:
         mean: of each channel over the training split, in raw units (0 to 255 for 8-bit images).
         std: standard deviation of each channel, likewise.
         raw_dtype: "uint8" or "float32".
-        crop: share of the image's shorter side that is kept, a square from its middle, as networks trained on
-            photographs expect; None resizes the whole image, without keeping its proportions.
+        crop: fraction of the shorter side that is kept by a central square crop, as networks trained on ImageNet
+            expect; None resizes the whole image without keeping its aspect ratio.
         interpolation: "bilinear" or "bicubic".
     """
 
@@ -39,7 +39,7 @@ class ImagePreprocess:
 
     @classmethod
     def fit(cls, train: Examples) -> ImagePreprocess:
-        """Take size and statistics from the raw training images, shape (n, *image_size, channels)."""
+        """Take size and statistics from raw training images of shape (n, *image_size, channels)."""
         mean, std = statistics(train.inputs)
         size, channels = train.inputs.shape[1:-1], train.inputs.shape[-1]
         return cls(tuple(size), channels, mean, std, str(train.inputs.dtype))
@@ -55,7 +55,7 @@ class ImagePreprocess:
         return (None, None, self.channels) if self.raw_dtype == "uint8" else self.input_shape
 
     def __call__(self, raw):
-        """Prepare a batch of raw images; a tensor of a data pipeline, an array, or a symbolic Keras tensor."""
+        """Preprocess a batch of raw images: a tensor of a data pipeline, an array, or a symbolic Keras tensor."""
         if tuple(raw.shape[1:-1]) != tuple(self.image_size):
             raw = keras.ops.round(resize(raw, self.image_size, self.crop, self.interpolation))
         across = [self.image_size[-1], 1]  # one for each value of a row: TensorFlow is slow to broadcast over channels
@@ -80,15 +80,15 @@ class ImagePreprocess:
         return resized(raw, self.image_size, self.crop, self.interpolation)
 
     def draw(self, axes, raw: np.ndarray) -> None:
-        """Show one raw example on matplotlib axes."""
+        """Draw a thumbnail of one raw example on matplotlib axes."""
         axes.imshow(raw.squeeze(), cmap="gray") if raw.ndim == 3 else axes.plot(raw)
         axes.set_axis_off()
 
 
 def statistics(inputs: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation of each channel; a constant channel gets deviation 1.
+    """Return mean and standard deviation of each channel; that of a constant channel is 1.
 
-    Sums are taken over a thousand examples at a time, so that nothing is converted to floats as a whole.
+    Sums are taken over a thousand examples at a time, so that the array is never converted to floats as a whole.
     """
 
     def average(function):

@@ -1,4 +1,4 @@
-"""RandAugment: random operations of every kind, each on all images of a batch that drew it."""
+"""RandAugment on batches of images: each operation runs once, on all images that drew it."""
 
 import math
 
@@ -10,16 +10,16 @@ from kzoo.data.random import fold, signed_uniform
 def randaugment(images, magnitude: float, seed, operations: int = 2):
     """Apply `operations` random operations, one after another, to each image.
 
-    The operations and their greatest strengths (at magnitude 30) are the paper's; translations go up to a third of
-    the image, as in its code, and shears are about the centre. The pixels are Pillow's, but for rounding by 1 of 255;
-    moved images take the nearest pixel, as in the paper's code. (Cubuk, Zoph, Shlens, Le, 2019,
+    The operations and their largest strengths (at magnitude 30) are the paper's; translations are up to a third of the
+    image, as in its code, and shears are about the centre. The results equal Pillow's to within 1 of 255; geometric
+    operations use nearest-neighbour interpolation, as in the paper's code. (Cubuk, Zoph, Shlens, Le, 2019,
     https://arxiv.org/abs/1909.13719.)
 
     Args:
         images: 8-bit, (batch, height, width, channels); 3 channels are red, green and blue.
         magnitude: 0 to 30.
         seed: integer tensor of shape (2,).
-        operations: how many for each image.
+        operations: number of operations per image.
     """
     count = tf.shape(images)[0]
     for number in range(operations):
@@ -30,19 +30,19 @@ def randaugment(images, magnitude: float, seed, operations: int = 2):
 
 
 def operate(images, choice, strength):
-    """Apply to each image the operation of its choice.
+    """Apply the chosen operation to each image.
 
     Args:
         images: 8-bit, (batch, height, width, channels).
-        choice: place in `OPERATIONS`, (batch,).
+        choice: index into `OPERATIONS`, (batch,).
         strength: -1 to 1, (batch,).
     """
-    places, groups, strengths = (
+    indices, groups, strengths = (
         tf.dynamic_partition(tensor, choice, len(OPERATIONS))
         for tensor in (tf.range(tf.size(choice)), images, strength)
     )
     changed = [operation(*of_it) for operation, *of_it in zip(OPERATIONS.values(), groups, strengths, strict=True)]
-    return tf.ensure_shape(tf.dynamic_stitch(places, changed), images.shape)
+    return tf.ensure_shape(tf.dynamic_stitch(indices, changed), images.shape)
 
 
 def each(numbers):
@@ -51,18 +51,18 @@ def each(numbers):
 
 
 def to_bytes(values):
-    """Return values as 8-bit ones; fractions are cut, as in Pillow."""
+    """Return values clipped and truncated to 8 bits, as in Pillow."""
     return tf.cast(tf.clip_by_value(values, 0.0, 255.0), tf.uint8)
 
 
 def blend(images, other, strength):
-    """Move away from `other` (strength above 0) or towards it (below), by at most 0.9 of the difference."""
+    """Extrapolate away from `other` (strength above 0) or interpolate towards it (below), by up to 0.9."""
     images = tf.cast(images, tf.float32)
     return to_bytes(images + each(0.9 * strength) * (images - other))
 
 
 def grey(images):
-    """Return the brightness of each pixel (BT.601, as Pillow's "L"), whole numbers, (batch, height, width, 1)."""
+    """Return the luma of each pixel (BT.601, as Pillow's "L"), rounded, (batch, height, width, 1)."""
     values = tf.cast(images, tf.float32)
     channels = images.shape[-1]
     weights = tf.constant([0.299, 0.587, 0.114] if channels == 3 else [1 / channels] * channels)
@@ -76,7 +76,7 @@ def identity(images, strength):
 
 
 def auto_contrast(images, strength):
-    """Stretch each channel to the whole range; a constant one stays."""
+    """Stretch each channel to the full range; a constant channel is unchanged."""
     reduced = (reduce(images, axis=(1, 2), keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
     low, high = (tf.cast(value, tf.float32) for value in reduced)
     scale = tf.where(high > low, 255 / tf.maximum(high - low, 1), 1)
@@ -84,7 +84,7 @@ def auto_contrast(images, strength):
 
 
 def equalize(images, strength):
-    """Spread the values of each channel so that each is about equally frequent; below 256 pixels nothing changes."""
+    """Equalise the histogram of each channel; images of fewer than 256 pixels are unchanged."""
     count, height, width, channels = tf.unstack(tf.shape(images))
     entries = 256 * channels  # in an image's tables, one for each channel
     of_channel = tf.tile(256 * tf.range(channels), [height * width])
@@ -96,7 +96,7 @@ def equalize(images, strength):
 
 
 def equalizing_tables(counts):
-    """Return what becomes of each 8-bit value where it occurs so often: Pillow's tables, uint8 (n, 256)."""
+    """Return the lookup tables of Pillow's equalisation for histograms (n, 256), uint8 (n, 256)."""
     values = tf.range(256)[None]
     greatest = tf.reduce_max(tf.where(counts > 0, values, 0), axis=1)
     step = (tf.reduce_sum(counts, axis=1) - tf.gather(counts, greatest, batch_dims=1))[:, None] // 255
@@ -105,13 +105,13 @@ def equalizing_tables(counts):
 
 
 def posterize(images, strength):
-    """Keep 8 down to 4 of a value's bits."""
+    """Keep the 8 to 4 most significant bits."""
     step = 2.0 ** tf.round(4 * tf.abs(strength))
     return tf.bitwise.bitwise_and(images, each(tf.cast(256 - step, tf.uint8)))
 
 
 def solarize(images, strength):
-    """Invert what lies above a threshold, 256 down to 0."""
+    """Invert values at or above a threshold, 256 down to 0."""
     threshold = each(256 * (1 - tf.abs(strength)))
     above = tf.cast(tf.cast(images, tf.float32) >= threshold, tf.uint8)
     return tf.bitwise.bitwise_xor(images, 255 * above)  # several times as fast as tf.where
@@ -129,8 +129,8 @@ def brightness(images, strength):
     return blend(images, 0.0, strength)
 
 
-def inverse_temperature(images, strength):
-    """Sharpen or smooth by the mean of 3 x 3 pixels in which the middle one counts 5 times; the rim stays."""
+def sharpness(images, strength):
+    """Sharpen or smooth with a 3 x 3 mean in which the centre has weight 5; the border is unchanged."""
     values = tf.cast(images, tf.float32)
     inner = values[:, 1:-1, 1:-1]
     smooth = tf.floor((9 * tf.nn.avg_pool2d(values, 3, 1, "VALID") + 4 * inner) / 13 + 0.5)
@@ -138,7 +138,7 @@ def inverse_temperature(images, strength):
 
 
 def warp(images, a=1.0, b=0.0, c=0.0, d=1.0, right=0.0, down=0.0):
-    """Move images by a matrix and pixels, each a number or one for each image."""
+    """Transform images by a matrix and a translation in pixels, each a number or one per image."""
     numbers = [tf.broadcast_to(number, tf.shape(images)[:1]) for number in (a, b, c, d, right, down)]
     return affine_nearest(images, tf.stack(numbers[:4], axis=1), *numbers[4:])
 
@@ -172,7 +172,7 @@ OPERATIONS = {
         equalize,
         rotate,
         posterize,
-        inverse_temperature,
+        sharpness,
         solarize,
         colour,
         contrast,

@@ -1,4 +1,4 @@
-"""Images at another size."""
+"""Image resizing and centre cropping."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def resize(images, image_size: Sequence[int], crop: float | None = None, interpo
     Args:
         images: any size.
         image_size: height and width of the result.
-        crop: share of the shorter side that is kept, a square from the middle; None keeps all, and no proportions.
-        interpolation: "bilinear" or "bicubic", whose overshoots are cut off at 0 and 255.
+        crop: fraction of the shorter side that is kept by a central square crop; None resizes the whole image without
+            keeping its aspect ratio.
+        interpolation: "bilinear" or "bicubic", whose overshoots are clipped to 0 and 255.
     """
     size = tuple(image_size) if crop is None else tuple(math.floor(side / crop) for side in image_size)
     layer = keras.layers.Resizing(
@@ -31,7 +32,7 @@ def resize(images, image_size: Sequence[int], crop: float | None = None, interpo
 def resized(
     image: np.ndarray, image_size: Sequence[int] | None, crop: float | None = None, interpolation: str = "bilinear"
 ) -> np.ndarray:
-    """Return one 8-bit image, or a batch of them, at another size, as `resize`; None keeps the size."""
+    """Return one 8-bit image, or a batch of them, resized as by `resize`; None keeps the size."""
     if image_size is None or image.shape[-3:-1] == tuple(image_size):
         return image
     batch = image if image.ndim == 4 else image[None]

@@ -1,4 +1,4 @@
-"""Random changes of batches of strings, drawn from a seed alone."""
+"""Text data augmentation: word and character dropout."""
 
 from dataclasses import dataclass
 
@@ -9,11 +9,11 @@ from kzoo.data.random import fold
 
 @dataclass(frozen=True)
 class TextAugment(Augment):
-    """Leave out words or characters of each text of a batch, at random; a text of which nothing is left stays whole.
+    """Word and character dropout; a text of which nothing would be left is unchanged.
 
     Args:
-        word_dropout: fraction of the words, in [0, 1); what is left is joined by single spaces.
-        character_dropout: fraction of the characters, in [0, 1).
+        word_dropout: probability of removing a word, in [0, 1); the rest is joined by single spaces.
+        character_dropout: probability of removing a character, in [0, 1).
 
     Raises:
         ValueError: for a value out of its range.
@@ -28,18 +28,18 @@ class TextAugment(Augment):
                 raise ValueError(f"augment.{name} must be at least 0 and below 1, got {getattr(self, name)}")
 
     def __call__(self, texts, seed):
-        """Return a changed batch of strings (batch,), a pure function of the batch and the seed (2,)."""
+        """Return an augmented batch of strings (batch,), a pure function of the batch and the seed (2,)."""
         texts = tf.convert_to_tensor(texts, tf.string)
         if self.word_dropout:
-            texts = thinned(texts, tf.strings.split(texts), " ", self.word_dropout, fold(seed, 1))
+            texts = drop_tokens(texts, tf.strings.split(texts), " ", self.word_dropout, fold(seed, 1))
         if self.character_dropout:
             characters = tf.strings.unicode_split(texts, "UTF-8", errors="replace")
-            texts = thinned(texts, characters, "", self.character_dropout, fold(seed, 2))
+            texts = drop_tokens(texts, characters, "", self.character_dropout, fold(seed, 2))
         return texts
 
 
-def thinned(texts, tokens, separator: str, fraction: float, seed):
-    """Join what a random choice leaves of the tokens of each text."""
+def drop_tokens(texts, tokens, separator: str, fraction: float, seed):
+    """Remove random tokens of each text and join the rest."""
     keep = tf.random.stateless_uniform(tf.shape(tokens.flat_values), seed) >= fraction
     kept = tf.ragged.boolean_mask(tokens, tokens.with_flat_values(keep))
     joined = tf.strings.reduce_join(kept, axis=-1, separator=separator)

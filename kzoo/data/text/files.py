@@ -1,4 +1,4 @@
-"""Reading texts: tables, lines `label text`, class folders."""
+"""Text datasets from CSV and TSV tables, labelled lines and class folders."""
 
 import csv
 import io
@@ -17,10 +17,10 @@ SUFFIXES = {".txt"}  # of texts in class folders
 
 
 def read_text(path: File, encoding: str) -> str:
-    """Read a whole file, without the byte-order mark that some editors begin it with.
+    """Read a whole text file, without its byte-order mark.
 
     Raises:
-        ValueError: for a missing file, an unknown encoding, or a byte that has no meaning in it, by its place.
+        ValueError: for a missing file, an unknown encoding, or a byte that is invalid in it, with its offset and line.
     """
     try:
         content = (path.expanduser() if isinstance(path, Path) else path).read_bytes()
@@ -41,7 +41,7 @@ def read_text(path: File, encoding: str) -> str:
 
 
 class Row(NamedTuple):
-    """One example of a file, and the line it begins in, counted from 1."""
+    """One example of a file, and its first line, counted from 1."""
 
     line: int
     label: str
@@ -66,7 +66,7 @@ def csv_file(
         text_column: name of the column with the texts.
         label_column: name of the column with the labels; the classes are those of the training rows, sorted.
         test: a second file of test rows; held out from the first if not given.
-        fold: (number, folds): hold out that part, counted from 0, of so many of the file as the test split.
+        fold: (index, folds): use this fold of the file, counted from 0, as the test split.
         encoding: of both files.
         quoting: whether quotation marks enclose texts that hold separators or line ends; False reads them as they are.
 
@@ -88,12 +88,12 @@ def csv_file(
 def labelled(
     path: str, *, test: str | None = None, fold: Sequence[int] | None = None, encoding: str = "utf-8"
 ) -> RawData:
-    """A file of lines `label text`, as TREC and MR are handed around; the label ends at the first space or tab.
+    """A file of lines `label text`, the format of TREC and MR; the label ends at the first space or tab.
 
     Args:
         path: the file; its lines end in "\\n" or "\\r\\n", other line separators are part of a text.
         test: a second file of test lines; held out from the first if not given.
-        fold: (number, folds): hold out that part, counted from 0, of so many of the file as the test split.
+        fold: (index, folds): use this fold of the file, counted from 0, as the test split.
         encoding: of both files.
 
     Raises:
@@ -121,18 +121,18 @@ def table_rows(
     """Yield the examples of a table; blank lines are skipped.
 
     Raises:
-        ValueError: for a table without the columns, a ragged row, a row without a label, or a quotation without end.
+        ValueError: for missing columns, a ragged row, a row without a label, or an unclosed quotation.
     """
-    places, header = None, []
+    indices, header = None, []
     for number, cells in numbered_cells(path, content, separator, quoting):
-        if places is None:
+        if indices is None:
             header = [cell.strip() for cell in cells]
-            columns = {cell: place for place, cell in enumerate(header)}
-            places = [lookup(f"column of {path},", name, columns) for name in (text_column, label_column)]
+            columns = {cell: index for index, cell in enumerate(header)}
+            indices = [lookup(f"column of {path},", name, columns) for name in (text_column, label_column)]
             continue
         if len(cells) != len(header):
             raise ValueError(f"line {number} of {path} has {len(cells)} columns, the header has {len(header)}")
-        text, label = (cells[place] for place in places)
+        text, label = (cells[index] for index in indices)
         if not label.strip():
             raise ValueError(f"line {number} of {path} has no {label_column}")
         yield Row(number, label.strip(), text)
@@ -181,13 +181,13 @@ def read_texts(rows: Sequence[FileRow], class_names: Sequence[str], encoding: st
     texts = list(read_each(lambda row: read_text(row.file, encoding), rows))
     empty = [row.file for row, text in zip(rows, texts, strict=True) if not text.strip()]
     if empty:
-        warnings.warn(f"{len(empty)} of {len(rows)} files hold no text, e.g. {empty[0]}", stacklevel=3)
+        warnings.warn(f"{len(empty)} of {len(rows)} files contain no text, e.g. {empty[0]}", stacklevel=3)
     labels = np.array([class_names.index(row.label) for row in rows], "int32")
     return Examples(np.array(texts, dtype=object), labels)
 
 
 def from_files(read: Callable[[str], list[Row]], path: str, test: str | None, fold: Sequence[int] | None) -> RawData:
-    """Return the splits of a file of training rows and, if given, another of test rows."""
+    """Return the splits of a file of training rows and, if given, of a file of test rows."""
     if test is not None and fold is not None:
         raise ValueError("give either test, a file, or fold, a part of the training file; got both")
     rows = {file: read(file) for file in (path, test) if file is not None}
@@ -206,7 +206,7 @@ def from_files(read: Callable[[str], list[Row]], path: str, test: str | None, fo
 
 
 def warn_of_empty_texts(path: str, rows: list[Row]) -> None:
-    """Say how many texts are empty; they are examples like any other, of padding alone."""
+    """Warn of empty texts; they stay in the dataset, as examples of padding only."""
     empty = [row.line for row in rows if not row.text.strip()]
     if empty:
         warnings.warn(f"{len(empty)} of {len(rows)} texts of {path} are empty, e.g. in line {empty[0]}", stacklevel=2)
@@ -218,19 +218,19 @@ def as_examples(path: str, rows: list[Row], names: Sequence[str]) -> Examples:
     Raises:
         ValueError: naming the line with a label that is not among `names`.
     """
-    numbers = {name: number for number, name in enumerate(names)}
+    class_index = {name: index for index, name in enumerate(names)}
     for row in rows:
-        if row.label not in numbers:
+        if row.label not in class_index:
             known = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
             raise ValueError(
                 f"line {row.line} of {path} has label {row.label!r}, which no training example has: {known}"
             )
-    labels = np.array([numbers[row.label] for row in rows], "int32")
+    labels = np.array([class_index[row.label] for row in rows], "int32")
     return Examples(np.array([row.text for row in rows], dtype=object), labels)
 
 
 def one_fold(examples: Examples, fold: Sequence[int]) -> tuple[Examples, None, Examples]:
-    """Return (train, None, test) with one of several parts of equal size and shares of the classes held out.
+    """Return (train, None, test) of a stratified k-fold split.
 
     Raises:
         ValueError: if `fold` is not (number, folds), or a class has fewer examples than there are folds.

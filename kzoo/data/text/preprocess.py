@@ -1,4 +1,4 @@
-"""The step from strings to token ids, and the vocabulary that it learns."""
+"""Text preprocessing: tokenisation into words, characters or bytes, and the vocabulary."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from kzoo.data.splits import Examples
 from kzoo.data.text.files import read_text
 
 # X. Zhang, J. Zhao, Y. LeCun, 2015, section 2.2: 26 letters, 10 digits, 33 other characters, the new line. They count
-# the hyphen twice, and so do we, to have 70; its second place is never used.
+# the hyphen twice, and so do we, to have 70; its second index is never used.
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{}\n"
-LONGEST = {"words": 256, "characters": 1014, "bytes": 1024}  # tokens per text where no length is asked for
+LONGEST = {"words": 256, "characters": 1014, "bytes": 1024}  # largest default length, in tokens
 LENGTH_UNITS = {"characters": "UTF8_CHAR", "bytes": "BYTE"}
 PADDING, UNKNOWN = 0, 1  # ids before those of the vocabulary
 CHUNK = 1000  # texts that are split at a time when a vocabulary is learned
@@ -25,12 +25,12 @@ CHUNK = 1000  # texts that are split at a time when a vocabulary is learned
 
 @dataclass(frozen=True)
 class TextPreprocess:
-    """From strings to token ids of one length; what is longer is cut off, what is shorter is followed by zeros.
+    """From strings to token ids, truncated or padded with zeros to one length.
 
-    Words are in lower case; `, ! ? ( )` and English contractions ("it 's", "do n't") are words of their own, other
-    punctuation separates. Characters are in lower case too. Id 0 is padding, 1 every token that is not in the
-    vocabulary (among characters also the space), then come those of the vocabulary. The ids of bytes are the bytes
-    of UTF-8 themselves. Bytes that are not UTF-8 count as unknown characters, and separate words.
+    Words are in lower case; `, ! ? ( )` and English contractions ("it 's", "do n't") are separate words, other
+    punctuation is a separator. Characters are in lower case too. Id 0 is padding, 1 is every token that is not in the
+    vocabulary (at the level of characters also the space), then follows the vocabulary. The ids of bytes are the bytes
+    of UTF-8. Invalid UTF-8 is an unknown character, and a separator of words.
 
     Args:
         level: "words", "characters" or "bytes".
@@ -59,11 +59,11 @@ class TextPreprocess:
             level: "words", "characters" (the 70 of Zhang, Zhao, LeCun, 2015) or "bytes".
             length: tokens per text; None for those of the longest training text, at most 256 words, 1,014
                 characters or 1,024 bytes.
-            max_tokens: size of the vocabulary of words at most; the most frequent are kept.
-            min_count: how often a word of the vocabulary occurs in the training split at least.
+            max_tokens: largest size of the vocabulary of words; the most frequent are kept.
+            min_count: smallest number of occurrences of a word of the vocabulary in the training split.
 
         Raises:
-            ValueError: for an unknown level, a number that is not a positive integer, or no word to learn.
+            ValueError: for an unknown level, a number that is not a positive integer, or an empty vocabulary.
         """
         longest = lookup("level", level, LONGEST)
         for name, value in {"length": length, "max_tokens": max_tokens, "min_count": min_count}.items():
@@ -117,8 +117,8 @@ class TextPreprocess:
         """Return the ids of a vector of tokens; a binary search, since a table would be state outside the graph."""
         known, numbers = self.table
         wanted = fingerprint(tokens)
-        place = tf.minimum(tf.searchsorted(known, wanted), len(known) - 1)
-        return tf.where(tf.gather(known, place) == wanted, tf.gather(numbers, place), UNKNOWN)
+        index = tf.minimum(tf.searchsorted(known, wanted), len(known) - 1)
+        return tf.where(tf.gather(known, index) == wanted, tf.gather(numbers, index), UNKNOWN)
 
     @functools.cached_property
     def table(self) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +129,7 @@ class TextPreprocess:
         return known[order], (order + UNKNOWN + 1).astype("int32")
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        """Return the tokens behind the ids of one text, for people to read; "?" for an unknown one."""
+        """Return the tokens of the ids of one text for display; "?" for an unknown token."""
         if self.level == "bytes":
             return [chr(number) if 32 <= number < 127 else f"<{number:02x}>" for number in ids if number != PADDING]
         return [(None, "?", *self.vocabulary)[number] for number in ids if number != PADDING]
@@ -138,19 +138,19 @@ class TextPreprocess:
         """Read one UTF-8 file as one text.
 
         Raises:
-            ValueError: if it is missing, not UTF-8 (naming the byte), or holds no text.
+            ValueError: if it is missing, not UTF-8 (naming the byte), or contains no text.
         """
         text = read_text(Path(path), "utf-8")
         if not text.strip():
-            raise ValueError(f"{path} holds no text")
+            raise ValueError(f"{path} contains no text")
         return np.array(text, dtype=object)
 
     def sized(self, raw):
-        """Return one text as it is: its length is a matter of tokens."""
+        """Return one text unchanged: the length is counted in tokens."""
         return raw
 
     def draw(self, axes, raw) -> None:
-        """Show the beginning of one text on matplotlib axes."""
+        """Draw the beginning of one text on matplotlib axes."""
         text = raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
         lines = textwrap.wrap(text[:1000], 24, max_lines=7, placeholder=" ...") or ["(empty)"]
         axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize=7, parse_math=False)
@@ -171,7 +171,7 @@ def split_words(texts):
     return tf.strings.split(texts)
 
 
-WORDS = (  # after the idea of the cleaning in Kim's code, but letters and digits of every script are kept
+WORDS = (  # similar to the cleaning in Kim's code, but letters and digits of every script are kept
     ("[\u2019\u02bc]", "'"),
     (r"[^\p{L}\p{M}\p{N}'(),!?]+", " "),
     (r"[(),!?]", r" \0 "),
@@ -198,7 +198,7 @@ def count_words(texts: np.ndarray) -> tuple[collections.Counter, int]:
 
 
 def most_frequent(counts: collections.Counter, max_tokens: int, min_count: int) -> tuple[str, ...]:
-    """Return the words that occur often enough, the most frequent first, words of one frequency by the alphabet.
+    """Return the words that occur often enough, the most frequent first, ties in alphabetical order.
 
     Raises:
         ValueError: if there is none.

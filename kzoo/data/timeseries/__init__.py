@@ -1,4 +1,4 @@
-"""Time series: reading .ts and UCR files, the step to the model's input, random changes, and the sets."""
+"""Time series data: file reading, preprocessing, augmentation and datasets."""
 
 from kzoo.data.splits import MODALITIES, Modality
 from kzoo.data.timeseries import files, sets  # noqa: F401  (register their datasets)

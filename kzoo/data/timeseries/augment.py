@@ -1,4 +1,4 @@
-"""Random changes of batches of raw series, drawn from a seed alone."""
+"""Time series data augmentation: jitter, scaling, warping, permutation, slicing and masking."""
 
 import math
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from kzoo.data.timeseries.preprocess import interpolate, own_part
 
 @dataclass(frozen=True)
 class SeriesAugment(Mixing):
-    """Noise, other size, other speed, other order, drawn for each series of a batch on its own; mixup and cutmix.
+    """Jitter, scaling, time and magnitude warping, permutation, slicing and masking per series; mixup and cutmix.
 
-    The changes of Um et al. (2017, https://arxiv.org/abs/1706.00527) and of Le Guennec et al. (2016) that Iwana and
+    The augmentations of Um et al. (2017, https://arxiv.org/abs/1706.00527) and Le Guennec et al. (2016) that Iwana and
     Uchida (2021, https://arxiv.org/abs/2007.15951) compare, with smooth curves made of three cosines. Steps at the end
     in which all channels are 0 are padding and stay 0; mixup and cutmix treat them like any others. All changes of
-    time are made in one linear interpolation.
+    time are one linear interpolation.
 
     Args:
-        jitter: standard deviation of noise added to each value, as a share of that channel's own deviation.
+        jitter: standard deviation of noise added to each value, relative to that of the channel.
         scale: each channel is multiplied by a factor between 1 - scale and 1 + scale; without effect where
             every series is normalised by itself.
         time_warp: the speed varies along the series between 1 - time_warp and 1 + time_warp at most; first and
             last step stay.
         magnitude_warp: each channel is multiplied by a factor that varies along the series between
             1 - magnitude_warp and 1 + magnitude_warp at most.
-        flip: each channel is turned upside down about 0, every second time.
-        permutation: the series is cut into 1 to so many pieces of equal length, which change places; below 2 for none.
-        window_slice: up to such a share is cut away at both ends together, and the rest stretched.
-        window_warp: a piece of such a share, anywhere, is played at half or at double speed, every second time each,
-            and the whole stretched to the same length.
-        mask: up to such a share, in one piece, is set to each channel's mean.
+        flip: each channel is multiplied by -1 with probability 0.5.
+        permutation: largest number of segments of equal length, which are permuted; below 2 for none.
+        window_slice: largest fraction that is cut off at both ends together; the rest is stretched.
+        window_warp: fraction of the series, at a random position, that runs at half or double speed with equal
+            probability; the result is stretched to the same length.
+        mask: largest fraction, in one span, that is set to each channel's mean.
 
     Raises:
         ValueError: for a value out of its range.
@@ -54,7 +54,7 @@ class SeriesAugment(Mixing):
         check_ranges(self, ranges | {"window_slice": 0.99, "window_warp": 0.99, "mask": 1})
 
     def __call__(self, series, seed):
-        """Return a changed batch, float32 in the raw range.
+        """Return an augmented batch, float32 in the raw range.
 
         Args:
             series: batch of shape (batch, length, channels).
@@ -64,19 +64,19 @@ class SeriesAugment(Mixing):
         own = computed(lambda x: own_part(x)[0], (*series.shape[:2], 1), series)
         count = computed(lambda x: own_part(x)[1], (series.shape[0], 1, 1), series)
         if self.time_warp or self.permutation > 1 or self.window_slice or self.window_warp:
-            places = self.places(tf.shape(series)[1], count, seed)
-            series = computed(interpolate, series.shape, series, places)
+            positions = self.positions(tf.shape(series)[1], count, seed)
+            series = computed(interpolate, series.shape, series, positions)
         if self.scale or self.magnitude_warp or self.flip:
             series = series * self.factors(tf.shape(series), count, seed)
         if self.jitter:
             noise = tf.random.stateless_normal(tf.shape(series), fold(seed, 3))
-            series = series + self.jitter * deviation(series, own, count) * noise
+            series = series + self.jitter * standard_deviation(series, own, count) * noise
         if self.mask:
             series = self.masked(series, own, count, fold(seed, 9))
         return series * own
 
-    def places(self, length, count, seed):
-        """Return for each step of the result the place in the series that it is taken from, (batch, length, 1).
+    def positions(self, length, count, seed):
+        """Return the fractional step of the series at which each step of the result is sampled, (batch, length, 1).
 
         Args:
             length: steps of a series with its padding.
@@ -92,10 +92,10 @@ class SeriesAugment(Mixing):
         if self.window_slice:
             kept = each(1 - self.window_slice * uniform(tf.shape(count)[0], fold(seed, 4)))
             time = time * kept + (1 - kept) * each(uniform(tf.shape(count)[0], fold(seed, 5)))
-        places = time * last
+        positions = time * last
         if self.permutation > 1:
-            places = permute(places, count, int(self.permutation), fold(seed, 7))
-        return tf.minimum(places, last)
+            positions = permute(positions, count, int(self.permutation), fold(seed, 7))
+        return tf.minimum(positions, last)
 
     def factors(self, shape, count, seed):
         """Return what each value is multiplied by, (batch, length or 1, channels)."""
@@ -108,7 +108,7 @@ class SeriesAugment(Mixing):
         return factor
 
     def masked(self, series, own, count, seed):
-        """Set a piece of each series to the mean of each channel."""
+        """Set a span of each series to the mean of each channel."""
         batch = tf.shape(series)[0]
         hidden = each(uniform(batch, fold(seed, 1))) * self.mask
         time = (step_numbers(tf.shape(series)[1]) + 0.5) / count
@@ -127,7 +127,7 @@ def step_numbers(length):
 
 
 def own_time(length, count):
-    """Return each step's time as a share of its series, 0 at the first to 1 at the last and after it."""
+    """Return the time of each step as a fraction of its series: 0 at the first, 1 at the last step and in padding."""
     return tf.minimum(step_numbers(length) / tf.maximum(count - 1, 1), 1)
 
 
@@ -155,7 +155,7 @@ def play_window(time, window: float, seed):
 
     Args:
         time: 0 to 1, (batch, length, 1).
-        window: share of the series, below 1.
+        window: fraction of the series, below 1.
         seed: integer tensor of shape (2,).
     """
     batch = tf.shape(time)[0]
@@ -166,13 +166,13 @@ def play_window(time, window: float, seed):
     return passed + inside * (speed - 1)
 
 
-def permute(places, count, pieces: int, seed):
-    """Return places after equal pieces of each series changed places.
+def permute(positions, count, pieces: int, seed):
+    """Return positions after equal segments of each series are permuted.
 
     Args:
-        places: between 0 and count - 1, (batch, length, 1).
+        positions: between 0 and count - 1, (batch, length, 1).
         count: steps of each series, (batch, 1, 1).
-        pieces: how many at most.
+        pieces: largest number of segments.
         seed: integer tensor of shape (2,).
     """
     batch = tf.shape(count)[0]
@@ -181,9 +181,9 @@ def permute(places, count, pieces: int, seed):
     used = tf.range(pieces, dtype=tf.float32)[None] < number[:, None]
     order = tf.argsort(tf.where(used, keys, 2.0), axis=1, stable=True)
     length = count / each(number)
-    piece = tf.minimum(tf.floor(places / length), each(number) - 1)
+    piece = tf.minimum(tf.floor(positions / length), each(number) - 1)
     source = tf.gather(order, tf.cast(piece[..., 0], tf.int32), batch_dims=1)
-    return places + (tf.cast(source, tf.float32)[..., None] - piece) * length
+    return positions + (tf.cast(source, tf.float32)[..., None] - piece) * length
 
 
 def mean(x, own, count):
@@ -191,6 +191,6 @@ def mean(x, own, count):
     return tf.reduce_sum(x * own, axis=1, keepdims=True) / count
 
 
-def deviation(x, own, count):
+def standard_deviation(x, own, count):
     """Return the standard deviation of each channel over the steps that are not padding, (batch, 1, channels)."""
     return tf.sqrt(tf.reduce_sum(((x - mean(x, own, count)) * own) ** 2, axis=1, keepdims=True) / count)

@@ -1,4 +1,4 @@
-"""Reading time series: .ts and UCR files of many, and single series in files of their own."""
+"""Time series file reading: .ts and UCR files of many series, and files of a single series."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class SeriesExamples(Examples):
     """Raw series, float32 of shape (n, length, channels), that may have been brought to one length.
 
     Args:
-        unequal: how they were: "resample" or "pad" (zeros at the end); None if they had one length already.
+        unequal: how: "resample" or "pad" (zeros at the end); None if they had one length already.
     """
 
     unequal: str | None = None
 
     def take(self, indices: np.ndarray) -> SeriesExamples:
-        """Return the examples at these places."""
+        """Return the examples at these indices."""
         return dataclasses.replace(self, inputs=self.inputs[indices], labels=self.labels[indices])
 
 
 class SeriesFile(NamedTuple):
-    """What a file of series holds: each (length, channels) with the number of its line, labels, the classes named."""
+    """Contents of a file of series: each (length, channels), with line numbers, labels and declared class names."""
 
     path: Path
     series: list[np.ndarray]
@@ -58,13 +58,13 @@ def series_files(path: str, *, unequal: str | None = None, length: int | None = 
     Args:
         path: a file (NAME_TRAIN.ts or one that is not split), the same without its ending (DIR/NAME), or a folder
             that holds one set.
-        unequal: how series of several lengths are brought to one: "resample" (straight lines from step to step) or
+        unequal: how series of several lengths are brought to one: "resample" (linear interpolation) or
             "pad" (zeros at the end). A model remembers it, and takes series of any length.
         length: steps that all series are brought to; the longest one's if not given. Alone, it means "resample".
 
     Raises:
-        ValueError: for missing or broken files (naming file and line), NaN within a series, labels seen in test
-            only, or series of several lengths without `unequal`.
+        ValueError: for missing or damaged files (naming file and line), NaN within a series, labels that occur in
+            the test split only, or series of several lengths without `unequal`.
     """
     if unequal is not None:
         check_choice("unequal", unequal, UNEQUAL)
@@ -183,7 +183,7 @@ def fields(line: str) -> list[str]:
 
 
 def is_number(word: str) -> bool:
-    """Tell whether a word is a number, or stands for a missing one."""
+    """Return whether a word is a number or a missing value."""
     try:
         float(word)
     except ValueError:
@@ -192,7 +192,7 @@ def is_number(word: str) -> bool:
 
 
 def plain(label: str) -> str:
-    """Return a label with a whole number written plainly: UCR's older files have 1.0000000e+00."""
+    """Return a label with an integer in its short form: older UCR files have 1.0000000e+00."""
     try:
         return str(int(float(label))) if float(label).is_integer() else label
     except (ValueError, OverflowError):
@@ -203,7 +203,7 @@ def numbers(path: Path, line: int, words: Sequence[str]) -> np.ndarray:
     """Return the values of one channel, float32.
 
     Raises:
-        ValueError: for a value that is missing, not finite or not a number, naming file, line and place.
+        ValueError: for a value that is missing, not finite or not a number, naming file, line and position.
     """
     if not words:
         raise ValueError(f"{path}, line {line}: a series without values")
@@ -279,7 +279,7 @@ def common_length(files: list[SeriesFile], unequal: str | None) -> int:
 
 
 def examples(file: SeriesFile, class_names: Sequence[str], length: int, unequal: str | None) -> SeriesExamples:
-    """Return the series at one length with the numbers of their classes."""
+    """Return the series at one length with their class indices."""
     cut = [line for line, series in zip(file.lines, file.series, strict=True) if len(series) > length]
     if unequal == "pad" and cut:
         warnings.warn(f"{len(cut)} series of {file.path} are cut to {length} steps, e.g. line {cut[0]}", stacklevel=3)
@@ -297,13 +297,13 @@ def check_channels(files: dict[str, SeriesFile]) -> None:
 
 
 def at_length(series: np.ndarray, length: int, unequal: str | None) -> np.ndarray:
-    """Return one series (any length, channels) with `length` steps, as the model's own step would make it."""
+    """Return one series (any length, channels) with `length` steps, as the preprocessing does."""
     if len(series) == length:
         return series
     if unequal == "pad":
         return np.pad(series[:length], ((0, max(0, length - len(series))), (0, 0)))
-    places = np.arange(length) * (len(series) - 1) / max(length - 1, 1)
-    channels = [np.interp(places, np.arange(len(series)), channel) for channel in series.T]
+    positions = np.arange(length) * (len(series) - 1) / max(length - 1, 1)
+    channels = [np.interp(positions, np.arange(len(series)), channel) for channel in series.T]
     return np.stack(channels, axis=-1).astype("float32")
 
 
@@ -350,5 +350,5 @@ def read_npy(path: Path) -> np.ndarray:
     if values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(f"{path} has shape {array.shape}; expected (length,) or (length, channels)")
     if not np.isfinite(values).all():
-        raise ValueError(f"{path} holds NaN or infinity; fill in missing values first")
+        raise ValueError(f"{path} contains NaN or infinity; fill in missing values first")
     return values[:, None] if values.ndim == 1 else values

@@ -1,4 +1,4 @@
-"""The step from raw series to the model's input."""
+"""Time series preprocessing: one length, and normalisation."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ NORMALISE = ("set", "example", "none")
 
 @dataclass(frozen=True)
 class SeriesPreprocess:
-    """From raw series to the model's input: bring them to one length, subtract the mean, divide by the deviation.
+    """From raw series to the model's input: one length, normalised by mean and standard deviation.
 
-    Every channel is normalised on its own. With `unequal` "pad", the steps at the end in which all channels are
-    0 count as padding: they have no part in the statistics and are 0 in the result too.
+    Every channel is normalised separately. With `unequal` "pad", steps at the end in which all channels are 0 are
+    padding: they are excluded from the statistics and stay 0.
 
     Args:
         length: steps of the model's input.
         mean: of each channel over the training split, in raw units.
         std: standard deviation of each channel, likewise.
         normalise: "set" (by `mean` and `std`), "example" (each series by its own; z-normalisation) or "none".
-        unequal: what is done to a series of another length: "resample" (linearly, first step on first and last
-            on last), "pad" (zeros at the end; what is too long is cut) or None (it is refused).
+        unequal: how a series of another length is treated: "resample" (linear interpolation), "pad" (zeros at the
+            end, or truncated) or None (an error).
         mask: append a channel that is 1 on the series' own steps and 0 on padding.
     """
 
@@ -83,7 +83,7 @@ class SeriesPreprocess:
         return keras.ops.concatenate([x, own], axis=-1) if self.mask else x
 
     def normalised(self, x, own):
-        """Return series (batch, length, channels) of mean 0 and deviation 1, still 0 where `own` is 0."""
+        """Return normalised series (batch, length, channels); padding, where `own` is 0, stays 0."""
         if self.normalise == "none":
             return x
         if self.normalise == "set":
@@ -94,7 +94,7 @@ class SeriesPreprocess:
         centred = (x - keras.ops.sum(x, axis=1, keepdims=True) / count) * own
         std = keras.ops.sqrt(keras.ops.sum(centred * centred, axis=1, keepdims=True) / count)
         size = keras.ops.max(keras.ops.abs(x), axis=1, keepdims=True)
-        flat = std <= 1e-6 * size + 1e-30  # a constant channel, but for rounding
+        flat = std <= 1e-6 * size + 1e-30  # a channel that is constant but for rounding
         return keras.ops.where(flat, keras.ops.zeros_like(centred), centred / keras.ops.where(flat, 1.0, std))
 
     def read(self, path: str | Path) -> np.ndarray:
@@ -104,8 +104,8 @@ class SeriesPreprocess:
         takes one channel, all values may also stand in one row.
 
         Raises:
-            ValueError: if it is missing, broken, holds NaN or several series, or does not have the model's
-                channels, or its length where the model takes one only.
+            ValueError: if it is missing or damaged, contains NaN or several series, or does not have the model's
+                channels, or its length if only one is accepted.
         """
         series = read_one(Path(path).expanduser(), self.channels)
         if series.shape[1] != self.channels:
@@ -131,28 +131,28 @@ class SeriesPreprocess:
 
 
 def own_part(x):
-    """Return which steps are not padding, (batch, length, 1) of 0 and 1, and how many, (batch, 1, 1), at least 1."""
+    """Return a mask of the steps without padding, (batch, length, 1), and their number, (batch, 1, 1), at least 1."""
     number = keras.ops.cumsum(keras.ops.ones_like(x[..., :1]), axis=1)  # of each step, from 1; any length will do
     filled = keras.ops.cast(keras.ops.any(keras.ops.not_equal(x, 0.0), axis=-1, keepdims=True), "float32")
     count = keras.ops.maximum(keras.ops.max(number * filled, axis=1, keepdims=True), 1.0)
     return keras.ops.cast(number <= count, "float32"), count
 
 
-def interpolate(x, places):
-    """Return the values of series (batch, length, channels) at places between their steps, (batch, new length, 1)."""
-    below = keras.ops.floor(places)
-    share = places - below
+def interpolate(x, positions):
+    """Return series (batch, length, channels) interpolated linearly at fractional steps (batch, new length, 1)."""
+    below = keras.ops.floor(positions)
+    fraction = positions - below
     last = keras.ops.sum(keras.ops.ones_like(x[:, :, :1]), axis=1, keepdims=True) - 1.0
 
     def values(steps):
         steps = keras.ops.cast(keras.ops.minimum(keras.ops.maximum(steps, 0.0), last), "int32")
         return keras.ops.take_along_axis(x, keras.ops.repeat(steps, x.shape[-1], axis=-1), axis=1)
 
-    return values(below) * (1.0 - share) + values(below + 1.0) * share
+    return values(below) * (1.0 - fraction) + values(below + 1.0) * fraction
 
 
 def resample(x, length: int):
-    """Bring series (batch, any length, channels) to another length by straight lines from step to step."""
+    """Resample series (batch, any length, channels) to another length by linear interpolation."""
     if x.shape[1] == length:
         return x
     last = keras.ops.sum(keras.ops.ones_like(x[..., :1]), axis=1, keepdims=True) - 1.0
@@ -161,10 +161,10 @@ def resample(x, length: int):
 
 
 def pad(x, length: int):
-    """Bring series (batch, any length, channels) to another length by zeros at the end or by cutting.
+    """Pad series (batch, any length, channels) with zeros at the end to another length, or truncate them.
 
     Returns:
-        The series, and which of their steps are not padding, as 0 and 1 (batch, length, 1).
+        The series, and a mask of the steps that are not padding, 0 or 1 (batch, length, 1).
     """
     _, count = own_part(x)
     steps = np.arange(length, dtype="float32")[None, :, None]
@@ -173,5 +173,5 @@ def pad(x, length: int):
 
 
 def own_steps(series: np.ndarray) -> np.ndarray:
-    """Return which steps of padded series (n, length, channels) are their own, (n, length)."""
+    """Return a mask of the steps of padded series (n, length, channels) that are not padding, (n, length)."""
     return (series != 0).any(axis=-1)[:, ::-1].cumsum(axis=1)[:, ::-1] > 0
