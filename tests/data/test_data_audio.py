@@ -734,7 +734,7 @@ class TestTensorflowDatasets:
     def test_a_sample_rate_that_is_not_known_or_wrong(self, monkeypatch):
         monkeypatch.setattr(sets, "find_builder", lambda name, data_dir: fake_builder({}, rate=rate))
         rate = None
-        with pytest.raises(ValueError, match="does not know the sample rate of crema_d; give sample_rate"):
+        with pytest.raises(ValueError, match="does not state the sample rate of crema_d; give sample_rate"):
             sets.audio_from_tfds("crema_d")
         assert sets.audio_from_tfds("crema_d", sample_rate=4000).train.sample_rate == 4000
         rate = 16000

@@ -303,7 +303,7 @@ class TestFolder:
             for number in range(4):
                 write(tmp_path / name / f"{number}.txt", f"caf\xe9 {name} {number}".encode("latin-1"))
         write(tmp_path / "b" / "3.txt", "")
-        with pytest.warns(UserWarning, match="1 of 8 files hold no text, e.g. .*3.txt"):
+        with pytest.warns(UserWarning, match="1 of 8 files contain no text, e.g. .*3.txt"):
             raw = files.text_folder(str(tmp_path), encoding="latin-1")
         assert raw.train.inputs.tolist()[:2] == ["caf\xe9 a 0", "caf\xe9 a 1"]
         assert raw.train.labels.tolist() == [0] * 4 + [1] * 4
@@ -422,7 +422,7 @@ class TestTensorflowDatasets:
 
     def test_a_set_of_several_texts_says_which_is_read(self, tmp_path):
         with (
-            pytest.warns(UserWarning, match="of each example of glue only sentence1 is read, not sentence2"),
+            pytest.warns(UserWarning, match="only sentence1 is read from the examples of glue, not sentence2"),
             pytest.raises(ValueError, match="put MRPC|is not prepared"),
         ):
             kzoo.load_dataset("tfds:glue/mrpc", data_dir=str(tmp_path), download=False)
