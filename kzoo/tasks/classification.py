@@ -4,7 +4,7 @@ Labels are class indices, of shape (batch,), or class probabilities, float of sh
 them. This module imports Keras at once; `kzoo.tasks` imports it when a model is compiled.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
@@ -39,6 +39,8 @@ class ClassificationLoss(keras.losses.Loss):
         dtype=None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        if isinstance(class_weights, Mapping | str):  # iterating over one gives its keys or characters
+            raise ValueError(f"class_weights of the loss must be one number for each class, got {class_weights!r}")
         self.label_smoothing, self.focal_gamma = label_smoothing, focal_gamma
         self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
 

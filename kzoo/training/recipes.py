@@ -22,7 +22,8 @@ images. Token ids cannot be mixed, so text has no mixup.
 
 import copy
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 from kzoo.core.ranges import check_range
@@ -67,7 +68,7 @@ class Recipe:
     global_clipnorm: float | None = None
     gradient_accumulation_steps: int = 1
     label_smoothing: float = 0.0
-    class_weights: str | Sequence[float] | None = None
+    class_weights: str | Sequence[float] | Mapping[int | str, float] | None = None
     focal_gamma: float = 0.0
     ema_momentum: float | None = None
     swa_epochs: int | None = None
@@ -80,11 +81,7 @@ class Recipe:
                 check_range(name, getattr(self, name), expected, none=none)
         if self.solver is not None:
             lookup("solver", self.solver, SOLVERS)
-        if isinstance(self.class_weights, str):
-            lookup("class_weights", self.class_weights, {BALANCED: None})
-        elif self.class_weights is not None:
-            for weight in self.class_weights:
-                check_range("class_weights", weight, "a number from 0")
+        object.__setattr__(self, "class_weights", checked_class_weights(self.class_weights))
 
     @property
     def learning_rate_is_set_by_callbacks(self) -> bool:
@@ -99,6 +96,37 @@ class Recipe:
         """Return the fields that differ from their defaults, as keyword arguments of `kzoo.fit`."""
         fields = dataclasses.fields(self)
         return {f.name: getattr(self, f.name) for f in fields if getattr(self, f.name) != f.default}
+
+
+def checked_class_weights(given) -> str | tuple[float, ...] | dict[int | str, float] | None:
+    """Return the argument `class_weights` as plain numbers in a tuple or a dictionary.
+
+    Raises:
+        ValueError: for another string than "balanced", a weight that is no number from 0, a key that is neither a class
+            index nor a class name, or another type.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str):
+        lookup("class_weights", given, {BALANCED: None})
+        return given
+    if isinstance(given, Mapping):
+        wrong = [key for key in given if isinstance(key, bool) or not isinstance(key, (Integral, str))]
+        if wrong:
+            raise ValueError(f"a key of class_weights must be a class index or a class name, got {wrong[0]!r}")
+        return {key if isinstance(key, str) else int(key): checked_weight(weight) for key, weight in given.items()}
+    if isinstance(given, Sequence) or getattr(given, "ndim", None) == 1:
+        return tuple(checked_weight(weight) for weight in given)
+    raise ValueError(
+        'class_weights must be "balanced", one number for each class, or {class index or name: number}, '
+        f"got {type(given).__name__} {given!r}"
+    )
+
+
+def checked_weight(weight) -> float:
+    """Return the loss weight of one class; raise a ValueError unless it is a number from 0."""
+    check_range("class_weights", weight, "a number from 0")
+    return float(weight)
 
 
 class Preset(NamedTuple):

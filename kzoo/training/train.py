@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kzoo.core.determinism import make_deterministic
@@ -17,7 +17,7 @@ from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
 from kzoo.nn.inspection import named_stages
 from kzoo.nn.solvers import solve_head
-from kzoo.tasks import TASKS, balanced_weights
+from kzoo.tasks import TASKS, balanced_weights, weight_per_class
 from kzoo.training import runs
 from kzoo.training.checkpoint import Checkpointing
 from kzoo.training.optimizers import build_optimizer, jit_compile, learning_rate_schedule
@@ -45,7 +45,7 @@ def fit(
     global_clipnorm: float | None = Recipe.global_clipnorm,
     gradient_accumulation_steps: int = Recipe.gradient_accumulation_steps,
     label_smoothing: float = Recipe.label_smoothing,
-    class_weights: str | Sequence[float] | None = Recipe.class_weights,
+    class_weights: str | Sequence[float] | Mapping[int | str, float] | None = Recipe.class_weights,
     focal_gamma: float = Recipe.focal_gamma,
     ema_momentum: float | None = Recipe.ema_momentum,
     swa_epochs: int | None = Recipe.swa_epochs,
@@ -101,7 +101,9 @@ def fit(
         global_clipnorm: global norm for gradient clipping; None for no clipping.
         gradient_accumulation_steps: batches whose gradients are averaged for one step of the optimizer.
         label_smoothing: fraction of the target spread evenly over all classes, in [0, 1).
-        class_weights: loss weight per class; "balanced" for weights inversely proportional to the class frequencies.
+        class_weights: loss weight per class, from 0: a sequence in the order of the classes, or a mapping from class
+            indices or class names, where classes that it leaves out weigh 1; "balanced" for weights inversely
+            proportional to the class frequencies.
         focal_gamma: exponent of the focal loss, which reduces the weight of well classified examples; 0 for none.
         ema_momentum: momentum per step, in (0, 1), of an exponential moving average of the weights, which is then
             validated and kept in place of the weights; None for no average.
@@ -354,6 +356,8 @@ def compile_model(model: keras.Model, data: Splits, recipe: Recipe) -> list[kera
     weights = recipe.class_weights
     if weights == BALANCED:
         weights = balanced_weights(data.examples["train"].labels, data.num_classes)
+    elif weights is not None:
+        weights = weight_per_class(weights, data.class_names)
     model.compile(
         optimizer=build_optimizer(model, recipe, learning_rate_of(recipe, data.steps_per_epoch)),
         loss=task.loss(label_smoothing=recipe.label_smoothing, class_weights=weights, focal_gamma=recipe.focal_gamma),

@@ -136,6 +136,8 @@ def test_a_network_is_trained_with_either_form(mixed, digits):
 def test_one_weight_for_each_class():
     with pytest.raises(ValueError, match="class_weights must be one number for each of 3 classes, got 2"):
         loss(NUMBERS, class_weights=(1.0, 1.0))
+    with pytest.raises(ValueError, match="class_weights of the loss must be one number for each class, got {0: 1.0"):
+        loss(NUMBERS, class_weights={0: 1.0, 1: 5.0, 2: 1.0})
 
 
 @pytest.mark.parametrize("labels", [NUMBERS, NUMBERS[:, None], ROWS])

@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.core.yaml import parse_yaml
 from kzoo.data.splits import Examples
 from kzoo.nn import solvers
 from kzoo.training import runs
 from kzoo.training.callbacks import TrainingDiverged
-from kzoo.training.train import as_arrays
+from kzoo.training.recipes import Recipe
+from kzoo.training.train import as_arrays, compile_model
 
 
 def small_model(splits, num_classes=None, **options):
@@ -80,6 +82,9 @@ def test_early_stopping_ends_the_training(digits):
         ({"optimizer": "adamv"}, "unknown optimizer 'adamv'; did you mean adam"),
         ({"schedule": "cosin"}, "unknown schedule 'cosin'; did you mean cosine"),
         ({"class_weights": [1, 2]}, "class_weights must be one number for each of 10 classes, got 2"),
+        ({"class_weights": {3: 2.0, 12: 5.0}}, "unknown class index in class_weights 12; expected 0 to 9"),
+        ({"class_weights": {"tree": 5.0}}, "unknown class in class_weights 'tree'"),
+        ({"class_weights": {3: 2.0, "3": 5.0}}, r"class_weights name class 3 \(3\) twice"),
         ({"checkpoint_minutes": -1}, "checkpoint_minutes must be"),
         ({"checkpoint_steps": 0}, "checkpoint_steps must be"),
     ],
@@ -142,6 +147,23 @@ def test_the_recorded_crossentropy_is_plain(digits):
     expected = kzoo.evaluate(model, digits, split="validation").loss
     assert history["val_crossentropy"][0] == pytest.approx(expected, rel=1e-4)
     assert abs(history["val_loss"][0] - expected) > 0.1
+
+
+@pytest.mark.parametrize("weights", [{0: 1.0, 1: 5.0}, {"0": 1.0, "1": 5.0}, {np.int64(1): np.float32(5)}])
+def test_class_weights_by_index_or_name_are_those_of_a_sequence(digits, weights):
+    losses = []
+    for given in (weights, [1.0, 5.0, *[1.0] * 8], np.array([1.0, 5.0, *[1.0] * 8])):
+        model = small_model(digits)
+        compile_model(model, digits, Recipe(class_weights=given))
+        assert model.loss.class_weights == [1.0, 5.0, *[1.0] * 8]
+        losses.append(model.loss(np.array([1, 2]), np.zeros((2, 10), "float32")))
+    np.testing.assert_allclose(losses, np.log(10) * (5 + 1) / 2, rtol=1e-6)
+
+
+def test_class_weights_by_index_are_recorded_and_resumed(digits, tmp_path):
+    for _ in range(2):
+        kzoo.fit(small_model(digits), digits, epochs=1, class_weights={1: 5.0}, run_dir=tmp_path, verbose=False)
+    assert parse_yaml((tmp_path / runs.CONFIG).read_text())["train"]["class_weights"] == {1: 5.0}
 
 
 def test_a_run_of_another_training_is_left_alone(run, digits):
