@@ -6,8 +6,9 @@ An exported model takes raw data and returns probabilities.
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,11 +22,16 @@ from kzoo.core.registry import lookup
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
 from kzoo.nn.precision import in_float32, uncompiled
-from kzoo.serving.serve import from_model, sidecar
+from kzoo.serving.serve import SIDECAR, from_model, shortened, sidecar
 from kzoo.training import runs
 from kzoo.training.train import check_logits
 
 INPUT, OUTPUT = "raw", "probabilities"
+# The files in the directory of an export: of kzoo, of a SavedModel, of OpenVINO.
+EXPORTED_FILES = re.compile(
+    rf"{re.escape(SIDECAR)}|(saved_model|fingerprint|keras_metadata)\.pb|assets|variables"
+    r"|variables/variables\.(index|data-\d{5}-of-\d{5})|model\.(xml|bin)"
+)
 
 
 class Exported(NamedTuple):
@@ -63,44 +69,108 @@ def export(
         path: file or directory to write.
         data: the dataset it was trained on, or its `Serving` (`kzoo.load_run`).
         format: "saved_model", "keras", "onnx", "litert" or "openvino"; the last three need the extra `export`.
-        overwrite: replace an existing file or directory.
+        overwrite: replace an earlier export at that path, after the new one has been verified; anything else is kept.
 
     Raises:
         ValueError: for an unknown format, a model that ends in a softmax, a package that is not installed, an existing
-            path, or an exported model that gives other probabilities.
+            path, with `overwrite` one that is no export of kzoo or holds other files too, a full disk, or an exported
+            model that gives other probabilities.
     """
     target = Path(path).expanduser()
     check_target(target, format, overwrite)
     check_logits(model)
-    write = FORMATS[format]
     serving = data if isinstance(data, Serving) else Serving.of(data)
     model = in_float32(model)
+    try:
+        difference = write_checked(model, serving, target, format, overwrite)
+    except (OSError, tf.errors.OpError) as error:  # a full disk, most often
+        reason = getattr(error, "strerror", None) or shortened(error)
+        raise ValueError(f"the export {target} cannot be written: {reason}; nothing was changed") from error
+    return Exported(target, format, difference, len(serving.examples))
+
+
+def write_checked(model: keras.Model, serving: Serving, target: Path, format: str, overwrite: bool) -> float:
+    """Write an export into a temporary directory, verify it, then move it to its path; return the difference."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".kzoo-export-") as folder:
         beside = Path(folder) / target.name
-        write(model, serving, beside)
+        FORMATS[format](model, serving, beside)
         write_json(sidecar(beside), serving.to_dict() | {"format": format})
         difference = compare(model, serving, beside)
-        for old, new in ((target, beside), (sidecar(target), sidecar(beside))):
-            put(new, old) if new.exists() else None
-    return Exported(target, format, difference, len(serving.examples))
+        check_target(target, format, overwrite)  # again: all that took time
+        exchange(beside, target, Path(folder) / ".old")
+    return difference
 
 
 def check_target(target: Path, format: str, overwrite: bool) -> None:
     """Raise a ValueError if an export cannot be written: an unknown format, an existing path, a missing package."""
     lookup("format", format, FORMATS)
-    if target.exists() and not overwrite:
-        raise ValueError(f"{target} exists already; choose another path, or overwrite it (--overwrite)")
     if target.suffix != SUFFIXES.get(format, target.suffix):
         raise ValueError(f"a path for format {format!r} must end in {SUFFIXES[format]}, got {target}")
+    if target.exists() and not overwrite:
+        raise ValueError(f"{target} exists already; choose another path, or overwrite it (--overwrite)")
+    for path in filter(os.path.lexists, paths_of(target)):
+        check_replaceable(path)
     check_packages(format)
 
 
-def put(new: Path, old: Path) -> None:
-    """Move a file or directory to a path, and delete what was there."""
-    if old.is_dir():
-        shutil.rmtree(old)
-    os.replace(new, old)
+def paths_of(target: Path) -> tuple[Path, Path]:
+    """Return the paths that an export may take: its own, and that of the description beside a file."""
+    target = Path(os.path.abspath(target))  # "." has no name
+    return target, target.with_name(f"{target.name}.{SIDECAR}")
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise a ValueError that says why a path is not replaced, unless it is an export of kzoo or its description.
+
+    An export carries kzoo's description, and holds nothing but the files that an export consists of.
+    """
+    reason = reason_to_keep(path)
+    if reason:
+        raise ValueError(f"{path} {reason}; only an export of kzoo is ever replaced, choose another path")
+
+
+def reason_to_keep(path: Path) -> str | None:
+    """Return why a path is not replaced, None for an export of kzoo or the description of one."""
+    if path.is_symlink():
+        return "is a symbolic link"
+    if not path.is_dir():
+        described = is_description(path) or (path.is_file() and is_description(sidecar(path)))
+        return None if described else f"has no description by kzoo beside it ({sidecar(path).name})"
+    if Path.cwd().is_relative_to(path.resolve()):
+        return "is the working directory, or a parent of it"
+    if any((path / name).exists() for name in (runs.MODEL, runs.CHECKPOINTS, runs.CONFIG)):
+        return "is a run directory"
+    if not is_description(sidecar(path)):
+        return f"has no description by kzoo in it ({SIDECAR})"
+    names = (entry.relative_to(path).as_posix() for entry in sorted(path.rglob("*")))
+    foreign = next((name for name in names if not EXPORTED_FILES.fullmatch(name)), None)
+    return f"holds a file that is no part of an export, {foreign}" if foreign else None
+
+
+def is_description(path: Path) -> bool:
+    """Return whether a file is kzoo's description of an export."""
+    try:
+        content = json.loads(path.read_text())
+        return content["format"] in FORMATS and {"class_names", "preprocess", "modality"} <= content.keys()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False
+
+
+def exchange(new: Path, target: Path, aside: Path) -> None:
+    """Move an export to its path; what was there goes to the directory `aside`, and back again if that fails."""
+    aside.mkdir()
+    moves = [(old, aside / old.name) for old in paths_of(target) if old.exists()]
+    moves += [(path, to) for path, to in zip(paths_of(new), paths_of(target), strict=True) if path.exists()]
+    done = []
+    try:
+        for origin, destination in moves:
+            os.rename(origin, destination)
+            done.append((origin, destination))
+    except BaseException:
+        for origin, destination in reversed(done):
+            os.rename(destination, origin)
+        raise
 
 
 def check_packages(format: str) -> None:

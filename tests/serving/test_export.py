@@ -1,8 +1,12 @@
 """Export: every format gives the probabilities of the Keras model; stable names; errors."""
 
+import contextlib
 import dataclasses
+import errno
 import importlib.util
 import json
+import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,7 +14,15 @@ import pytest
 from PIL import Image
 
 import kzoo
-from kzoo.serving.export import FORMATS, PACKAGES, SUFFIXES, serving_model, write_saved_model
+from kzoo.serving.export import (
+    FORMATS,
+    PACKAGES,
+    SUFFIXES,
+    check_target,
+    exchange,
+    serving_model,
+    write_saved_model,
+)
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +121,93 @@ def test_an_existing_path_is_kept(model_and_serving, tmp_path):
     (tmp_path / "m.keras").write_text("mine")
     with pytest.raises(ValueError, match="exists already"):
         kzoo.export(model, tmp_path / "m.keras", data=serving, format="keras")
-    assert (tmp_path / "m.keras").read_text() == "mine"
-    kzoo.export(model, tmp_path / "m.keras", data=serving, format="keras", overwrite=True)
-    assert keras.models.load_model(tmp_path / "m.keras").output_shape == (None, 10)
+    with pytest.raises(ValueError, match=r"m.keras has no description by kzoo beside it .m.keras.kzoo.json.; only an "):
+        kzoo.export(model, tmp_path / "m.keras", data=serving, format="keras", overwrite=True)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"m.keras": "mine"}
+
+
+@pytest.mark.parametrize("format", ["keras", "saved_model"])
+def test_an_earlier_export_is_replaced(format, model_and_serving, tmp_path):
+    model, serving = model_and_serving
+    target = tmp_path / f"m{SUFFIXES.get(format, '')}"
+    for _ in range(2):
+        kzoo.export(model, target, data=serving, format=format, overwrite=True)
+    assert kzoo.load_predictor(target).class_names == serving.class_names
+    assert {path.name for path in tmp_path.iterdir()} <= {target.name, f"{target.name}.kzoo.json"}
+
+
+def own_files(folder: Path, description: Path) -> None:
+    """Write what an export consists of, for all that the check of a target looks at."""
+    content = {"format": "saved_model", "class_names": [], "preprocess": {}, "modality": "image"}
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_text("")
+    description.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "add, reason",
+    [
+        (lambda folder: None, None),
+        (lambda folder: (folder / "kzoo.json").unlink(), "has no description by kzoo in it .kzoo.json."),
+        (lambda folder: (folder / "kzoo.json").write_text("[]"), "has no description by kzoo in it"),
+        (lambda folder: (folder / "kzoo.json").write_text('{"format": []}'), "has no description by kzoo in it"),
+        (lambda folder: (folder / "notes.txt").write_text(""), "a file that is no part of an export, notes.txt"),
+        (lambda folder: (folder / "variables/x.csv").write_text(""), "no part of an export, variables/x.csv"),
+        (lambda folder: (folder / "model.keras").write_text(""), "is a run directory"),
+        (lambda folder: (folder / "checkpoints").mkdir(), "is a run directory"),
+        (lambda folder: (folder / "runs/a").mkdir(parents=True), "no part of an export, runs"),
+    ],
+)
+def test_only_an_export_of_kzoo_is_ever_replaced(add, reason, tmp_path):
+    folder = tmp_path / "served"
+    own_files(folder, folder / "kzoo.json")
+    add(folder)
+    with contextlib.nullcontext() if reason is None else pytest.raises(ValueError, match=reason):
+        check_target(folder, "saved_model", overwrite=True)
+
+
+def test_links_and_the_working_directory_with_its_parents_are_never_replaced(tmp_path, monkeypatch):
+    folder = tmp_path / "served"
+    own_files(folder, folder / "kzoo.json")
+    (tmp_path / "link").symlink_to(folder)
+    with pytest.raises(ValueError, match="link is a symbolic link"):
+        check_target(tmp_path / "link", "saved_model", overwrite=True)
+    for place in (folder, folder / "variables"):
+        monkeypatch.chdir(place)
+        for target in (folder, Path(os.path.relpath(folder))):
+            with pytest.raises(ValueError, match="is the working directory, or a parent of it"):
+                check_target(target, "saved_model", overwrite=True)
+
+
+def test_the_run_itself_is_not_replaced(run, model_and_serving):
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    model, serving = model_and_serving
+    for target, format in ((run, "saved_model"), (run / "model.keras", "keras"), (run.parent, "saved_model")):
+        with pytest.raises(ValueError, match="only an export of kzoo is ever replaced"):
+            kzoo.export(model, target, data=serving, format=format, overwrite=True)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+@pytest.mark.parametrize("fail_at", [1, 2, 3, 4])
+def test_an_export_that_cannot_be_moved_leaves_the_old_one(fail_at, tmp_path, monkeypatch):
+    """Any of the four renames may fail: of the old file and its description, and of the new ones."""
+    new, target = tmp_path / "new" / "m.keras", tmp_path / "m.keras"
+    new.parent.mkdir()
+    for path in (new, target):
+        path.write_text(path.parent.name)
+        path.with_name("m.keras.kzoo.json").write_text(path.parent.name)
+    calls = []
+
+    def rename(origin, destination):
+        calls.append(origin)
+        if len(calls) == fail_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        os.replace(origin, destination)
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(OSError, match="No space left"):
+        exchange(new, target, tmp_path / "new" / ".old")
+    assert target.read_text() == target.with_name("m.keras.kzoo.json").read_text() == tmp_path.name
 
 
 def test_mistakes_are_explained(model_and_serving, tmp_path, monkeypatch):
@@ -133,6 +229,23 @@ def test_a_wrong_export_is_not_written(model_and_serving, tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="probabilities, by up to|probabilities differ by up to"):
         kzoo.export(model, tmp_path / "m.keras", data=serving, format="keras")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_full_disk_leaves_what_was_there(exists, model_and_serving, tmp_path, monkeypatch):
+    def write_half(model, serving, path):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    model, serving = model_and_serving
+    target = tmp_path / "m.keras"
+    if exists:
+        kzoo.export(model, target, data=serving, format="keras")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setitem(FORMATS, "keras", write_half)
+    with pytest.raises(ValueError, match="m.keras cannot be written: No space left on device; nothing was changed"):
+        kzoo.export(model, target, data=serving, format="keras", overwrite=True)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_files_are_classified(run, digits, tmp_path):
