@@ -22,9 +22,7 @@ def by_hand(series: np.ndarray, layer: MiniRocketFeatures) -> list[float]:
             weights[list(twos)] = 2
             signal = series @ channels[place, :, number]
             padded = np.pad(signal, 4 * dilation)
-            answers = sum(
-                w * padded[named_output * dilation :][: len(signal)] for named_output, w in enumerate(weights)
-            )
+            answers = sum(w * padded[tap * dilation :][: len(signal)] for tap, w in enumerate(weights))
             if (place + number) % 2:
                 answers = answers[4 * dilation : len(signal) - 4 * dilation]
             found += [(answers > next(thresholds)).mean() for _ in range(count)]
