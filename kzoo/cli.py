@@ -25,6 +25,7 @@ from kzoo.analysis.diagram import draw_architecture
 from kzoo.analysis.shift import shift_runs
 from kzoo.analysis.visualize import visualize
 from kzoo.core.lazy import keras, lazy_import, rich_console, rich_table
+from kzoo.core.numbers import percent
 from kzoo.core.pictures import picture_format
 from kzoo.core.registry import lookup
 from kzoo.core.version import __version__
@@ -172,11 +173,7 @@ def show(
         check_svg(picture)
         start_keras()
         typer.echo(f"wrote {draw_architecture(name, picture)}", err=True)
-    shape, classes, dialect = card.reference
-    typer.echo(f"{name}: {card.params:,} trainable parameters for input {shape} and {classes} classes")
-    typer.echo(f"family {card.family}, task {card.task}, {' and '.join(f'{d}-D' for d in card.dims)}, {dialect}\n")
-    rows = [(key, value.value, value.meaning) for key, value in card.hyperparameters.items()]
-    show_table("hyperparameter", "value", "meaning", rows=rows)
+    wide_console().print(card)
     typer.echo(f"\n{card.paper.bibtex()}")
 
 
@@ -255,13 +252,11 @@ def process_group(*settings: str | int | None):
 
 def show_summary(reports: dict[str, Report], folder: Path) -> None:
     """Print the accuracy of each of several runs, their mean and their standard deviation."""
-    rows = [(name, f"{r.accuracy:.2%}", f"{r.macro_f1:.4f}", f"{r.loss:.4f}") for name, r in reports.items()]
+    rows = [(name, percent(r.accuracy), percent(r.macro_f1), f"{r.loss:.4f}") for name, r in reports.items()]
     show_table("run", "accuracy", "macro-F1", "loss", rows=rows)
     numbers = summary(reports)
-    typer.echo(
-        f"\nmean accuracy {numbers['mean']:.2%}, standard deviation {numbers['deviation']:.2%}, "
-        f"{len(reports)} runs; wrote {folder}"
-    )
+    mean, spread = percent(numbers["mean"]), percent(numbers["standard_deviation"])
+    typer.echo(f"\nmean accuracy {mean}, standard deviation {spread}, {len(reports)} runs; wrote {folder}")
 
 
 @app.command()
@@ -308,7 +303,7 @@ def predict(
     if as_json:
         typer.echo(json.dumps([prediction._asdict() for prediction in predictions], indent=1))
     else:
-        rows = [(p.file, p.label, f"{p.probability:.1%}") for p in predictions]
+        rows = [(p.file, p.label, percent(p.probability, 1)) for p in predictions]
         show_table("file", "label", "probability", rows=rows)
 
 

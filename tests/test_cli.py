@@ -151,6 +151,12 @@ def kzoo(*arguments, capsys, monkeypatch) -> str:
     return out
 
 
+def test_show_prints_the_model_card_and_the_bibtex_of_its_paper(capsys, monkeypatch):
+    shown = kzoo("show", "resnet18", capsys=capsys, monkeypatch=monkeypatch)
+    assert "convention: PyTorch (symmetric padding" in shown
+    assert "@inproceedings{he2016deep" in shown
+
+
 def test_train_evaluate_export_predict(tmp_path, digits, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = [sys.executable, "-m", "kzoo", "train", DIGITS, "train.epochs=2", "model.width=8", "--out", "run"]
@@ -174,7 +180,7 @@ def test_train_evaluate_export_predict(tmp_path, digits, capsys, monkeypatch):
     answers = [json.loads(run("predict", model, "digit.png", "--json"))[0] for model in ("run", "served")]
     assert answers[0]["label"] == answers[1]["label"]
     assert answers[0]["probability"] == pytest.approx(answers[1]["probability"], abs=1e-5)
-    assert re.search(r"digit.png +\d +\d", run("predict", "served", "digit.png"))
+    assert re.search(r"digit.png +\d +\d+\.\d %", run("predict", "served", "digit.png"))
 
 
 def test_python_m_kzoo_is_the_command():

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from kzoo.core.lazy import keras, lazy_import, np, psutil, rich_console, rich_table, rich_text
+from kzoo.core.numbers import percent
+from kzoo.core.ranges import check_range
 from kzoo.core.shown import Shown
 from kzoo.nn.graph import calls, full_shape, rebuilt
 from kzoo.nn.precision import computing_in
@@ -47,9 +49,10 @@ class Benchmark(Shown):
         training_memory_mib: the same up to the end of training.
         peak_flops: floating-point operations per second of the best of some products of two matrices of 2048 x 2048,
             in the precision that the network computes with.
-        training_share: fraction of `peak_flops` that training reaches, at 6 operations per MAC; None without `macs`.
-        inference_share: the same of inference, at 2 operations. It can exceed 1: libraries compute some convolutions
-            with fewer multiplications (Winograd), and other work may slow the measurement of the peak.
+        training_utilization: fraction of `peak_flops` that training reaches, at 6 operations per MAC; None without
+            `macs`.
+        inference_utilization: the same of inference, at 2 operations. It can exceed 1: libraries compute some
+            convolutions with fewer multiplications (Winograd), and other work may slow the measurement of the peak.
     """
 
     model: str
@@ -67,8 +70,8 @@ class Benchmark(Shown):
     inference_memory_mib: float
     training_memory_mib: float
     peak_flops: float
-    training_share: float | None
-    inference_share: float | None
+    training_utilization: float | None
+    inference_utilization: float | None
 
     def to_dict(self) -> dict:
         """Return all numbers, ready for JSON."""
@@ -95,14 +98,9 @@ class Benchmark(Shown):
             ("peak memory, inference", f"{self.inference_memory_mib:,.0f}", "MiB of the process"),
             ("peak memory, training", f"{self.training_memory_mib:,.0f}", "MiB of the process"),
             ("peak of the machine", f"{self.peak_flops / 1e9:,.1f}", "GFLOP/s, measured"),
-            ("training reaches", percentage(self.training_share), "of that peak, 6 FLOP per MAC"),
-            ("inference reaches", percentage(self.inference_share), "of that peak, 2 FLOP per MAC"),
+            ("training reaches", percent(self.training_utilization, 1), "of that peak, 6 FLOP per MAC"),
+            ("inference reaches", percent(self.inference_utilization, 1), "of that peak, 2 FLOP per MAC"),
         ]
-
-
-def percentage(share: float | None) -> str:
-    """Return a fraction as a percentage."""
-    return "-" if share is None else f"{share:.1%}"
 
 
 def benchmark(
@@ -131,10 +129,8 @@ def benchmark(
     Raises:
         ValueError: for an unknown name, a value out of its range, or an input of unknown size.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"seconds must be a positive number, got {seconds!r}")
+    check_range("batch_size", batch_size, "a positive integer")
+    check_range("seconds", seconds, "a positive number")
     with rich_console.Console(stderr=True, quiet=not verbose).status("building the network") as status:
         network = prepared(model, input_shape, num_classes, precision)
         return measured(network, batch_size, seconds, status.update)
@@ -190,8 +186,8 @@ def measured(model: keras.Model, batch_size: int, seconds: float, say: Callable[
         inference_memory_mib=inference_memory,
         training_memory_mib=training_memory,
         peak_flops=peak,
-        training_share=None if counted is None else 6 * counted * training / peak,
-        inference_share=None if counted is None else 2 * counted * inference / peak,
+        training_utilization=None if counted is None else 6 * counted * training / peak,
+        inference_utilization=None if counted is None else 2 * counted * inference / peak,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from kzoo.core.lazy import keras, rich_table, rich_text
+from kzoo.core.numbers import percent
 from kzoo.core.ranges import check_range
 from kzoo.core.registry import ModelCard
 from kzoo.core.shown import Shown
@@ -53,7 +54,7 @@ class Candidate:
     def row(self) -> tuple[str, ...]:
         """Return its row in the table."""
         field = "all" if self.receptive_field is None else sizes(self.receptive_field)
-        return str(self), f"{self.params:,}", count(self.macs), field, f"{self.used:.1%}" if self.used else ""
+        return str(self), f"{self.params:,}", count(self.macs), field, percent(self.used, 1) if self.used else ""
 
 
 @dataclass(frozen=True, repr=False)
@@ -199,8 +200,8 @@ def nearest(cards: Sequence[ModelCard], build: Build, receptive_field: int | Non
     if receptive_field is not None:
         possible = [card for card in cards if cost(card) < math.inf]
         cards = [card for card in possible if build(card, {}).sees(receptive_field)] or possible
-    place = bisect.bisect_right(cards, 1, key=cost)
-    return list(cards[max(0, place - NEAR) : place + NEAR])
+    first = bisect.bisect_right(cards, 1, key=cost)  # above the budget
+    return list(cards[max(0, first - NEAR) : first + NEAR])
 
 
 def scaled(card: ModelCard, build: Build, limited: bool) -> list[Candidate]:

@@ -33,7 +33,7 @@ KEY_MAPPING = (
 )
 
 
-@register_model("inception_next_atto", YU_2024, 4_156_520, depths=(2, 2, 6, 2), width=40, band=9, branch_share=0.25)
+@register_model("inception_next_atto", YU_2024, 4_156_520, depths=(2, 2, 6, 2), width=40, band=9, branch_ratio=0.25)
 @register_model("inception_next_tiny", YU_2024, 28_055_680, depths=(3, 3, 9, 3), width=96)
 @register_model("inception_next_small", YU_2024, 49_374_016, depths=(3, 3, 27, 3), width=96)
 @register_model("inception_next_base", YU_2024, 86_672_136, depths=(3, 3, 27, 3), width=128)
@@ -50,7 +50,7 @@ class InceptionNeXt:
         patch: patch size: kernel size and stride of the stem.
         kernel: kernel size of the square convolutions.
         band: length of the convolutions that are 1 wide along the other axis.
-        branch_share: fraction of the channels that each of the three convolutions sees; the others stay as they are.
+        branch_ratio: fraction of the channels that each of the three convolutions sees; the others stay as they are.
         expansions: expansion ratio of the blocks of each stage: hidden channels as a multiple of the input channels.
         head_expansion: channels of the head's hidden layer for each one of the last stage.
         layer_scale: initial value of layer scale in the residual branches; 0 for none.
@@ -65,7 +65,7 @@ class InceptionNeXt:
     patch: int = 4
     kernel: int = 3
     band: int = 11
-    branch_share: float = 0.125
+    branch_ratio: float = 0.125
     expansions: tuple[int, ...] = (4, 4, 4, 3)
     head_expansion: int = 3
     layer_scale: float = 1e-6
@@ -87,9 +87,9 @@ class InceptionNeXt:
         return keras.layers.add([x, drop_path(layer_scale(y, self.layer_scale), drop_rate)])
 
     def inception(self, x):
-        share = int(x.shape[-1] * self.branch_share)
-        rest = x.shape[-1] - 3 * share
-        same, square, across, along = keras.ops.split(x, [rest, rest + share, rest + 2 * share], axis=-1)
+        branch = int(x.shape[-1] * self.branch_ratio)
+        rest = x.shape[-1] - 3 * branch
+        same, square, across, along = keras.ops.split(x, [rest, rest + branch, rest + 2 * branch], axis=-1)
         square = depthwise_conv(square, self.kernel)
         across = depthwise_conv(across, (1, self.band))
         along = depthwise_conv(along, (self.band, 1))

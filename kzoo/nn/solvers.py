@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from kzoo.core.lazy import keras, lazy_import, model_selection, np
+from kzoo.core.numbers import percent
 from kzoo.core.registry import lookup
 
 linear_model = lazy_import("sklearn.linear_model")
@@ -18,12 +19,7 @@ svm = lazy_import("sklearn.svm")
 threadpoolctl = lazy_import("threadpoolctl")
 
 RIDGE_PENALTIES = tuple(10 ** (-3 + 6 * step / 9) for step in range(10))  # those of MiniRocket's authors
-COSTS = (
-    0.1,
-    1.0,
-    10.0,
-    100.0,
-)  # of an error relative to the squared weights (C), for features of norm 1
+COSTS = (0.1, 1.0, 10.0, 100.0)  # of an error relative to the squared weights (C), for features of norm 1
 FOLDS = 5
 SAMPLE = 3000  # training examples at most that are used in cross-validation
 CHUNK = 256  # examples whose features are computed at a time
@@ -153,7 +149,7 @@ def chosen(solver: Solver, features, labels: np.ndarray, report: Callable[[str],
     for choice in choices:
         scores = left_out_scores(solver.classifier(choice), features, labels)
         right = (np.unique(labels)[scores.argmax(axis=1)] == labels).mean()
-        report(f"  {choice:.3g}: {right:.2%} of {len(labels):,} left-out training examples are right")
+        report(f"  {choice:.3g}: accuracy {percent(right)} on {len(labels):,} left-out training examples")
         results.append((right, choice, scores))
     _, choice, scores = max(results, key=lambda result: result[0])  # of equals the strongest
     return choice, inverse_temperature(scores, labels)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.extras import missing_package
 from kzoo.core.files import write_json
 from kzoo.core.lazy import keras, np, tf
 from kzoo.core.registry import lookup
@@ -177,7 +178,7 @@ def check_packages(format: str) -> None:
     """Raise a ValueError that says what to install, if the format needs a package that is not installed."""
     for package in PACKAGES.get(format, ()):
         if importlib.util.find_spec(package) is None:
-            raise ValueError(f"format {format!r} needs the package {package}; pip install 'kzoo[export]'")
+            raise missing_package(f"format {format!r}", package, "export")
 
 
 def serving_model(model: keras.Model, serving: Serving, *, any_size: bool) -> keras.Model:

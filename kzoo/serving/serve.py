@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.extras import missing_package
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.data.serving import preprocess_from
@@ -92,7 +93,7 @@ def load_predictor(path: str | Path) -> Predictor:
     try:
         predict = load(path)
     except ImportError as error:
-        raise ValueError(f"{path} needs the package {error.name}; pip install 'kzoo[export]'") from error
+        raise missing_package(str(path), error.name, "export") from error
     except (OSError, RuntimeError) as error:
         raise ValueError(f"the export {path} cannot be loaded: {shortened(error)}") from error
     return Predictor(predict, preprocess_from(content), tuple(content["class_names"]), any_size)

@@ -211,7 +211,7 @@ def summary(reports: Mapping[str, Report]) -> dict:
     return {
         "accuracy": {name: report.accuracy for name, report in reports.items()},
         "mean": statistics.mean(accuracies),
-        "deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        "standard_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
     }
 
 

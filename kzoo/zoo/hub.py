@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.extras import missing_package
 from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.registry import ModelCard, did_you_mean
 from kzoo.data.image import ImagePreprocess
@@ -118,7 +119,7 @@ def of_timm(name: str) -> Pretrained:
     """Return weights of timm by NAME.TAG."""
     repository = f"timm/{name}"
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise ValueError(f"{repository} needs the package huggingface_hub; pip install 'kzoo[hub]'")
+        raise missing_package(repository, "huggingface_hub", "hub")
     config, weights = (download(repository, file) for file in (CONFIG, WEIGHTS))
     return described(config, weights)
 

@@ -48,11 +48,13 @@ def test_every_number_is_positive(found):
     assert numbers["training_memory_mib"] >= numbers["inference_memory_mib"]
 
 
-def test_shares_are_operations_per_second_over_the_peak(found, model):
+def test_utilization_is_operations_per_second_over_the_peak(found, model):
     assert found.macs == macs(model)
-    assert found.training_share * found.peak_flops == pytest.approx(6 * found.macs * found.training_examples_per_second)
+    assert found.training_utilization * found.peak_flops == pytest.approx(
+        6 * found.macs * found.training_examples_per_second
+    )
     expected = 2 * found.macs * found.inference_examples_per_second
-    assert found.inference_share * found.peak_flops == pytest.approx(expected)
+    assert found.inference_utilization * found.peak_flops == pytest.approx(expected)
 
 
 def test_the_model_is_left_alone(found, model):
@@ -99,7 +101,7 @@ def test_a_model_for_any_size_is_measured_at_the_one_that_is_said():
 def test_a_layer_that_cannot_be_counted_leaves_the_shares_out():
     model = keras.Sequential([keras.Input((8, 2)), keras.layers.LSTM(4), keras.layers.Dense(3)])
     found = benchmark(model, **QUICK)
-    assert (found.macs, found.training_share, found.inference_share) == (None, None, None)
+    assert (found.macs, found.training_utilization, found.inference_utilization) == (None, None, None)
     assert ("training reaches", "-", "of that peak, 6 FLOP per MAC") in found.rows()
 
 

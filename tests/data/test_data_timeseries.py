@@ -107,7 +107,9 @@ class TestPackagedSets:
 
     def test_without_the_package_it_is_said_what_to_install(self, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-        with pytest.raises(ValueError, match=r"GunPoint .* sktime or aeon.*pip install 'kzoo\[timeseries\]'"):
+        with pytest.raises(
+            ValueError, match=r"GunPoint needs the package sktime or aeon; .*pip install '\.\[timeseries\]'"
+        ):
             kzoo.load_dataset("GunPoint")
 
 

@@ -106,6 +106,7 @@ def test_one_run_for_each_value(tmp_path):
     assert list(reports) == ["seed=0", "seed=1"]
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["mean"] == pytest.approx(np.mean([r.accuracy for r in reports.values()]))
+    assert summary["standard_deviation"] == pytest.approx(np.std([r.accuracy for r in reports.values()], ddof=1))
     assert summary["accuracy"] == {name: report.accuracy for name, report in reports.items()}
     assert json.loads((tmp_path / "seed=1" / "environment.json").read_text())["seed"] == 1
     with pytest.raises(ValueError, match=r"expected section.key=\[VALUE, VALUE, ...\], got 'seed=3'"):

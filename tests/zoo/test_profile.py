@@ -50,7 +50,7 @@ def test_macs_are_the_published_ones(name):
 
 @pytest.mark.parametrize("name", sampled([(name,) for name in DOCUMENTED], FAMILIES))
 def test_macs_are_those_of_the_documentation(name):
-    """`python docs/count_macs.py` writes the table; the MACs of a network that is not in it are counted for the site."""
+    """`python docs/count_macs.py` writes the table; what is missing in it is counted when the site is built."""
     reference = kzoo.model_card(name).reference
     with weights_without_values():
         assert macs(kzoo.create_model(name, reference.input_shape, reference.num_classes)) == DOCUMENTED[name]

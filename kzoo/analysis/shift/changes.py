@@ -156,9 +156,9 @@ def transformed(images: np.ndarray, matrix: list[float]) -> np.ndarray:
     return in_type(affine_bilinear(tf.cast(images, tf.float32), numbers, zeros, zeros), images.dtype)
 
 
-def with_noise(deviations, batch: np.ndarray, fraction: float, rng) -> np.ndarray:
+def with_noise(std, batch: np.ndarray, fraction: float, rng) -> np.ndarray:
     """Add Gaussian noise, whose standard deviation is a fraction of the channel's."""
-    return in_type(batch + fraction * np.asarray(deviations) * rng.standard_normal(batch.shape), batch.dtype)
+    return in_type(batch + fraction * np.asarray(std) * rng.standard_normal(batch.shape), batch.dtype)
 
 
 def with_step_noise(step, series: np.ndarray, fraction: float, rng) -> np.ndarray:

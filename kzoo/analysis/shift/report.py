@@ -275,9 +275,9 @@ def draw_heat_maps(figure, planes: Sequence[tuple[str, ShiftReport]], least: flo
     for axes, (name, report) in zip(row, planes, strict=False):
         most = report.max_shift
         steps = range(-most, most + 1)
-        shares = [[report.shifts[down, right].consistency for right in steps] for down in steps]
-        place = (-most - 0.5, most + 0.5, most + 0.5, -most - 0.5)
-        image = axes.imshow(shares, extent=place, vmin=least, vmax=1, cmap="viridis")
+        values = [[report.shifts[down, right].consistency for right in steps] for down in steps]
+        extent = (-most - 0.5, most + 0.5, most + 0.5, -most - 0.5)
+        image = axes.imshow(values, extent=extent, vmin=least, vmax=1, cmap="viridis")
         axes.set_title(name, fontsize="small", parse_math=False)
         axes.set(xlabel="right", ylabel="down")
         for axis in (axes.xaxis, axes.yaxis):

@@ -12,7 +12,7 @@ from kzoo.zoo.profile import LayerProfile, layer_profiles
 
 
 class StageError(NamedTuple):
-    """Equivariance error of a stage: the deviation of its features from shifting with the input.
+    """Equivariance error of a stage: how far its features are from shifting with the input.
 
     The features of the shifted input are compared with the shifted features of the input, where features shift by the
     input's shift divided by the stride (with linear interpolation between positions). The error is the root of the sum

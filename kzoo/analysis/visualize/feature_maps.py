@@ -87,8 +87,8 @@ def draw_stage(part, maps: np.ndarray, data: Data) -> None:
 
 def most_varied(maps: np.ndarray, count: int) -> list[int]:
     """Return the indices of the channels with the largest variance over the positions, ascending."""
-    deviations = maps.reshape(-1, maps.shape[-1]).std(0)
-    return sorted(np.argsort(-deviations, kind="stable")[:count].tolist())
+    std = maps.reshape(-1, maps.shape[-1]).std(0)
+    return sorted(np.argsort(-std, kind="stable")[:count].tolist())
 
 
 def features(model: keras.Model, x: np.ndarray) -> np.ndarray:

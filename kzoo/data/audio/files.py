@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.extras import missing_package
 from kzoo.core.lazy import np, soundfile
 from kzoo.data.splits import Examples
 
@@ -56,7 +57,7 @@ class Sound(NamedTuple):
 def check_soundfile() -> None:
     """Raise a ValueError with the package to install if audio files cannot be read."""
     if importlib.util.find_spec("soundfile") is None:
-        raise ValueError("reading audio files needs the package soundfile; pip install 'kzoo[audio]'")
+        raise missing_package("reading audio files", "soundfile", "audio")
 
 
 def read_audio(path: Path | zipfile.Path) -> Sound:

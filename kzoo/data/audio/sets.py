@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 from collections.abc import Iterator, Sequence
 
+from kzoo.core.extras import missing_package
 from kzoo.core.lazy import np, tfds
 from kzoo.data.arrays import collect
 from kzoo.data.audio.files import FULL_SCALE, Recordings, clip_samples, cut_or_pad, to_int16
@@ -163,7 +164,7 @@ def audio_from_tfds(
     rate = rate_of(builder, audio_key, sample_rate)
     samples = clip_samples(seconds, rate)
     if importlib.util.find_spec("pydub") is None and not builder.is_prepared():
-        raise ValueError(f"tensorflow-datasets needs the package pydub to prepare {name}; pip install 'kzoo[audio]'")
+        raise missing_package(f"preparing {name}", "pydub", "audio")
     prepare(builder, download)
     keys = audio_key, label_key, speaker
     return official_splits(builder, label_key, lambda split: read_recordings(builder, split, keys, rate, samples))

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.extras import missing_package
 from kzoo.core.lazy import lazy_import, np
 from kzoo.data.audio.frontends import resampled
 
@@ -46,7 +47,7 @@ def voices() -> tuple[str, ...]:
         ValueError: if the package is not installed.
     """
     if importlib.util.find_spec("espeakng_loader") is None:
-        raise ValueError("synthetic speech needs the package espeakng-loader; pip install 'kzoo[audio]'")
+        raise missing_package("synthetic speech", "espeakng-loader", "audio")
     folder = Path(espeakng_loader.get_data_path()) / "voices" / "!v"
     return tuple(sorted(file.name for file in folder.iterdir() if not any(w in file.name.lower() for w in UNNATURAL)))
 

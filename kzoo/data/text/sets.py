@@ -4,6 +4,7 @@ import collections
 import warnings
 from collections.abc import Sequence
 
+from kzoo.core.extras import missing_package
 from kzoo.core.lazy import lazy_import, np, tfds
 from kzoo.core.registry import lookup
 from kzoo.data.splits import SPLIT_SEED, DatasetRow, Examples, RawData, register_dataset, register_datasets
@@ -37,7 +38,7 @@ def language_names(*, scripts: Sequence[str] = tuple(LANGUAGES)) -> RawData:
         names = {code: cldr_names(code) for code in codes}
         languages = tuple(babel.Locale("en").languages[code] for code in codes)
     except ImportError as error:
-        raise ValueError("language_names needs the package babel; pip install 'kzoo[text]'") from error
+        raise missing_package("language_names", "babel", "text") from error
     times = collections.Counter(key for own in names.values() for key in own)
     rows = [(own[key], label) for label, own in enumerate(names.values()) for key in sorted(own) if times[key] == 1]
     inputs = np.array([name for name, _ in rows], dtype=object)

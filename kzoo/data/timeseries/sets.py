@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+from kzoo.core.extras import missing_package
 from kzoo.data.splits import DatasetRow, RawData, register_datasets
 from kzoo.data.timeseries.files import series_files
 
@@ -26,10 +27,7 @@ def bundled(name: str, *, unequal: str | None = None, length: int | None = None)
             stem = Path(root) / "datasets" / "data" / name / name
             if Path(f"{stem}_TRAIN.ts").is_file():
                 return series_files(str(stem), unequal=unequal, length=length)
-    raise ValueError(
-        f"{name} is read from the files of the package {' or '.join(PACKAGES)}, and neither is installed with it; "
-        "pip install 'kzoo[timeseries]'"
-    )
+    raise missing_package(name, " or ".join(PACKAGES), "timeseries")
 
 
 UCR, UEA = "UCR archive; {}; files of sktime or aeon", "UEA archive; {}; files of sktime or aeon"
