@@ -13,7 +13,6 @@ from kzoo.core.lazy import keras, rich_text
 from kzoo.core.ranges import check_range
 from kzoo.core.registry import lookup
 from kzoo.core.shown import Shown
-from kzoo.core.yaml import write_yaml
 from kzoo.data import load_dataset, taken_by
 from kzoo.data.splits import Splits
 from kzoo.training import runs
@@ -210,7 +209,7 @@ def measured(experiment: Mapping, data: Splits, folder: Path | None) -> Row:
     model = create_model(input_shape=shape, num_classes=classes, vocab_size=vocabulary, **experiment["model"])
     with runs.opened(folder, restart=True) if folder else contextlib.nullcontext() as run:
         if run:
-            write_yaml(run / runs.CONFIG, dict(experiment))
+            runs.write_config(run, dict(experiment))
         began = time.perf_counter()
         fit(model, data, **experiment["train"], run_dir=folder, verbose=False)
         seconds = time.perf_counter() - began

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,12 @@ def write_file(path: Path, write: Callable[[IO[bytes]], None]) -> None:
         except BaseException:
             os.unlink(file.name)
             raise
+
+
+def temporary_files(folder: Path, name: str) -> list[Path]:
+    """Return the temporary files that interrupted calls of `write_file` for a file of this name left."""
+    pattern = re.compile(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}{re.escape(Path(name).suffix)}")
+    return [path for path in folder.glob(f".{name}.*") if pattern.fullmatch(path.name)]
 
 
 def current_umask() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ safetensors = lazy_import("safetensors")
 safetensors_numpy = lazy_import("safetensors.numpy")
 
 STATE, MANIFEST = ".safetensors", ".json"
+TEMPORARY = re.compile(r"\.(\d{9,}|training)(\.json|\.safetensors)\.[a-z0-9_]{8}(\.json|\.safetensors)")
 FACTS = "facts"  # the array that holds them, as the bytes of their JSON
 
 
@@ -82,7 +84,12 @@ def delete(folder: Path, step: int) -> None:
 
 def steps(folder: Path) -> list[int]:
     """Return the steps at which there are checkpoints with a manifest, the oldest first."""
-    return sorted(int(path.stem) for path in folder.glob(f"*{MANIFEST}") if path.stem.isdecimal())
+    return sorted(int(path.stem) for path in folder.glob(f"*{MANIFEST}") if is_own(path))
+
+
+def is_own(path: Path) -> bool:
+    """Return whether a file has the name of a checkpoint, which is its step in at least nine digits."""
+    return path.stem.isdecimal() and path.stem == f"{int(path.stem):09d}"
 
 
 def newest(folder: Path) -> Checkpoint | None:
@@ -118,10 +125,12 @@ def clear(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Delete what interrupted writes left: temporary files, and states without manifest."""
-    whole = {f"{step:09d}{suffix}" for step in steps(folder) for suffix in (STATE, MANIFEST)}
-    for path in folder.glob("*"):
-        if path.name not in whole and (path.suffix == STATE or path.name.startswith(".")):
+    """Delete what interrupted writes left, temporary files and states without manifest; other files are kept."""
+    for path in folder.glob(f"*{STATE}"):
+        if is_own(path) and not path.with_suffix(MANIFEST).exists():
+            path.unlink()
+    for path in folder.glob(".*"):
+        if TEMPORARY.fullmatch(path.name):
             path.unlink()
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from kzoo.core.files import write_json
 from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import check_keywords, did_you_mean, lookup
-from kzoo.core.yaml import parse_yaml, write_yaml
+from kzoo.core.yaml import parse_yaml
 from kzoo.data import dataset_card, load_dataset
 from kzoo.data.splits import MODALITIES, Splits
 from kzoo.training import runs
@@ -161,7 +161,7 @@ def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, 
         distributed.broadcast_object(lambda: check_config(run, experiment))
         model, data = prepared(experiment)
         if run:
-            write_yaml(run / runs.CONFIG, experiment)
+            runs.write_config(run, experiment)
         fit(model, data, **experiment["train"], run_dir=out, verbose=verbose)
         return evaluate(model, data, **experiment["evaluate"], run_dir=run)
 

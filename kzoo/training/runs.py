@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from kzoo.core.files import write_file, write_json, write_text
+from kzoo.core.files import temporary_files, write_file, write_json, write_text
 from kzoo.core.lazy import keras, lazy_import, psutil, torch
 from kzoo.core.onednn import onednn_is_on
-from kzoo.core.yaml import parse_yaml
+from kzoo.core.yaml import parse_yaml, write_yaml
 from kzoo.data.serving import Serving
 from kzoo.nn.precision import in_float32, uncompiled
 from kzoo.training import checkpoint
@@ -42,13 +42,15 @@ def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path | None]:
         restart: delete the results and the checkpoints of an earlier run.
 
     Raises:
-        ValueError: if it is in use by another process, or cannot be written.
+        ValueError: if it is in use by another process, cannot be written, or is no run directory and holds files of
+            the names that a run writes.
     """
     if not distributed.is_first():
         yield None
         return
     run = Path(path).expanduser()
     try:
+        check_own(run)
         (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(run / CHECKPOINTS / LOCK, is_singleton=True)
         lock.acquire(blocking=False)
@@ -59,43 +61,79 @@ def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path | None]:
     except OSError as error:
         raise ValueError(f"the run directory {run} cannot be written: {error.strerror or error}") from error
     try:
-        sweep(run, restart)
+        if is_record(run / CHECKPOINTS / TRAINING):
+            sweep(run, restart)
         yield run
     finally:
         lock.release()
 
 
+def check_own(run: Path) -> None:
+    """Raise a ValueError for files that a run would replace, in a directory that no run has recorded as its own."""
+    record = run / CHECKPOINTS / TRAINING
+    if is_record(record):
+        return
+    found = [path for path in (record, *(run / name for name in (*RESULTS, CONFIG, TENSORBOARD))) if path.exists()]
+    if found:
+        raise ValueError(
+            f"{run} already holds {found[0].name}, but no record of the run that wrote it ({CHECKPOINTS}/{TRAINING}); "
+            "nothing in it is replaced, choose another directory"
+        )
+
+
+def is_record(path: Path) -> bool:
+    """Return whether a file is the record that a run keeps of its training."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"training", "complete"} <= content.keys()
+
+
 def sweep(run: Path, everything: bool) -> None:
-    """Delete what interrupted writes left in a run directory, or all results as well."""
+    """Delete what interrupted writes left in a run directory, or all results as well; other files are kept."""
     checkpoint.sweep(run / CHECKPOINTS)
-    for name in RESULTS:
-        for path in run.glob(f".{name}*"):
+    (run / f".{MODEL}").unlink(missing_ok=True)  # of `save_model`
+    for name in (*RESULTS, CONFIG):
+        for path in temporary_files(run, name):
             path.unlink()
     if everything:
         checkpoint.clear(run / CHECKPOINTS)
-        for name in (*RESULTS, f"{CHECKPOINTS}/{TRAINING}", CONFIG):
+        delete_logs(run / TENSORBOARD)
+        for name in (*RESULTS, CONFIG, f"{CHECKPOINTS}/{TRAINING}"):  # the record last, without it nothing is deleted
             (run / name).unlink(missing_ok=True)
-        shutil.rmtree(run / TENSORBOARD, ignore_errors=True)
+
+
+def delete_logs(folder: Path) -> None:
+    """Delete TensorBoard's event files, and the directories that are empty then."""
+    for path in folder.rglob("events.out.tfevents.*"):
+        path.unlink()
+    for path in (*sorted(filter(Path.is_dir, folder.rglob("*")), reverse=True), folder):
+        if path.is_dir() and not any(path.iterdir()):
+            path.rmdir()
+
+
+def write_config(run: Path, experiment: dict) -> None:
+    """Write an experiment into a run directory, which is recorded as a run's own first."""
+    record = run / CHECKPOINTS / TRAINING
+    if not record.exists():
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_json(record, {"training": None, "complete": False})
+    write_yaml(run / CONFIG, experiment)
 
 
 def claim(run: Path, identity: dict) -> bool:
     """Record which training a directory is for, or compare with the record; return whether that training is complete.
 
     Raises:
-        ValueError: if the directory holds another training, or results without a record.
+        ValueError: if the directory holds another training.
     """
     record = run / CHECKPOINTS / TRAINING
-    found = [name for name in RESULTS if (run / name).exists()]
     identity = json.loads(json.dumps(identity))
-    if record.exists():
-        content = json.loads(record.read_text())
+    content = json.loads(record.read_text()) if record.exists() else {"training": None}
+    if content["training"] is not None:
         check_same(run, content["training"], identity)
         return content["complete"]
-    if found:
-        raise ValueError(
-            f"{run} already holds a run ({found[0]}) that cannot be resumed; choose another directory, or start over "
-            "(--restart)"
-        )
     write_json(record, {"training": identity, "complete": False})
     return False
 

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.core.yaml import write_yaml
 from kzoo.training import checkpoint, runs
 
 EPOCHS = 3
@@ -244,8 +243,7 @@ class TestDamage:
     def test_a_config_of_another_experiment_is_refused(self, tmp_path):
         experiment = kzoo.load_experiment("image/resnet8_digits", ["train.epochs=1"])
         run = tmp_path / "run"
-        run.mkdir()
-        write_yaml(run / runs.CONFIG, experiment | {"seed": 3})
+        runs.write_config(run, experiment | {"seed": 3})
         with pytest.raises(ValueError, match="holds another training: seed: 3 there, 0 now"):
             kzoo.run_experiment(experiment, run, verbose=False)
 

@@ -173,10 +173,38 @@ def test_a_run_of_another_training_is_left_alone(run, digits):
     assert (run / "model.keras").read_bytes() == before
 
 
-def test_results_of_an_unknown_training_are_left_alone(digits, tmp_path):
-    (tmp_path / "model.keras").write_text("x")
-    with pytest.raises(ValueError, match="already holds a run"):
-        kzoo.fit(small_model(digits), digits, run_dir=tmp_path)
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(
+    "name", ["model.keras", "config.yaml", "metrics.json", "tensorboard", "checkpoints/training.json"]
+)
+def test_a_directory_that_no_run_has_recorded_is_left_alone(name, restart, tmp_path):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    with (
+        pytest.raises(ValueError, match=f"already holds {path.name}, but no record .*; nothing in it is replaced"),
+        runs.opened(tmp_path, restart=restart),
+    ):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+FOREIGN = [".model.keras.bak", ".config.yaml", ".metrics.json.old", "notes.txt", "tensorboard/a/notes.txt"]
+FOREIGN += ["checkpoints/mine.safetensors", "checkpoints/7.safetensors", "checkpoints/.hidden", "checkpoints/a.json"]
+OWN = ["model.keras", ".model.keras", ".report.html.abcdefg1.html", "metrics.json", "config.yaml"]
+OWN += ["tensorboard/train/events.out.tfevents.1.x", "checkpoints/000000007.safetensors", "checkpoints/000000009.json"]
+OWN += ["checkpoints/.000000009.json.abcdefg1.json", "checkpoints/.training.json.abcdefg1.json"]
+
+
+def test_starting_over_deletes_the_run_alone(tmp_path):
+    runs.write_config(tmp_path, {})
+    for name in (*FOREIGN, *OWN):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    with runs.opened(tmp_path, restart=True):
+        left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {*FOREIGN, "checkpoints/lock"}
 
 
 def test_a_run_begins_anew_when_asked(digits, tmp_path):
