@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.core.lazy import lazy_import
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Examples
 from kzoo.data.text import ALPHABET, TextAugment, TextPreprocess, files, sets
@@ -389,7 +390,7 @@ class TestLanguageNames:
             sets.language_names(scripts=["latin"])
 
     def test_without_babel_it_says_what_to_install(self, monkeypatch):
-        monkeypatch.setitem(__import__("sys").modules, "babel", None)
+        monkeypatch.setattr(sets, "babel", lazy_import("package_that_is_not_installed"))
         with pytest.raises(ValueError, match=r"needs the package babel; .*pip install '\.\[text\]'"):
             sets.language_names()
 
