@@ -1,12 +1,13 @@
 """The README: its snippets and commands run in the order printed, from an empty directory."""
 
+import configparser
 import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 from hub_files import fill_cache, name_imagenet_classes, write_repository
-from snippets import blocks, run
+from snippets import NEEDS, blocks, run
 
 import kzoo
 
@@ -36,6 +37,21 @@ def empty_directory(tmp_path, monkeypatch):
 def test_its_snippets_and_commands_run_in_the_order_printed(empty_directory, quick):
     assert {block.language for block in blocks(README)} == {"python", "sh"}
     run(README, shell=True, quick=quick)
+
+
+def test_an_extra_that_a_snippet_needs_is_named_above_it():
+    config = configparser.ConfigParser()
+    config.read(REPOSITORY / "setup.cfg")
+    extras, parts = config["options.extras_require"], re.split(r"```\w*\n", README.read_text())
+    for above, code in zip(parts[::2], parts[1::2], strict=False):
+        named = [extras[name] for names in re.findall(r"'\.\[([\w,]+)\]'", above) for name in names.split(",")]
+        needed = [packages[0].replace("_", "-") for word, packages in NEEDS.items() if word in code]
+        assert [package for package in needed if not any(package in extra for extra in named)] == [], code
+
+
+def test_it_shows_the_headline_of_a_report():
+    headline = r"\ntest accuracy [\d.]+ % \(95 % interval [\d.]+ % to [\d.]+ %, 360 examples\)  macro-F1 "
+    assert re.search(headline, README.read_text())
 
 
 def test_it_stays_short():
