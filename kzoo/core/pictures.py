@@ -61,7 +61,7 @@ def draw_curves(path: Path, history: Mapping[str, Sequence[float]], best_epoch: 
     Args:
         path: the picture to write; its suffix says the format.
         history: values per epoch; `val_NAME` is drawn with `NAME`, `learning_rate` on a logarithmic axis.
-        best_epoch: whose weights were kept, counted from 1; a line marks it.
+        best_epoch: whose weights were kept, counted from 1; a line marks it. 0 if there is none.
     """
     skipped = {"loss"} - {loss_column([history])}
     names = [name for name in history if f"val_{name}" in history and name not in skipped]
@@ -76,7 +76,8 @@ def draw_curves(path: Path, history: Mapping[str, Sequence[float]], best_epoch: 
         else:
             draw_line(axes, history[name], label="train")
             draw_line(axes, history[f"val_{name}"], label="validation")
-        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best, epoch {best_epoch}")
+        if best_epoch:
+            axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best, epoch {best_epoch}")
         label_epochs(axes, metric_name(name), len(history[name]))
         axes.legend()
     save(picture, path)

@@ -25,6 +25,7 @@ from kzoo.data.splits import UNSHARDED, Splits
 from kzoo.nn import averaging
 from kzoo.training import checkpoint, distributed, runs
 from kzoo.training.checkpoint import Checkpoint, Checkpointing
+from kzoo.training.records import NEVER_BEST, epoch_score
 from kzoo.training.report_html import refresh_html
 
 COST = 40  # checkpoints by time are at least so many times the duration of writing one apart
@@ -37,7 +38,8 @@ class TrainingDiverged(ValueError):
 class BestCheckpoint(keras.callbacks.Callback):
     """Keep the history and the weights of the best epoch, in memory and in the run directory.
 
-    The best epoch is the one of highest validation accuracy, and among equals of lowest validation loss.
+    The best epoch is the one of highest validation accuracy, and among equals of lowest validation loss. An epoch whose
+    validation loss is NaN or infinite is never the best, and weights that are not finite are never kept or written.
 
     Args:
         run: the run directory, or None.
@@ -48,7 +50,8 @@ class BestCheckpoint(keras.callbacks.Callback):
         super().__init__()
         self.run, self.patience = run, patience
         self.history: dict[str, list[float]] = {}
-        self.best_epoch, self.best_score, self.best_weights, self.saved = 0, (-math.inf, -math.inf), None, False
+        self.best_epoch, self.best_score, self.best_weights, self.saved = 0, NEVER_BEST, None, False
+        self.first_weights = None
 
     def on_train_begin(self, logs=None):
         self.first_weights = self.model.get_weights()
@@ -81,22 +84,32 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     def consider(self, logs: dict) -> None:
         """Keep the model's weights if they are better than all before."""
-        score = (logs["val_accuracy"], -logs["val_loss"])
-        if score > self.best_score:
+        score = epoch_score(logs["val_accuracy"], logs["val_loss"])
+        if score > self.best_score and are_finite(self.model):
             self.best_epoch, self.best_score = len(self.history["loss"]), score
             self.best_weights = copies(self.model.weights)
             self.saved = bool(self.run) and written(lambda: runs.save_model(self.model, self.run / runs.MODEL))
 
     def finish(self):
-        """Give the model its best weights, or leave those of an interrupted first epoch; write the remaining results.
+        """Give the model its best weights and write the remaining results.
+
+        Without a best epoch the model keeps its last weights, or its first where the last are not finite.
 
         Raises:
             ValueError: if the run directory cannot be written.
         """
         if self.model is None:  # training never began
             return
+        if self.best_weights is None and not are_finite(self.model):
+            self.best_weights = self.first_weights
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
+        if self.history and not self.best_epoch:
+            warnings.warn(
+                f"none of {len(self.history['loss'])} epochs had a finite validation loss and finite weights, so none "
+                f"is the best; the model has the weights of {'the start' if self.best_weights else 'the last step'}",
+                stacklevel=2,
+            )
         if not self.run:
             return
         try:
@@ -119,6 +132,11 @@ class BestCheckpoint(keras.callbacks.Callback):
         self.history, self.best_epoch = facts["history"], facts["best_epoch"]
         self.best_score = tuple(facts["best_score"])
         self.best_weights = numbered("best", arrays) or None
+
+
+def are_finite(model: keras.Model) -> bool:
+    """Return whether all weights of a model are finite numbers."""
+    return all(np.isfinite(keras.ops.convert_to_numpy(weight)).all() for weight in model.weights)
 
 
 def written(write: Callable[[], None]) -> bool:
@@ -227,8 +245,9 @@ class SaveState(keras.callbacks.Callback):
         by_steps = steps and step // steps > self.last_step // steps
         self.last_step = step
         if self.folder and (number or by_clock or by_steps):  # of several processes, the first one saves
-            began = time.monotonic()
-            written(lambda: checkpoint.save(self.folder, self.state(step), self.saving.kept))
+            began, state = time.monotonic(), self.state(step)
+            if all(np.isfinite(weight).all() for weight in numbered("model", state.arrays)):  # else none would recover
+                written(lambda: checkpoint.save(self.folder, state, self.saving.kept))
             self.last_time = time.monotonic()
             self.duration = self.last_time - began
         if number:

@@ -1,12 +1,23 @@
 """Records of a run directory: configuration, training history, metrics, environment."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.yaml import parse_yaml
 from kzoo.training import runs
+
+NEVER_BEST = (-math.inf, -math.inf)
+
+
+def epoch_score(accuracy: float, loss: float) -> tuple[float, float]:
+    """Return what epochs are ordered by: higher validation accuracy, then lower validation loss.
+
+    An epoch whose validation loss or accuracy is NaN or infinite gets `NEVER_BEST`.
+    """
+    return (accuracy, -loss) if math.isfinite(accuracy) and math.isfinite(loss) else NEVER_BEST
 
 
 @dataclass(frozen=True)
@@ -49,11 +60,12 @@ class Record:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch whose weights `kzoo.fit` kept, counted from 1."""
+        """The epoch whose weights `kzoo.fit` kept, counted from 1; None if no epoch had a finite validation loss."""
         losses = self.history.get("val_loss", ())
         accuracies = self.history.get("val_accuracy", [0.0] * len(losses))
-        scores = [(accuracy, -loss) for accuracy, loss in zip(accuracies, losses, strict=True)]
-        return scores.index(max(scores)) + 1 if scores else None
+        scores = [epoch_score(accuracy, loss) for accuracy, loss in zip(accuracies, losses, strict=True)]
+        best = max(scores, default=NEVER_BEST)
+        return scores.index(best) + 1 if best > NEVER_BEST else None
 
     @property
     def seconds(self) -> float | None:

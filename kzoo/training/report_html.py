@@ -106,7 +106,9 @@ def training(record: Record) -> Iterator[Node]:
         return
     done = "1 epoch" if record.epochs == 1 else f"{record.epochs} epochs"
     took = "" if record.seconds is None else f" in {record.seconds:,.0f} s"
-    words = f"{done}{took}; the weights of epoch {record.best_epoch} were kept."
+    best = record.best_epoch
+    kept = f"the weights of epoch {best} were kept" if best else "no epoch had a finite validation loss"
+    words = f"{done}{took}; {kept}."
     yield node("p", words)
     yield node("div", *picture(record.path / runs.CURVES, f"Learning curves. {words}"), **{"class": "wide"})
     names = [name for name in record.history if not name.startswith("val_") and name != "seconds"]
@@ -114,7 +116,7 @@ def training(record: Record) -> Iterator[Node]:
         (f"{metric_name(name)}{ENDS.get(name, '')}", at_best(record, name), at_best(record, f"val_{name}"))
         for name in names
     ]
-    yield table(rows_table((f"epoch {record.best_epoch}", "training", "validation"), rows))
+    yield table(rows_table((f"epoch {best}", "training", "validation"), rows)) if best else ""
 
 
 def at_best(record: Record, name: str) -> str:

@@ -61,7 +61,8 @@ def fit(
 ) -> dict[str, list[float]]:
     """Train in place and leave the model with the weights of its best epoch; return the metrics per epoch.
 
-    The best epoch is the one of highest validation accuracy, and among equals of lowest validation loss. The loss
+    The best epoch is the one of highest validation accuracy, and among equals of lowest validation loss; one whose
+    validation loss is NaN or infinite is never the best, and weights that are not finite are never kept. The loss
     contains label smoothing, class weights and focal modulation, in training and validation; the metric
     `crossentropy` (`val_crossentropy`) does not, so use that to compare trainings.
 
@@ -149,6 +150,7 @@ def fit(
     )
     saving = Checkpointing(checkpoint_steps, checkpoint_minutes, checkpoints_kept)
     check_model(model, data)
+    check_weights(model)
     check_callbacks(callbacks, recipe)
     hint_at_onednn()
     data = distributed.shard(data)
@@ -234,6 +236,8 @@ class Training:
 
     def solve(self, best: own_callbacks.BestCheckpoint) -> dict[str, list[float]]:
         """Solve the last layer, if there is a solver; return the metrics as those of one epoch."""
+        best.set_model(self.model)
+        best.on_train_begin()
         if self.recipe.solver is not None:
             report = print if self.shown else lambda line: None
             solve_head(self.model, *as_arrays(self.data.eval_batches("train")), self.recipe.solver, report)
@@ -242,7 +246,6 @@ class Training:
             for prefix, split in (("", "train"), ("val_", "validation"))
             for name, value in self.model.evaluate(self.data.eval_batches(split), return_dict=True, verbose=0).items()
         }
-        best.set_model(self.model)
         best.on_epoch_end(0, measured)
         best.finish()
         return best.history
@@ -389,6 +392,13 @@ def check_model(model: keras.Model, data: Splits) -> None:
     if len(takes) != len(gives) or any(size not in (None, given) for size, given in zip(takes, gives, strict=True)):
         raise ValueError(f"{model.name} takes input {takes} but {data.name} gives {gives}; build it with that shape")
     check_logits(model)
+
+
+def check_weights(model: keras.Model) -> None:
+    """Raise a ValueError that names the first weight with a NaN or an infinity."""
+    for weight in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise ValueError(f"{model.name} cannot be trained: its weight {weight.path} contains NaN or infinity")
 
 
 def check_logits(model: keras.Model) -> None:

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,9 +19,10 @@ import kzoo
 from kzoo.core.yaml import parse_yaml
 from kzoo.data.splits import Examples
 from kzoo.nn import solvers
-from kzoo.training import runs
-from kzoo.training.callbacks import TrainingDiverged
+from kzoo.training import checkpoint, runs
+from kzoo.training.callbacks import BestCheckpoint, TrainingDiverged
 from kzoo.training.recipes import Recipe
+from kzoo.training.records import read_record
 from kzoo.training.train import as_arrays, compile_model
 
 
@@ -243,6 +245,83 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_good_weights(digits, tmp_pa
     for ours, theirs in zip(model.get_weights(), first, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert all(np.isfinite(w).all() for w in kzoo.load_run(tmp_path)[0].get_weights())
+
+
+class TestValuesThatAreNotFinite:
+    """Which epoch is the best, and which weights are kept, where validation or weights are NaN or infinite."""
+
+    def callback(self, digits, run=None):
+        best = BestCheckpoint(run, None)
+        model = small_model(digits)
+        compile_model(model, digits, Recipe())
+        best.set_model(model)
+        best.on_train_begin()
+        return best
+
+    def measured(self, accuracy, loss):
+        return {"loss": 1.0, "accuracy": 0.5, "val_accuracy": accuracy, "val_loss": loss}
+
+    @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+    def test_a_first_epoch_of_no_finite_validation_loss_blocks_no_later_one(self, digits, loss):
+        best = self.callback(digits)
+        best.on_epoch_end(0, self.measured(0.1, loss))
+        assert best.best_weights is None
+        best.on_epoch_end(1, self.measured(0.1, 2.3))
+        assert best.best_epoch == 2
+        best.on_epoch_end(2, self.measured(0.9, loss))
+        assert best.best_epoch == 2
+
+    def test_weights_that_are_not_finite_are_not_kept(self, digits, tmp_path):
+        best = self.callback(digits, tmp_path)
+        best.on_epoch_end(0, self.measured(0.5, 1.0))
+        good = best.model.get_weights()
+        best.model.set_weights([np.full_like(weight, np.nan) for weight in good])
+        best.on_epoch_end(1, self.measured(0.9, 0.1))
+        assert best.best_epoch == 1
+        best.finish()
+        for ours, theirs in zip(best.model.get_weights(), good, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+    def test_without_a_best_epoch_the_first_weights_are_written(self, digits, tmp_path):
+        """The last step overflows: the loss was finite before it, the weights are not after it."""
+        model = small_model(digits)
+        first = model.get_weights()
+
+        class Overflow(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                if batch == digits.steps_per_epoch - 1:
+                    self.model.set_weights([np.full_like(weight, np.inf) for weight in first])
+
+        options = {"epochs": 1, "run_dir": tmp_path, "checkpoint_steps": 1, "verbose": False}
+        with pytest.warns(UserWarning, match="none of 1 epochs had a finite validation loss .* weights of the start"):
+            kzoo.fit(model, digits, callbacks=[Overflow()], **options)
+        for weights in (model.get_weights(), keras.models.load_model(tmp_path / runs.MODEL).get_weights()):
+            for ours, theirs in zip(weights, first, strict=True):
+                np.testing.assert_array_equal(ours, theirs)
+        assert read_record(tmp_path).best_epoch is None
+        assert "no epoch had a finite validation loss" in (tmp_path / runs.PAGE).read_text()
+
+    def test_no_checkpoint_of_them_is_written(self, digits, tmp_path):
+        model = small_model(digits)
+        stop = KeyboardInterrupt
+
+        class Overflow(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                if batch == 4:
+                    self.model.set_weights([np.full_like(weight, np.nan) for weight in self.model.get_weights()])
+                if batch == 5:
+                    raise stop
+
+        options = {"run_dir": tmp_path, "checkpoint_steps": 1, "verbose": False}
+        with pytest.raises((stop, TrainingDiverged)):
+            kzoo.fit(model, digits, callbacks=[Overflow()], **options)
+        assert checkpoint.steps(tmp_path / runs.CHECKPOINTS) == [3, 4]
+
+    def test_a_network_with_nan_weights_is_refused(self, digits):
+        model = small_model(digits)
+        model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
+        with pytest.raises(ValueError, match="convnet cannot be trained: its weight .*kernel contains NaN or infinity"):
+            kzoo.fit(model, digits, verbose=False)
 
 
 def test_ctrl_c_saves_the_best_weights_so_far(tmp_path):
