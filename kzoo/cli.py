@@ -483,9 +483,9 @@ def parse_shape(text: str | None) -> tuple[int, ...] | None:
 
 
 def main() -> None:
-    """Run the command line; a mistake is explained in one line and ends with status 2."""
+    """Run the command line; a mistake, and an error of the operating system, is one line and ends with status 2."""
     try:
         app()
-    except ValueError as error:
+    except (ValueError, OSError) as error:  # an OSError: a full disk, a file without permission
         typer.echo(f"kzoo: {' '.join(str(error).split())}", err=True)
         raise SystemExit(2) from None

@@ -1,5 +1,6 @@
 """The command line: output, exit status, and one clear line for a mistake, before Keras is imported."""
 
+import errno
 import json
 import re
 import shutil
@@ -188,3 +189,13 @@ def test_python_m_kzoo_is_the_command():
         [sys.executable, "-m", "kzoo", "show", "resnet5"], capture_output=True, text=True, check=False
     )
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+
+
+def test_an_error_of_the_operating_system_is_one_line(monkeypatch, capsys):
+    def full():
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/a/metrics.json")
+
+    monkeypatch.setattr(cli, "app", full)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert capsys.readouterr().err == "kzoo: [Errno 28] No space left on device: 'runs/a/metrics.json'\n"

@@ -1,10 +1,11 @@
 """Atomic writing of files."""
 
+import contextlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -51,12 +52,19 @@ def write_path(path: str | Path, write: Callable[[Path], None]) -> Path:
         ValueError: if it cannot be written.
     """
     target = Path(path).expanduser()
-    try:
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         write(target)
-    except OSError as error:
-        raise ValueError(f"{target} cannot be written: {error.strerror or error}") from error
     return target
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an operating system's error, such as a full disk, into a ValueError that names what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def write_json(path: Path, content) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kzoo.core import pictures
-from kzoo.core.files import write_json
+from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import figures, keras, lazy_import, np
 from kzoo.core.numbers import percent
 from kzoo.data.splits import Splits
@@ -46,7 +46,8 @@ def evaluate(
             `kzoo.fit`, `report.html` as well.
 
     Raises:
-        ValueError: for an unknown split, a model that does not fit the data, or views that the data do not have.
+        ValueError: for an unknown split, a model that does not fit the data, views that the data do not have, or a
+            folder that cannot be written.
     """
     if split not in ("validation", "test"):
         raise ValueError(f"split must be 'validation' or 'test', got {split!r}")
@@ -83,12 +84,14 @@ def predict(model: keras.Model, batches) -> tuple[np.ndarray, float]:
 
 def write_report(run: Path, report: Report, data: Splits) -> None:
     """Write the numbers, the pictures and, in a run directory, the HTML page."""
-    run.mkdir(parents=True, exist_ok=True)
     measured = report.to_dict()
     del measured["examples_per_second"]  # differs from run to run
-    write_json(run / runs.METRICS, measured)
-    pictures.save(draw_confusion(report), run / runs.CONFUSION)
-    pictures.save(draw_mistakes(report, data), run / runs.MISTAKES)
+    confusion, mistakes = draw_confusion(report), draw_mistakes(report, data)
+    with writing(run):
+        run.mkdir(parents=True, exist_ok=True)
+        write_json(run / runs.METRICS, measured)
+        pictures.save(confusion, run / runs.CONFUSION)
+        pictures.save(mistakes, run / runs.MISTAKES)
     refresh_html(run)
 
 

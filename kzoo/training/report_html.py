@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kzoo.core.files import write_text
+from kzoo.core.files import write_text, writing
 from kzoo.core.html import Node, node, table, to_html
 from kzoo.core.numbers import percent, significant
 from kzoo.core.pictures import metric_name
@@ -54,10 +54,9 @@ def write_html(path: str | Path) -> Path:
         ValueError: if it is not a run directory, a file of it is damaged, or it cannot be written.
     """
     record = read_record(path)
-    try:
-        write_text(record.path / runs.PAGE, page(record))
-    except OSError as error:
-        raise ValueError(f"{record.path / runs.PAGE} cannot be written: {error.strerror or error}") from error
+    text = page(record)
+    with writing(record.path / runs.PAGE):
+        write_text(record.path / runs.PAGE, text)
     return record.path / runs.PAGE
 
 

@@ -167,9 +167,11 @@ def save_model(model: keras.Model, path: Path) -> None:
     """Write a model without its optimizer and loss, in float32, so that it loads wherever Keras is installed."""
     model = uncompiled(in_float32(model))
     beside = path.with_name(f".{path.name}")  # Keras wants a path, and one that ends in .keras
-    model.save(beside)
-    write_file(path, lambda file: file.write(beside.read_bytes()))
-    beside.unlink()
+    try:
+        model.save(beside)
+        write_file(path, lambda file: file.write(beside.read_bytes()))
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def find_run(path: str | Path) -> Path:

@@ -1,5 +1,6 @@
 """Visualization: maps of networks whose result is known, every kind of data, every network."""
 
+import errno
 import importlib.util
 import os
 import re
@@ -497,6 +498,23 @@ def test_what_cannot_be_drawn_is_left_out_and_said(tmp_path):
     assert len(remarks) == 2
     assert sorted(path.name for path in (run / "visualize").iterdir()) == sorted(path.name for path in written)
     assert [path.stem for path in written] == ["feature_maps", "occlusion", "embedding", "top_activations"]
+
+
+def test_a_full_disk_ends_drawing_with_one_line(tmp_path, monkeypatch):
+    def full(*paths):
+        raise OSError(errno.ENOSPC, "No space left on device", str(paths[0]))
+
+    run = tmp_path / "run"
+    run.mkdir()
+    runs.save_model(kzoo.create_model("mlp", (8, 8, 1), 2), run / runs.MODEL)
+    images().save(run / runs.DATA, run / runs.EXAMPLES)
+    monkeypatch.setattr(os, "replace", full)
+    with (
+        pytest.warns(UserWarning, match="no kernels.png: mlp has no convolution"),
+        pytest.raises(ValueError, match="visualize cannot be written: No space left on device"),
+    ):
+        visualize(run)
+    assert list((run / "visualize").iterdir()) == []
 
 
 def test_a_layer_of_a_run_is_drawn(run):

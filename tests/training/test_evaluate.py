@@ -1,8 +1,11 @@
 """Evaluation: each metric against a value worked out by hand, the pictures, test-time augmentation."""
 
 import dataclasses
+import errno
 import io
 import json
+import os
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ from scipy.special import softmax
 
 import kzoo
 from kzoo.data.tta import views_of
-from kzoo.training.evaluate import draw_confusion, draw_mistakes, mean_over_views
+from kzoo.training import runs
+from kzoo.training.evaluate import draw_confusion, draw_mistakes, mean_over_views, write_report
 from kzoo.training.report import Report, calibration_error, classification_report
 
 LABELS = np.array([0, 0, 1, 1])
@@ -181,3 +185,38 @@ class TestViews:
     def test_mistakes_are_explained(self, modality, tta, message):
         with pytest.raises(ValueError, match=message):
             views_of(modality, tta)
+
+
+@pytest.mark.parametrize("allowed", range(4))
+def test_a_full_disk_is_one_line_and_leaves_each_file_whole(allowed, run, digits, tmp_path, monkeypatch):
+    """Whichever of the writes it is that fails: of the numbers, of two pictures, of the page."""
+    for path in run.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path)
+    before = {path.name for path in tmp_path.iterdir()}
+    report = classification_report("test", LABELS, PROBABILITIES, ("cat", "dog"), 10.0)
+    replace, done = os.replace, []
+
+    def full(*paths):
+        done.append(paths)
+        if len(done) > allowed:
+            raise OSError(errno.ENOSPC, "No space left on device", str(paths[0]))
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(ValueError, match="cannot be written: No space left on device"):
+        write_report(tmp_path, report, digits)
+    assert {path.name for path in tmp_path.iterdir()} == before
+    json.loads((tmp_path / "metrics.json").read_text())
+
+
+def test_a_model_that_cannot_be_written_leaves_no_temporary_file(run, tmp_path, monkeypatch):
+    model, _ = kzoo.load_run(run)
+
+    def full(path, write):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(runs, "write_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        runs.save_model(model, tmp_path / "model.keras")
+    assert list(tmp_path.iterdir()) == []

@@ -21,6 +21,7 @@ from kzoo.analysis.visualize.gradients import gradient
 from kzoo.analysis.visualize.kernels import draw_kernels, frequency_response
 from kzoo.analysis.visualize.overlay import draw_example
 from kzoo.core import pictures
+from kzoo.core.files import writing
 from kzoo.core.lazy import figures, keras
 from kzoo.core.registry import lookup
 from kzoo.data.splits import Splits
@@ -64,7 +65,7 @@ def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None 
         The pictures written.
 
     Raises:
-        ValueError: if the folder holds no run, or the network has no such layer.
+        ValueError: if the folder holds no run or cannot be written, or the network has no such layer.
     """
     model, serving = load_run(run)
     check_layer(model, layer)
@@ -80,8 +81,9 @@ def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None 
         "top_activations": lambda: draw_top_activations(model, serving, layer),
     }
     folder = Path(run).expanduser() / FOLDER
-    folder.mkdir(exist_ok=True)
-    written = [write(folder / f"{name}.png", draw) for name, draw in drawn.items()]
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+        written = [write(folder / f"{name}.png", draw) for name, draw in drawn.items()]
     return [path for path in written if path]
 
 

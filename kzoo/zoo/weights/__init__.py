@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.files import writing
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import MODELS, lookup, registered_name
 from kzoo.nn.naming import Rule, key_mapping
@@ -117,10 +118,8 @@ def save_weights(model: keras.Model, path: str | Path) -> Path:
     if file.suffix != ".safetensors":
         raise ValueError(f"weights are written as .safetensors, got {file.name}")
     tensors = {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}
-    try:
+    with writing(file):
         write_safetensors(file, tensors, {"format": "kzoo", "model": registered_name(model)})
-    except OSError as error:
-        raise ValueError(f"{file} cannot be written: {error.strerror or error}") from error
     return file
 
 
