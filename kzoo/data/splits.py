@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -130,6 +130,9 @@ class Splits(SplitsTable):
         shard: the rows of training batches that this process reads, in data-parallel training. The last batch of an
             epoch is cut to a multiple of the number of devices. Augmentation is drawn for whole batches, so that it
             does not depend on the number of processes.
+
+    Raises:
+        ValueError: if two classes have one name, with which results, exports and other data could not be told apart.
     """
 
     name: str
@@ -142,6 +145,9 @@ class Splits(SplitsTable):
     seed: int = 0
     task: str = "classification"
     shard: Shard = UNSHARDED
+
+    def __post_init__(self):
+        check_class_names(self.name, self.class_names)
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -333,6 +339,14 @@ def limited(examples: Mapping[str, Examples], limit: int | None) -> Mapping[str,
         raise ValueError(f"cannot take {limit} of {len(train)} training examples: {error}") from error
     fewer = train.take(np.sort(kept))
     return {name: fewer if split is train else split for name, split in examples.items()}
+
+
+def check_class_names(dataset: str, class_names: Sequence[str]) -> None:
+    """Raise a ValueError that names the first two classes of one name."""
+    first = {}
+    for index, name in enumerate(class_names):
+        if first.setdefault(name, index) != index:
+            raise ValueError(f"{dataset} has two classes named {name!r} (class indices {first[name]} and {index})")
 
 
 def check_examples(name: str, examples: Examples, num_classes: int) -> None:

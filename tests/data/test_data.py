@@ -1,5 +1,6 @@
 """Datasets: every registered one that needs no download, and the local readers."""
 
+import dataclasses
 import gzip
 import shutil
 import warnings
@@ -43,6 +44,11 @@ def pictures(tmp_path):
 
 
 class TestSplits:
+    def test_two_classes_of_one_name_are_refused(self, digits):
+        names = ("0", "1", "cat", "3", "4", "cat", *"6789")
+        with pytest.raises(ValueError, match=r"digits has two classes named 'cat' \(class indices 2 and 5\)"):
+            dataclasses.replace(digits, class_names=names)
+
     def test_the_splits_of_digits_share_no_example_and_hold_them_all(self, digits):
         assert sizes(digits.examples) == {"train": 1293, "validation": 144, "test": 360}
         pixels = np.concatenate([examples.inputs.reshape(len(examples), -1) for examples in digits.examples.values()])
