@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.archives import read_npz
 from kzoo.core.files import write_file, write_json
 from kzoo.core.lazy import np
 from kzoo.core.registry import lookup
@@ -47,8 +48,8 @@ class Serving:
     def load(cls, data: Path, examples: Path) -> Serving:
         """Read what `save` wrote."""
         content = json.loads(data.read_text())
-        with np.load(examples, allow_pickle=False) as file:
-            return cls(content["modality"], preprocess_from(content), tuple(content["class_names"]), file["examples"])
+        arrays = read_npz(examples)
+        return cls(content["modality"], preprocess_from(content), tuple(content["class_names"]), arrays["examples"])
 
 
 def preprocess_from(content: dict) -> Preprocess:

@@ -415,10 +415,18 @@ class TestNpz:
             kzoo.load_dataset(self.save(tmp_path, **self.arrays(**changes)))
 
     def test_missing_arrays_are_named(self, tmp_path):
-        with pytest.raises(ValueError, match="holds pictures; expected x_train and y_train"):
+        with pytest.raises(ValueError, match="contains pictures; expected x_train and y_train"):
             kzoo.load_dataset(self.save(tmp_path, pictures=np.zeros(3)))
-        with pytest.raises(ValueError, match="holds x_train but not y_train"):
+        with pytest.raises(ValueError, match="contains x_train but not y_train"):
             kzoo.load_dataset(self.save(tmp_path, x_train=np.zeros((3, 2, 1))))
+
+    def test_what_would_unpack_to_too_much_is_refused(self, tmp_path):
+        arrays = {"x": np.zeros((6000, 100, 100), "uint8"), "y": np.zeros(6000, "uint8")}
+        np.savez_compressed(tmp_path / "bomb.npz", **arrays)
+        with pytest.raises(ValueError, match="bytes would unpack to 60,"):
+            kzoo.load_dataset(f"npz:{tmp_path / 'bomb.npz'}")
+        with pytest.raises(ValueError, match="more than max_bytes=10,000"):
+            kzoo.load_dataset(self.save(tmp_path, **self.arrays()), max_bytes=10_000)
 
     def test_pickled_objects_are_refused(self, tmp_path):
         with pytest.raises(ValueError, match="pickled objects, which are never loaded"):

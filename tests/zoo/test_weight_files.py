@@ -5,6 +5,7 @@ import json
 import pickle
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -145,11 +146,25 @@ def lying(content: bytes) -> bytes:
     return with_header(entries, rest)
 
 
-def bomb() -> bytes:
+def archive_of(members: dict[str, bytes]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.npy", b"0" * 50_000_000)
+        for name, content in members.items():
+            archive.writestr(name, content)
     return file.getvalue()
+
+
+def bomb() -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, a=np.zeros(50_000_000, "uint8"))
+    return file.getvalue()
+
+
+def claiming() -> bytes:
+    """Return an .npz file whose array has fewer bytes than its shape claims."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**9,)})
+    return archive_of({"a.npy": file.getvalue() + b"8 bytes."})
 
 
 def objects() -> bytes:
@@ -166,9 +181,11 @@ class TestBadFiles:
             ("a.safetensors", lambda content: content + b"more", "a.safetensors is damaged or no safetensors file"),
             ("a.safetensors", lying, "a.safetensors is damaged or no safetensors file"),
             ("a.safetensors", lambda content: b"", "a.safetensors is damaged or no safetensors file"),
-            ("a.npz", lambda content: objects(), "pickled objects, which are never opened"),
+            ("a.npz", lambda content: objects(), "pickled objects, which are never loaded"),
             ("a.npz", lambda content: bomb(), "would unpack to 50,000,"),
             ("a.npz", lambda content: b"PK", "cannot be read as an .npz"),
+            ("a.npz", lambda content: claiming(), "a.npy in it claims 4,000,000,000 bytes and holds 8"),
+            ("a.npz", lambda content: archive_of({"a.txt": b"text"}), "a.txt in it is no array"),
             ("a.h5", lambda content: content, "is damaged or no .h5 file"),
             ("a.weights.h5", lambda content: content, "is damaged or no .h5 file"),
             ("a.pth", lambda content: pickle.dumps(print), "is a pickle, which can execute any code.*save_file"),
@@ -211,3 +228,68 @@ class TestBadFiles:
             kzoo.save_weights(small(), tmp_path / "a.npz")
         with pytest.raises(ValueError, match="cannot be written"):
             kzoo.save_weights(small(), tmp_path / "no" / "a.safetensors")
+
+
+class TestH5:
+    """What an .h5 file can point at outside itself, and what it can claim, is refused before anything is read."""
+
+    def soft_link(self, file, secret):
+        file["a"] = h5py.SoftLink("/b")
+
+    def external_link(self, file, secret):
+        file.create_group("deep")["a"] = h5py.ExternalLink(secret, "/b")
+
+    def external_storage(self, file, secret):
+        file.create_dataset("deep/a", (4,), "uint8", external=[(secret, 0, 4)])
+
+    def virtual_dataset(self, file, secret):
+        layout = h5py.VirtualLayout((4,), "float32")
+        layout[:] = h5py.VirtualSource(secret, "b", (4,))
+        file.create_virtual_dataset("a", layout)
+
+    def shape_without_content(self, file, secret):
+        file.create_dataset("a", (10**12,), "float32", chunks=(1000,))
+
+    def text(self, file, secret):
+        file["a"] = ["text"]
+
+    @pytest.mark.parametrize("suffix", [".h5", ".weights.h5"])
+    @pytest.mark.parametrize(
+        "kind, reason",
+        [
+            ("soft_link", "a is a soft link, to /b"),
+            ("external_link", "deep/a is an external link, to .*secret:/b"),
+            ("external_storage", "deep/a has external storage, in .*secret"),
+            ("virtual_dataset", "a is a virtual dataset, of .*secret"),
+            ("shape_without_content", ".* would unpack to 4,000,000,000,016"),
+            ("text", "a holds object in place of numbers"),
+        ],
+    )
+    def test_it_is_refused_by_name(self, kind, reason, suffix, tmp_path):
+        secret, path = tmp_path / "secret", tmp_path / f"a{suffix}"
+        with h5py.File(secret, "w") as file:
+            file["b"] = np.ones(4, "float32")
+        with h5py.File(path, "w") as file:
+            file["b"] = np.ones(4, "float32")
+            getattr(self, kind)(file, str(secret))
+        with pytest.raises(ValueError, match=f"a{suffix} is refused: {reason}"):
+            kzoo.load_weights(small(), path)
+
+    def test_groups_that_contain_each_other_are_read_once(self, tmp_path):
+        with h5py.File(tmp_path / "a.h5", "w") as file:
+            file["deep/a"] = np.ones(4, "float32")
+            file["deep/again"] = file
+        assert len(read_tensors(tmp_path / "a.h5")) == 1
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".weights.h5"])
+def test_the_limit_on_memory_is_an_argument(suffix, tmp_path):
+    model, path = small(), tmp_path / f"a{suffix}"
+    if suffix == ".npz":
+        np.savez(path, **values(model))
+    else:
+        model.save_weights(path) if suffix == ".weights.h5" else kzoo.save_weights(model, path)
+    needed = sum(value.nbytes for value in values(model).values())
+    with pytest.raises(ValueError, match="more than max_bytes=1,000; raise that if you trust it"):
+        kzoo.load_weights(model, path, max_bytes=1000)
+    kzoo.load_weights(model, path, max_bytes=2 * needed)

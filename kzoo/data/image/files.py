@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from kzoo.core.archives import MAX_BYTES, read_npz
 from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import did_you_mean
 from kzoo.data.arrays import collect
@@ -88,16 +89,17 @@ def read_images(
 
 
 @register_dataset("npz:", "image", "your own files")
-def npz(path: str, *, image_size: Size | None = None) -> RawData:
+def npz(path: str, *, image_size: Size | None = None, max_bytes: int = MAX_BYTES) -> RawData:
     """Arrays in an .npz file: x_train, y_train and, if there, x_validation, y_validation, x_test, y_test, class_names.
 
     Without splits the arrays may be named x, y or image, label. 8-bit arrays are images, (n, height, width) or
     (n, height, width, channels); float arrays are feature maps, (n, length, channels) or (n, height, width, channels).
+    A file whose arrays would take more than `max_bytes` is refused before memory is taken.
 
     Raises:
-        ValueError: for a missing or damaged file, pickled objects (never loaded), or missing arrays.
+        ValueError: for a missing, damaged or too large file, pickled objects (never loaded), or missing arrays.
     """
-    arrays = read_npz(Path(path).expanduser())
+    arrays = read_npz(Path(path).expanduser(), max_bytes)
     size = height_and_width(image_size)
     names = ("train", "validation", "test")
     splits = {name: npz_split(arrays, f"x_{name}", f"y_{name}", size) for name in names if f"x_{name}" in arrays}
@@ -109,19 +111,6 @@ def npz(path: str, *, image_size: Size | None = None) -> RawData:
     count = 1 + max(int(split.labels.max(initial=0)) for split in splits.values())
     class_names = arrays.get("class_names", np.arange(count)).astype(str).tolist()
     return RawData(splits["train"], splits.get("validation"), splits.get("test"), tuple(class_names))
-
-
-def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz file; pickled objects are refused, since loading them would run code."""
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
-            raise ValueError(f"{path} contains pickled objects, which are never loaded; save plain arrays") from error
-        raise ValueError(f"{path} cannot be read as an .npz file: {error}") from error
 
 
 def npz_split(arrays: dict[str, np.ndarray], x: str, y: str, image_size: tuple[int, int] | None) -> Examples:

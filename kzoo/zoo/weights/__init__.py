@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.archives import MAX_BYTES
 from kzoo.core.files import writing
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import MODELS, lookup, registered_name
@@ -62,6 +63,7 @@ def load_weights(
     rules: Iterable[Rule] | None = None,
     adapt: bool = False,
     strict: bool = True,
+    max_bytes: int = MAX_BYTES,
 ) -> WeightReport:
     """Assign the tensors of a file to a model; all must fit, or nothing is assigned.
 
@@ -78,21 +80,23 @@ def load_weights(
             kernels, others repeat them in turn, scaled to the same sum); where the number of classes differs, the last
             layer keeps its initial weights, or is left out if the model has none.
         strict: raise if a tensor or a weight is left over or has another shape; False assigns what fits.
+        max_bytes: a file whose arrays would take more memory is refused before any is taken.
 
     Returns:
         The tensors that were matched, missing, unexpected, mis-shaped and adapted.
 
     Raises:
-        ValueError: naming the first tensors that do not fit; for files that are missing, damaged or pickles;
-            for NaN; for a model whose layers hold layers. Nothing has been assigned then.
+        ValueError: naming the first tensors that do not fit; for files that are missing, damaged or pickles, claim
+            more than `max_bytes`, or (.h5) refer to other files; for NaN; for a model whose layers hold layers.
+            Nothing has been assigned then.
     """
     if isinstance(weights, Mapping):
         tensors = {name: np.asarray(tensor) for name, tensor in weights.items()}
         check_finite(Path("the weights given"), tensors)
     elif str(weights).endswith(".weights.h5"):
-        return load_own_h5(model, Path(weights))
+        return load_own_h5(model, Path(weights), max_bytes)
     else:
-        tensors = read_tensors(weights)
+        tensors = read_tensors(weights, max_bytes)
     tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
     needless = [name for name in tensors if any(re.search(pattern, name) for pattern in ignore_unexpected(model))]
     tensors = {name: tensor for name, tensor in tensors.items() if name not in needless}
@@ -123,9 +127,9 @@ def save_weights(model: keras.Model, path: str | Path) -> Path:
     return file
 
 
-def load_own_h5(model: keras.Model, file: Path) -> WeightReport:
+def load_own_h5(model: keras.Model, file: Path, max_bytes: int) -> WeightReport:
     """Load a file that Keras's `model.save_weights` wrote for the same architecture."""
-    check_finite(file, read_tensors(file))
+    check_finite(file, read_tensors(file, max_bytes))
     try:
         model.load_weights(file)
     except (ValueError, KeyError, OSError) as error:

@@ -5,10 +5,10 @@ Pickles (`.pth`, `.pt`, `.ckpt`, `.bin`, `.pkl`) can execute any code when they 
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from kzoo.core.archives import MAX_BYTES, read_npz, reason_to_refuse
 from kzoo.core.files import write_file
 from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import lookup
@@ -19,11 +19,10 @@ safetensors = lazy_import("safetensors")
 safetensors_numpy = lazy_import("safetensors.numpy")
 
 PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl", ".pickle")
-MOST_BYTES = 64 * 2**30  # of the arrays in an .npz file; more is a decompression bomb or a mistake
 
 
-def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a file by their names.
+def read_tensors(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
+    """Return the arrays of a file by their names; a file that claims to hold more than `max_bytes` is refused.
 
     Raises:
         ValueError: for a file that is missing, damaged, a pickle or of an unknown type, or holds NaN or infinity.
@@ -39,13 +38,16 @@ def read_tensors(path: str | Path) -> dict[str, np.ndarray]:
     read = lookup("type of weights file", suffix, READERS)
     if not file.is_file():
         raise ValueError(f"there is no file {file}")
-    tensors = read(file)
+    tensors = read(file, max_bytes)
     check_finite(file, tensors)
     return tensors
 
 
-def read_safetensors(file: Path) -> dict[str, np.ndarray]:
+def read_safetensors(file: Path, max_bytes: int) -> dict[str, np.ndarray]:
     """Read a safetensors file; 16-bit numbers become float32."""
+    reason = reason_to_refuse(file, file.stat().st_size, max_bytes)  # a header cannot claim more than follows it
+    if reason:
+        raise ValueError(f"{file} is refused: {reason}")
     try:
         tensors = {
             name: as_array(entry["dtype"], entry["shape"], entry["data"])
@@ -66,35 +68,54 @@ def as_array(dtype: str, shape: list[int], data: bytes) -> np.ndarray:
     return array.astype("float32") if name in ("float16", "bfloat16") else array
 
 
-def read_npz(file: Path) -> dict[str, np.ndarray]:
-    """Read an .npz file of plain arrays."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            size = sum(entry.file_size for entry in archive.infolist())
-        packed = file.stat().st_size
-        if size > MOST_BYTES or size > 1000 * packed + 2**20:
-            raise ValueError(f"{packed:,} bytes would unpack to {size:,}")
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (zipfile.BadZipFile, OSError, EOFError, KeyError, ValueError) as error:
-        what = "it holds pickled objects, which are never opened" if "allow_pickle" in str(error) else error
-        raise ValueError(f"{file} cannot be read as an .npz file of weights: {what}") from error
-
-
-def read_h5(file: Path) -> dict[str, np.ndarray]:
+def read_h5(file: Path, max_bytes: int) -> dict[str, np.ndarray]:
     """Read the arrays of an .h5 file by their paths inside; nothing else in Keras's own files is needed."""
-    tensors = {}
+    try:
+        with h5py.File(file, "r") as content:
+            reason = reason_to_refuse_links(content)
+            found = {} if reason else datasets(content)
+            reason = reason or reason_to_refuse_datasets(found)
+            reason = reason or reason_to_refuse(file, sum(entry.nbytes for entry in found.values()), max_bytes)
+            if not reason:
+                return {name.removesuffix(":0"): entry[()] for name, entry in found.items()}
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} is damaged or no .h5 file: {error}") from error
+    raise ValueError(f"{file} is refused: {reason}")
+
+
+def reason_to_refuse_links(content: h5py.File) -> str | None:
+    """Return which entry of an .h5 file stands for another one, perhaps of another file; None if there is none."""
+    kinds = {h5py.SoftLink: "a soft link", h5py.ExternalLink: "an external link"}
+
+    def reason(name: str, link) -> str | None:
+        target = ":".join(filter(None, (getattr(link, "filename", None), getattr(link, "path", None))))
+        return f"{name} is {kinds[type(link)]}, to {target}" if type(link) in kinds else None
+
+    return content.visititems_links(reason)  # follows no link, ends at the first reason
+
+
+def datasets(content: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return the arrays of an .h5 file, none of them read yet; single values are left out."""
+    found = {}
 
     def keep(name: str, entry) -> None:
-        if isinstance(entry, h5py.Dataset):
-            tensors[name.removesuffix(":0")] = entry[()]
+        if isinstance(entry, h5py.Dataset) and entry.shape:
+            found[name] = entry
 
-    try:
-        with h5py.File(file) as content:
-            content.visititems(keep)
-    except (OSError, RuntimeError, KeyError) as error:
-        raise ValueError(f"{file} is damaged or no .h5 file: {error}") from error
-    return {name: tensor for name, tensor in tensors.items() if isinstance(tensor, np.ndarray)}
+    content.visititems(keep)
+    return found
+
+
+def reason_to_refuse_datasets(found: Mapping[str, h5py.Dataset]) -> str | None:
+    """Return which array lies outside the file, is made of others, or holds no numbers; None if there is none."""
+    for name, entry in found.items():
+        if entry.external:
+            return f"{name} has external storage, in {entry.external[0][0]}"
+        if entry.is_virtual:
+            return f"{name} is a virtual dataset, of {entry.virtual_sources()[0].file_name}"
+        if entry.dtype.kind not in "fiu":
+            return f"{name} holds {entry.dtype} in place of numbers"
+    return None
 
 
 READERS = {".safetensors": read_safetensors, ".npz": read_npz, ".h5": read_h5}
