@@ -1,1 +1,1 @@
-"""Studies of finished networks; nothing depends on them."""
+"""Analysis of networks: visualization, robustness, diagrams, benchmarks, comparisons."""

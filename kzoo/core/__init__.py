@@ -1,1 +1,1 @@
-"""What knows nothing of networks: lazy imports, lookup by name, checked values, files, YAML, pictures."""
+"""General utilities: lazy imports, lookup by name, range checks, files, YAML, figures, citations."""

@@ -1,4 +1,4 @@
-"""Heavy libraries, imported at their first use, so that `import kzoo` and `kzoo list` answer at once."""
+"""Lazy imports: heavy libraries are imported at their first use, so that `import kzoo` and `kzoo list` are fast."""
 
 import importlib
 

@@ -1,4 +1,4 @@
-"""Results that display as tables: in the terminal, in `print`, in a notebook."""
+"""Tables for results: in the terminal, in `print`, in a notebook."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Factory functions, one per registered name: `kzoo.models.resnet18(input_shape, num_classes)`.
 
-`kzoo.zoo.factory` puts them here. The modules of this folder are the architectures, one file per family: a file is
+`kzoo.zoo.factory` puts them here. The modules of this package are the architectures, one file per family: a file is
 imported, and registers its variants, by being here. A factory comes before a module of the same name, as in
 torchvision.
 """

@@ -40,7 +40,7 @@ DARKNET = {
     "stem": "conv3",
     "stem_width": 32,
     "block": "dark",
-    "grows": True,
+    "down_growth": True,
 }
 
 KEY_MAPPING = (
@@ -112,7 +112,7 @@ class CSPNet:
         stem: "conv7" (a convolution and max pooling, both at stride 2) or "conv3" (keeps the resolution).
         stem_width: filters of the stem.
         block: "bottleneck" (1, `kernel`, 1, activated after the addition) or "dark" (1, `kernel`, activated before it).
-        grows: the convolution before the split outputs the channels of its stage, not those of its input.
+        down_growth: the convolution before the split outputs the channels of its stage, not those of its input.
         linear: no activation before the split.
         groups: groups of the spatial convolutions, or the largest number that divides them and the channels.
         slope: negative slope of the activation, a leaky ReLU.
@@ -131,7 +131,7 @@ class CSPNet:
     stem: str
     stem_width: int
     block: str
-    grows: bool = False
+    down_growth: bool = False
     linear: bool = False
     groups: int = 1
     slope: float = 0.01
@@ -171,7 +171,7 @@ class CSPNet:
         if stride == 1:
             return x
         with scope("down"):
-            return self.convolution(x, filters if self.grows else x.shape[-1], stride=stride)
+            return self.convolution(x, filters if self.down_growth else x.shape[-1], stride=stride)
 
     def cross_stage(self, x, drop_rates: Sequence[float], filters: int, expanded: int, ratio: float):
         with scope("expand"):

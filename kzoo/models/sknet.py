@@ -37,7 +37,7 @@ KEY_MAPPING = (
 )
 
 # timm's own variants, which cost no more than a ResNet
-LIGHT = {"halves": True, "ratio": 1 / 8, "divisor": 16}
+LIGHT = {"split_input": True, "ratio": 1 / 8, "divisor": 16}
 
 
 @register_model("skresnet18", LI_2019, 11_958_056, depths=(2, 2, 2, 2), block="basic", **LIGHT)
@@ -55,7 +55,7 @@ class SKNet(ResidualNet):
             convolutions, of which the last expands channels by 4).
         groups: groups of the convolutions that are selected from.
         width_per_group: filters of one such group in a bottleneck for every 64 filters of the stage.
-        halves: each of the two convolutions sees one half of the channels, not all.
+        split_input: each of the two convolutions sees one half of the channels, not all.
         ratio: hidden channels of the attention as a fraction of the filters.
         divisor: the hidden channels are rounded to a multiple of this.
         kernel: kernel size of the spatial convolutions. The second one of a selective kernel has dilation 2, and so a
@@ -68,7 +68,7 @@ class SKNet(ResidualNet):
     block: str = "bottleneck"
     groups: int = 1
     width_per_group: int = 64
-    halves: bool = False
+    split_input: bool = False
     ratio: float = 1 / 16
     divisor: int = 32
 
@@ -85,7 +85,7 @@ class SKNet(ResidualNet):
         return conv_norm_act(x, 4 * filters, 1, activation=None)
 
     def choice(self, x, filters: int, stride: int):
-        seen = keras.ops.split(x, 2, axis=-1) if self.halves else (x, x)
+        seen = keras.ops.split(x, 2, axis=-1) if self.split_input else (x, x)
         with scope("choice"):
             maps = [self.window(part, n, filters, stride) for n, part in enumerate(seen)]
             return split_attention(maps, divisible(filters * self.ratio, self.divisor), use_bias=False)

@@ -1,4 +1,4 @@
-"""The mean of the weights of several epochs, and the statistics that go with it.
+"""Stochastic weight averaging: the mean of the weights of several epochs, and its batch normalisation statistics.
 
 This module imports Keras at once; `kzoo.training.callbacks` imports it when training begins.
 """

@@ -151,7 +151,7 @@ class View(NamedTuple):
 
 
 def sees_all(axis: Axis) -> bool:
-    """Say whether every position depends on the whole axis of the input."""
+    """Return whether every position depends on the whole axis of the input."""
     first, last = axis.joined or (axis.length, -1)
     if axis.first is not None:
         first, last = np.minimum(axis.first, first).max(), np.maximum(axis.last, last).min()

@@ -1,1 +1,1 @@
-"""Fit and evaluate, and what survives a crash: recipes, checkpoints, run directories."""
+"""Training and evaluation: recipes, optimizers, checkpoints, run directories, distributed training."""

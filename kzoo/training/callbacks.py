@@ -28,7 +28,7 @@ from kzoo.training.checkpoint import Checkpoint, Checkpointing
 from kzoo.training.records import NEVER_BEST, epoch_score
 from kzoo.training.report_html import refresh_html
 
-COST = 40  # checkpoints by time are at least so many times the duration of writing one apart
+COST = 40  # minimum interval between timed checkpoints, in multiples of the time that writing one takes
 
 
 class TrainingDiverged(ValueError):
@@ -68,7 +68,7 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether so many epochs brought no improvement that training stops."""
+        """Whether training stops because `patience` epochs brought no improvement."""
         return bool(self.patience) and len(self.history.get("loss", [])) - self.best_epoch >= self.patience
 
     def on_epoch_end(self, epoch, logs=None):
@@ -91,7 +91,7 @@ class BestCheckpoint(keras.callbacks.Callback):
             self.saved = bool(self.run) and written(lambda: runs.save_model(self.model, self.run / runs.MODEL))
 
     def finish(self):
-        """Give the model its best weights and write the remaining results.
+        """Restore the best weights and write the remaining results.
 
         Without a best epoch the model keeps its last weights, or its first where the last are not finite.
 
@@ -225,11 +225,11 @@ class SaveState(keras.callbacks.Callback):
         done = self.skipped + batch + 1
         if done < self.steps_per_epoch:
             self.save_if_due(done)
-        elif self.skipped:  # Keras would go on for as many batches as were skipped
+        elif self.skipped:  # otherwise Keras runs as many batches more as were skipped
             self.model.stop_training = True
 
     def on_test_begin(self, logs=None):
-        if self.skipped:  # whole epochs follow
+        if self.skipped:  # from here on complete epochs
             self.model.stop_training, self.skipped = False, 0
 
     def on_epoch_end(self, epoch, logs=None):

@@ -66,7 +66,7 @@ class ShardTraining(keras.callbacks.Callback):
 
 
 def set_sharding(enabled: bool) -> None:
-    """Say whether the next batches are sharded, where there are several devices."""
+    """Set whether the next batches are sharded, where there are several devices."""
     if isinstance(keras.distribution.distribution(), Replicas):
         keras.distribution.distribution().sharding = enabled
 
@@ -142,7 +142,7 @@ def process() -> tuple[int, int]:
 
 
 def is_first() -> bool:
-    """Tell whether this process is the one that reads and writes the run directory."""
+    """Return whether this process is the one that reads and writes the run directory."""
     return process()[0] == 0
 
 

@@ -42,7 +42,7 @@ def evaluate(
         split: "validation" or "test".
         tta: test-time augmentation, the mean of the probabilities over several views of each example, as keyword
             arguments of `kzoo.data.tta.image_views`, `series_views` or `audio_views`: `{"flip": True, "shift": 1}`.
-        run_dir: folder to write `metrics.json`, `confusion.png` and `mistakes.png` into; in a run directory of
+        run_dir: directory to write `metrics.json`, `confusion.png` and `mistakes.png` into; in a run directory of
             `kzoo.fit`, `report.html` as well.
 
     Raises:

@@ -21,10 +21,10 @@ from kzoo.training.recipes import Recipe
 fused = lazy_import("kzoo.nn.fused")
 
 SMOOTHING = 0.9  # weight of the earlier losses in the running mean of the range test
-DIVERGED = 4.0  # the range test ends where the mean loss is so many times the lowest
+DIVERGED = 4.0  # the range test ends where the mean loss is this multiple of the lowest
 BELOW_LEAST = 10.0  # the suggested rate is that of the lowest loss divided by this
-GAIN = 1.05  # a larger batch has to be so much faster
-SECONDS = 1.0  # how long each batch size is measured, after the first step
+GAIN = 1.05  # least speed-up that a larger batch must bring
+SECONDS = 1.0  # of measurement for each batch size, after the first step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ def range_test(model: keras.Model, data: Splits, optimizer, rates: list[float]) 
     ):
         model.optimizer.learning_rate = rate
         mean = SMOOTHING * mean + (1 - SMOOTHING) * loss_of_step(model, inputs, labels)
-        smooth = mean / (1 - SMOOTHING**number)  # as if there had been steps before, of the same loss
+        smooth = mean / (1 - SMOOTHING**number)  # bias correction of the moving average
         if not smooth < DIVERGED * min(losses, default=math.inf):
             break
         losses.append(smooth)

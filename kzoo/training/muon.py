@@ -18,12 +18,13 @@ class ConvMuon(DecayMatrices, keras.optimizers.Muon):
 
     Jordan et al., 2024, https://kellerjordan.github.io/posts/muon. As there, a kernel is treated as one matrix from
     all its inputs, (positions x channels), to its filters; grouped kernels, too. Updates are scaled as in Liu et al.,
-    2025, https://arxiv.org/abs/2502.16982, so that AdamW's learning rate and weight decay suit both halves. The five
-    matrix products of a step cost the same for every batch size: in small batches they take most of the time.
+    2025, https://arxiv.org/abs/2502.16982, so that AdamW's learning rate and weight decay suit both kinds of
+    weights. The five matrix products of a step cost the same for every batch size: in small batches they take most of
+    the time.
 
     Args:
         exclude: patterns of the paths of weights that AdamW updates; it always updates those of one axis.
-        weight_decay: for both halves.
+        weight_decay: for both kinds of weights.
         **arguments: as for `keras.optimizers.Muon`.
     """
 

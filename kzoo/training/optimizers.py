@@ -143,7 +143,7 @@ def build_optimizer(
         global_clipnorm=recipe.global_clipnorm,
         gradient_accumulation_steps=accumulated if accumulated > 1 else None,
         use_ema=recipe.ema_momentum is not None,
-        # Keras averages after every batch, also those it only accumulates: so many times for one step.
+        # Keras also averages after batches that it only accumulates: several times in one step.
         ema_momentum=(recipe.ema_momentum or 0.0) ** (1 / accumulated),
     )
 

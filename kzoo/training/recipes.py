@@ -50,7 +50,7 @@ BALANCED = "balanced"
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What defines a training beside its model and data: the keys of an experiment's section `train`.
+    """What defines a training apart from its model and data: the keys of an experiment's section `train`.
 
     Each field is the argument of `kzoo.fit` of the same name, which explains it.
 

@@ -61,13 +61,13 @@ def write_html(path: str | Path) -> Path:
 
 
 def refresh_html(path: str | Path) -> None:
-    """Write `report.html` into a folder if it is a run directory."""
+    """Write `report.html` into a directory if it is a run directory."""
     if all((Path(path).expanduser() / name).is_file() for name in (runs.CONFIG, runs.MODEL)):
         write_html(path)
 
 
 def page(record: Record) -> str:
-    """Return the whole page."""
+    """Return the page."""
     title = f"{record.model} on {record.dataset}"
     head = node(
         "head",

@@ -116,10 +116,10 @@ def fit(
             force for the rest of the process.
         run_dir: directory for the results; nothing is written without one.
         restart: start over, and delete the results of an earlier training in `run_dir`.
-        checkpoint_steps: save the state every so many steps (small networks take up to 16 steps in one call and save
-            after it: see `kzoo.training.steps_per_execution`); None for by time alone.
-        checkpoint_minutes: save the state every so many minutes, less often where writing takes long, so that it
-            takes less than 3 % of the time.
+        checkpoint_steps: steps between two checkpoints (small networks take up to 16 steps in one call and save after
+            it: see `kzoo.training.steps_per_execution`); None for checkpoints by time only.
+        checkpoint_minutes: minutes between two checkpoints, more where writing takes long, so that it takes less than
+            3 % of the time.
         checkpoints_kept: number of newest checkpoints that are kept.
         callbacks: Keras callbacks, called after kzoo's own.
         verbose: show a progress bar with the remaining time, and a line per epoch.
@@ -217,7 +217,7 @@ class Training:
         return False
 
     def finished(self) -> dict[str, list[float]]:
-        """Give the model the best weights of the complete training; return its metrics per epoch."""
+        """Load the best weights of the complete training; return its metrics per epoch."""
 
         def read():
             with distributed.single_device():

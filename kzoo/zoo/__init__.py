@@ -1,1 +1,1 @@
-"""From a name to a network with its weights and its cost."""
+"""Networks by name: factories, pretrained weights, profiles of parameters and MACs."""

@@ -1,4 +1,4 @@
-"""Factories: from a registered name to a Keras model of input, architecture and classifier."""
+"""Model factories: from a registered name to a Keras model of input, architecture and classifier."""
 
 from __future__ import annotations
 

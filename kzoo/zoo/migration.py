@@ -15,7 +15,7 @@ WIDTH = "the width multiplier is part of the name, e.g. 'mobilenetv2_050' (see `
 INPUT = "give input_shape, e.g. (224, 224, 3), and call the returned model on your tensor: model(x)"
 SCALING = "the data's preprocessing scales the input (see `kzoo.load_dataset`), the network does not"
 
-# What other libraries' arguments are called here. An architecture's own hyperparameter of the same name goes first.
+# What other libraries' arguments are called here; an architecture's own hyperparameter takes precedence.
 INSTEAD = {
     "alpha": WIDTH,
     "classes": CLASSES,

@@ -223,7 +223,7 @@ def draw_reports(names: Sequence[str], reports: Sequence[ShiftReport]) -> figure
 
 
 def is_plane(report: ShiftReport) -> bool:
-    """Tell whether shifts are along two axes."""
+    """Return whether shifts are along two axes."""
     return len(next(iter(report.shifts))) == 2
 
 

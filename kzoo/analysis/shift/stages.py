@@ -117,7 +117,7 @@ class Stage(NamedTuple):
     along: tuple[Positions, ...]
 
     def inside(self, most: int) -> bool:
-        """Tell whether shifts of up to `most` leave positions that do not see the border."""
+        """Return whether shifts of up to `most` leave positions that do not see the border."""
         return all(axis.pairs(sign * most, True)[0].size for axis in self.along for sign in (1, -1))
 
 

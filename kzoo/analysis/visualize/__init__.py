@@ -52,8 +52,9 @@ FOLDER = "visualize"
 def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None = None) -> list[Path]:
     """Draw kernels, feature maps, attribution maps, top activations and an embedding of the model of a run.
 
-    The pictures go into the folder `visualize` of the run: kernels.png, feature_maps.png, grad_cam.png, occlusion.png,
-    embedding.png and top_activations.png. One that is not defined for the network is skipped with a warning.
+    The pictures are written to the directory `visualize` of the run: kernels.png, feature_maps.png, grad_cam.png,
+    occlusion.png, embedding.png and top_activations.png. One that is not defined for the network is skipped with a
+    warning.
 
     Args:
         run: a run directory.
@@ -65,7 +66,7 @@ def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None 
         The pictures written.
 
     Raises:
-        ValueError: if the folder holds no run or cannot be written, or the network has no such layer.
+        ValueError: if the directory holds no run or cannot be written, or the network has no such layer.
     """
     model, serving = load_run(run)
     check_layer(model, layer)

@@ -44,7 +44,7 @@ GRADIENTS = {
 
 
 def is_tokens(x: np.ndarray) -> bool:
-    """Tell whether a batch holds token ids, (batch, length), not feature maps."""
+    """Return whether a batch holds token ids, (batch, length), not feature maps."""
     return x.ndim == 2
 
 
@@ -54,7 +54,7 @@ def positions(x: np.ndarray) -> tuple[int, ...]:
 
 
 def has_positions(answers: np.ndarray, x: np.ndarray) -> bool:
-    """Tell whether a layer's output has as many spatial axes as the input."""
+    """Return whether a layer's output has as many spatial axes as the input."""
     return answers.ndim == len(positions(x)) + 2
 
 

@@ -56,7 +56,7 @@ def kind_of(data: Data) -> str:
 
 
 def is_spectral(data: Data) -> bool:
-    """Tell whether the model sees spectra of a waveform."""
+    """Return whether the model sees spectra of a waveform."""
     return data.modality == "audio" and data.preprocess.feature != "waveform"
 
 
