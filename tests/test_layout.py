@@ -48,7 +48,7 @@ def test_imports_point_to_the_left(path):
     assert not [target for target in imports_of(path) if room_of(target) > room_of(module)]
 
 
-def test_only_the_doors_lie_outside_the_rooms():
+def test_only_the_entry_points_lie_outside_the_rooms():
     assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py", "cli.py"}
     assert {path.name for path in PACKAGE.iterdir() if path.is_dir()} - {"__pycache__"} == set(ROOMS) - {"cli"}
 

@@ -91,14 +91,14 @@ def test_token_ids_are_within_the_vocabulary():
     assert set(np.unique(labels)) == set(range(3))
 
 
-def test_a_model_for_any_size_is_measured_at_the_one_that_is_said():
+def test_a_model_for_any_size_is_measured_at_the_given_size():
     free = kzoo.models.resnet8((None, None, 1), 3, width=4)
     assert prepared(free, (16, 16, 1), None, None).input_shape == (None, 16, 16, 1)
     with pytest.raises(ValueError, match="resnet8 takes inputs .* of any size; give the input_shape"):
         benchmark(free)
 
 
-def test_a_layer_that_cannot_be_counted_leaves_the_shares_out():
+def test_a_layer_that_cannot_be_counted_leaves_the_utilization_out():
     model = keras.Sequential([keras.Input((8, 2)), keras.layers.LSTM(4), keras.layers.Dense(3)])
     found = benchmark(model, **QUICK)
     assert (found.macs, found.training_utilization, found.inference_utilization) == (None, None, None)

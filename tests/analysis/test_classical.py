@@ -278,7 +278,7 @@ def test_mistakes_are_explained(call, message):
 class TestLimit:
     """Fewer training examples, the test split as it is."""
 
-    def test_classes_keep_their_shares(self):
+    def test_classes_keep_their_proportions(self):
         whole, few = kzoo.load_dataset("digits"), kzoo.load_dataset("digits", limit=100)
         assert [len(few.examples[split]) for split in ("train", "validation", "test")] == [100, 144, 360]
         assert np.bincount(few.examples["train"].labels).min() >= 9

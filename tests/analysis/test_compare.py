@@ -83,7 +83,7 @@ def test_a_key_that_is_not_set_has_its_default():
     assert differences(configs) == [{"data.image_size": None}, {"data.image_size": 9}]
 
 
-def test_different_datasets_are_said(run, tmp_path):
+def test_different_datasets_are_reported(run, tmp_path):
     other = changed(run, tmp_path / "other", data={"name": "mnist"})
     assert compare([run, other]).notes() == [
         "the runs use different datasets (digits, mnist): accuracies cannot be compared"
@@ -118,7 +118,7 @@ def test_a_run_without_a_whole_epoch(run, other):
     assert compare([run, other]).rows()[1]["epochs"] == 0
 
 
-def test_runs_of_one_name_are_told_apart(run, other):
+def test_runs_of_one_name_are_distinguished(run, other):
     twin = other.parent / "deeper" / "other"
     shutil.copytree(other, twin)
     assert compare([run, other, twin]).names == ("digits", str(other), str(twin))

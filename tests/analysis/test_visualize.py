@@ -486,7 +486,7 @@ def test_a_run_of_every_kind_of_data_is_drawn(kind, tmp_path):
     assert sum(bool(axes.images or axes.patches) for axes in figure.axes) == 3
 
 
-def test_what_cannot_be_drawn_is_left_out_and_said(tmp_path):
+def test_what_cannot_be_drawn_is_left_out_with_a_warning(tmp_path):
     model, data = kzoo.create_model("mlp", (8, 8, 1), 2), images()
     run = tmp_path / "run"
     (run / "visualize").mkdir(parents=True)

@@ -81,7 +81,7 @@ def test_runs_side_by_side():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["long", "empty"]
 
 
-def test_40_runs_can_be_told_apart():
+def test_40_runs_can_be_distinguished():
     styles = pictures.run_styles(40)
     assert len({(style["color"], style["linestyle"]) for style in styles}) == 40
 

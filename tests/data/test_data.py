@@ -214,7 +214,7 @@ class TestFolder:
             pixel = read_image(tmp_path / name, 3)[0, 0].astype(int)
             assert np.abs(pixel - [200, 0, 0]).max() < 8, name
 
-    def test_photographs_are_turned_upright(self, tmp_path):
+    def test_images_are_rotated_by_their_exif_orientation(self, tmp_path):
         exif = Image.Exif()
         exif[0x0112] = 6  # rotated by a quarter
         Image.new("RGB", (8, 4)).save(tmp_path / "turned.jpg", exif=exif)
@@ -231,7 +231,7 @@ class TestFolder:
             kzoo.load_dataset(f"folder:{pictures}", image_size=10)
         assert all(name in str(error.value) for name in ("cut.jpg", "text.png", "short.png"))
 
-    def test_other_files_are_passed_over_and_that_is_said(self, pictures):
+    def test_other_files_are_skipped_with_a_warning(self, pictures):
         (pictures / "cat" / "notes.txt").write_text("x")
         with pytest.warns(UserWarning, match=r"skipped 1 files that are no images, e.g. .*notes.txt"):
             kzoo.load_dataset(f"folder:{pictures}", validation=0.2)
@@ -355,7 +355,7 @@ class TestDetectedModality:
         ):
             kzoo.load_dataset(f"image_folder:{tmp_path}")
 
-    def test_what_lies_in_no_class_folder_is_said(self, pictures):
+    def test_files_in_no_class_folder_are_reported(self, pictures):
         shutil.copy(pictures / "cat" / "0.png", pictures / "cover.png")
         with pytest.warns(UserWarning, match="skipped 1 files that are in no class folder, e.g. cover.png"):
             kzoo.load_dataset(f"folder:{pictures}", validation=0.2)

@@ -81,14 +81,14 @@ class TestReading:
         wave = files.read_audio(tmp_path / f"a{suffix}").wave
         assert abs(np.sqrt(np.mean(wave**2)) - 0.5 / np.sqrt(2)) < 0.05
 
-    def test_stereo_is_mixed_down_and_that_is_said(self, tmp_path):
+    def test_stereo_is_mixed_down_with_a_warning(self, tmp_path):
         preprocess = AudioPreprocess.fit(recordings())
         soundfile.write(tmp_path / "a.wav", np.stack([tone(), np.zeros_like(tone())], 1), RATE)
         with pytest.warns(UserWarning, match="1 file with 2 channels, mixed down to one, e.g. .*a.wav"):
             wave = preprocess.read(tmp_path / "a.wav")
         np.testing.assert_allclose(wave / 32768, tone() / 2, atol=2 / 32768)
 
-    def test_another_rate_is_resampled_and_that_is_said(self, tmp_path):
+    def test_another_rate_is_resampled_with_a_warning(self, tmp_path):
         preprocess = AudioPreprocess.fit(recordings())
         soundfile.write(tmp_path / "a.wav", tone(rate=44100), 44100)
         with pytest.warns(UserWarning, match="1 file at 44100 Hz, resampled to 8000 Hz, e.g. .*a.wav"):
@@ -96,14 +96,14 @@ class TestReading:
         assert len(wave) == 4000
         np.testing.assert_allclose(wave[100:-100] / 32768, tone()[100:-100], atol=2e-3)
 
-    def test_an_mp3_named_wav_is_read_and_that_is_said(self, tmp_path):
+    def test_an_mp3_named_wav_is_read_with_a_warning(self, tmp_path):
         soundfile.write(tmp_path / "a.mp3", tone(), RATE)
         (tmp_path / "a.mp3").rename(tmp_path / "a.wav")
         with pytest.warns(UserWarning, match="1 file in another format than their suffix says, MP3, e.g. .*a.wav"):
             wave = AudioPreprocess.fit(recordings()).read(tmp_path / "a.wav")
         assert len(wave) >= 4000
 
-    def test_silence_and_clipping_are_said(self, tmp_path):
+    def test_silence_and_clipping_are_reported(self, tmp_path):
         preprocess = AudioPreprocess.fit(recordings())
         soundfile.write(tmp_path / "quiet.wav", np.zeros(4000), RATE)
         soundfile.write(tmp_path / "loud.wav", tone(loudness=3), RATE, subtype="FLOAT")
@@ -148,7 +148,7 @@ class TestReading:
         (tmp_path / "a.wav").write_bytes(data)
         assert len(files.read_audio(tmp_path / "a.wav").wave) == 4000
 
-    def test_without_soundfile_it_is_said_what_to_install(self, tmp_path, monkeypatch):
+    def test_without_soundfile_the_error_names_what_to_install(self, tmp_path, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(ValueError, match=r"needs the package soundfile; .*pip install '\.\[audio\]'"):
             kzoo.load_dataset(f"audio_folder:{tmp_path}")
@@ -420,7 +420,7 @@ class TestBackground:
         assert 4.9 < snr.min() < 5.5
         assert 14.5 < snr.max() < 15.1
 
-    def test_a_file_alone_at_another_rate_is_resampled_and_that_is_said(self, noise, tmp_path):
+    def test_a_file_alone_at_another_rate_is_resampled_with_a_warning(self, noise, tmp_path):
         soundfile.write(tmp_path / "tone.wav", tone(500.0, seconds=2.0, rate=16000), 16000)
         augment = AudioAugment(background=str(tmp_path / "tone.wav"))
         with pytest.warns(UserWarning, match="1 file at 16000 Hz, resampled to 8000 Hz"):
@@ -485,7 +485,7 @@ class TestFolder:
             assert sizes == {"train": 16, "validation": 6, "test": 10}
         np.testing.assert_array_equal(folder.examples["test"].inputs, zipped.examples["test"].inputs)
 
-    def test_most_files_give_the_rate_and_the_others_are_said(self, tmp_path):
+    def test_most_files_give_the_rate_and_the_others_are_reported(self, tmp_path):
         write_folder(tmp_path)
         soundfile.write(tmp_path / "low" / "other.wav", tone(rate=11025), 11025)
         soundfile.write(tmp_path / "low" / "stereo.wav", np.stack([tone()] * 2, 1), RATE)
@@ -515,7 +515,7 @@ class TestFolder:
         assert "text.wav cannot be read as audio" in str(error.value)
         assert "cut.wav is truncated" in str(error.value)
 
-    def test_other_files_are_passed_over_and_that_is_said(self, tmp_path):
+    def test_other_files_are_skipped_with_a_warning(self, tmp_path):
         (write_folder(tmp_path) / "low" / "notes.txt").write_text("x")
         with pytest.warns(UserWarning, match="skipped 1 files that are no audio files, e.g. low/notes.txt"):
             kzoo.load_dataset(f"audio_folder:{tmp_path}", validation=0.2)
@@ -650,13 +650,13 @@ class TestSyntheticSpeech:
         with pytest.raises(ValueError, match="per_class must be at least 5"):
             kzoo.load_dataset("spoken_digits_synthetic", per_class=1)
 
-    def test_without_the_package_it_is_said_what_to_install(self, monkeypatch):
+    def test_without_the_package_the_error_names_what_to_install(self, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         synthetic_speech.voices.cache_clear()
         with pytest.raises(ValueError, match=r"needs the package espeakng-loader; .*pip install '\.\[audio\]'"):
             kzoo.load_dataset("spoken_digits_synthetic")
 
-    def test_espeaks_own_mistakes_are_told(self):
+    def test_errors_of_espeak_are_reported(self):
         pytest.importorskip("espeakng_loader")
         with pytest.raises(ValueError, match="eSpeak NG has no voice 'xx\\+f1'"):
             synthetic_speech.speak([synthetic_speech.Utterance("one", "xx+f1", 160, 50)], RATE)
@@ -685,7 +685,7 @@ class TestTensorflowDatasets:
         with pytest.raises(ValueError, match=r"gtzan cannot be downloaded \(ConnectionError.*; unpack its files"):
             kzoo.load_dataset("gtzan", data_dir=str(tmp_path))
 
-    def test_without_pydub_it_is_said_what_to_install(self, tmp_path, monkeypatch):
+    def test_without_pydub_the_error_names_what_to_install(self, tmp_path, monkeypatch):
         found = importlib.util.find_spec
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pydub" else found(name))
         with pytest.raises(ValueError, match=r"preparing gtzan needs the package pydub; .*pip install '\.\[audio\]'"):

@@ -92,7 +92,7 @@ class TestCharactersAndBytes:
         assert len(ALPHABET) == 70
         assert fitted("x", level="characters").vocab_size == 72
 
-    def test_characters_are_their_places_in_the_alphabet(self):
+    def test_characters_are_their_indices_in_the_alphabet(self):
         preprocess = fitted("x", level="characters", length=6)
         assert np.asarray(preprocess(strings("aZ 9\n\u0436", "", "abcdefghij"))).tolist() == [
             [2, 27, 1, 37, 71, 1],
@@ -275,7 +275,7 @@ class TestLabelled:
         with pytest.raises(ValueError, match="line 3 of .*test has label '2', which no training example has: 0, 1"):
             files.labelled(train, test=test)
 
-    def test_empty_texts_are_kept_and_that_is_said(self, tmp_path):
+    def test_empty_texts_are_kept_with_a_warning(self, tmp_path):
         with pytest.warns(UserWarning, match="2 of 4 texts of .* are empty, e.g. in line 2"):
             raw = files.labelled(write(tmp_path / "set", "0 a\n1\n1 b\n0 \n"))
         assert raw.train.inputs.tolist() == ["a", "", "b", ""]
@@ -389,7 +389,7 @@ class TestLanguageNames:
         with pytest.raises(ValueError, match="unknown script 'latin'; did you mean Latin"):
             sets.language_names(scripts=["latin"])
 
-    def test_without_babel_it_says_what_to_install(self, monkeypatch):
+    def test_without_babel_the_error_names_what_to_install(self, monkeypatch):
         monkeypatch.setattr(sets, "babel", lazy_import("package_that_is_not_installed"))
         with pytest.raises(ValueError, match=r"needs the package babel; .*pip install '\.\[text\]'"):
             sets.language_names()

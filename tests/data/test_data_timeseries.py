@@ -105,7 +105,7 @@ class TestPackagedSets:
         np.testing.assert_array_equal(first[[0, -1]], filled[[0, steps - 1]])
         assert kzoo.load_dataset("JapaneseVowels", length=40).input_shape == (40, 12)
 
-    def test_without_the_package_it_is_said_what_to_install(self, monkeypatch):
+    def test_without_the_package_the_error_names_what_to_install(self, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(
             ValueError, match=r"GunPoint needs the package sktime or aeon; .*pip install '\.\[timeseries\]'"

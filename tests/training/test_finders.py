@@ -102,7 +102,7 @@ def test_a_size_is_not_tried_that_the_machine_has_no_memory_for(monkeypatch):
     assert reason == "32 might not fit in the memory"
 
 
-def test_memory_that_runs_out_is_told_from_other_errors(model, digits, monkeypatch):
+def test_out_of_memory_is_distinguished_from_other_errors(model, digits, monkeypatch):
     tf = pytest.importorskip("tensorflow")
     assert is_out_of_memory(tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"))
     assert is_out_of_memory(RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate"))

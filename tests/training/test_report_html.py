@@ -141,7 +141,7 @@ def test_names_are_never_markup(copy):
     assert '<b>bold</b> & "quoted" predicted as 0 (99)' in page.attributes("img")[1]["alt"]
 
 
-def test_test_time_augmentation_is_said(copy):
+def test_test_time_augmentation_is_reported(copy):
     metrics = json.loads((copy / "metrics.json").read_text())
     metrics |= {"tta": {"flip": True}, "examples_per_second": 12345.6}
     (copy / "metrics.json").write_text(json.dumps(metrics))

@@ -209,7 +209,7 @@ def test_starting_over_deletes_the_run_alone(tmp_path):
     assert left == {*FOREIGN, "checkpoints/lock"}
 
 
-def test_a_run_begins_anew_when_asked(digits, tmp_path):
+def test_a_run_starts_over_when_asked(digits, tmp_path):
     for epochs in (2, 1):
         kzoo.fit(small_model(digits), digits, epochs=epochs, run_dir=tmp_path, restart=True, verbose=False)
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 2

@@ -157,7 +157,7 @@ def test_a_bias_before_a_normalisation_is_folded_into_its_mean():
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_classes_of_one_name_are_told_apart():
+def test_classes_of_one_name_are_distinguished():
     """ImageNet has two classes "crane", the bird and the machine, and two "maillot"."""
     names = hub.unique_names([("crane", "n02012849"), ("dog", "n1"), ("crane", "n03126707")])
     assert names == ("crane (n02012849)", "dog", "crane (n03126707)")

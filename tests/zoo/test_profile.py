@@ -124,7 +124,7 @@ def test_another_input_shape_is_counted_and_the_model_left_alone():
     assert model.input_shape == (None, None, None, 3)
 
 
-def test_what_cannot_be_counted_is_said():
+def test_what_cannot_be_counted_is_reported():
     model = functional(keras.layers.LSTM(4, name="memory"), keras.layers.Dense(2), shape=(8, 2))
     assert [profile.macs for profile in layer_profiles(model)] == [None, 8]
     with pytest.raises(ValueError, match=r"cannot count the MACs of memory \(LSTM\)"):
@@ -193,7 +193,7 @@ def test_formula_and_fully_connected_layer_by_hand(layer, formula, fully_connect
     assert found.saving == (None if fully_connected is None else fully_connected / layer.count_params())
 
 
-def test_a_photograph_needs_28_parameters_for_a_filter_and_6220801_fully_connected():
+def test_an_image_needs_28_parameters_for_a_filter_and_6220801_fully_connected():
     photograph = keras.Input((1080, 1920, 3))
     conv = keras.Model(photograph, keras.layers.Conv2D(1, 3, padding="same")(photograph))
     (found,) = profile(conv).layers
@@ -403,7 +403,7 @@ def test_stride_and_centre_of_positions():
     assert pooled.receptive_field == ReceptiveField((8, 8), (None, None), (None, None), (None, None), True)
 
 
-def test_gates_see_everything_and_windows_are_told_besides():
+def test_gates_see_everything_and_windows_are_reported_separately():
     model = kzoo.create_model("seresnet50", (64, 64, 3), 2, width=8)
     layers = {layer.name: layer.receptive_field for layer in layer_profiles(model)}
     assert layers["stage1"].whole

@@ -74,7 +74,7 @@ def test_names_of_pytorch_are_found_out(tmp_path):
         ("inception_v3", 75, {"width": 4}, ["AuxLogits.conv0.bn.running_mean", "AuxLogits.fc.bias"], "aux1.fc2.bias"),
     ],
 )
-def test_heads_for_training_alone_are_left_out_and_that_is_said(name, size, narrow, heads, other):
+def test_heads_for_training_alone_are_left_out_and_reported(name, size, narrow, heads, other):
     first, second = (kzoo.create_model(name, (size, size, 3), 5, **narrow) for _ in range(2))
     published = as_pytorch(first) | {head: np.ones(3, "float32") for head in heads}
     report = kzoo.load_weights(second, published)
