@@ -24,7 +24,7 @@ def name_of(path: Path) -> str:
 
 
 def room_of(module: str) -> int:
-    """Return the index of the room of a module; the doors `kzoo` and `kzoo.__main__` are to the right of all."""
+    """Return the index of the room of a module; the entry points `kzoo` and `kzoo.__main__` are to the right of all."""
     name = module.split(".")[1] if "." in module else ""
     return ROOMS.index(name) if name in ROOMS else len(ROOMS)
 
