@@ -52,6 +52,7 @@ from kzoo.training.report_html import write_html
 from kzoo.training.runs import CONFIG, PAGE, find_run, load_run
 from kzoo.zoo.factory import create_model, list_models, model_card
 from kzoo.zoo.profile import profile
+from kzoo.zoo.weights.convert import convert
 
 distributed = lazy_import("kzoo.training.distributed")
 
@@ -305,6 +306,15 @@ def predict(
     else:
         rows = [(p.file, p.label, percent(p.probability, 1)) for p in predictions]
         show_table("file", "label", "probability", rows=rows)
+
+
+@app.command("convert")
+def convert_(
+    checkpoint: Annotated[Path, typer.Argument(metavar="FILE.pth", help="A checkpoint of PyTorch.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="File to write.")],
+) -> None:
+    """Convert a PyTorch checkpoint to safetensors; code in it is refused. Needs PyTorch."""
+    typer.echo(convert(checkpoint, out))
 
 
 @app.command()

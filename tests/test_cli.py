@@ -13,7 +13,7 @@ from PIL import Image
 from kzoo import cli
 
 COMMANDS = ("list", "show", "datasets", "train", "evaluate", "export", "predict", "find", "compare", "shift")
-COMMANDS += ("compare-classical", "benchmark", "profile", "report", "visualize")
+COMMANDS += ("compare-classical", "benchmark", "profile", "report", "visualize", "convert")
 DIGITS = "image/resnet8_digits"
 QUICK = [
     (["--help"], "list them, train one"),

@@ -133,8 +133,7 @@ def of_torchvision(name: str) -> Pretrained:
     if name not in COPIES:
         raise ValueError(
             f"timm has no copy of torchvision/{name}, and kzoo opens no pickles; {did_you_mean(name, COPIES)} "
-            'Otherwise convert the file, if you trust it: python -c "import torch, safetensors.torch as s; '
-            "s.save_file(torch.load('FILE.pth', weights_only=True), 'FILE.safetensors')\", and pass that as weights"
+            "Otherwise convert torchvision's file, kzoo convert FILE.pth FILE.safetensors, and kzoo.load_weights that"
         )
     found, network = of_timm(COPIES[name]), name.partition("_Weights")[0]
     size, crop = SIZES.get(network, (224, 0.965 if name.endswith("V2") else 0.875))

@@ -6,6 +6,7 @@ import errno
 import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 
 import keras
@@ -23,6 +24,7 @@ from kzoo.serving.export import (
     serving_model,
     write_saved_model,
 )
+from kzoo.zoo.weights.files import PICKLES, READERS
 
 
 @pytest.fixture(scope="module")
@@ -270,3 +272,11 @@ def test_files_and_models_that_are_not_there_or_broken(run, tmp_path):
         kzoo.predict_files(tmp_path / "nowhere", ["x.png"])
     with pytest.raises(ValueError, match="is neither a run directory nor an export of kzoo"):
         kzoo.predict_files(tmp_path, ["x.png"])
+
+
+def test_the_documentation_says_of_each_format_whether_it_can_run_code():
+    page = (Path(__file__).parents[2] / "docs" / "serving.md").read_text()
+    trust = page.partition("## Trust")[2]
+    assert "Only load SavedModels that you trust" in trust
+    named = {name for row in trust.splitlines() if row.startswith("|") for name in re.findall("`(.*?)`", row)}
+    assert named >= {*FORMATS, *READERS, *PICKLES} - {".pickle"}

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import shlex
 import zipfile
 
 import h5py
@@ -173,6 +174,18 @@ def objects() -> bytes:
     return file.getvalue()
 
 
+PICKLED = ("pth", "PTH", "pt", "ckpt", "bin", "th", "tar", "pth.tar", "pkl")
+
+
+def test_the_command_for_a_pickle_can_be_pasted(tmp_path):
+    file = tmp_path / "my weights.pth.tar"
+    file.write_bytes(b"")
+    with pytest.raises(ValueError, match="kzoo convert") as error:
+        read_tensors(file)
+    command = shlex.split(str(error.value).rpartition(": ")[2])
+    assert command == ["kzoo", "convert", str(file), str(tmp_path / "my weights.safetensors")]
+
+
 class TestBadFiles:
     @pytest.mark.parametrize(
         "name, change, message",
@@ -188,7 +201,10 @@ class TestBadFiles:
             ("a.npz", lambda content: archive_of({"a.txt": b"text"}), "a.txt in it is no array"),
             ("a.h5", lambda content: content, "is damaged or no .h5 file"),
             ("a.weights.h5", lambda content: content, "is damaged or no .h5 file"),
-            ("a.pth", lambda content: pickle.dumps(print), "is a pickle, which can execute any code.*save_file"),
+            *(
+                (f"a.{suffix}", lambda content: pickle.dumps(print), "is a pickle, .*: kzoo convert ")
+                for suffix in PICKLED
+            ),
             ("a.onnx", lambda content: content, "unknown type of weights file '.onnx'"),
         ],
     )

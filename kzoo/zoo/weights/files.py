@@ -1,10 +1,12 @@
 """Weight files: reading .safetensors, .npz and .h5, writing .safetensors; no code in a file is ever executed.
 
-Pickles (`.pth`, `.pt`, `.ckpt`, `.bin`, `.pkl`) can execute any code when they are opened, and are refused.
+Pickles (`.pth`, `.pt`, `.ckpt`, `.bin`, `.th`, `.tar`, `.pkl`) can execute any code when they are opened: they are
+refused.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +20,7 @@ ml_dtypes = lazy_import("ml_dtypes")  # adds bfloat16 to numpy
 safetensors = lazy_import("safetensors")
 safetensors_numpy = lazy_import("safetensors.numpy")
 
-PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl", ".pickle")
+PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".th", ".tar", ".pkl", ".pickle")  # and so .pth.tar
 
 
 def read_tensors(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
@@ -28,19 +30,26 @@ def read_tensors(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, np.n
         ValueError: for a file that is missing, damaged, a pickle or of an unknown type, or holds NaN or infinity.
     """
     file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"there is no file {file}")
     suffix = file.suffix.lower()
     if suffix in PICKLES:
         raise ValueError(
-            f"{file} is a pickle, which can execute any code when it is opened; if you trust it, convert it: python "
-            f"-c \"import torch, safetensors.torch as s; s.save_file(torch.load('{file.name}', weights_only=True), "
-            f"'{file.stem}.safetensors')\""
+            f"{file} is a pickle, which can execute any code when it is opened; convert its tensors instead: "
+            f"{conversion(file)}"
         )
     read = lookup("type of weights file", suffix, READERS)
-    if not file.is_file():
-        raise ValueError(f"there is no file {file}")
     tensors = read(file, max_bytes)
     check_finite(file, tensors)
     return tensors
+
+
+def conversion(file: Path) -> str:
+    """Return the command that converts a pickle."""
+    target = file
+    while target.suffix.lower() in PICKLES:
+        target = target.with_suffix("")
+    return shlex.join(["kzoo", "convert", str(file), f"{target}.safetensors"])
 
 
 def read_safetensors(file: Path, max_bytes: int) -> dict[str, np.ndarray]:
