@@ -95,6 +95,45 @@ def test_half_precision_is_read(tmp_path):
     np.testing.assert_allclose(read["logits/kernel"], values(model)["logits/kernel"], rtol=1e-2)
 
 
+@pytest.mark.parametrize("prefix", ["module.", "model.", "backbone.", "module.model.", "_orig_mod."])
+def test_a_prefix_that_all_names_share_is_stripped_and_said(prefix):
+    first, second = small(seed=0), small(seed=1)
+    published = {f"{prefix}{name}": value for name, value in as_pytorch(first).items()}
+    report = kzoo.load_weights(second, published)
+    assert str(report).endswith(f"; stripped the prefix {prefix} of all names")
+    for name, value in values(first).items():
+        np.testing.assert_array_equal(values(second)[name], value)
+
+
+def test_a_prefix_that_not_all_names_share_stays():
+    published = {f"module.{name}": value for name, value in as_pytorch(small()).items()} | {"epoch": np.ones(1)}
+    with pytest.raises(ValueError, match="no tensor fits resnet18: the names given are module.*"):
+        kzoo.load_weights(small(), published)
+
+
+@pytest.mark.parametrize(
+    "name, given, expected",
+    [
+        ("mobilenetv2_100", "blocks.9.9.conv_dwx.weight blocks.8.0.conv_pw.weight", "conv_stem.weight, bn1.weight"),
+        (
+            "mobilenetv2_100",
+            "features.99.conv.0.0.weight features.98.conv.1.weight",
+            "features.0.0.weight, features.0.1",
+        ),
+        (
+            "mobilenetv2_100",
+            "stage9.block0.conv1/kernel stage9.block0.norm1/gamma",
+            "stem.conv1/kernel, stem.norm1/gamma",
+        ),
+        ("resnet18", "encoder.layer9.0.conv1.weight encoder.layer9.0.bn1.bias", "conv1.weight, bn1.weight, bn1.bias"),
+    ],
+)
+def test_when_nothing_fits_the_networks_own_names_are_listed_in_the_most_similar_naming(name, given, expected):
+    model = kzoo.create_model(name, (32, 32, 3), 5)
+    with pytest.raises(ValueError, match=f"no tensor fits {name}: .* in the most similar naming, {expected}"):
+        kzoo.load_weights(model, {tensor: np.ones(1) for tensor in given.split()})
+
+
 class TestAdapt:
     @pytest.mark.parametrize("channels, factor", [(1, None), (6, 0.5), (4, 0.75)])
     def test_another_number_of_input_channels(self, channels, factor):

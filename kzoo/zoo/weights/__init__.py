@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from kzoo.zoo.weights.files import check_finite, read_tensors, write_safetensors
 TENSORS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 TENSORS |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
 PYTORCH_ENDINGS = (".weight", ".bias", ".running_mean", ".running_var", ".gamma", ".beta")
+WRAPPED = re.compile(r"((module|model|backbone|network|_orig_mod)\.)*")  # by DataParallel, Lightning, torch.compile
 NAMINGS = {
     "kzoo": lambda layer, weight: f"{layer}/{weight}",
     "keras": lambda layer, weight: f"{layer}/{weight}",
@@ -68,7 +70,8 @@ def load_weights(
     """Assign the tensors of a file to a model; all must fit, or nothing is assigned.
 
     Tensors are transposed to Keras's layout. PyTorch's `num_batches_tracked` is skipped; auxiliary heads, which serve
-    training alone, are skipped and reported.
+    training alone, are skipped and reported. A prefix that all names share because the network was wrapped in training
+    (`module.`, `model.`, `backbone.`) is stripped and reported.
 
     Args:
         model: a network of the zoo, not a model that contains one.
@@ -98,18 +101,21 @@ def load_weights(
     else:
         tensors = read_tensors(weights, max_bytes)
     tensors = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
+    tensors, prefix = without_prefix(tensors, model)
     needless = [name for name in tensors if any(re.search(pattern, name) for pattern in ignore_unexpected(model))]
     tensors = {name: tensor for name, tensor in tensors.items() if name not in needless}
-    naming = naming_of(tensors) if naming is None else naming
+    namings = [naming_of(tensors) if naming is None else naming]
     rules = rules_of(model) if rules is None else rules
-    report, values = matched(model, tensors, naming, rules, adapt)
+    report, values = matched(model, tensors, namings[0], rules, adapt)
+    if strict and not report.matched:
+        raise ValueError(nothing_fits(model, tensors, NAMINGS if naming is None else namings, rules))
     if strict and report.misfits:
         raise ValueError(f"the tensors do not fit {model.name}: {report.misfits}")
     for weight, value in values:
         weight.assign(value)
-    if not needless:
-        return report
-    return dataclasses.replace(report, adapted=(*report.adapted, f"left out {shortened(needless)}"))
+    remarks = [f"stripped the prefix {prefix} of all names"] if prefix else []
+    remarks += [f"left out {shortened(needless)}"] if needless else []
+    return dataclasses.replace(report, adapted=(*report.adapted, *remarks))
 
 
 def save_weights(model: keras.Model, path: str | Path) -> Path:
@@ -136,6 +142,51 @@ def load_own_h5(model: keras.Model, file: Path, max_bytes: int) -> WeightReport:
         reason = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise ValueError(f"{file} does not fit {model.name}: {reason}") from error
     return WeightReport(tuple(weight.path for weight in model.weights))
+
+
+def without_prefix(tensors: Mapping[str, np.ndarray], model: keras.Model) -> tuple[Mapping[str, np.ndarray], str]:
+    """Return tensors without the wrappers' prefix that all their names share, and that prefix, "" for none."""
+    if any(weight.path in tensors for weight in model.weights):
+        return tensors, ""
+    prefix = min((WRAPPED.match(name)[0] for name in tensors), key=len, default="")
+    if not all(name.startswith(prefix) for name in tensors):
+        return tensors, ""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}, prefix
+
+
+def nothing_fits(
+    model: keras.Model, tensors: Mapping[str, np.ndarray], namings: Iterable[str], rules: Iterable[Rule]
+) -> str:
+    """Return the message for tensors none of which has the name of a weight, with the names closest to theirs."""
+    found = words_of(tensors)
+
+    def similarity(names: Sequence[str]) -> float:
+        ours = words_of(names)
+        return len(ours & found) / len(ours | found)
+
+    names = max(possible_names(model, tensors, namings, rules), key=similarity)
+    return (
+        f"no tensor fits {model.name}: the names given are {shortened(list(tensors))}; this network's, in the most "
+        f"similar naming, {shortened(names)}"
+    )
+
+
+def words_of(names: Iterable[str]) -> set[str]:
+    """Return the parts of tensors' names, without numbers."""
+    return {re.sub(r"\d+", "", word) for name in names for word in re.split("[./]", name)}
+
+
+def possible_names(
+    model: keras.Model, tensors: Iterable[str], namings: Iterable[str], rules: Iterable[Rule]
+) -> Iterator[list[str]]:
+    """Yield the names of a model's weights in each naming, and in PyTorch's by each of the references it has there."""
+    rules = list(rules)
+    for naming in namings:
+        references = dict.fromkeys(["", *(rule.where for rule in rules)]) if naming == "pytorch" else [""]
+        for reference in references:
+            chosen = [rule._replace(where="") if rule.where == reference else rule for rule in rules]
+            with contextlib.suppress(ValueError):  # rules of one reference alone may name two layers the same
+                yield list(wanted_names(model, tensors, naming, () if naming == "kzoo" else chosen))
 
 
 def naming_of(tensors: Iterable[str]) -> str:
