@@ -20,6 +20,7 @@ from kzoo.nn.solvers import solve_head
 from kzoo.tasks import TASKS, balanced_weights, weight_per_class
 from kzoo.training import runs
 from kzoo.training.checkpoint import Checkpointing
+from kzoo.training.identity import identity
 from kzoo.training.optimizers import build_optimizer, jit_compile, learning_rate_schedule
 from kzoo.training.recipes import BALANCED, Recipe
 from kzoo.training.steps_per_execution import steps_per_execution
@@ -425,25 +426,3 @@ def check_callbacks(callbacks: Sequence[keras.callbacks.Callback], recipe: Recip
                 f"{type(callback).__name__} sets the learning rate, and so does schedule={recipe.schedule!r} with "
                 f"warmup_ratio={recipe.warmup_ratio}; use schedule='constant' without a warm-up"
             )
-
-
-def identity(model: keras.Model, data: Splits, recipe: dict) -> dict:
-    """Return what must be the same for a training to be resumed."""
-    facts = {
-        "name": data.name,
-        "seed": data.seed,
-        "batch_size": data.batch_size,
-        "steps_per_epoch": data.steps_per_epoch,
-        "examples": {name: len(examples) for name, examples in data.examples.items()},
-        "augment": str(data.augment),
-    }
-    weights = {weight.path: [*weight.shape, weight.trainable] for weight in model.weights}
-    precision = sorted({layer.dtype_policy.name for layer in model.layers})
-    return {
-        "backend": keras.backend.backend(),
-        "data": facts,
-        "model": registered_name(model),
-        "precision": precision,
-        "train": recipe,
-        "weights": weights,
-    }

@@ -151,7 +151,7 @@ def create_model(
         raise ValueError(
             f"input_shape {tuple(input_shape)} is too small for {name}; the smallest that works is {smallest}"
         ) from error
-    model.registered_name = name
+    model.registered_name, model.architecture = name, architecture
     if weights is not None:
         load_trained(model, weights)
     return pyramid(model, features)

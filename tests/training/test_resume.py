@@ -1,5 +1,6 @@
 """Go on after an interruption, to the same last bit; and what can go wrong with files, folders and processes."""
 
+import dataclasses
 import errno
 import json
 import multiprocessing
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.data.splits import Examples
 from kzoo.training import checkpoint, runs
 
 EPOCHS = 3
@@ -239,6 +241,47 @@ class TestDamage:
     def test_that_of_other_data_is_refused(self, plain, stopped):
         with pytest.raises(ValueError, match="data.augment"):
             train(plain, stopped.parent)
+
+    def test_a_complete_one_of_a_network_with_other_hyperparameters_is_refused(self, plain, tmp_path):
+        """All these have weights of the same shapes, so that nothing else would tell."""
+
+        def trained(input_shape=(8, 8, 1), **options):
+            keras.utils.set_random_seed(0)
+            model = kzoo.create_model("convnet", input_shape, 10, filters=(8,), flatten=False, **options)
+            return kzoo.fit(model, data, epochs=1, run_dir=tmp_path, verbose=False)
+
+        data = plain
+        assert trained() == trained()
+        with pytest.raises(ValueError, match="network.activation: 'relu' there, 'gelu' now"):
+            trained(activation="gelu")
+        larger = dataclasses.replace(plain.preprocess, image_size=(16, 16))
+        data = dataclasses.replace(plain, preprocess=larger)
+        with pytest.raises(
+            ValueError, match=r"data.preprocess.image_size: '\[8, 8\]' there, '\[16, 16\]' now; input_shape"
+        ):
+            trained((16, 16, 1))
+
+    @pytest.mark.parametrize("what", ["labels", "inputs", "class names", "preprocessing"])
+    def test_that_of_data_with_other_content_is_refused(self, splits, stopped, what):
+        train_split = splits.examples["train"]
+        labels, inputs = train_split.labels.copy(), train_split.inputs.copy()
+        labels[7], inputs[7, 0, 0, 0] = (labels[7] + 1) % 10, 3
+        names = ("0", "2", "1", *"3456789")
+        others = {
+            "labels": {"examples": splits.examples | {"train": Examples(train_split.inputs, labels)}},
+            "inputs": {"examples": splits.examples | {"train": Examples(inputs, train_split.labels)}},
+            "class names": {"class_names": names},
+            "preprocessing": {"preprocess": dataclasses.replace(splits.preprocess, mean=(1.0,))},
+        }
+        message = {
+            "labels": "data.content.train.labels: '[0-9a-f]{16}' there",
+            "inputs": "data.content.train.inputs: '[0-9a-f]{16}' there",
+            "class names": "data.class_names.1: '1' there, '2' now",
+            "preprocessing": r"data.preprocess.mean: '\[78.1.*\]' there, '\[1.0\]' now",
+        }
+        with pytest.raises(ValueError, match=f"holds another training: {message[what]}"):
+            train(dataclasses.replace(splits, **others[what]), stopped.parent)
+        assert checkpoint.steps(stopped) == [25, 30]
 
     def test_a_config_of_another_experiment_is_refused(self, tmp_path):
         experiment = kzoo.load_experiment("image/resnet8_digits", ["train.epochs=1"])
