@@ -18,6 +18,7 @@ from kzoo.core.registry import lookup
 from kzoo.data.serving import preprocess_from
 from kzoo.data.splits import Preprocess
 from kzoo.training import runs
+from kzoo.zoo.weights.files import check_keras_file
 
 SIDECAR = "kzoo.json"
 
@@ -124,6 +125,7 @@ def from_saved_model(path: Path) -> Callable:
 
 def from_keras(path: Path) -> Callable:
     """Return the prediction of a Keras file."""
+    check_keras_file(path)
     model = keras.models.load_model(path)
     return lambda raw: keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(raw), training=False))
 

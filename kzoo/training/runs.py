@@ -20,6 +20,7 @@ from kzoo.core.yaml import parse_yaml, write_yaml
 from kzoo.data.serving import Serving
 from kzoo.nn.precision import in_float32, uncompiled
 from kzoo.training import checkpoint
+from kzoo.zoo.weights.files import check_keras_file
 
 distributed = lazy_import("kzoo.training.distributed")
 filelock = lazy_import("filelock")
@@ -195,6 +196,7 @@ def load_run(path: str | Path) -> tuple[keras.Model, Serving]:
     """
     run = find_run(path)
     try:
+        check_keras_file(run / MODEL)
         model, serving = keras.models.load_model(run / MODEL), Serving.load(run / DATA, run / EXAMPLES)
         if (run / CONFIG).is_file():  # a file of Keras keeps the model's own name alone
             model.registered_name = parse_yaml((run / CONFIG).read_text())["model"]["name"]

@@ -4,11 +4,15 @@ import contextlib
 import dataclasses
 import errno
 import importlib.util
+import io
 import json
 import os
 import re
+import shutil
+import zipfile
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -24,6 +28,7 @@ from kzoo.serving.export import (
     serving_model,
     write_saved_model,
 )
+from kzoo.serving.serve import LOADERS
 from kzoo.zoo.weights.files import PICKLES, READERS
 
 
@@ -280,3 +285,40 @@ def test_the_documentation_says_of_each_format_whether_it_can_run_code():
     assert "Only load SavedModels that you trust" in trust
     named = {name for row in trust.splitlines() if row.startswith("|") for name in re.findall("`(.*?)`", row)}
     assert named >= {*FORMATS, *READERS, *PICKLES} - {".pickle"}
+
+
+def changed_weights(path: Path, out: Path, change) -> None:
+    """Copy a .keras file, with a change of the HDF5 file inside."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    weights = io.BytesIO(members["model.weights.h5"])
+    with h5py.File(weights, "a") as content:
+        change(content)
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in (members | {"model.weights.h5": weights.getvalue()}).items():
+            archive.writestr(name, content)
+
+
+def bomb(content: h5py.File) -> None:
+    content.create_dataset("bomb", (10**9,), "float32", chunks=(1000,))
+
+
+def link(content: h5py.File) -> None:
+    content["link"] = h5py.ExternalLink("/etc/passwd", "/")
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [(bomb, "would unpack to 4,000,"), (link, "link is an external link, to /etc/passwd:/"), (None, "damaged")],
+)
+def test_a_keras_file_is_checked_before_keras_reads_it(change, message, run, tmp_path):
+    copied = tmp_path / "run"
+    shutil.copytree(run, copied)
+    if change:
+        changed_weights(run / "model.keras", copied / "model.keras", change)
+    else:
+        (copied / "model.keras").write_bytes((run / "model.keras").read_bytes()[:-100])
+    with pytest.raises(ValueError, match=f"the run in .* cannot be read: .*model.keras is .*{message}"):
+        kzoo.load_run(copied)
+    with pytest.raises(ValueError, match=f"model.keras is .*{message}"):
+        LOADERS["keras"][0](copied / "model.keras")

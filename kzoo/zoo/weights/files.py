@@ -7,10 +7,11 @@ refused.
 from __future__ import annotations
 
 import shlex
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from kzoo.core.archives import MAX_BYTES, read_npz, reason_to_refuse
+from kzoo.core.archives import DAMAGED, MAX_BYTES, read_npz, reason_to_refuse
 from kzoo.core.files import write_file
 from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import lookup
@@ -81,15 +82,41 @@ def read_h5(file: Path, max_bytes: int) -> dict[str, np.ndarray]:
     """Read the arrays of an .h5 file by their paths inside; nothing else in Keras's own files is needed."""
     try:
         with h5py.File(file, "r") as content:
-            reason = reason_to_refuse_links(content)
-            found = {} if reason else datasets(content)
-            reason = reason or reason_to_refuse_datasets(found)
-            reason = reason or reason_to_refuse(file, sum(entry.nbytes for entry in found.values()), max_bytes)
+            reason = reason_to_refuse_h5(content, file, max_bytes)
             if not reason:
-                return {name.removesuffix(":0"): entry[()] for name, entry in found.items()}
+                return {name.removesuffix(":0"): entry[()] for name, entry in datasets(content).items()}
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} is damaged or no .h5 file: {error}") from error
     raise ValueError(f"{file} is refused: {reason}")
+
+
+def check_keras_file(file: Path, max_bytes: int = MAX_BYTES) -> None:
+    """Raise a ValueError for a .keras file that is damaged, refers to other files or claims more than `max_bytes`.
+
+    Nothing of it is unpacked but the structure of its weights.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            reason = reason_to_refuse(file, sum(member.file_size for member in members), max_bytes)
+            weights = [] if reason else [member for member in members if member.filename.endswith(".h5")]
+            for member in weights:
+                with archive.open(member) as stream, h5py.File(stream, "r") as content:
+                    reason = reason or reason_to_refuse_h5(content, file, max_bytes)
+    except DAMAGED as error:
+        raise ValueError(f"{file} is damaged or no .keras file: {error}") from error
+    if reason:
+        raise ValueError(f"{file} is refused: {reason}")
+
+
+def reason_to_refuse_h5(content: h5py.File, file: Path, max_bytes: int) -> str | None:
+    """Return why the arrays of an .h5 file, or of one inside `file`, are not read; None if they may be."""
+    reason = reason_to_refuse_links(content)
+    if reason:
+        return reason
+    found = datasets(content)
+    claimed = sum(entry.nbytes for entry in found.values())
+    return reason_to_refuse_datasets(found) or reason_to_refuse(file, claimed, max_bytes)
 
 
 def reason_to_refuse_links(content: h5py.File) -> str | None:
