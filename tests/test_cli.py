@@ -48,7 +48,7 @@ MISTAKES = [
     (["export", "nowhere"], "nowhere is not a run directory of kzoo"),
     (["export", "{run}", "--format", "onx"], "unknown format 'onx'; did you mean onnx"),
     (["export", "{run}", "--format", "keras", "--out", "model.h5"], "must end in .keras"),
-    (["export", "{run}", "--format", "keras", "--out", "{photo}"], "exists already; choose another path"),
+    (["export", "{run}", "--format", "keras", "--out", "{run}/model.keras"], "exists already; choose another path"),
     (["predict", "nowhere", "a.png"], "there is no run or export at nowhere"),
     (["predict", "{other}", "a.png"], "is neither a run directory nor an export of kzoo"),
     (["predict", "{run}", "nowhere.png"], "there is no file nowhere.png"),

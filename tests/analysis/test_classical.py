@@ -155,7 +155,7 @@ class TestSolvers:
     )
     def test_it_equals_the_classifier_of_scikit_learn(self, digits, name, classifier, capsys):
         model = kzoo.models.hog_svm(digits.input_shape, 10, cell=2)
-        kzoo.fit(model, digits, optimizer=name)
+        kzoo.fit(model, digits, solver=name)
         printed = capsys.readouterr().out
         assert f"solving the last layer ({name}): 1,293 examples of 324 features" in printed
         assert printed.count("left-out training examples") == len(solvers.COSTS)
@@ -165,7 +165,7 @@ class TestSolvers:
         x, scale = x / np.sqrt(x.var(0).sum()), np.sqrt(x.var(0).sum())
         tested, labels = solved_on(digits, "test")
         ours = model.predict(tested, verbose=0).argmax(-1)
-        cost = max(solvers.COSTS, key=lambda c: float(re.search(rf"  {c:.3g}: ([\d.]+)%", printed)[1]))
+        cost = max(solvers.COSTS, key=lambda c: float(re.search(rf"  {c:.3g}: accuracy ([\d.]+) %", printed)[1]))
         theirs = classifier(cost).fit(x, y).predict(features.predict(tested, verbose=0) / scale)
         assert (ours == theirs).mean() > 0.99
         assert (ours == labels).mean() > 0.96
