@@ -16,6 +16,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from kzoo.core.extras import missing_package
 from kzoo.core.files import write_file, writing
 from kzoo.core.lazy import lazy_import, torch
 
@@ -47,7 +48,7 @@ def convert(path: str | Path, out: str | Path) -> str:
     if target.exists():
         raise ValueError(f"{target} exists already; choose another name")
     if importlib.util.find_spec("torch") is None:
-        raise ValueError("opening a checkpoint of PyTorch needs the package torch; pip install 'kzoo[convert]'")
+        raise missing_package("opening a checkpoint of PyTorch", "torch", "convert")
     command = [sys.executable, "-m", "kzoo.zoo.weights.convert", str(source), str(target)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
