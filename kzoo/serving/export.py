@@ -22,6 +22,7 @@ from kzoo.core.lazy import keras, np, tf
 from kzoo.core.registry import lookup
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
+from kzoo.data.trained import as_trained
 from kzoo.nn.precision import in_float32, uncompiled
 from kzoo.serving.serve import SIDECAR, from_model, shortened, sidecar
 from kzoo.training import runs
@@ -80,7 +81,7 @@ def export(
     target = Path(path).expanduser()
     check_target(target, format, overwrite)
     check_logits(model)
-    serving = data if isinstance(data, Serving) else Serving.of(data)
+    serving = as_trained(model, data if isinstance(data, Serving) else Serving.of(data))
     model = in_float32(model)
     try:
         difference = write_checked(model, serving, target, format, overwrite)

@@ -13,6 +13,7 @@ from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import figures, keras, lazy_import, np
 from kzoo.core.numbers import percent
 from kzoo.data.splits import Splits
+from kzoo.data.trained import as_trained
 from kzoo.data.tta import views_of
 from kzoo.nn.precision import in_float32
 from kzoo.training import runs
@@ -36,6 +37,9 @@ def evaluate(
 ) -> Report:
     """Evaluate a classifier that returns logits on one split of a dataset, in float32.
 
+    A model that `kzoo.fit` trained or `kzoo.load_run` loaded is evaluated with its own preprocessing and order of
+    classes; where those of the data differ, a warning says so.
+
     Args:
         model: takes the data's input, returns one logit per class.
         data: the dataset.
@@ -46,11 +50,12 @@ def evaluate(
             `kzoo.fit`, `report.html` as well.
 
     Raises:
-        ValueError: for an unknown split, a model that does not fit the data, views that the data do not have, or a
-            folder that cannot be written.
+        ValueError: for an unknown split, a model that does not fit the data or has other classes, views that the data
+            do not have, or a folder that cannot be written.
     """
     if split not in ("validation", "test"):
         raise ValueError(f"split must be 'validation' or 'test', got {split!r}")
+    data = as_trained(model, data)
     check_model(model, data)
     model = in_float32(model)
     labels, groups = np.asarray(data.examples[split].labels), getattr(data.examples[split], "groups", None)

@@ -18,6 +18,7 @@ from kzoo.core.lazy import keras, lazy_import, psutil, torch
 from kzoo.core.onednn import onednn_is_on
 from kzoo.core.yaml import parse_yaml, write_yaml
 from kzoo.data.serving import Serving
+from kzoo.data.trained import remember
 from kzoo.nn.precision import in_float32, uncompiled
 from kzoo.training import checkpoint
 from kzoo.zoo.weights.files import check_keras_file
@@ -200,6 +201,7 @@ def load_run(path: str | Path) -> tuple[keras.Model, Serving]:
         model, serving = keras.models.load_model(run / MODEL), Serving.load(run / DATA, run / EXAMPLES)
         if (run / CONFIG).is_file():  # a file of Keras keeps the model's own name alone
             model.registered_name = parse_yaml((run / CONFIG).read_text())["model"]["name"]
+        remember(model, serving)
         return model, serving
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the run in {run} cannot be read: {error}") from error

@@ -15,6 +15,7 @@ from kzoo.core.registry import lookup, registered_name
 from kzoo.core.yaml import write_yaml
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
+from kzoo.data.trained import remember, warn_of_order
 from kzoo.nn.inspection import named_stages
 from kzoo.nn.solvers import solve_head
 from kzoo.tasks import TASKS, balanced_weights, weight_per_class
@@ -66,6 +67,9 @@ def fit(
     validation loss is NaN or infinite is never the best, and weights that are not finite are never kept. The loss
     contains label smoothing, class weights and focal modulation, in training and validation; the metric
     `crossentropy` (`val_crossentropy`) does not, so use that to compare trainings.
+
+    The model remembers the preprocessing and the class names of the data: `kzoo.evaluate`, `kzoo.export` and others use
+    them on whatever data it is then shown.
 
     The model stays compiled with registered Keras objects: `model.save` and, in a process that imports kzoo,
     `keras.models.load_model` give the same compiled model.
@@ -188,6 +192,8 @@ class Training:
         if self.recipe.deterministic:
             make_deterministic()
         metrics = compile_model(self.model, self.data, self.recipe)
+        warn_of_order(self.model, self.data)
+        remember(self.model, self.data)
         if self.saving and distributed.broadcast_object(self.begin):
             return self.finished()
         best = own_callbacks.BestCheckpoint(self.run_dir, self.recipe.patience)

@@ -15,6 +15,7 @@ import kzoo.models
 from kzoo.core.lazy import keras
 from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup, registered_name
 from kzoo.core.warn import warn_caller
+from kzoo.data.trained import hand_on
 from kzoo.nn.inspection import named_stages
 from kzoo.nn.layers import InputTooSmall, global_avg_pool, named_output, written_in
 from kzoo.nn.precision import computing_in
@@ -241,7 +242,7 @@ def ensemble(models: Sequence[keras.Model]) -> keras.Model:
     probabilities = [keras.ops.softmax(logits) for logits in parts]
     mean = keras.ops.mean(keras.ops.stack(probabilities), axis=0)
     logits = keras.ops.log(keras.ops.maximum(mean, 1e-30))
-    return numbered(keras.Model(inputs, logits, name=f"{models[0].name}_ensemble"))
+    return hand_on(models, numbered(keras.Model(inputs, logits, name=f"{models[0].name}_ensemble")))
 
 
 def customised(card: ModelCard, hyperparameters: dict) -> Callable:

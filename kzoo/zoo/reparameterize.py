@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from kzoo.core.lazy import keras, np
+from kzoo.data.trained import hand_on
 
 SUM = "branches1"  # the last layer of `kzoo.nn.blocks.branched_conv`
 
@@ -49,7 +50,7 @@ def reparameterize(model: keras.Model) -> keras.Model:
     for layer in deployed.layers:
         if layer.weights:
             layer.set_weights(weights[layer.name])
-    return deployed
+    return hand_on([model], deployed)
 
 
 def branches_of(total: keras.layers.Add, model: keras.Model) -> list[Branch]:

@@ -16,6 +16,7 @@ from kzoo.core.lazy import keras, lazy_import, np, rich_console, rich_progress
 from kzoo.core.ranges import check_range, evenly_spaced
 from kzoo.core.registry import lookup
 from kzoo.data.splits import Splits
+from kzoo.data.trained import as_trained
 from kzoo.nn.graph import check_graph
 from kzoo.nn.inspection import BATCH
 from kzoo.nn.precision import in_float32
@@ -70,6 +71,7 @@ def shift_test(
     check_range("examples", examples, "a positive integer")
     lookup("split", split, data.examples)
     check_graph(model)
+    data = as_trained(model, data)
     check_model(model, data)
     changes = changes_of(data)
     check_size(max_shift, data, changes)

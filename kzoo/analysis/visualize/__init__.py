@@ -25,6 +25,7 @@ from kzoo.core.files import writing
 from kzoo.core.lazy import figures, keras
 from kzoo.core.registry import lookup
 from kzoo.data.splits import Splits
+from kzoo.data.trained import as_trained
 from kzoo.nn.inspection import all_layers, convolutions
 from kzoo.training.runs import load_run
 
@@ -69,6 +70,7 @@ def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None 
         ValueError: if the directory holds no run or cannot be written, or the network has no such layer.
     """
     model, serving = load_run(run)
+    data = serving if data is None else as_trained(model, data)
     check_layer(model, layer)
     rate = getattr(serving.preprocess, "sample_rate", None) if serving.modality == "audio" else None
     if rate and serving.preprocess.feature != "waveform":
@@ -76,9 +78,9 @@ def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None 
     drawn = {
         "kernels": lambda: draw_kernels(model, layer if layer in convolutions(model) else None, sample_rate=rate),
         "feature_maps": lambda: draw_feature_maps(model, serving),
-        "grad_cam": lambda: draw_grad_cam(model, data or serving),
-        "occlusion": lambda: draw_occlusion(model, data or serving),
-        "embedding": lambda: draw_embedding(model, data or serving),
+        "grad_cam": lambda: draw_grad_cam(model, data),
+        "occlusion": lambda: draw_occlusion(model, data),
+        "embedding": lambda: draw_embedding(model, data),
         "top_activations": lambda: draw_top_activations(model, serving, layer),
     }
     folder = Path(run).expanduser() / FOLDER

@@ -22,6 +22,7 @@ from kzoo.analysis.visualize.overlay import (
 from kzoo.core.lazy import figures, keras, np
 from kzoo.core.numbers import percent
 from kzoo.core.registry import lookup
+from kzoo.data.trained import as_trained
 from kzoo.nn.inspection import BATCH, class_probabilities, feature_layers, forward_hooks, get_activations
 
 PARTS = {1: 20, 2: 8}  # windows side by side along an axis, by number of spatial axes
@@ -198,6 +199,7 @@ def draw_grad_cam(
     Raises:
         ValueError: as `grad_cam`.
     """
+    data = as_trained(model, data)
     chosen = chosen_examples(model, data, examples)
     stage, _ = stage_activations(model, prepared(data, [chosen[0].raw]), stage)
     panels = attributed(model, data, chosen, class_index, lambda x: grad_cam(model, x, class_index, stage))
@@ -209,6 +211,7 @@ def draw_occlusion(
     model: keras.Model, data: Data, examples: Sequence | None = None, *, class_index: int | None = None, **options
 ) -> figures.Figure:
     """Draw `occlusion` over raw examples; arguments as `draw_grad_cam`, and those of `occlusion`."""
+    data = as_trained(model, data)
     chosen = chosen_examples(model, data, examples)
 
     def heat(x):

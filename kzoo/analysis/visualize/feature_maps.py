@@ -18,6 +18,7 @@ from kzoo.core.lazy import figures, keras, lazy_import, matplotlib, np
 from kzoo.core.numbers import percent
 from kzoo.core.ranges import evenly_spaced
 from kzoo.data.serving import Serving
+from kzoo.data.trained import as_trained
 from kzoo.nn.inspection import (
     BATCH,
     all_layers,
@@ -50,6 +51,7 @@ def draw_feature_maps(model: keras.Model, data: Data, example=None) -> figures.F
     Raises:
         ValueError: for a network none of whose layers has weights.
     """
+    data = as_trained(model, data)
     raw = sized(data, raw_examples(data)[0] if example is None else example)
     layers = list(feature_layers(model).values())
     if not layers:
@@ -118,6 +120,7 @@ def draw_embedding(
     Raises:
         ValueError: for fewer than three examples.
     """
+    data = as_trained(model, data)
     raw, labels = labelled(data, split, most)
     if len(raw) < 3:
         raise ValueError(f"an embedding needs at least three examples, got {len(raw)}")

@@ -20,6 +20,7 @@ from kzoo.analysis.visualize.overlay import (
 )
 from kzoo.core.lazy import figures, keras, lazy_import, np
 from kzoo.core.registry import lookup
+from kzoo.data.trained import as_trained
 from kzoo.nn.inspection import all_layers, feature_layers, get_activations, get_inputs_and_outputs
 
 ndimage = lazy_import("scipy.ndimage")
@@ -191,6 +192,7 @@ def draw_top_activations(
     Raises:
         ValueError: for an unknown layer or filter.
     """
+    data = as_trained(model, data)
     examples = [sized(data, raw) for raw in (raw_examples(data) if examples is None else examples)]
     x = prepared(data, examples)
     layer = usual_layer(model, x) if layer is None else layer

@@ -1,0 +1,142 @@
+"""The preprocessing and the classes that a network was trained with, remembered on the model.
+
+`kzoo.fit` and `kzoo.load_run` remember them; whatever shows other data to the network uses them, not those of the data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TypeVar
+
+from kzoo.core.lazy import keras, np
+from kzoo.core.warn import warn_caller
+from kzoo.data.serving import Serving
+from kzoo.data.splits import Preprocess, Splits
+
+Data = TypeVar("Data", Splits, Serving)
+RAW = ("raw_dtype", "sample_rate", "channels")  # what raw data must have in common with those of the training
+SHOWN = 3  # fields or classes that a message lists
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedWith:
+    """What a network expects of data: their modality, its preprocessing, and its classes in the order of the logits."""
+
+    modality: str
+    preprocess: Preprocess
+    class_names: tuple[str, ...]
+
+
+def remember(model: keras.Model, data: Splits | Serving) -> None:
+    """Remember on a model the preprocessing and the classes of the data that it is trained on."""
+    model.trained_with = TrainedWith(data.modality, data.preprocess, tuple(data.class_names))
+
+
+def hand_on(models: Sequence[keras.Model], made: keras.Model) -> keras.Model:
+    """Let a model that is made of others remember what all of them do, if they agree; return it."""
+    first, *others = [getattr(model, "trained_with", None) for model in models]
+    if first is not None and all(other == first for other in others):
+        made.trained_with = first
+    return made
+
+
+def warn_of_order(model: keras.Model, data: Splits) -> None:
+    """Warn if a trained model is trained on with the same classes in another order."""
+    own = getattr(model, "trained_with", None)
+    if own and own.class_names != tuple(data.class_names) and set(own.class_names) == set(data.class_names):
+        warn_caller(
+            f"{called(data)} has the classes in another order than {model.name} was trained with before; from now on "
+            f"its outputs are in the order of {called(data)}"
+        )
+
+
+def as_trained(model: keras.Model, data: Data) -> Data:
+    """Return data with the preprocessing and the order of classes that a model was trained with.
+
+    A warning says in one line what differs. Data are returned as they are for a model that remembers nothing.
+
+    Args:
+        model: trained by `kzoo.fit`, or loaded by `kzoo.load_run`.
+        data: a dataset, or its serving information.
+
+    Raises:
+        ValueError: for data of another modality or other classes, or raw data that the preprocessing does not take.
+    """
+    own = getattr(model, "trained_with", None)
+    if own is None:
+        return data
+    check_same_data(model, own, data)
+    if tuple(data.class_names) != own.class_names:
+        data = in_order(model, own.class_names, data)
+    if data.preprocess != own.preprocess:
+        fields = ", ".join(different_fields(data.preprocess, own.preprocess)[:SHOWN])
+        warn_caller(
+            f"{called(data)} has another preprocessing ({fields}) than {model.name} was trained with; that of "
+            f"{model.name} is used"
+        )
+        data = dataclasses.replace(data, preprocess=own.preprocess)
+        check_raw_shape(model, data)
+    return data
+
+
+def called(data: Splits | Serving) -> str:
+    """Return the name of a dataset for a message."""
+    return getattr(data, "name", "the data")
+
+
+def check_same_data(model: keras.Model, own: TrainedWith, data: Splits | Serving) -> None:
+    """Raise a ValueError for data of another modality, of other raw values or of other classes than in training."""
+    if data.modality != own.modality:
+        raise ValueError(f"{model.name} was trained on {own.modality} data, but {called(data)} is {data.modality} data")
+    for field in RAW:
+        expected, found = getattr(own.preprocess, field, None), getattr(data.preprocess, field, None)
+        if expected != found:
+            raise ValueError(
+                f"{model.name} was trained on data with {field} {expected}, but {called(data)} has {field} {found}"
+            )
+    unknown, missing = (sorted(set(one) - set(other)) for one, other in pairs(data.class_names, own.class_names))
+    if unknown or missing:
+        parts = [f"{called(data)} also has {listed(unknown)}"] if unknown else []
+        parts += [f"{called(data)} lacks {listed(missing)}"] if missing else []
+        raise ValueError(f"{model.name} was trained on other classes: {', and '.join(parts)}")
+
+
+def check_raw_shape(model: keras.Model, data: Splits | Serving) -> None:
+    """Raise a ValueError for raw examples of a shape that the preprocessing does not take."""
+    inputs = data.examples if isinstance(data, Serving) else next(iter(data.examples.values())).inputs
+    expected, found = tuple(data.preprocess.raw_shape), tuple(inputs.shape[1:])
+    if len(expected) != len(found) or any(
+        size not in (None, given) for size, given in zip(expected, found, strict=True)
+    ):
+        raise ValueError(f"{model.name} takes raw examples of shape {expected}, but {called(data)} has {found}")
+
+
+def pairs(one: Sequence, other: Sequence) -> tuple[tuple[Sequence, Sequence], tuple[Sequence, Sequence]]:
+    """Return two values in both orders."""
+    return (one, other), (other, one)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of classes, and how many there are more."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(repr, names[:SHOWN])) + more
+
+
+def in_order(model: keras.Model, class_names: tuple[str, ...], data: Data) -> Data:
+    """Return data whose class indices are those of a model, for the same classes in another order; warn of it."""
+    warn_caller(f"{called(data)} has the classes in another order than {model.name}; that of {model.name} is used")
+    changes = {"class_names": class_names}
+    if isinstance(data, Splits):
+        new = np.array([class_names.index(name) for name in data.class_names], "int32")
+        changes["examples"] = {
+            split: dataclasses.replace(examples, labels=new[np.asarray(examples.labels)])
+            for split, examples in data.examples.items()
+        }
+    return dataclasses.replace(data, **changes)
+
+
+def different_fields(one: Preprocess, other: Preprocess) -> list[str]:
+    """Return the names of the fields in which two preprocessings differ."""
+    names = [field.name for field in dataclasses.fields(one)]
+    return [name for name in names if getattr(one, name) != getattr(other, name)]
