@@ -338,22 +338,34 @@ class AverageLast(keras.callbacks.Callback):
 
     Args:
         count: number of epochs, or None for no average.
-        epochs: number of epochs of the whole training.
+        epochs: largest number of epochs of the training.
+        stops_early: whether it may end before; the weights of the last `count` epochs are then kept one by one, because
+            only its end shows which ones are the last.
     """
 
-    def __init__(self, count: int | None, epochs: int):
+    def __init__(self, count: int | None, epochs: int, stops_early: bool = False):
         super().__init__()
-        self.first_epoch, self.epochs = epochs - (count or 0), epochs
+        self.count, self.epochs, self.stops_early = count or 0, epochs, stops_early
+        self.first_epoch = 0 if stops_early and self.count else epochs - self.count
         self.average, self.added = {}, 0
+        self.recent: list[list[np.ndarray]] = []
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch >= self.first_epoch:
-            weights = dict(enumerated("average", self.model.get_weights()))
-            self.average = averaging.add(self.average, self.added, weights)
+            self.recent = [*self.recent, self.model.get_weights()][-self.count :]
+            if not self.stops_early:
+                self.add_recent()
+
+    def add_recent(self) -> None:
+        """Add the weights that are kept one by one to the average."""
+        for weights in self.recent:
+            self.average = averaging.add(self.average, self.added, dict(enumerated("average", weights)))
             self.added += 1
+        self.recent = []
 
     def offer(self, best: BestCheckpoint, data: Splits) -> None:
         """Give the model the average, if there is one, and keep it if it is better than the best epoch."""
+        self.add_recent()
         if not self.added:
             return
         self.model.set_weights(list(self.average.values()))
@@ -365,11 +377,14 @@ class AverageLast(keras.callbacks.Callback):
 
     def state(self) -> tuple[dict, dict]:
         """Return the state to resume from: arrays, and facts as JSON."""
-        return self.average, {"added": self.added}
+        recent = [dict(enumerated(f"recent{number:03d}", weights)) for number, weights in enumerate(self.recent)]
+        arrays = {name: array for weights in recent for name, array in weights.items()}
+        return self.average | arrays, {"added": self.added, "recent": len(recent)}
 
     def restore(self, arrays: dict[str, np.ndarray], facts: dict) -> None:
         """Resume from a state."""
         self.average, self.added = dict(enumerated("average", numbered("average", arrays))), facts["added"]
+        self.recent = [numbered(f"recent{number:03d}", arrays) for number in range(facts["recent"])]
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -260,7 +260,7 @@ class Training:
     def take_steps(self, best: own_callbacks.BestCheckpoint, metrics: Sequence) -> dict[str, list[float]]:
         """Train by gradient steps, from the newest checkpoint if there is one; return the metrics per epoch."""
         epochs, per_epoch = self.recipe.epochs, self.data.steps_per_epoch
-        average = own_callbacks.AverageLast(self.recipe.swa_epochs, epochs)
+        average = own_callbacks.AverageLast(self.recipe.swa_epochs, epochs, self.recipe.patience is not None)
         noted = own_callbacks.signals_noted() if self.saving else contextlib.nullcontext()
         with noted as received_signals, fused.batch_normalisation(self.model):
             savers = [self.saver([best, average], metrics, received_signals)] if self.saving else []

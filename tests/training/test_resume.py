@@ -93,6 +93,7 @@ OPTIONS = {
     "plateau": {"schedule": "plateau"},
     "early stopping": {"patience": 1, "learning_rate": 1e-9},
     "average of the last epochs": {"swa_epochs": 2},
+    "average of the last epochs and early stopping": {"swa_epochs": 2, "patience": 1, "learning_rate": 1e-9},
 }
 
 

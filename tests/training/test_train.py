@@ -77,6 +77,29 @@ def test_early_stopping_ends_the_training(digits):
     assert len(history["loss"]) < 30
 
 
+def test_the_last_epochs_are_averaged_where_training_ends_early(digits, monkeypatch):
+    """Patience ends it after a few of thirty epochs; the last two that were done count."""
+    of_epochs, offered = [], []
+
+    class Weights(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            of_epochs.append(self.model.get_weights())
+
+    real = BestCheckpoint.consider
+
+    def consider(best, logs):
+        offered.append(best.model.get_weights())
+        real(best, logs)
+
+    monkeypatch.setattr(BestCheckpoint, "consider", consider)
+    options = {"epochs": 30, "learning_rate": 1e-9, "patience": 1, "swa_epochs": 2, "verbose": False}
+    history = kzoo.fit(small_model(digits), digits, callbacks=[Weights()], **options)
+    assert len(history["loss"]) == len(of_epochs) < 30
+    assert len(offered) == len(of_epochs) + 1
+    for average, one, other in zip(offered[-1], *of_epochs[-2:], strict=True):
+        np.testing.assert_allclose(average, (one + other) / 2, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
