@@ -114,7 +114,7 @@ def check_experiment(experiment: dict) -> None:
     card = dataset_card(data["name"])
     options = data.keys() - {"name"}
     check_keywords("key in 'data'", options, load_dataset, card.load, MODALITIES[card.modality].preprocess.fit)
-    general = {key for key in model if key in ("name", "embed_dim", "dialect", "weights", "precision")}
+    general = {"name", "embed_dim", "dialect", "weights", "precision", "model_name"}
     customised(model_card(model["name"]), {key: model[key] for key in model.keys() - general})
     for section in ("train", "evaluate"):
         check_keywords(f"key in {section!r}", experiment[section].keys(), SECTIONS[section])
