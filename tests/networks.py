@@ -36,6 +36,12 @@ def sampled(parameters: list[tuple], default: Collection[str] = STRUCTURES) -> l
     return [pytest.param(*values, marks=() if values[0] in default else pytest.mark.slow) for values in parameters]
 
 
+def one_of_each_family(parameters: list[tuple[str, int]]) -> list:
+    """Take one (name, dim) of each family, in the rank that it was published in; with `-m slow` all others."""
+    default = {(name, len(kzoo.model_card(name).reference.input_shape) - 1) for name in FAMILIES}
+    return [pytest.param(*pair, marks=() if pair in default else pytest.mark.slow) for pair in parameters]
+
+
 def narrow(name: str) -> dict:
     """Return hyperparameters that make a network small without changing its structure."""
 

@@ -453,6 +453,7 @@ def put_originals(shared, data_dir, name):
 
 
 class TestTensorflowDatasets:
+    @pytest.mark.slow  # prepares 140,000 images
     def test_mnist_and_fashion_mnist_do_not_mix_up_their_files(self, shared_data, tmp_path):
         sets = {}
         for name in ("mnist", "fashion_mnist"):
