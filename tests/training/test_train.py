@@ -358,7 +358,7 @@ def test_ctrl_c_saves_the_best_weights_so_far(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=120)
     assert process.returncode == 130, error
-    assert f"interrupted; what was reached is in {run}" in error
+    assert f"interrupted; the state is saved in {run}" in error
     assert "Traceback" not in error
     assert (run / runs.CURVES).exists()
     model, _ = kzoo.load_run(run)
