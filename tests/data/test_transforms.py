@@ -19,7 +19,7 @@ def images() -> np.ndarray:
 
 
 def pictures(channels: int = 3) -> np.ndarray:
-    """Return images with few values in their middle range, as photographs have them."""
+    """Return images with few values in their middle range, as natural images have them."""
     rng = np.random.default_rng(0)
     waves = np.sin(np.arange(31)[:, None, None] / 5 + rng.normal(size=(8, 1, 27, channels)).cumsum(axis=2))
     return (120 + 60 * waves + rng.normal(size=waves.shape) * 8).clip(0, 255).astype("uint8")

@@ -47,7 +47,7 @@ def sizes(name: str) -> tuple[int, ...]:
     return (size, size - 33 if size % 2 == 0 else size - 38)
 
 
-def photographs(size: int) -> np.ndarray:
+def photos(size: int) -> np.ndarray:
     """Return two images of random colours, so unlike that a good part of a logit is due to the image."""
     generator = np.random.default_rng(1)
     tints, noise = generator.uniform(0, 255, (2, 1, 1, 3)), generator.uniform(0, 255, (2, size, size, 3))
@@ -89,7 +89,7 @@ def relative_difference(name: str, size: int, file) -> float:
     application = APPLICATIONS[name]
     theirs = theirs_at(size, name, file)
     ours = kzoo.create_model(name, (size, size, 3), 1000, weights="keras/imagenet", **application.hyperparameters)
-    raw = photographs(size)
+    raw = photos(size)
     images = preprocess(name, raw)
     inputs = prepared(theirs, images)[..., :: -1 if application.pixels.blue_first else 1]
     expected_inputs = (raw - application.pixels.mean) / application.pixels.std
@@ -103,7 +103,7 @@ def relative_difference(name: str, size: int, file) -> float:
 def test_logits_equal_those_of_keras_applications(name, tmp_path, monkeypatch, seen):
     keras.utils.set_random_seed(0)
     file, theirs = tmp_path / "weights.h5", theirs_at(APPLICATIONS[name].size, name)
-    randomise(theirs, preprocess(name, photographs(APPLICATIONS[name].size)))
+    randomise(theirs, preprocess(name, photos(APPLICATIONS[name].size)))
     theirs.save(file)
     monkeypatch.setattr(sys.modules[keras.utils.get_file.__module__], "get_file", lambda *args, **kwargs: str(file))
     for size in sizes(name):

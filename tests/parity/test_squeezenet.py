@@ -49,8 +49,8 @@ def model(tensors):
     return network
 
 
-def photographs(size: int) -> np.ndarray:
-    """Return the middle of two photographs as the authors prepare them: blue, green, red, less the mean colour."""
+def photos(size: int) -> np.ndarray:
+    """Return the middle of two images as the authors prepare them: blue, green, red, less the mean colour."""
     squares = [datasets.load_sample_image(name)[:, 106:533] for name in ("flower.jpg", "china.jpg")]
     shrunk = torch.nn.functional.interpolate(
         torch.tensor(np.stack(squares)).permute(0, 3, 1, 2).float(), size, mode="bilinear", antialias=True
@@ -80,12 +80,12 @@ def as_defined(tensors: dict[str, np.ndarray], images: np.ndarray, border: int) 
 
 @pytest.mark.parametrize("size", [227, 224, 190])
 def test_logits_are_those_of_the_definition(model, tensors, size):
-    images = photographs(size)
+    images = photos(size)
     logits, expected = np.asarray(model(images, training=False)), as_defined(tensors, images, border=0)
     assert np.abs(logits - expected).max() < 1e-4 * expected.std()
 
 
 def test_the_best_classes_are_those_of_the_authors_who_average_a_border_too(model, tensors):
-    images = photographs(227)
+    images = photos(227)
     logits, expected = np.asarray(model(images, training=False)), as_defined(tensors, images, border=1)
     assert (np.argsort(logits)[:, -5:] == np.argsort(expected)[:, -5:]).all()
