@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 
 from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.data import audio, autodetect, image, text, timeseries  # noqa: F401  (register their datasets)
-from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits, check_examples, complete, limited
+from kzoo.data.holdout import complete, limited
+from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits, check_examples
 
 __all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "list_datasets", "load_dataset"]
 

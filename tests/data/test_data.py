@@ -15,8 +15,9 @@ from PIL import Image
 
 import kzoo
 from kzoo.data import arrays
+from kzoo.data.holdout import complete
 from kzoo.data.image.files import read_image
-from kzoo.data.splits import MODALITIES, DatasetRow, Examples, RawData, Splits, complete, register_datasets
+from kzoo.data.splits import MODALITIES, DatasetRow, Examples, RawData, Splits, register_datasets
 
 
 def batches(dataset) -> list[tuple[np.ndarray, np.ndarray]]:

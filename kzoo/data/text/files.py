@@ -11,7 +11,8 @@ from kzoo.core.lazy import model_selection, np
 from kzoo.core.registry import lookup
 from kzoo.data.folders import File, classes_and_splits, files_with_suffix, read_each, rows_by_folder
 from kzoo.data.folders import Row as FileRow
-from kzoo.data.splits import SPLIT_SEED, Examples, RawData, register_dataset
+from kzoo.data.holdout import SPLIT_SEED
+from kzoo.data.splits import Examples, RawData, register_dataset
 
 SUFFIXES = {".txt"}  # of texts in class folders
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from kzoo.core.extras import missing_package
 from kzoo.core.lazy import lazy_import, np, tfds
 from kzoo.core.registry import lookup
-from kzoo.data.splits import SPLIT_SEED, DatasetRow, Examples, RawData, register_dataset, register_datasets
+from kzoo.data.holdout import SPLIT_SEED
+from kzoo.data.splits import DatasetRow, Examples, RawData, register_dataset, register_datasets
 from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
 
 babel = lazy_import("babel")
