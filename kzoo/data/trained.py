@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from kzoo.core.lazy import keras, np
 from kzoo.core.warn import warn_caller
+from kzoo.data.labels import listed
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Preprocess, Splits
 
@@ -97,8 +98,8 @@ def check_same_data(model: keras.Model, own: TrainedWith, data: Splits | Serving
             )
     unknown, missing = (sorted(set(one) - set(other)) for one, other in pairs(data.class_names, own.class_names))
     if unknown or missing:
-        parts = [f"{called(data)} also has {listed(unknown)}"] if unknown else []
-        parts += [f"{called(data)} lacks {listed(missing)}"] if missing else []
+        parts = [f"{called(data)} also has {listed(unknown, SHOWN)}"] if unknown else []
+        parts += [f"{called(data)} lacks {listed(missing, SHOWN)}"] if missing else []
         raise ValueError(f"{model.name} was trained on other classes: {', and '.join(parts)}")
 
 
@@ -115,12 +116,6 @@ def check_raw_shape(model: keras.Model, data: Splits | Serving) -> None:
 def pairs(one: Sequence, other: Sequence) -> tuple[tuple[Sequence, Sequence], tuple[Sequence, Sequence]]:
     """Return two values in both orders."""
     return (one, other), (other, one)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return the first names of classes, and how many there are more."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + more
 
 
 def in_order(model: keras.Model, class_names: tuple[str, ...], data: Data) -> Data:

@@ -25,6 +25,7 @@ from kzoo.data.audio.files import (
 )
 from kzoo.data.audio.frontends import resampled
 from kzoo.data.folders import Row, classes_and_splits, files_with_suffix, read_each, rows_by_folder
+from kzoo.data.labels import class_indices
 from kzoo.data.splits import RawData, register_dataset
 
 
@@ -187,6 +188,6 @@ def read_rows(rows: Sequence[Row], class_names: Sequence[str], sample_rate: int,
     if longer:
         what = f"{len(longer)} of {len(rows)} files are cut to {samples / sample_rate:g} s"
         warnings.warn(f"{what}, e.g. {longer[0]}", stacklevel=4)
-    labels = np.array([class_names.index(row.label) for row in rows], "int32")
+    labels = class_indices([row.label for row in rows], class_names)
     groups = np.array([row.group for row in rows]) if all(row.group is not None for row in rows) else None
     return Recordings(inputs, labels, sample_rate, groups)

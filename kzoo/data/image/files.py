@@ -13,6 +13,7 @@ from kzoo.core.registry import did_you_mean
 from kzoo.data.arrays import collect
 from kzoo.data.folders import File, Row, classes_and_splits, files_with_suffix, read_each, rows_by_folder
 from kzoo.data.image.sizes import Size, height_and_width, resized
+from kzoo.data.labels import class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
 
 PIL_Image = lazy_import("PIL.Image")
@@ -84,7 +85,7 @@ def read_images(
         ValueError: naming every file that cannot be read, or if the images differ in size.
     """
     images = read_each(lambda row: resized(read_image(row.file, channels), image_size), rows)
-    labels = np.array([class_names.index(row.label) for row in rows], "int32")
+    labels = class_indices([row.label for row in rows], class_names)
     return Examples(collect(images, len(rows), "reading images"), labels)
 
 

@@ -12,6 +12,7 @@ from kzoo.core.registry import lookup
 from kzoo.data.folders import File, classes_and_splits, files_with_suffix, read_each, rows_by_folder
 from kzoo.data.folders import Row as FileRow
 from kzoo.data.holdout import SPLIT_SEED
+from kzoo.data.labels import class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
 
 SUFFIXES = {".txt"}  # of texts in class folders
@@ -183,7 +184,7 @@ def read_texts(rows: Sequence[FileRow], class_names: Sequence[str], encoding: st
     empty = [row.file for row, text in zip(rows, texts, strict=True) if not text.strip()]
     if empty:
         warnings.warn(f"{len(empty)} of {len(rows)} files contain no text, e.g. {empty[0]}", stacklevel=3)
-    labels = np.array([class_names.index(row.label) for row in rows], "int32")
+    labels = class_indices([row.label for row in rows], class_names)
     return Examples(np.array(texts, dtype=object), labels)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.lazy import np
+from kzoo.data.labels import class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
 
 SUFFIXES = (".ts", ".tsv", ".csv", ".txt")
@@ -284,7 +285,7 @@ def examples(file: SeriesFile, class_names: Sequence[str], length: int, unequal:
     if unequal == "pad" and cut:
         warnings.warn(f"{len(cut)} series of {file.path} are cut to {length} steps, e.g. line {cut[0]}", stacklevel=3)
     inputs = np.stack([at_length(series, length, unequal) for series in file.series])
-    labels = np.array([class_names.index(label) for label in file.labels], "int32")
+    labels = class_indices(file.labels, class_names)
     return SeriesExamples(inputs, labels, unequal)
 
 
