@@ -10,6 +10,8 @@ from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits,
 
 __all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "list_datasets", "load_dataset"]
 
+CALLED = {"train": "training"}  # splits, in messages
+
 
 def list_datasets(pattern: str = "*") -> list[str]:
     """Return the sorted dataset names that match a shell pattern; one that ends in ":" takes an argument."""
@@ -84,6 +86,8 @@ def load_dataset(
             check_examples(split, examples, len(raw.class_names))
     examples = limited(complete(raw, validation), limit)
     preprocess = modality.preprocess.fit(examples["train"], **taken_by(modality.preprocess.fit, options))
+    if hasattr(preprocess, "warn_of_losses"):
+        preprocess.warn_of_losses({CALLED.get(name, name): part.inputs for name, part in examples.items()})
     if augmentation is not None:
         augmentation = augmentation.prepared(preprocess)
     return Splits(name, card.modality, examples, raw.class_names, preprocess, augmentation, batch_size, seed)

@@ -3,6 +3,7 @@
 import csv
 import json
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -172,6 +173,17 @@ class TestFiles:
         )
         assert preprocess.sized(raw) is raw
 
+    @pytest.mark.parametrize("level", ["characters", "bytes"])
+    @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+    def test_the_end_of_the_last_line_is_no_token(self, level, end, tmp_path):
+        preprocess = fitted("a\nb", level=level, length=8)
+        raw = preprocess.read(write(tmp_path / "review.txt", f"a\nb{end}"))
+        np.testing.assert_array_equal(preprocess(raw[None]), preprocess(strings("a\nb")))
+        for name in "ab":
+            (tmp_path / name).mkdir()
+            write(tmp_path / name / "0.txt", f"a\nb{end}")
+        assert files.text_folder(str(tmp_path)).train.inputs.tolist() == ["a\nb"] * 2
+
     @pytest.mark.parametrize(
         "content, message",
         [
@@ -195,6 +207,35 @@ class TestFiles:
         figure = Figure()
         fitted(*TRAIN).draw(figure.subplots(), raw)
         figure.draw_without_rendering()
+
+
+class TestLosses:
+    """Of 20 training texts 4 have 6 words."""
+
+    TEXTS = [f"{label} a b c d" + " e" * (label == "x") for label in "xyyyyxyyyy"] * 2
+
+    def load(self, tmp_path, test, **options) -> None:
+        train = write(tmp_path / "train", "".join(f"{text[0]} {text}\n" for text in self.TEXTS))
+        kzoo.load_dataset(f"labelled:{train}", test=write(tmp_path / "test", test), validation=0, **options)
+
+    def test_cut_training_texts_and_unknown_words_are_said_in_one_line(self, tmp_path):
+        said = "^20.0 % of the training texts, 20.0 % of the validation texts are cut to length=5 words; "
+        said += "40.0 % of the words of the test texts are not in the vocabulary$"
+        with pytest.warns(UserWarning, match=said) as warned:
+            self.load(tmp_path, "x a b new\ny word y\n", length=5)
+        assert len(warned) == 1
+
+    def test_unknown_characters_are_counted_without_spaces(self, tmp_path):
+        with pytest.warns(UserWarning, match="^25.0 % of the characters of the test texts are not in the vocabulary$"):
+            self.load(tmp_path, "x b  A a \u0436\n", level="characters")
+
+    @pytest.mark.parametrize(
+        "options", [{"level": "words"}, {"level": "characters"}, {"level": "bytes"}, {"length": 6}]
+    )
+    def test_nothing_is_said_of_texts_that_fit(self, options, tmp_path):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            self.load(tmp_path, "x a b\n", **options)
 
 
 class TestAugment:

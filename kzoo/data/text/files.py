@@ -42,6 +42,11 @@ def read_text(path: File, encoding: str) -> str:
         ) from error
 
 
+def read_document(path: File, encoding: str) -> str:
+    """Read a file that is one text; the end of its last line is no part of the text."""
+    return read_text(path, encoding).removesuffix("\n").removesuffix("\r")
+
+
 class Row(NamedTuple):
     """One example of a file, and its first line, counted from 1."""
 
@@ -180,7 +185,7 @@ def read_texts(rows: Sequence[FileRow], class_names: Sequence[str], encoding: st
     Raises:
         ValueError: naming every file that cannot be read.
     """
-    texts = list(read_each(lambda row: read_text(row.file, encoding), rows))
+    texts = list(read_each(lambda row: read_document(row.file, encoding), rows))
     empty = [row.file for row, text in zip(rows, texts, strict=True) if not text.strip()]
     if empty:
         warnings.warn(f"{len(empty)} of {len(rows)} files contain no text, e.g. {empty[0]}", stacklevel=3)

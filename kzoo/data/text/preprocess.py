@@ -5,14 +5,17 @@ from __future__ import annotations
 import collections
 import functools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.lazy import keras, np, tf
+from kzoo.core.numbers import percent
+from kzoo.core.ranges import evenly_spaced
 from kzoo.core.registry import lookup
+from kzoo.core.warn import warn_caller
 from kzoo.data.splits import Examples
-from kzoo.data.text.files import read_text
+from kzoo.data.text.files import read_document
 
 # X. Zhang, J. Zhao, Y. LeCun, 2015, section 2.2: 26 letters, 10 digits, 33 other characters, the new line. They count
 # the hyphen twice, and so do we, to have 70; its second index is never used.
@@ -21,6 +24,8 @@ LONGEST = {"words": 256, "characters": 1014, "bytes": 1024}  # largest default l
 LENGTH_UNITS = {"characters": "UTF8_CHAR", "bytes": "BYTE"}
 PADDING, UNKNOWN = 0, 1  # ids before those of the vocabulary
 CHUNK = 1000  # texts that are split at a time when a vocabulary is learned
+SAID_FROM = 0.05  # fraction of texts that are cut, or of tokens that are unknown, above which a warning says so
+COUNTED = 5000  # texts of a split in which they are counted, evenly spaced
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,41 @@ class TextPreprocess:
         order = np.argsort(known, kind="stable")
         return known[order], (order + UNKNOWN + 1).astype("int32")
 
+    def warn_of_losses(self, texts: Mapping[str, np.ndarray]) -> None:
+        """Warn in one line if more than 5 % of the texts are cut, or of their tokens unknown; spaces do not count.
+
+        Args:
+            texts: by what they are called, such as "training"; of many, evenly spaced ones are looked at.
+        """
+        found = {name: self.losses(part[evenly_spaced(len(part), COUNTED)]) for name, part in texts.items()}
+        cut = [f"{percent(lost, 1)} of the {name} texts" for name, (lost, _) in found.items() if lost > SAID_FROM]
+        unknown = [
+            f"{percent(lost, 1)} of the {self.level} of the {name} texts"
+            for name, (_, lost) in found.items()
+            if lost > SAID_FROM
+        ]
+        remarks = {f"are cut to length={self.length} {self.level}": cut, "are not in the vocabulary": unknown}
+        if cut or unknown:
+            warn_caller("; ".join(f"{', '.join(parts)} {what}" for what, parts in remarks.items() if parts))
+
+    def losses(self, texts: np.ndarray) -> tuple[float, float]:
+        """Return the fraction of texts that are cut, and the fraction of the tokens left that are unknown."""
+        chunks = (texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK))
+        cut, tokens, unknown = np.sum([self.counts(tf.convert_to_tensor(chunk, tf.string)) for chunk in chunks], axis=0)
+        return cut / len(texts), unknown / max(tokens, 1)
+
+    def counts(self, raw) -> tuple[int, int, int]:
+        """Return the numbers of texts that are cut, of tokens left, spaces apart, and of unknown ones among them."""
+        if self.level == "words":
+            words = split_words(raw)
+            lengths, tokens = words.row_lengths(), words[:, : self.length].flat_values
+        else:
+            lengths = tf.strings.length(raw, LENGTH_UNITS[self.level])
+            tokens = split_characters(raw, self.length).flat_values
+        tokens = tokens[:0] if self.level == "bytes" else tf.boolean_mask(tokens, tokens != " ")
+        unknown = len(tokens) and tf.math.count_nonzero(self.ids(tokens) == UNKNOWN)
+        return int(tf.math.count_nonzero(lengths > self.length)), len(tokens), int(unknown)
+
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Return the tokens of the ids of one text for display; "?" for an unknown token."""
         if self.level == "bytes":
@@ -135,12 +175,12 @@ class TextPreprocess:
         return [(None, "?", *self.vocabulary)[number] for number in ids if number != PADDING]
 
     def read(self, path: str | Path) -> np.ndarray:
-        """Read one UTF-8 file as one text.
+        """Read one UTF-8 file as one text, without the end of its last line.
 
         Raises:
             ValueError: if it is missing, not UTF-8 (naming the byte), or contains no text.
         """
-        text = read_text(Path(path), "utf-8")
+        text = read_document(Path(path), "utf-8")
         if not text.strip():
             raise ValueError(f"{path} contains no text")
         return np.array(text, dtype=object)
