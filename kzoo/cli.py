@@ -28,6 +28,7 @@ from kzoo.core.lazy import keras, lazy_import, rich_console, rich_table
 from kzoo.core.numbers import percent
 from kzoo.core.pictures import picture_format
 from kzoo.core.registry import lookup
+from kzoo.core.shown import literal
 from kzoo.core.version import __version__
 from kzoo.data import dataset_card, list_datasets
 from kzoo.nn.precision import PRECISIONS
@@ -111,7 +112,7 @@ def show_table(*columns: str, rows: Iterable[Sequence]) -> None:
     table = rich_table.Table(*columns, box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     table.columns[0].no_wrap = True
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*literal(row))
     wide_console().print(table)
 
 
@@ -195,8 +196,8 @@ def show_rows(rows: Iterable[tuple[str, str]]) -> None:
     """Print names and descriptions in two columns, with a margin."""
     table = rich_table.Table.grid(padding=(0, 2))
     for name, description in rows:
-        table.add_row(f"  {name}", description)
-    wide_console().print(table, highlight=False, markup=False)
+        table.add_row(*literal((f"  {name}", description)))
+    wide_console().print(table, highlight=False)
 
 
 def config_title(name: str) -> str:

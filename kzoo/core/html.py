@@ -55,5 +55,5 @@ def table(shown: rich_table.Table) -> Node:
 
 
 def plain(text) -> str:
-    """Return the characters of a rich text, or of a string with rich's markup."""
-    return text.plain if isinstance(text, rich_text.Text) else rich_text.Text.from_markup(str(text)).plain
+    """Return the characters of a rich text, or of a string."""
+    return text.plain if isinstance(text, rich_text.Text) else str(text)

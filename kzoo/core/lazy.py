@@ -20,7 +20,7 @@ class lazy_import:
         return getattr(self._module, attribute)
 
 
-figures = lazy_import("matplotlib.figure")
+figures = lazy_import("kzoo.core.figures")
 jax = lazy_import("jax")
 keras = lazy_import("keras")
 matplotlib = lazy_import("matplotlib")

@@ -117,7 +117,7 @@ def comparison_figure(curves: Sequence[Curve]) -> figures.Figure:
             draw_line(axes, curve.history.get(metric, ()), label=curve.name, **style)
         label_epochs(axes, metric_name(metric), longest)
     draw_accuracies(tested, curves, [style["color"] for style in styles])
-    picture.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(curves), 3))
+    figures.add_legend(picture, loss.lines, loc="outside lower center", ncols=min(len(curves), 3))
     return picture
 
 

@@ -52,5 +52,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: int =
     ]
     made = rich_table.Table(*headers, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        made.add_row(*map(rich_text.Text, row))
+        made.add_row(*literal(row))
     return made
+
+
+def literal(cells: Iterable) -> Iterable[rich_text.Text]:
+    """Return what to give to `add_row` of a rich table so that neither markup nor emoji codes are interpreted."""
+    return (rich_text.Text(str(cell)) for cell in cells)

@@ -136,5 +136,5 @@ def draw_mistakes(report: Report, data: Splits) -> figures.Figure:
         data.preprocess.draw(axes, data.examples[report.split].inputs[mistake.example])
         true, predicted = f"true {mistake.label}", f"predicted {mistake.predicted} ({percent(mistake.probability, 0)})"
         between = ", " if len(true) + len(predicted) < TITLE else ",\n"
-        axes.set_title(f"{true}{between}{predicted}", fontsize=8, parse_math=False)
+        axes.set_title(f"{true}{between}{predicted}", fontsize=8)
     return figure

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from kzoo.core.files import write_path, write_text
 from kzoo.core.lazy import figures, keras, rich_table, rich_text
 from kzoo.core.pictures import Drawn
-from kzoo.core.shown import Shown
+from kzoo.core.shown import Shown, literal
 from kzoo.nn.graph import INPUT, Call, Shape, calls, full_shape, is_channel_scale, matrices, size_of
 from kzoo.nn.receptive_field import ReceptiveField, View, views_in
 
@@ -214,7 +214,7 @@ class Profile(Drawn, Shown):
         columns = [rich_table.Column(name, justify="right", no_wrap=True) for name in right]
         table = rich_table.Table("layer", "type", "output", *columns, box=None, pad_edge=False, header_style="bold")
         for layer in self.layers:
-            table.add_row(*row_of(layer))
+            table.add_row(*literal(row_of(layer)))
         table.add_section()
         table.add_row(*self.total(), style="bold")
         yield table

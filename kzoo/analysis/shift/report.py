@@ -245,7 +245,7 @@ def draw_curves(figure, names: Sequence[str], reports: Sequence[ShiftReport], st
         axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in (consistency, change, error):
         axes.grid(alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=min(len(reports), 6))
+    figures.add_legend(figure, consistency.lines, loc="outside upper center", ncols=min(len(reports), 6))
 
 
 def along_axis(report: ShiftReport) -> dict[int, Robustness]:
@@ -278,7 +278,7 @@ def draw_heat_maps(figure, planes: Sequence[tuple[str, ShiftReport]], least: flo
         values = [[report.shifts[down, right].consistency for right in steps] for down in steps]
         extent = (-most - 0.5, most + 0.5, most + 0.5, -most - 0.5)
         image = axes.imshow(values, extent=extent, vmin=least, vmax=1, cmap="viridis")
-        axes.set_title(name, fontsize="small", parse_math=False)
+        axes.set_title(name, fontsize="small")
         axes.set(xlabel="right", ylabel="down")
         for axis in (axes.xaxis, axes.yaxis):
             axis.get_major_locator().set_params(integer=True)

@@ -141,7 +141,7 @@ def draw_embedding(
     title = f"PCA of {found.shape[1]} features of {model.name}, {len(raw)} examples, coloured by {what} class"
     axes.set_title(title, fontsize=9)
     if len(data.class_names) <= LEGEND:
-        figure.legend(loc="outside right center", fontsize=8)
+        figures.add_legend(figure, axes.collections, loc="outside right center", fontsize=8)
     axes.grid(alpha=0.2)
     return figure
 

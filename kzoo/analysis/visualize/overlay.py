@@ -100,13 +100,13 @@ def gallery(
     heights = [panels[row * columns].height or form.height for row in range(rows)]
     size = (form.width * form.columns, sum(heights) + 0.4)
     figure = figures.Figure(figsize=size, layout="constrained")
-    figure.suptitle(title, fontsize=10, parse_math=False)
+    figure.suptitle(title, fontsize=10)
     grid = list(figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flat)
     for axes in grid:
         axes.set_axis_off()
     for axes, panel in zip(grid, panels, strict=False):
         axes.set_axis_on()
-        axes.set_title(panel.title, fontsize=8, parse_math=False, loc="left" if form.columns == 1 else "center")
+        axes.set_title(panel.title, fontsize=8, loc="left" if form.columns == 1 else "center")
         panel.draw(axes)
     if scale:
         norm = matplotlib.colors.Normalize(-1 if scale.signed else 0, 1)
@@ -250,7 +250,7 @@ def draw_words(axes, step, raw, overlay: Overlay | None) -> None:
     for (column, line, word), colour in zip(words, colours, strict=False):
         width = len(word) + 0.6 * (step.level == "words")
         axes.add_patch(patches.Rectangle((column, line + 0.06), width, 0.88, facecolor=colour, linewidth=0))
-        where = {"ha": "center", "va": "center_baseline", "family": "monospace", "parse_math": False}
+        where = {"ha": "center", "va": "center_baseline", "family": "monospace"}
         ink = "white" if luminance(colour[:3]) < 0.45 else "black"
         axes.text(column + width / 2, line + 0.55, word, fontsize=size, color=ink, **where)
     axes.set(xlim=(0, LINE), ylim=(1 + max(line for _, line, _ in words), 0))

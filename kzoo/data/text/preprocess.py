@@ -193,7 +193,7 @@ class TextPreprocess:
         """Draw the beginning of one text on matplotlib axes."""
         text = raw.decode(errors="replace") if isinstance(raw, bytes) else str(raw)
         lines = textwrap.wrap(text[:1000], 24, max_lines=7, placeholder=" ...") or ["(empty)"]
-        axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize=7, parse_math=False)
+        axes.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize=7)
         axes.set_axis_off()
 
 
