@@ -1,16 +1,15 @@
 """Dataset loading by name: train, validation and test splits of (input, label) batches."""
 
 import fnmatch
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.data import audio, autodetect, image, text, timeseries  # noqa: F401  (register their datasets)
-from kzoo.data.holdout import complete, limited
-from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits, check_examples
+from kzoo.data.assemble import Assembly, taken_by
+from kzoo.data.holdout import HoldOut
+from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits
 
 __all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "list_datasets", "load_dataset"]
-
-CALLED = {"train": "training"}  # splits, in messages
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
@@ -35,16 +34,15 @@ def dataset_card(name: str) -> DatasetCard:
     return card if card.detect is None or argument == "..." else card.detect(argument)
 
 
-def taken_by(function: Callable, options: Mapping) -> dict:
-    """Return those of the options that a function takes as keywords."""
-    return {key: options[key] for key in options if key in keywords(function)}
-
-
 def load_dataset(
     name: str,
     *,
     batch_size: int = 128,
-    validation: float = 0.1,
+    validation: float | str = 0.1,
+    test: float | str | None = None,
+    fold: Sequence[int] | None = None,
+    group: str | bool | None = True,
+    stratify: bool = True,
     augment: Mapping | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -55,11 +53,17 @@ def load_dataset(
     Args:
         name: one of `list_datasets()`; `tfds:NAME`, `folder:PATH` and `npz:PATH` take any dataset, folder or file.
         batch_size: examples per batch.
-        validation: fraction of each class in (0, 1) that is held out from the train split, where the dataset has no
-            validation split; likewise for a test split. The same examples are held out every time. 0 holds nothing
-            out and validates on the train split itself, as is common for the small datasets of the UCR archive: the
-            best epoch is then that of the highest training accuracy, and the validation metrics say nothing about
-            new examples.
+        validation: fraction in (0, 1) that is held out from the train split, where the dataset has no validation
+            split. The same examples are held out every time. 0 holds nothing out and validates on the train split
+            itself, as is common for the small datasets of the UCR archive: the best epoch is then that of the highest
+            training accuracy, and the validation metrics say nothing about new examples. For `csv:` and `labelled:`
+            also the path of a file.
+        test: likewise for the test split; None for the fraction of `validation`, 0 for no test split.
+        fold: (number, folds): hold out this fold of the train split, counted from 0, as the test split or, where there
+            is one already or `test` is 0, as the validation split.
+        group: whether all examples of one group, such as a speaker, are held out together, where the dataset knows
+            groups; or the column of a table with the groups. False or None divides within groups.
+        stratify: whether each class is divided in the same proportion.
         augment: data augmentation of the train split, as keyword arguments of `kzoo.data.image.ImageAugment`,
             `audio.AudioAugment`, `text.TextAugment` or `timeseries.SeriesAugment`: `{"flip": True, "shift": 4}`.
             With `mixup` or `cutmix` (see `kzoo.data.mixing.Mixing`; not for texts) the labels of training batches are
@@ -70,24 +74,18 @@ def load_dataset(
             `download` for tensorflow-datasets.
 
     Raises:
-        ValueError: for an unknown name or option, labels out of range, values that are not finite, or files that
-            are missing or damaged.
+        ValueError: for an unknown name or option, labels out of range, values that are not finite, files that are
+            missing or damaged, or too few examples, classes or groups to be divided.
     """
     card = dataset_card(name)
-    modality = lookup("modality", card.modality, MODALITIES)
-    check_keywords(f"option of dataset {name!r},", options, load_dataset, card.load, modality.preprocess.fit)
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(f"batch_size must be a positive integer, got {batch_size!r}")
-    check_keywords(f"augmentation of {card.modality} data,", augment or {}, modality.augment)
-    augmentation = modality.augment(**augment) if augment else None
-    raw = card.load(*name.split(":", 1)[1:], **taken_by(card.load, options))
-    for split, examples in zip(RawData._fields, raw[:3], strict=False):
-        if examples is not None:
-            check_examples(split, examples, len(raw.class_names))
-    examples = limited(complete(raw, validation), limit)
-    preprocess = modality.preprocess.fit(examples["train"], **taken_by(modality.preprocess.fit, options))
-    if hasattr(preprocess, "warn_of_losses"):
-        preprocess.warn_of_losses({CALLED.get(name, name): part.inputs for name, part in examples.items()})
-    if augmentation is not None:
-        augmentation = augmentation.prepared(preprocess)
-    return Splits(name, card.modality, examples, raw.class_names, preprocess, augmentation, batch_size, seed)
+    preprocess = lookup("modality", card.modality, MODALITIES).preprocess
+    check_keywords(f"option of dataset {name!r},", options, load_dataset, card.load, preprocess.fit)
+    parts = {"validation": validation, "test": test, "group": group}
+    named = {key: value for key, value in parts.items() if isinstance(value, str)}
+    for key in named.keys() - set(keywords(card.load)):
+        what = "no column of groups" if key == "group" else f"no file for {key}"
+        raise ValueError(f"{name} takes {what}, got {key}={named[key]!r}")
+    fractions = [default if key in named else parts[key] for key, default in (("validation", 0.1), ("test", None))]
+    how = HoldOut(*fractions, fold, bool(group), stratify)
+    assembly = Assembly(name, card.modality, how, batch_size, augment, limit, seed, options)
+    return assembly(card.load(*name.split(":", 1)[1:], **taken_by(card.load, options | named)))

@@ -1,43 +1,252 @@
-"""Held-out splits and stratified subsets: the same examples every time."""
+"""Held-out splits, folds and stratified subsets: the same examples every time, and no group on both sides."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from kzoo.core.lazy import model_selection, np
 from kzoo.core.ranges import check_range
+from kzoo.core.warn import warn_caller
+from kzoo.data.labels import listed
 from kzoo.data.splits import Examples, RawData
 
 SPLIT_SEED = 0  # the held-out examples do not depend on the seed of a training
+LEAVE_OUT = "; stratify=False divides without regard to classes"
+MIX = "; group=False divides within groups"
 
 
-def hold_out(examples: Examples, fraction: float, what: str) -> tuple[Examples, Examples]:
-    """Split off a fraction of each class, always the same examples; return the rest and the held-out examples.
+@dataclass(frozen=True)
+class HoldOut:
+    """How splits that a dataset lacks are held out from its train split.
+
+    Args:
+        validation: fraction in (0, 1) for the validation split; 0 validates on the train split.
+        test: fraction for the test split; 0 for no test split, None for that of `validation`.
+        fold: (number, folds): hold out this fold of the train split, counted from 0, as the test split or, where there
+            is one already or none is wanted, as the validation split.
+        grouped: whether all examples of one group stay in one split, where groups are known.
+        stratify: whether each class is divided in the same proportion.
 
     Raises:
-        ValueError: if the fraction is not in (0, 1), or a class has too few examples to be divided.
+        ValueError: for a value out of its range.
     """
-    if not 0 < fraction < 1:
-        raise ValueError(f"the {what} fraction must lie between 0 and 1, got {fraction}")
-    try:
-        kept, held = model_selection.train_test_split(
-            np.arange(len(examples)), test_size=fraction, stratify=examples.labels, random_state=SPLIT_SEED
-        )
-    except ValueError as error:
-        raise ValueError(f"cannot hold out {fraction} of {len(examples)} examples for {what}: {error}") from error
-    return examples.take(np.sort(kept)), examples.take(np.sort(held))
+
+    validation: float = 0.1
+    test: float | None = None
+    fold: Sequence[int] | None = None
+    grouped: bool = True
+    stratify: bool = True
+
+    def __post_init__(self):
+        for what, fraction in (("validation", self.validation), ("test", self.test)):
+            if fraction:
+                check_fraction(what, fraction)
+        if self.fold is not None:
+            check_fold(self.fold)
+
+    def fraction(self, split: str) -> float:
+        """Return the fraction of the train split that one of the other splits takes."""
+        return self.test if split == "test" and self.test is not None else self.validation
 
 
-def complete(raw: RawData, validation: float) -> dict[str, Examples]:
-    """Return three splits; missing ones are held out from `train`; `validation=0` validates on `train`."""
-    train, test = (raw.train, raw.test) if raw.test is not None else hold_out(raw.train, validation, "test")
-    held = raw.validation
-    if held is None:
-        train, held = hold_out(train, validation, "validation") if validation else (train, train)
-    return {"train": train, "validation": held, "test": test}
+@dataclass(frozen=True)
+class Pool:
+    """What examples are divided by: their labels, their groups where these are to stay together, and class names."""
+
+    labels: np.ndarray
+    groups: np.ndarray | None
+    class_names: Sequence[str]
+    stratify: bool = True
+
+    @classmethod
+    def of(cls, raw: RawData, how: HoldOut) -> Pool:
+        """Return the pool of a dataset's train split."""
+        groups = raw.groups if raw.groups is not None else getattr(raw.train, "groups", None)
+        return cls(np.asarray(raw.train.labels), groups if how.grouped else None, raw.class_names, how.stratify)
+
+    def take(self, indices: np.ndarray) -> Pool:
+        """Return the pool of the examples at these indices."""
+        groups = None if self.groups is None else self.groups[indices]
+        return replace(self, labels=self.labels[indices], groups=groups)
+
+    def hold_out(self, fraction: float, what: str) -> np.ndarray:
+        """Return the indices that are held out for a split, sorted.
+
+        Raises:
+            ValueError: if there are too few examples or groups, naming at most five classes.
+        """
+        check_fraction(what, fraction)
+        count = len(self.labels)
+        refused = f"cannot hold out {fraction:g} of {count} examples for {what}: "
+        if self.groups is not None:
+            return self.hold_out_groups(fraction, refused)
+        if self.stratify:
+            self.check_classes(2, refused, LEAVE_OUT)
+            self.check_room(min(np.ceil(fraction * count), count - np.ceil(fraction * count)), refused, LEAVE_OUT)
+        try:
+            _, held = model_selection.train_test_split(
+                np.arange(count), test_size=fraction, stratify=self.strata, random_state=SPLIT_SEED
+            )
+        except ValueError as error:
+            raise ValueError(f"{refused}{error}") from error
+        return np.sort(held)
+
+    def held_out(self, splits: Sequence[str], how: HoldOut) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Return the indices that are held out for each split, in this order, and those that are left."""
+        held, rest = {}, np.arange(len(self.labels))
+        for split in splits:
+            left = self.take(rest)
+            if how.fold and split == splits[0]:
+                part = left.fold(*how.fold)
+            elif split == "validation" and not how.validation:
+                continue
+            else:
+                part = left.hold_out(how.fraction(split), split)
+            held[split], rest = rest[part], np.delete(rest, part)
+        return held, rest
+
+    @property
+    def strata(self) -> np.ndarray | None:
+        """What is divided in the same proportion: the labels, or nothing."""
+        return self.labels if self.stratify else None
+
+    def hold_out_groups(self, fraction: float, refused: str) -> np.ndarray:
+        """Return the indices of whole groups that are about a fraction of all examples.
+
+        Raises:
+            ValueError: if there is one group, or a class would have no training example.
+        """
+        groups = len(np.unique(self.groups))
+        if groups < 2:
+            raise ValueError(f"{refused}all are of one group, {str(self.groups[0])!r}{MIX}")
+        if not self.stratify:
+            splitter = model_selection.GroupShuffleSplit(1, test_size=fraction, random_state=SPLIT_SEED)
+            return np.sort(next(splitter.split(self.labels, groups=self.groups))[1])
+        largest = int(np.bincount(self.labels).max())
+        folds = self.stratified_folds(max(2, min(round(1 / fraction), groups, largest)))
+        wanted = fraction * len(self.labels)
+        held = min(folds, key=lambda part: (self.lost_by(part), -len(set(self.labels[part])), abs(len(part) - wanted)))
+        if self.lost_by(held):
+            rest = set(np.delete(self.labels, held))
+            lost = [name for index, name in enumerate(self.class_names) if index not in rest]
+            raise ValueError(f"{refused}without their groups no training examples of {listed(lost)} are left{MIX}")
+        return held
+
+    def lost_by(self, held: np.ndarray) -> int:
+        """Return how many classes have no example but those that are held out."""
+        return len(set(self.labels)) - len(set(np.delete(self.labels, held)))
+
+    def stratified_folds(self, folds: int) -> list[np.ndarray]:
+        """Return the indices of each fold of whole groups, with about equal proportions of the classes."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of classes with fewer examples than folds
+            splitter = model_selection.StratifiedGroupKFold(folds, shuffle=True, random_state=SPLIT_SEED)
+            return [held for _, held in splitter.split(self.labels, self.labels, self.groups)]
+
+    def fold(self, number: int, folds: int) -> np.ndarray:
+        """Return the indices of one fold, sorted.
+
+        Raises:
+            ValueError: if there are fewer examples, or groups, or examples of a class, than folds.
+        """
+        refused = f"cannot make {folds} folds: "
+        if self.groups is not None:
+            self.check_groups(folds, refused)
+            if self.stratify:
+                return self.stratified_folds(folds)[number]
+            splitter = model_selection.GroupKFold(folds)
+        elif self.stratify:
+            self.check_classes(folds, refused, LEAVE_OUT)
+            splitter = model_selection.StratifiedKFold(folds, shuffle=True, random_state=SPLIT_SEED)
+        else:
+            splitter = model_selection.KFold(folds, shuffle=True, random_state=SPLIT_SEED)
+        return list(splitter.split(self.labels, self.labels, self.groups))[number][1]
+
+    def check_groups(self, folds: int, refused: str) -> None:
+        """Raise a ValueError if there are fewer groups than folds, or no class has as many examples."""
+        groups = np.unique(self.groups).astype(str)
+        if len(groups) < folds:
+            raise ValueError(f"{refused}there are {len(groups)} groups, {listed(groups.tolist())}{MIX}")
+        if self.stratify and np.bincount(self.labels).max() < folds:
+            raise ValueError(f"{refused}no class has so many examples{LEAVE_OUT}")
+
+    def check_classes(self, fewest: int, refused: str, hint: str) -> None:
+        """Raise a ValueError that names at most five classes with fewer examples than are needed."""
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        few = [self.class_names[index] for index in np.flatnonzero((counts > 0) & (counts < fewest))]
+        if few:
+            raise ValueError(f"{refused}each class needs {fewest} examples, fewer are of {listed(few)}{hint}")
+
+    def check_room(self, room: float, refused: str, hint: str) -> None:
+        """Raise a ValueError if a part is smaller than the number of classes."""
+        classes = len(np.unique(self.labels))
+        if room < classes:
+            raise ValueError(f"{refused}{room:g} examples cannot be of all {classes} classes{hint}")
 
 
-def limited(examples: Mapping[str, Examples], limit: int | None) -> Mapping[str, Examples]:
+def check_fraction(what: str, fraction: float) -> None:
+    """Raise a ValueError if a fraction of the train split is not in (0, 1)."""
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
+        hint = "; give test=0.1, or test=0 for no test split" if what == "test" else ""
+        raise ValueError(f"the {what} fraction must lie between 0 and 1, got {fraction!r}{hint}")
+
+
+def check_fold(fold: Sequence[int]) -> None:
+    """Raise a ValueError if a fold is not (number, folds)."""
+    if not isinstance(fold, (list, tuple)) or len(fold) != 2 or not all(isinstance(n, int) for n in fold):
+        raise ValueError(f"fold must be (number, folds), e.g. (0, 10), got {fold!r}")
+    number, folds = fold
+    if folds < 2 or not 0 <= number < folds:
+        raise ValueError(f"fold (number, folds) needs 2 or more folds and 0 <= number < folds, got {tuple(fold)}")
+
+
+def complete(raw: RawData, how: HoldOut) -> dict[str, Examples]:
+    """Return a dataset's splits; those that it lacks are held out from `train`, first the test split.
+
+    Raises:
+        ValueError: if there are too few examples, or a split is to be held out that the dataset has.
+    """
+    given = {split: part for split, part in (("validation", raw.validation), ("test", raw.test)) if part is not None}
+    missing = [split for split in ("test", "validation") if split not in given and (split, how.test) != ("test", 0)]
+    check_missing(how, given, missing)
+    pool = Pool.of(raw, how)
+    held, rest = pool.held_out(missing, how)
+    say_groups(pool, held)
+    train = raw.train.take(rest) if held else raw.train
+    splits = {"train": train, "validation": train, **given} | {name: raw.train.take(held[name]) for name in held}
+    warn_of_shared_groups({split: getattr(part, "groups", None) for split, part in splits.items()}, how.grouped)
+    return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
+
+
+def check_missing(how: HoldOut, given: Mapping[str, Examples], missing: Sequence[str]) -> None:
+    """Raise a ValueError if a split is asked for that the dataset has already."""
+    if how.test is not None and "test" in given:
+        raise ValueError(f"the dataset has a test split of its own; leave out test={how.test!r}")
+    if how.fold is not None and not missing:
+        raise ValueError(f"the dataset has validation and test splits of its own; leave out fold={list(how.fold)}")
+
+
+def say_groups(pool: Pool, held: Mapping[str, np.ndarray]) -> None:
+    """Say in one line that groups were kept together."""
+    if pool.groups is None or not held:
+        return
+    counts = [f"{len(np.unique(pool.groups[part]))} for {split}" for split, part in held.items()]
+    total = len(np.unique(pool.groups))
+    warn_caller(f"each of the {total} groups is in one split, {' and '.join(counts)}{MIX}")
+
+
+def warn_of_shared_groups(groups: Mapping[str, np.ndarray | None], grouped: bool = True) -> None:
+    """Warn of groups of the train split that are in other splits, too, as a dataset's own splits may have them."""
+    known = {split: set(part.tolist()) for split, part in groups.items() if part is not None and grouped}
+    for split in ("validation", "test"):
+        shared = sorted(known.get("train", set()) & known.get(split, set()))
+        if shared and groups[split] is not groups["train"]:
+            warn_caller(f"{len(shared)} groups of the train split are in the {split} split, too: {listed(shared)}")
+
+
+def limited(examples: Mapping[str, Examples], limit: int | None, class_names: Sequence[str]) -> Mapping[str, Examples]:
     """Return splits whose train split is a stratified subset of at most `limit` examples; None for all.
 
     Raises:
@@ -47,11 +256,14 @@ def limited(examples: Mapping[str, Examples], limit: int | None) -> Mapping[str,
     train = examples["train"]
     if limit is None or limit >= len(train):
         return examples
-    try:
-        kept, _ = model_selection.train_test_split(
-            np.arange(len(train)), train_size=limit, stratify=train.labels, random_state=SPLIT_SEED
-        )
-    except ValueError as error:
-        raise ValueError(f"cannot take {limit} of {len(train)} training examples: {error}") from error
+    pool, refused = (
+        Pool(np.asarray(train.labels), None, class_names),
+        f"cannot take {limit} of {len(train)} training examples: ",
+    )
+    pool.check_classes(2, refused, "; give no limit")
+    pool.check_room(min(limit, len(train) - limit), refused, "")
+    kept, _ = model_selection.train_test_split(
+        np.arange(len(train)), train_size=limit, stratify=train.labels, random_state=SPLIT_SEED
+    )
     fewer = train.take(np.sort(kept))
     return {name: fewer if split is train else split for name, split in examples.items()}

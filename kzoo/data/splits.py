@@ -40,12 +40,16 @@ class Examples:
 
 
 class RawData(NamedTuple):
-    """What a loader returns; a split that the dataset does not define is None and is held out from `train`."""
+    """What a loader returns; a split that the dataset does not define is None and is held out from `train`.
+
+    `groups` names the group, such as the patient, of each training example, where that is known.
+    """
 
     train: Examples
     validation: Examples | None
     test: Examples | None
     class_names: tuple[str, ...]
+    groups: np.ndarray | None = None
 
 
 class Preprocess(Protocol):

@@ -53,8 +53,7 @@ def evaluate(
         ValueError: for an unknown split, a model that does not fit the data or has other classes, views that the data
             do not have, or a folder that cannot be written.
     """
-    if split not in ("validation", "test"):
-        raise ValueError(f"split must be 'validation' or 'test', got {split!r}")
+    check_split(data, split)
     data = as_trained(model, data)
     check_model(model, data)
     model = in_float32(model)
@@ -65,6 +64,14 @@ def evaluate(
     if run_dir is not None:
         write_report(Path(run_dir), report, data)
     return report
+
+
+def check_split(data: Splits, split: str) -> None:
+    """Raise a ValueError for a split that cannot be evaluated, or that the data do not have."""
+    if split not in ("validation", "test"):
+        raise ValueError(f"split must be 'validation' or 'test', got {split!r}")
+    if split not in data.examples:
+        raise ValueError(f"{data.name} has no {split} split; evaluate split='validation', or hold one out: test=0.1")
 
 
 def mean_over_views(model: keras.Model, data: Splits, split: str, tta: Mapping) -> tuple[np.ndarray, float]:

@@ -26,7 +26,7 @@ from kzoo.core.yaml import parse_yaml
 from kzoo.data import dataset_card, load_dataset
 from kzoo.data.splits import MODALITIES, Splits
 from kzoo.training import runs
-from kzoo.training.evaluate import Report, evaluate
+from kzoo.training.evaluate import Report, check_split, evaluate
 from kzoo.training.optimizers import OPTIMIZERS, SCHEDULES
 from kzoo.training.recipes import Recipe, preset
 from kzoo.training.train import fit
@@ -160,6 +160,7 @@ def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, 
     with runs.opened(out, restart=restart) as run, distributed.devices():
         distributed.broadcast_object(lambda: check_config(run, experiment))
         model, data = prepared(experiment)
+        check_split(data, experiment["evaluate"].get("split", "test"))
         if run:
             runs.write_config(run, experiment)
         fit(model, data, **experiment["train"], run_dir=out, verbose=verbose)

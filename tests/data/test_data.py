@@ -15,7 +15,7 @@ from PIL import Image
 
 import kzoo
 from kzoo.data import arrays
-from kzoo.data.holdout import complete
+from kzoo.data.holdout import HoldOut, complete
 from kzoo.data.image.files import read_image
 from kzoo.data.splits import MODALITIES, DatasetRow, Examples, RawData, Splits, register_datasets
 
@@ -70,7 +70,7 @@ class TestSplits:
     def test_a_place_of_the_set_goes_to_one_split_only(self):
         places = np.arange(100, dtype="float32").reshape(100, 1, 1)
         raw = RawData(Examples(places, np.arange(100, dtype="int32") % 2), None, None, ("a", "b"))
-        splits = complete(raw, 0.1)
+        splits = complete(raw, HoldOut())
         assert sorted(np.concatenate([s.inputs.ravel() for s in splits.values()])) == list(range(100))
         assert {split: len(examples) for split, examples in splits.items()} == {
             "train": 81,

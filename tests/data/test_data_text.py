@@ -10,6 +10,7 @@ import pytest
 
 import kzoo
 from kzoo.core.lazy import lazy_import
+from kzoo.data.holdout import HoldOut, complete
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Examples
 from kzoo.data.text import ALPHABET, TextAugment, TextPreprocess, files, sets
@@ -283,7 +284,7 @@ class TestLabelled:
 
     def test_the_folds_are_a_partition(self, tmp_path):
         path = write(tmp_path / "set", self.LINES)
-        parts = [files.labelled(path, fold=[number, 5]).test for number in range(5)]
+        parts = [kzoo.load_dataset(f"labelled:{path}", fold=[number, 5]).examples["test"] for number in range(5)]
         assert sorted(np.concatenate([part.inputs for part in parts])) == sorted(f"text number {i}" for i in range(60))
         assert all(np.bincount(part.labels).tolist() == [4, 4, 4] for part in parts)
 
@@ -295,15 +296,10 @@ class TestLabelled:
             (b"0 a\n b c\n", {}, "line 2 of .*set begins with a space; expected a label"),
             (b"0 a\n0 b\n", {}, "set holds 2 examples of 1 classes; expected at least 2"),
             (b"", {}, "set holds 0 examples of 0 classes"),
-            (b"0 a\n1 b\n", {"fold": 3}, r"fold must be \(number, folds\)"),
-            (b"0 a\n1 b\n", {"fold": [2, 2]}, r"0 <= number < folds, got \(2, 2\)"),
-            (b"0 a\n1 b\n", {"fold": [0, 2]}, "cannot make 2 folds: a class has 1 examples"),
-            (b"0 a\n1 b\n", {"fold": [0, 2], "test": "SELF"}, "got both"),
         ],
     )
     def test_mistakes_are_explained(self, tmp_path, content, options, message):
         path = write(tmp_path / "set", content)
-        options = {key: path if value == "SELF" else value for key, value in options.items()}
         with pytest.raises(ValueError, match=message):
             files.labelled(path, **options)
 
@@ -315,6 +311,14 @@ class TestLabelled:
         train, test = write(tmp_path / "train", "0 a\n1 b\n"), write(tmp_path / "test", "0 a\n\n2 b\n")
         with pytest.raises(ValueError, match="line 3 of .*test has label '2', which no training example has: 0, 1"):
             files.labelled(train, test=test)
+
+    def test_a_validation_file(self, tmp_path):
+        path, dev = write(tmp_path / "train", self.LINES), write(tmp_path / "dev", "0 dev\n1 other\n2 third\n")
+        data = kzoo.load_dataset(f"labelled:{path}", validation=str(dev), test=0.2)
+        assert data.examples["validation"].inputs.tolist() == ["dev", "other", "third"]
+        assert {name: len(part) for name, part in data.examples.items()} == {"train": 48, "validation": 3, "test": 12}
+        with pytest.raises(ValueError, match="digits takes no file for test, got test='x'"):
+            kzoo.load_dataset("digits", test="x")
 
     def test_empty_texts_are_kept_with_a_warning(self, tmp_path):
         with pytest.warns(UserWarning, match="2 of 4 texts of .* are empty, e.g. in line 2"):
@@ -333,9 +337,10 @@ class TestLabelled:
         raw = files.labelled(str(trec[0]), test=str(trec[1]), encoding="latin-1")
         assert (len(raw.train), len(raw.test), len(raw.class_names)) == (5452, 500, 6)
         assert raw.train.inputs[0] == "How did serfdom develop in and then leave Russia ?"
-        reviews = files.labelled(str(shared_data / "text" / "mr.all"), encoding="latin-1", fold=(0, 10))
-        assert len(reviews.train) + len(reviews.test) == 10662
-        assert np.bincount(reviews.test.labels).tolist() in ([533, 534], [534, 533], [533, 533], [534, 534])
+        whole = files.labelled(str(shared_data / "text" / "mr.all"), encoding="latin-1")
+        reviews = complete(whole, HoldOut(validation=0, fold=(0, 10)))
+        assert len(reviews["train"]) + len(reviews["test"]) == 10662
+        assert np.bincount(reviews["test"].labels).tolist() in ([533, 534], [534, 533], [533, 533], [534, 534])
 
 
 class TestFolder:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.lazy import model_selection, np
+from kzoo.core.lazy import np
 from kzoo.core.registry import lookup
 from kzoo.data.folders import File, classes_and_splits, files_with_suffix, read_each, rows_by_folder
 from kzoo.data.folders import Row as FileRow
-from kzoo.data.holdout import SPLIT_SEED
 from kzoo.data.labels import class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
 
@@ -61,8 +60,8 @@ def csv_file(
     *,
     text_column: str = "text",
     label_column: str = "label",
+    validation: str | None = None,
     test: str | None = None,
-    fold: Sequence[int] | None = None,
     encoding: str = "utf-8",
     quoting: bool = True,
 ) -> RawData:
@@ -72,14 +71,14 @@ def csv_file(
         path: the file.
         text_column: name of the column with the texts.
         label_column: name of the column with the labels; the classes are those of the training rows, sorted.
-        test: a second file of test rows; held out from the first if not given.
-        fold: (index, folds): use this fold of the file, counted from 0, as the test split.
-        encoding: of both files.
+        validation: a file of validation rows; held out from the first if not given.
+        test: a file of test rows; likewise.
+        encoding: of all files.
         quoting: whether quotation marks enclose texts that hold separators or line ends; False reads them as they are.
 
     Raises:
         ValueError: naming file and line, for bytes that are not in the encoding, a missing column, a row with too
-            few or too many columns, a row without a label, or a label that only the test file has.
+            few or too many columns, a row without a label, or a label that the first file does not have.
     """
     separator = lookup(f"kind of table, {path},", Path(path).suffix.lower(), {".csv": ",", ".tsv": "\t"})
 
@@ -88,26 +87,24 @@ def csv_file(
             table_rows(Path(file), read_text(Path(file), encoding), separator, text_column, label_column, quoting)
         )
 
-    return from_files(read, path, test, fold)
+    return from_files(read, path, validation, test)
 
 
 @register_dataset("labelled:", "text", "your own files")
-def labelled(
-    path: str, *, test: str | None = None, fold: Sequence[int] | None = None, encoding: str = "utf-8"
-) -> RawData:
+def labelled(path: str, *, validation: str | None = None, test: str | None = None, encoding: str = "utf-8") -> RawData:
     """A file of lines `label text`, the format of TREC and MR; the label ends at the first space or tab.
 
     Args:
         path: the file; its lines end in "\\n" or "\\r\\n", other line separators are part of a text.
-        test: a second file of test lines; held out from the first if not given.
-        fold: (index, folds): use this fold of the file, counted from 0, as the test split.
-        encoding: of both files.
+        validation: a file of validation lines; held out from the first if not given.
+        test: a file of test lines; likewise.
+        encoding: of all files.
 
     Raises:
         ValueError: naming file and line, for bytes that are not in the encoding, a line without a label, or a
             label that only the test file has.
     """
-    return from_files(lambda file: labelled_rows(Path(file), read_text(Path(file), encoding)), path, test, fold)
+    return from_files(lambda file: labelled_rows(Path(file), read_text(Path(file), encoding)), path, validation, test)
 
 
 def labelled_rows(path: Path, content: str) -> list[Row]:
@@ -193,11 +190,9 @@ def read_texts(rows: Sequence[FileRow], class_names: Sequence[str], encoding: st
     return Examples(np.array(texts, dtype=object), labels)
 
 
-def from_files(read: Callable[[str], list[Row]], path: str, test: str | None, fold: Sequence[int] | None) -> RawData:
-    """Return the splits of a file of training rows and, if given, of a file of test rows."""
-    if test is not None and fold is not None:
-        raise ValueError("give either test, a file, or fold, a part of the training file; got both")
-    rows = {file: read(file) for file in (path, test) if file is not None}
+def from_files(read: Callable[[str], list[Row]], path: str, validation: str | None, test: str | None) -> RawData:
+    """Return the splits of a file of training rows and, if given, of files of validation and of test rows."""
+    rows = {file: read(file) for file in (path, validation, test) if file is not None}
     labels = {row.label for row in rows[path]}
     names = sorted(labels, key=int if all(label.isdecimal() for label in labels) else None)
     if len(names) < 2:
@@ -206,10 +201,8 @@ def from_files(read: Callable[[str], list[Row]], path: str, test: str | None, fo
         )
     for file in rows:
         warn_of_empty_texts(file, rows[file])
-    train = as_examples(path, rows[path], names)
-    if fold is not None:
-        return RawData(*one_fold(train, fold), tuple(names))
-    return RawData(train, None, None if test is None else as_examples(test, rows[test], names), tuple(names))
+    splits = [None if file is None else as_examples(file, rows[file], names) for file in (path, validation, test)]
+    return RawData(*splits, tuple(names))
 
 
 def warn_of_empty_texts(path: str, rows: list[Row]) -> None:
@@ -234,22 +227,3 @@ def as_examples(path: str, rows: list[Row], names: Sequence[str]) -> Examples:
             )
     labels = np.array([class_index[row.label] for row in rows], "int32")
     return Examples(np.array([row.text for row in rows], dtype=object), labels)
-
-
-def one_fold(examples: Examples, fold: Sequence[int]) -> tuple[Examples, None, Examples]:
-    """Return (train, None, test) of a stratified k-fold split.
-
-    Raises:
-        ValueError: if `fold` is not (number, folds), or a class has fewer examples than there are folds.
-    """
-    if not isinstance(fold, (list, tuple)) or len(fold) != 2 or not all(isinstance(n, int) for n in fold):
-        raise ValueError(f"fold must be (number, folds), e.g. (0, 10), got {fold!r}")
-    number, folds = fold
-    if folds < 2 or not 0 <= number < folds:
-        raise ValueError(f"fold (number, folds) needs 2 or more folds and 0 <= number < folds, got {tuple(fold)}")
-    fewest = int(np.bincount(examples.labels).min())
-    if fewest < folds:
-        raise ValueError(f"cannot make {folds} folds: a class has {fewest} examples")
-    parts = model_selection.StratifiedKFold(folds, shuffle=True, random_state=SPLIT_SEED)
-    train, test = list(parts.split(np.zeros(len(examples)), examples.labels))[number]
-    return examples.take(train), None, examples.take(test)

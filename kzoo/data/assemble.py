@@ -1,0 +1,81 @@
+"""Raw data as a dataset that is ready to train on: checked, divided, limited, and with its preprocessing fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kzoo.core.registry import check_keywords, keywords, lookup
+from kzoo.data.augment import Augment
+from kzoo.data.holdout import HoldOut, complete, limited
+from kzoo.data.splits import MODALITIES, Modality, RawData, Splits, check_examples
+
+CALLED = {"train": "training"}  # splits, in messages
+
+
+def taken_by(function: Callable, options: Mapping) -> dict:
+    """Return those of the options that a function takes as keywords."""
+    return {key: options[key] for key in options if key in keywords(function)}
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """How the raw data of one modality become a dataset; what cannot be right is refused before they are read.
+
+    Args:
+        name: of the dataset.
+        modality: a key of `MODALITIES`.
+        how: how missing splits are held out.
+        batch_size: examples per batch.
+        augment: keyword arguments of the modality's augmentation; None or empty for none.
+        limit: largest number of training examples.
+        seed: of shuffling and augmentation.
+        options: keyword arguments of the preprocessing; others are ignored.
+
+    Raises:
+        ValueError: for a value out of its range, or an unknown augmentation.
+    """
+
+    name: str
+    modality: str
+    how: HoldOut
+    batch_size: int
+    augment: Mapping | None
+    limit: int | None
+    seed: int
+    options: Mapping
+
+    def __post_init__(self):
+        if not isinstance(self.batch_size, int) or self.batch_size < 1:
+            raise ValueError(f"batch_size must be a positive integer, got {self.batch_size!r}")
+        check_keywords(f"augmentation of {self.modality} data,", self.augment or {}, self.of.augment)
+        self.augmentation  # noqa: B018  (refuses values out of range)
+
+    @property
+    def of(self) -> Modality:
+        """The modality's preprocessing and augmentation."""
+        return lookup("modality", self.modality, MODALITIES)
+
+    @property
+    def augmentation(self) -> Augment | None:
+        """The augmentation, before it has read anything."""
+        return self.of.augment(**self.augment) if self.augment else None
+
+    def __call__(self, raw: RawData) -> Splits:
+        """Return the dataset.
+
+        Raises:
+            ValueError: for labels out of range, values that are not finite, or too few examples to be divided.
+        """
+        for split, examples in zip(RawData._fields, raw[:3], strict=False):
+            if examples is not None:
+                check_examples(split, examples, len(raw.class_names))
+        examples = limited(complete(raw, self.how), self.limit, raw.class_names)
+        fit = self.of.preprocess.fit
+        preprocess = fit(examples["train"], **taken_by(fit, self.options))
+        if hasattr(preprocess, "warn_of_losses"):
+            preprocess.warn_of_losses({CALLED.get(name, name): part.inputs for name, part in examples.items()})
+        augment = self.augmentation and self.augmentation.prepared(preprocess)
+        return Splits(
+            self.name, self.modality, examples, raw.class_names, preprocess, augment, self.batch_size, self.seed
+        )

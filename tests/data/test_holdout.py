@@ -1,0 +1,150 @@
+"""Hold-outs, folds and groups: what is in which split, and what is refused."""
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+
+from kzoo.data.audio import Recordings
+from kzoo.data.holdout import HoldOut, complete, limited
+from kzoo.data.splits import Examples, RawData
+
+
+def raw_data(labels, groups=None, test=None, names=None) -> RawData:
+    """Return examples whose inputs are their indices."""
+    labels = np.asarray(labels, "int32")
+    train = Examples(np.arange(len(labels)), labels)
+    return RawData(train, None, test, names or tuple(f"class {n}" for n in range(labels.max() + 1)), groups)
+
+
+def divided(raw: RawData, **how) -> dict[str, list[int]]:
+    """Return the indices of each split."""
+    return {split: part.inputs.tolist() for split, part in complete(raw, HoldOut(**how)).items()}
+
+
+HUNDRED = np.arange(100) % 4
+PATIENTS = np.array([f"p{n // 5}" for n in range(100)])  # 20, each with five examples of several classes
+
+
+class TestFractions:
+    def test_validation_and_test_have_their_own(self):
+        splits = divided(raw_data(HUNDRED), validation=0.1, test=0.3)
+        assert {split: len(part) for split, part in splits.items()} == {"train": 63, "validation": 7, "test": 30}
+        assert sorted(itertools.chain(*splits.values())) == list(range(100))
+
+    def test_no_test_split_at_all(self):
+        splits = divided(raw_data(HUNDRED), validation=0.2, test=0)
+        assert {split: len(part) for split, part in splits.items()} == {"train": 80, "validation": 20}
+
+    def test_no_validation_but_a_test_split(self):
+        splits = divided(raw_data(HUNDRED), validation=0, test=0.2)
+        assert splits["train"] == splits["validation"]
+        assert len(splits["test"]) == 20
+
+    def test_without_regard_to_classes(self):
+        raw = raw_data([0] * 19 + [1])
+        with pytest.raises(ValueError, match="each class needs 2 examples, fewer are of 'class 1'; stratify=False"):
+            complete(raw, HoldOut())
+        assert len(divided(raw, stratify=False)["test"]) == 2
+
+    def test_a_test_split_is_not_replaced(self):
+        raw = raw_data(HUNDRED, test=Examples(np.arange(4), np.arange(4)))
+        with pytest.raises(ValueError, match="has a test split of its own; leave out test=0.2"):
+            complete(raw, HoldOut(test=0.2))
+
+    def test_at_most_five_classes_are_named(self):
+        raw = raw_data(np.arange(100_000))
+        expected = "fewer are of 'class 0', 'class 1', .*, 'class 4' and 99995 more; stratify=False"
+        with pytest.raises(ValueError, match=expected) as refused:
+            complete(raw, HoldOut())
+        assert len(str(refused.value)) < 300
+
+    def test_too_few_to_be_of_all_classes(self):
+        raw = raw_data(np.arange(20) % 10)
+        with pytest.raises(ValueError, match="cannot hold out 0.1 of 20 .* for test: 2 examples cannot be of all 10"):
+            complete(raw, HoldOut())
+        with pytest.raises(ValueError, match="cannot take 5 of 20 training examples: 5 examples cannot be of all 10"):
+            limited({"train": raw.train}, 5, raw.class_names)
+
+    @pytest.mark.parametrize("wrong", [1, 1.5, -0.1, True, "x"])
+    def test_a_fraction_out_of_range(self, wrong):
+        with pytest.raises(ValueError, match="the test fraction must lie between 0 and 1"):
+            HoldOut(test=wrong)
+
+
+class TestFolds:
+    @pytest.mark.parametrize("groups", [None, PATIENTS])
+    @pytest.mark.parametrize("stratify", [True, False])
+    @pytest.mark.filterwarnings("ignore:each of the")
+    def test_they_are_a_partition(self, stratify, groups):
+        raw = raw_data(HUNDRED, groups)
+        tests = [divided(raw, fold=(number, 5), stratify=stratify)["test"] for number in range(5)]
+        assert sorted(itertools.chain(*tests)) == list(range(100))
+        assert [len(part) for part in tests] == [20] * 5
+        if groups is not None:
+            assert all(len(set(groups[part])) == 4 for part in tests)
+        elif stratify:
+            assert all(np.bincount(HUNDRED[part]).tolist() == [5] * 4 for part in tests)
+
+    def test_beside_a_test_split_the_fold_is_the_validation_split(self):
+        raw = raw_data(HUNDRED, test=Examples(np.arange(4), np.arange(4)))
+        parts = [divided(raw, fold=[number, 4])["validation"] for number in range(4)]
+        assert sorted(itertools.chain(*parts)) == list(range(100))
+        assert divided(raw_data(HUNDRED), fold=[1, 4], test=0) == {
+            "train": sorted(set(range(100)) - set(parts[1])),
+            "validation": parts[1],
+        }
+
+    @pytest.mark.parametrize(
+        "how, message",
+        [
+            ({"fold": 3}, r"fold must be \(number, folds\), e.g. \(0, 10\), got 3"),
+            ({"fold": (5, 5)}, r"0 <= number < folds, got \(5, 5\)"),
+            ({"fold": (0, 30)}, "each class needs 30 examples, fewer are of 'class 0', 'class 1'"),
+        ],
+    )
+    def test_mistakes_are_explained(self, how, message):
+        with pytest.raises(ValueError, match=message):
+            complete(raw_data(HUNDRED), HoldOut(**how))
+
+
+class TestGroups:
+    @pytest.mark.parametrize("stratify", [True, False])
+    def test_no_group_is_on_two_sides(self, stratify):
+        with pytest.warns(UserWarning, match="each of the 20 groups is in one split, 2 for test and 2 for validation"):
+            splits = divided(raw_data(HUNDRED, PATIENTS), stratify=stratify)
+        groups = [set(PATIENTS[part]) for part in splits.values()]
+        assert sum(map(len, groups)) == len(set.union(*groups)) == 20
+
+    def test_they_may_be_ignored(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert divided(raw_data(HUNDRED, PATIENTS), grouped=False) == divided(raw_data(HUNDRED))
+
+    def test_speakers_of_recordings_are_kept_apart(self):
+        speakers = np.array(["ann", "bob", "eve", "joe"])[np.arange(100) // 2 % 4]
+        raw = raw_data(HUNDRED % 2)._replace(train=Recordings(np.zeros((100, 8), "int16"), HUNDRED % 2, 8000, speakers))
+        with pytest.warns(UserWarning, match="each of the 4 groups"):
+            splits = complete(raw, HoldOut())
+        found = [set(part.groups) for part in splits.values()]
+        assert sorted(map(len, found)) == [1, 1, 2]
+        assert len(set.union(*found)) == 4
+
+    def test_groups_that_the_dataset_itself_divides_are_named(self):
+        people = Recordings(np.zeros((8, 8), "int16"), np.arange(8) % 2, 8000, np.array(["ann", "bob"] * 4))
+        raw = RawData(people, people.take(np.array([0])), people.take(np.array([1, 2])), ("a", "b"))
+        with pytest.warns(UserWarning, match="2 groups of the train split are in the test split, too: 'ann', 'bob'"):
+            complete(raw, HoldOut())
+
+    @pytest.mark.parametrize(
+        "groups, how, message",
+        [
+            (["ann"] * 100, {}, "all are of one group, 'ann'; group=False divides within groups"),
+            (HUNDRED.astype(str), {}, "without their groups no training examples of 'class .' are left; group=False"),
+            (PATIENTS, {"fold": (0, 30)}, "cannot make 30 folds: there are 20 groups, 'p0', 'p1'"),
+        ],
+    )
+    def test_mistakes_are_explained(self, groups, how, message):
+        with pytest.raises(ValueError, match=message):
+            complete(raw_data(HUNDRED, np.asarray(groups)), HoldOut(**how))
