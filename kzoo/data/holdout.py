@@ -64,7 +64,11 @@ class Pool:
     def of(cls, raw: RawData, how: HoldOut) -> Pool:
         """Return the pool of a dataset's train split."""
         groups = raw.groups if raw.groups is not None else getattr(raw.train, "groups", None)
-        return cls(np.asarray(raw.train.labels), groups if how.grouped else None, raw.class_names, how.stratify)
+        labels = np.asarray(raw.train.labels)
+        if groups is not None and how.grouped and len(set(zip(labels, groups, strict=True))) == len(set(labels)):
+            warn_caller("each class is of one group alone, so groups are divided")
+            groups = None
+        return cls(labels, groups if how.grouped else None, raw.class_names, how.stratify)
 
     def take(self, indices: np.ndarray) -> Pool:
         """Return the pool of the examples at these indices."""
@@ -211,13 +215,23 @@ def complete(raw: RawData, how: HoldOut) -> dict[str, Examples]:
     given = {split: part for split, part in (("validation", raw.validation), ("test", raw.test)) if part is not None}
     missing = [split for split in ("test", "validation") if split not in given and (split, how.test) != ("test", 0)]
     check_missing(how, given, missing)
+    if how.grouped:
+        warn_of_shared_groups(
+            {split: getattr(part, "groups", None) for split, part in {"train": raw.train, **given}.items()}
+        )
+    train, held = held_out(raw, how, missing) if missing else (raw.train, {})
+    splits = {"train": train, "validation": train, **given, **held}
+    return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
+
+
+def held_out(raw: RawData, how: HoldOut, missing: Sequence[str]) -> tuple[Examples, dict[str, Examples]]:
+    """Return what is left of the train split, and the splits that are held out from it."""
     pool = Pool.of(raw, how)
     held, rest = pool.held_out(missing, how)
+    if not held:
+        return raw.train, {}
     say_groups(pool, held)
-    train = raw.train.take(rest) if held else raw.train
-    splits = {"train": train, "validation": train, **given} | {name: raw.train.take(held[name]) for name in held}
-    warn_of_shared_groups({split: getattr(part, "groups", None) for split, part in splits.items()}, how.grouped)
-    return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
+    return raw.train.take(rest), {split: raw.train.take(part) for split, part in held.items()}
 
 
 def check_missing(how: HoldOut, given: Mapping[str, Examples], missing: Sequence[str]) -> None:
@@ -230,19 +244,18 @@ def check_missing(how: HoldOut, given: Mapping[str, Examples], missing: Sequence
 
 def say_groups(pool: Pool, held: Mapping[str, np.ndarray]) -> None:
     """Say in one line that groups were kept together."""
-    if pool.groups is None or not held:
-        return
-    counts = [f"{len(np.unique(pool.groups[part]))} for {split}" for split, part in held.items()]
-    total = len(np.unique(pool.groups))
-    warn_caller(f"each of the {total} groups is in one split, {' and '.join(counts)}{MIX}")
+    if pool.groups is not None:
+        counts = [f"{len(np.unique(pool.groups[part]))} for {split}" for split, part in held.items()]
+        total = len(np.unique(pool.groups))
+        warn_caller(f"each of the {total} groups is in one split, {' and '.join(counts)}{MIX}")
 
 
-def warn_of_shared_groups(groups: Mapping[str, np.ndarray | None], grouped: bool = True) -> None:
+def warn_of_shared_groups(groups: Mapping[str, np.ndarray | None]) -> None:
     """Warn of groups of the train split that are in other splits, too, as a dataset's own splits may have them."""
-    known = {split: set(part.tolist()) for split, part in groups.items() if part is not None and grouped}
-    for split in ("validation", "test"):
-        shared = sorted(known.get("train", set()) & known.get(split, set()))
-        if shared and groups[split] is not groups["train"]:
+    known = {split: set(part.tolist()) for split, part in groups.items() if part is not None}
+    for split in known.keys() - {"train"}:
+        shared = sorted(known.get("train", set()) & known[split])
+        if shared:
             warn_caller(f"{len(shared)} groups of the train split are in the {split} split, too: {listed(shared)}")
 
 

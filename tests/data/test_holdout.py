@@ -25,6 +25,7 @@ def divided(raw: RawData, **how) -> dict[str, list[int]]:
 
 HUNDRED = np.arange(100) % 4
 PATIENTS = np.array([f"p{n // 5}" for n in range(100)])  # 20, each with five examples of several classes
+TWO_WARDS = np.where(HUNDRED < 2, HUNDRED, np.arange(100) // 50)  # each has one class for itself
 
 
 class TestFractions:
@@ -131,6 +132,11 @@ class TestGroups:
         assert sorted(map(len, found)) == [1, 1, 2]
         assert len(set.union(*found)) == 4
 
+    @pytest.mark.parametrize("groups", [["ann"] * 100, HUNDRED])
+    def test_where_each_class_is_of_one_group_they_are_divided(self, groups):
+        with pytest.warns(UserWarning, match="each class is of one group alone"):
+            assert divided(raw_data(HUNDRED, np.asarray(groups))) == divided(raw_data(HUNDRED))
+
     def test_groups_that_the_dataset_itself_divides_are_named(self):
         people = Recordings(np.zeros((8, 8), "int16"), np.arange(8) % 2, 8000, np.array(["ann", "bob"] * 4))
         raw = RawData(people, people.take(np.array([0])), people.take(np.array([1, 2])), ("a", "b"))
@@ -140,8 +146,8 @@ class TestGroups:
     @pytest.mark.parametrize(
         "groups, how, message",
         [
-            (["ann"] * 100, {}, "all are of one group, 'ann'; group=False divides within groups"),
-            (HUNDRED.astype(str), {}, "without their groups no training examples of 'class .' are left; group=False"),
+            (["ann"] * 50 + ["bob"] * 50, {}, "for validation: all are of one group, 'ann'; group=False divides"),
+            (TWO_WARDS, {}, "without their groups no training examples of 'class .' are left; group=False"),
             (PATIENTS, {"fold": (0, 30)}, "cannot make 30 folds: there are 20 groups, 'p0', 'p1'"),
         ],
     )

@@ -220,3 +220,12 @@ def test_a_model_that_cannot_be_written_leaves_no_temporary_file(run, tmp_path, 
     with pytest.raises(OSError, match="No space left"):
         runs.save_model(model, tmp_path / "model.keras")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_test_split_it_says_what_to_do(digits):
+    model = kzoo.models.mlp(digits.input_shape, digits.num_classes)
+    splits = {name: part for name, part in digits.examples.items() if name != "test"}
+    data = dataclasses.replace(digits, examples=splits)
+    with pytest.raises(ValueError, match="digits has no test split; evaluate split='validation', or .* test=0.1"):
+        kzoo.evaluate(model, data)
+    assert kzoo.evaluate(model, data, split="validation").examples == 144
