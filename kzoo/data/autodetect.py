@@ -2,7 +2,7 @@
 
 from kzoo.data.audio.files import SUFFIXES as AUDIO
 from kzoo.data.audio.sets import audio_from_tfds
-from kzoo.data.folders import files_in, suffix_of
+from kzoo.data.folders import files_in
 from kzoo.data.image.files import SUFFIXES as IMAGES
 from kzoo.data.image.sets import images_from_tfds
 from kzoo.data.splits import DATASETS, DatasetCard, first_line, register_detected
@@ -23,11 +23,11 @@ def folder(path: str) -> DatasetCard:
     Raises:
         ValueError: if there is no such folder, no such files in it, or both images and audio files.
     """
-    first = {}
-    for inside, _ in files_in(path):
-        for modality, suffixes in SUFFIXES.items():
-            if suffix_of(inside) in suffixes:
-                first.setdefault(modality, inside)
+    first, listing = {}, files_in(path)
+    for modality, suffixes in SUFFIXES.items():
+        name = next((name for name in listing.names() if name.lower().endswith(tuple(suffixes))), None)
+        if name is not None:
+            first[modality] = name
     if {"image", "audio"} <= first.keys():
         raise ValueError(
             f"{path} holds images (e.g. {first['image']}) and audio files (e.g. {first['audio']}); choose with "

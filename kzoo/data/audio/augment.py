@@ -51,7 +51,7 @@ def read_background(path: Path, preprocess: AudioPreprocess) -> Background:
         ValueError: if it contains no audio, or naming every damaged file.
     """
     alone = path.is_file() and not zipfile.is_zipfile(path)
-    files = [path] if alone else [file for _, file in files_with_suffix(str(path), SUFFIXES, "audio files")]
+    files = [path] if alone else files_with_suffix(str(path), SUFFIXES, "audio files").files()
     sounds = list(read_each(read_audio, files))
     warn_of_changes(sounds, preprocess.sample_rate)
     waves = [to_int16(resampled(sound.wave, sound.sample_rate, preprocess.sample_rate)) for sound in sounds]

@@ -24,7 +24,16 @@ from kzoo.data.audio.files import (
     warn_of_changes,
 )
 from kzoo.data.audio.frontends import resampled
-from kzoo.data.folders import Row, classes_and_splits, files_with_suffix, read_each, rows_by_folder
+from kzoo.data.folders import (
+    Listing,
+    Row,
+    classes_and_splits,
+    files_with_suffix,
+    of_classes,
+    read_each,
+    rows_by_folder,
+    without_broken,
+)
 from kzoo.data.labels import class_indices
 from kzoo.data.splits import RawData, register_dataset
 
@@ -40,6 +49,8 @@ def audio_folder(
     speaker: str = "speaker",
     test_rule: str | None = None,
     validation_rule: str | None = None,
+    classes: Sequence[str] | None = None,
+    skip_broken: bool = False,
 ) -> RawData:
     """WAV, FLAC, OGG or MP3 files in one folder per class (PATH/CLASS/*), or with the class in their names.
 
@@ -54,6 +65,8 @@ def audio_folder(
         test_rule: which files are the test split: "index<5", or "speaker=theo" or "speaker=theo,lucas" for speakers
             who are not in the train split.
         validation_rule: likewise.
+        classes: the classes to read, in the order of their indices; all if not given.
+        skip_broken: leave out files that cannot be read, with a warning that names them.
 
     Raises:
         ValueError: for a missing folder, names that do not match, fewer than two classes, or damaged files (by name).
@@ -65,15 +78,18 @@ def audio_folder(
         given = [name for name, value in needless.items() if value is not None]
         if given:
             raise ValueError(f"{given[0]} refers to the fields of a pattern; give the pattern, too")
-        rows = rows_by_folder(path, files, "; if the class is in the file names, give a pattern")
+        rows = rows_by_folder(path, files, "; if the class is in the file names, give a pattern", classes)
     else:
         rows = rows_by_pattern(path, files, pattern, label, speaker, {"test": test_rule, "validation": validation_rule})
+        rows = of_classes(path, rows, classes)
+    if skip_broken:
+        rows = without_broken(lambda row: read_audio(row.file), rows)
     rate = sample_rate or most_common_rate(rows)
-    return recorded(rows, rate, clip_samples(seconds, rate))
+    return recorded(rows, rate, clip_samples(seconds, rate), classes)
 
 
 def rows_by_pattern(
-    path: str, files: Sequence, pattern: str, label: str | None, speaker: str, rules: dict[str, str | None]
+    path: str, files: Listing, pattern: str, label: str | None, speaker: str, rules: dict[str, str | None]
 ) -> list[Row]:
     """Return the rows of files whose names match a pattern; warn of those that do not.
 
@@ -92,14 +108,14 @@ def rows_by_pattern(
         f"(?P<{piece}>[^/]+?)" if index % 2 else re.escape(piece) for index, piece in enumerate(pieces)
     )
     rows, others = [], []
-    for inside, file in files:
+    for inside in files.names():
         match = re.fullmatch(expression, "/".join(inside.split("/")[-1 - pattern.count("/") :]))
         if match is None:
             others.append(inside)
             continue
         fields = match.groupdict()
         split = next((split for split, rule in chosen.items() if rule(inside, fields)), "train")
-        rows.append(Row(file, fields[label], split, fields.get(speaker)))
+        rows.append(Row(files.root, inside, fields[label], split, fields.get(speaker)))
     if not rows:
         raise ValueError(f"no file in {path} matches {pattern}; the first is {others[0]}")
     if others:
@@ -151,13 +167,13 @@ def most_common_rate(rows: Sequence[Row]) -> int:
     return rates.most_common(1)[0][0] if rates else 16000
 
 
-def recorded(rows: Sequence[Row], sample_rate: int, samples: int) -> RawData:
+def recorded(rows: Sequence[Row], sample_rate: int, samples: int, classes: Sequence[str] | None = None) -> RawData:
     """Read all files of a dataset.
 
     Raises:
         ValueError: for fewer than two classes, or naming every file that cannot be read.
     """
-    class_names, by_split = classes_and_splits(rows)
+    class_names, by_split = classes_and_splits(rows, classes)
     splits = {split: read_rows(part, class_names, sample_rate, samples) for split, part in by_split.items()}
     return RawData(splits["train"], splits.get("validation"), splits.get("test"), class_names)
 

@@ -11,7 +11,16 @@ from kzoo.core.archives import MAX_BYTES, read_npz
 from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import did_you_mean
 from kzoo.data.arrays import collect
-from kzoo.data.folders import File, Row, classes_and_splits, files_with_suffix, read_each, rows_by_folder
+from kzoo.data.folders import (
+    File,
+    Row,
+    classes_and_splits,
+    files_with_suffix,
+    read_bytes,
+    read_each,
+    rows_by_folder,
+    without_broken,
+)
 from kzoo.data.image.sizes import Size, height_and_width, resized
 from kzoo.data.labels import class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
@@ -45,7 +54,7 @@ def read_image(path: str | File, channels: int) -> np.ndarray:
 
 def readable(path: str | File) -> str | Path | io.BytesIO:
     """Return what Pillow can open: the path, or a buffer with the bytes of a file in a .zip file."""
-    return io.BytesIO(path.read_bytes()) if isinstance(path, zipfile.Path) else path
+    return io.BytesIO(read_bytes(path)) if isinstance(path, zipfile.Path) else path
 
 
 def is_grey(path: File) -> bool:
@@ -58,20 +67,30 @@ def is_grey(path: File) -> bool:
 
 
 @register_dataset("image_folder:", "image", "your own files")
-def image_folder(path: str, *, image_size: Size | None = None) -> RawData:
+def image_folder(
+    path: str,
+    *,
+    image_size: Size | None = None,
+    classes: Sequence[str] | None = None,
+    skip_broken: bool = False,
+) -> RawData:
     """PNG, JPEG, BMP or GIF files in one folder per class: PATH/CLASS/*, or PATH/train, validation, test/CLASS/*.
 
     Args:
         path: the folder, or a .zip file of it.
         image_size: (height, width) or one number; required if the images differ in size.
+        classes: the classes to read, in the order of their indices; all if not given.
+        skip_broken: leave out files that cannot be read, with a warning that names them.
 
     Raises:
         ValueError: for a missing folder, fewer than two classes, no images, or damaged files (each by name).
     """
     size = height_and_width(image_size)
-    rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "images"))
-    class_names, splits = classes_and_splits(rows)
-    channels = 1 if all(is_grey(row.file) for row in rows) else 3
+    rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "images"), classes=classes)
+    if skip_broken:
+        rows = without_broken(lambda row: read_image(row.file, 3), rows)
+    class_names, splits = classes_and_splits(rows, classes)
+    channels = 1 if all(read_each(lambda row: is_grey(row.file), rows)) else 3
     loaded = {split: read_images(part, class_names, channels, size) for split, part in splits.items()}
     return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), class_names)
 

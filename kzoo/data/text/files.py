@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 from kzoo.core.lazy import np
 from kzoo.core.registry import lookup
-from kzoo.data.folders import File, classes_and_splits, files_with_suffix, read_each, rows_by_folder
+from kzoo.data.folders import (
+    File,
+    classes_and_splits,
+    files_with_suffix,
+    read_bytes,
+    read_each,
+    rows_by_folder,
+    without_broken,
+)
 from kzoo.data.folders import Row as FileRow
 from kzoo.data.labels import class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
@@ -23,10 +31,7 @@ def read_text(path: File, encoding: str) -> str:
     Raises:
         ValueError: for a missing file, an unknown encoding, or a byte that is invalid in it, with its offset and line.
     """
-    try:
-        content = (path.expanduser() if isinstance(path, Path) else path).read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
+    content = read_bytes(path.expanduser() if isinstance(path, Path) else path)
     try:
         return content.decode(encoding).removeprefix("\ufeff")
     except LookupError as error:
@@ -160,18 +165,25 @@ def numbered_cells(path: Path, content: str, separator: str, quoting: bool) -> I
 
 
 @register_dataset("text_folder:", "text", "your own files")
-def text_folder(path: str, *, encoding: str = "utf-8") -> RawData:
+def text_folder(
+    path: str, *, encoding: str = "utf-8", classes: Sequence[str] | None = None, skip_broken: bool = False
+) -> RawData:
     """.txt files of one text each in one folder per class: PATH/CLASS/*, or PATH/train, validation, test/CLASS/*.
 
     Args:
         path: the folder, or a .zip file of it.
         encoding: of all files.
+        classes: the classes to read, in the order of their indices; all if not given.
+        skip_broken: leave out files that cannot be read, with a warning that names them.
 
     Raises:
         ValueError: for a missing folder, fewer than two classes, no texts, or files that are not in the encoding
             (each by name).
     """
-    class_names, splits = classes_and_splits(rows_by_folder(path, files_with_suffix(path, SUFFIXES, "texts")))
+    rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "texts"), classes=classes)
+    if skip_broken:
+        rows = without_broken(lambda row: read_text(row.file, encoding), rows)
+    class_names, splits = classes_and_splits(rows, classes)
     loaded = {split: read_texts(part, class_names, encoding) for split, part in splits.items()}
     return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), class_names)
 
