@@ -7,9 +7,10 @@ from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.data import audio, autodetect, image, text, timeseries  # noqa: F401  (register their datasets)
 from kzoo.data.assemble import Assembly, taken_by
 from kzoo.data.holdout import HoldOut
+from kzoo.data.in_memory import from_arrays
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits
 
-__all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "list_datasets", "load_dataset"]
+__all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "from_arrays", "list_datasets", "load_dataset"]
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
@@ -85,7 +86,6 @@ def load_dataset(
     for key in named.keys() - set(keywords(card.load)):
         what = "no column of groups" if key == "group" else f"no file for {key}"
         raise ValueError(f"{name} takes {what}, got {key}={named[key]!r}")
-    fractions = [default if key in named else parts[key] for key, default in (("validation", 0.1), ("test", None))]
-    how = HoldOut(*fractions, fold, bool(group), stratify)
+    how = HoldOut.of(validation, test, fold, bool(group), stratify)
     assembly = Assembly(name, card.modality, how, batch_size, augment, limit, seed, options)
     return assembly(card.load(*name.split(":", 1)[1:], **taken_by(card.load, options | named)))

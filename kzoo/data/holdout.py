@@ -46,6 +46,12 @@ class HoldOut:
         if self.fold is not None:
             check_fold(self.fold)
 
+    @classmethod
+    def of(cls, validation, test, fold: Sequence[int] | None, grouped: bool, stratify: bool) -> HoldOut:
+        """Return it for arguments that may hold a split, or the path of its file, in place of a fraction."""
+        fractions = validation if is_fraction(validation) else cls.validation, test if is_fraction(test) else None
+        return cls(*fractions, fold, grouped, stratify)
+
     def fraction(self, split: str) -> float:
         """Return the fraction of the train split that one of the other splits takes."""
         return self.test if split == "test" and self.test is not None else self.validation
@@ -188,6 +194,11 @@ class Pool:
         classes = len(np.unique(self.labels))
         if room < classes:
             raise ValueError(f"{refused}{room:g} examples cannot be of all {classes} classes{hint}")
+
+
+def is_fraction(part) -> bool:
+    """Return whether a split is given as a fraction, or not at all."""
+    return part is None or isinstance(part, (int, float))
 
 
 def check_fraction(what: str, fraction: float) -> None:

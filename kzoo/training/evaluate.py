@@ -12,6 +12,7 @@ from kzoo.core import pictures
 from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import figures, keras, lazy_import, np
 from kzoo.core.numbers import percent
+from kzoo.data.in_memory import check_is_dataset
 from kzoo.data.splits import Splits
 from kzoo.data.trained import as_trained
 from kzoo.data.tta import views_of
@@ -53,6 +54,7 @@ def evaluate(
         ValueError: for an unknown split, a model that does not fit the data or has other classes, views that the data
             do not have, or a folder that cannot be written.
     """
+    check_is_dataset(data, "evaluate")
     check_split(data, split)
     data = as_trained(model, data)
     check_model(model, data)

@@ -13,6 +13,7 @@ from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.onednn import hint_at_onednn
 from kzoo.core.registry import lookup, registered_name
 from kzoo.core.yaml import write_yaml
+from kzoo.data.in_memory import check_is_dataset
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
 from kzoo.data.trained import remember, warn_of_order
@@ -154,6 +155,7 @@ def fit(
         deterministic=deterministic,
     )
     saving = Checkpointing(checkpoint_steps, checkpoint_minutes, checkpoints_kept)
+    check_is_dataset(data, "fit")
     check_model(model, data)
     check_weights(model)
     check_callbacks(callbacks, recipe)
