@@ -5,6 +5,7 @@ import io
 import tarfile
 import warnings
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -141,12 +142,54 @@ class TestReading:
                 files.read_audio(tmp_path / name)
             assert "\n" not in str(error.value)
 
-    def test_a_wav_written_to_a_pipe_is_whole(self, tmp_path):
-        soundfile.write(tmp_path / "a.wav", tone(), RATE)
+    @pytest.mark.parametrize("size", [0, 2147479552, 2**31, 2**32 - 1])  # sox writes the second
+    @pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+    def test_a_wav_whose_header_was_never_finished_is_whole(self, tmp_path, size, subtype):
+        soundfile.write(tmp_path / "a.wav", tone(), RATE, subtype=subtype)
+        whole = files.read_audio(tmp_path / "a.wav").wave
         data = bytearray((tmp_path / "a.wav").read_bytes())
-        data[40:44] = b"\xff" * 4
+        start = data.index(b"data") + 4
+        data[4:8] = min(size + start - 4, 2**32 - 1).to_bytes(4, "little")
+        data[start : start + 4] = size.to_bytes(4, "little")
         (tmp_path / "a.wav").write_bytes(data)
-        assert len(files.read_audio(tmp_path / "a.wav").wave) == 4000
+        np.testing.assert_array_equal(files.read_audio(tmp_path / "a.wav").wave, whole)
+        assert len(whole) == 4000
+
+    @pytest.mark.parametrize("subtype, name", [("GSM610", "a.wav"), ("G721_32", "a.wav"), ("G721_32", "a.au")])
+    def test_formats_without_seeking_are_read(self, tmp_path, subtype, name):
+        soundfile.write(tmp_path / name, tone(), RATE, subtype=subtype)
+        wave = files.read_audio(tmp_path / name).wave[:4000]
+        assert np.corrcoef(wave, tone())[0, 1] > 0.9
+
+    @pytest.mark.parametrize("name", ["a.aiff", "a.aif", "a.AU", "a.caf", "a.w64", "a.oga"])
+    def test_more_formats_of_libsndfile_are_read_in_silence(self, tmp_path, name):
+        formats = {"aiff": "AIFF", "aif": "AIFF", "au": "AU", "caf": "CAF", "w64": "W64", "oga": "OGG"}
+        soundfile.write(tmp_path / name, tone(), RATE, format=formats[name.lower()[2:]])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            files.warn_of_changes([files.read_audio(tmp_path / name)], RATE)
+
+    @pytest.mark.parametrize("name", ["a.m4a", "a.AAC", "a.wma"])
+    def test_formats_that_are_not_read_are_named_with_what_to_do(self, tmp_path, name):
+        (tmp_path / name).write_bytes(b"not read")
+        with pytest.raises(ValueError, match=f"{name} is in a format that is not read, .*ffmpeg -i {name} a.wav"):
+            files.read_audio(tmp_path / name)
+        write_folder(tmp_path / "set")
+        (tmp_path / name).rename(tmp_path / "set" / "low" / name)
+        with pytest.raises(ValueError, match=f"{name} is in a format that is not read"):
+            kzoo.load_dataset(f"folder:{tmp_path / 'set'}")
+        with pytest.warns(UserWarning, match=f"skipped 1 broken files: .*{name} is in a format that is not read"):
+            splits = kzoo.load_dataset(f"folder:{tmp_path / 'set'}", skip_broken=True, validation=0.2)
+        assert sum(map(len, splits.examples.values())) == 20
+
+    def test_a_flac_file_without_a_length_is_refused_with_what_to_do(self, tmp_path):
+        soundfile.write(tmp_path / "a.flac", tone(), RATE)
+        data = bytearray((tmp_path / "a.flac").read_bytes())
+        data[21] &= 0xF0  # number of samples, 36 bits of STREAMINFO
+        data[22:26] = bytes(4)
+        (tmp_path / "a.flac").write_bytes(data)
+        with pytest.raises(ValueError, match=r"a.flac does not state its length.*ffmpeg -i a.flac a.wav"):
+            files.read_audio(tmp_path / "a.flac")
 
     def test_without_soundfile_the_error_names_what_to_install(self, tmp_path, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -505,6 +548,30 @@ class TestFolder:
                 f"audio_folder:{write_folder(tmp_path)}", seconds=0.8, sample_rate=4000, validation=0.2
             )
         assert splits.examples["train"].inputs.shape[1] == 3200
+
+    def test_the_lists_and_the_noise_of_speech_commands_are_followed(self, tmp_path):
+        for word in ("up", "down", "_background_noise_"):
+            (tmp_path / word).mkdir()
+            for speaker in ("0a", "1b", "2c", "3d"):
+                soundfile.write(tmp_path / word / f"{speaker}_nohash_0.wav", tone(), RATE)
+        (tmp_path / "validation_list.txt").write_text("up/1b_nohash_0.wav\ndown/1b_nohash_0.wav\n")
+        (tmp_path / "testing_list.txt").write_text("up/2c_nohash_0.wav\ndown/2c_nohash_0.wav\n")
+        with pytest.warns(UserWarning, match="_background_noise_ in .* is noise, not a class"):
+            splits = kzoo.load_dataset(f"folder:{tmp_path}")
+        assert splits.class_names == ("down", "up")
+        speakers = {split: sorted(set(part.groups)) for split, part in splits.examples.items()}
+        assert speakers == {"train": ["0a", "3d"], "validation": ["1b"], "test": ["2c"]}
+
+    def test_the_sample_rate_is_read_from_the_headers(self, tmp_path, monkeypatch):
+        rows = folder.rows_by_folder("", files_with_suffix(str(write_folder(tmp_path)), files.SUFFIXES, "audio files"))
+        monkeypatch.setattr(Path, "read_bytes", None)
+        assert folder.most_common_rate(rows) == RATE
+
+    def test_fractional_rates(self, tmp_path):
+        path = f"audio_folder:{write_folder(tmp_path)}"
+        with pytest.raises(ValueError, match="sample_rate must be a whole number of samples per second, got 8000.5"):
+            kzoo.load_dataset(path, sample_rate=8000.5)
+        assert kzoo.load_dataset(path, sample_rate=8e3, validation=0.2).preprocess.sample_rate == 8000
 
     def test_broken_files_are_all_named(self, tmp_path):
         write_folder(tmp_path)

@@ -1,4 +1,4 @@
-"""Audio file reading: WAV, FLAC, OGG and MP3 as mono waveforms, with warnings about what was changed."""
+"""Audio file reading: WAV, FLAC, OGG, MP3, AIFF and AU as mono waveforms, with warnings about what was changed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,29 @@ from typing import NamedTuple
 
 from kzoo.core.extras import missing_package
 from kzoo.core.lazy import np, soundfile
+from kzoo.core.ranges import check_range
+from kzoo.data.folders import read_bytes
 from kzoo.data.splits import Examples
 
-SUFFIXES = {  # of files, and libsndfile's names of the formats that they stand for
-    ".wav": ("WAV", "WAVEX", "RF64"),
+SUFFIXES = {  # of files, and libsndfile's names of the formats that they stand for; none where it cannot read them
+    ".wav": ("WAV", "WAVEX", "RF64", "NIST"),
     ".flac": ("FLAC",),
     ".ogg": ("OGG",),
+    ".oga": ("OGG",),
+    ".opus": ("OGG",),
     ".mp3": ("MP3", "MPEG"),
+    ".aiff": ("AIFF",),
+    ".aif": ("AIFF",),
+    ".aifc": ("AIFF",),
+    ".au": ("AU",),
+    ".snd": ("AU",),
+    ".caf": ("CAF",),
+    ".sph": ("NIST",),
+    ".w64": ("W64",),
+    **dict.fromkeys((".m4a", ".aac", ".wma", ".amr"), ()),
 }
+UNFINISHED = 2**31 - 2**16  # bytes; a program that writes to a pipe states this size or a larger one, or 0
+NO_LENGTH = 2**63 - 1  # frames, where the header states none
 FULL_SCALE = 32768  # the 16-bit value that corresponds to 1.0
 
 
@@ -61,23 +76,25 @@ def check_soundfile() -> None:
 
 
 def read_audio(path: Path | zipfile.Path) -> Sound:
-    """Read a WAV, FLAC, OGG or MP3 file of any sample format; several channels are mixed down to mono (their mean).
+    """Read a WAV, FLAC, OGG, MP3, AIFF or AU file of any sample format; channels are mixed down to their mean.
 
     Raises:
         ValueError: if the file is missing, empty, truncated or not audio, or contains NaN.
     """
     check_soundfile()
-    try:
-        data = path.read_bytes()
-    except (OSError, KeyError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    suffix = path.name[path.name.rfind(".") :].lower()
+    if not SUFFIXES.get(suffix, "any"):
+        raise ValueError(f"{path} is in a format that is not read, {suffix}; {convert(path)}")
+    data = read_bytes(path)
     if not data:
         raise ValueError(f"{path} is empty, 0 bytes")
-    check_whole_wav(path, data)
+    data = finished_wav(path, data)
     try:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
-            samples = file.read(dtype="float32", always_2d=True)
             rate, channels, format, frames = file.samplerate, file.channels, file.format, file.frames
+            if frames == NO_LENGTH:
+                raise ValueError(f"{path} does not state its length, as if written to a pipe; {convert(path)}")
+            samples = file.read(frames, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
         raise ValueError(f"{path} cannot be read as audio: {error}") from error
     if len(samples) == 0:
@@ -89,18 +106,30 @@ def read_audio(path: Path | zipfile.Path) -> Sound:
     return Sound(str(path), samples.mean(axis=1), rate, channels, format)
 
 
-def check_whole_wav(path, data: bytes) -> None:
-    """Raise a ValueError if a WAV file is shorter than its header states; libsndfile does not report it."""
+def convert(path) -> str:
+    """Return the advice to convert a file."""
+    return f"convert it, e.g. ffmpeg -i {path.name} {path.name.rpartition('.')[0]}.wav"
+
+
+def finished_wav(path, data: bytes) -> bytes:
+    """Return the content of a file, with the true size in the header of a WAV file that was written to a pipe.
+
+    Raises:
+        ValueError: if a WAV file is shorter than its header states; libsndfile does not report it.
+    """
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        return
+        return data
     offset = 12
     while offset + 8 <= len(data):
         size = int.from_bytes(data[offset + 4 : offset + 8], "little")
         if data[offset : offset + 4] == b"data":
             actual = len(data) - offset - 8
-            if actual < size < 2**32 - 2**12:  # programs that write to a pipe state the largest possible size
+            unfinished = size >= UNFINISHED or (size == 0 and int.from_bytes(data[4:8], "little") != len(data) - 8)
+            if actual < size and not unfinished:
                 raise ValueError(f"{path} is truncated: it has {actual} of {size} bytes of samples")
-            return
+            if unfinished and actual < UNFINISHED:
+                return data[: offset + 4] + actual.to_bytes(4, "little") + data[offset + 8 :]
+            return data
         offset += 8 + size + size % 2
     raise ValueError(f"{path} is truncated: it has no samples")
 
@@ -134,13 +163,14 @@ def cut_or_pad(wave: np.ndarray, samples: int) -> np.ndarray:
     return np.pad(wave[:samples], (0, max(0, samples - len(wave))))
 
 
-def clip_samples(seconds: float, sample_rate: int) -> int:
+def clip_samples(seconds: float, sample_rate: float) -> int:
     """Return the number of samples of a clip.
 
     Raises:
-        ValueError: if one of the two is not a positive number.
+        ValueError: if one of the two is not a positive number, or the sample rate not a whole one.
     """
     for name, value in (("seconds", seconds), ("sample_rate", sample_rate)):
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-            raise ValueError(f"{name} must be a positive number, got {value!r}")
+        check_range(name, value, "a positive number")
+    if sample_rate != int(sample_rate):
+        raise ValueError(f"sample_rate must be a whole number of samples per second, got {sample_rate!r}")
     return max(1, round(seconds * sample_rate))

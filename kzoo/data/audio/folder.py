@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import io
 import operator
 import re
 import warnings
@@ -30,6 +29,8 @@ from kzoo.data.folders import (
     classes_and_splits,
     files_with_suffix,
     of_classes,
+    path_in,
+    read_bytes,
     read_each,
     rows_by_folder,
     without_broken,
@@ -52,11 +53,12 @@ def audio_folder(
     classes: Sequence[str] | None = None,
     skip_broken: bool = False,
 ) -> RawData:
-    """WAV, FLAC, OGG or MP3 files in one folder per class (PATH/CLASS/*), or with the class in their names.
+    """WAV, FLAC, OGG, MP3, AIFF or AU files in one folder per class (PATH/CLASS/*), or with the class in their names.
 
     Args:
         path: the folder, or a .zip file of it. Without a `pattern` the classes are its folders, or those of its
-            folders train, validation and test.
+            folders train, validation and test. Speech Commands' own lists, validation_list.txt and
+            testing_list.txt, are followed.
         seconds: length of a clip; longer files are cut, shorter ones are padded with silence at the end.
         sample_rate: of all clips; by default the most common one among the files.
         pattern: of the names, e.g. "{digit}_{speaker}_{index}.wav", or "{word}/{speaker}_{index}.wav" with folders.
@@ -79,13 +81,15 @@ def audio_folder(
         if given:
             raise ValueError(f"{given[0]} refers to the fields of a pattern; give the pattern, too")
         rows = rows_by_folder(path, files, "; if the class is in the file names, give a pattern", classes)
+        rows = speakers_known(listed_splits(rows))
     else:
         rows = rows_by_pattern(path, files, pattern, label, speaker, {"test": test_rule, "validation": validation_rule})
         rows = of_classes(path, rows, classes)
     if skip_broken:
         rows = without_broken(lambda row: read_audio(row.file), rows)
-    rate = sample_rate or most_common_rate(rows)
-    return recorded(rows, rate, clip_samples(seconds, rate), classes)
+    rate = most_common_rate(rows) if sample_rate is None else sample_rate
+    samples = clip_samples(seconds, rate)
+    return recorded(rows, int(rate), samples, classes)
 
 
 def rows_by_pattern(
@@ -126,6 +130,8 @@ def rows_by_pattern(
     return rows
 
 
+LISTS = {"validation": "validation_list.txt", "test": "testing_list.txt"}
+SPEAKER = re.compile(r"(.+)_nohash_\d+\.")
 COMPARISONS = {"<=": operator.le, ">=": operator.ge, "<": operator.lt, ">": operator.gt}
 
 
@@ -155,15 +161,37 @@ def parse_rule(rule: str, names: Sequence[str]) -> Callable[[str, dict[str, str]
     return lambda file, fields: COMPARISONS[sign](number(fields[name], file), limit)
 
 
+def listed_splits(rows: list[Row]) -> list[Row]:
+    """Return rows with the splits of `LISTS`, the files of Speech Commands, if they lie beside the class folders."""
+    above = rows[0].inside.rsplit("/", 2)[0] + "/" if rows[0].inside.count("/") > 1 else ""
+    files = {split: path_in(rows[0].root, above + name) for split, name in LISTS.items()}
+    split_of = {
+        name: split for split, file in files.items() if file.exists() for name in read_bytes(file).decode().split()
+    }
+    if not split_of or any(row.split != "train" for row in rows):
+        return rows
+    return [row._replace(split=split_of.get(row.inside.removeprefix(above), "train")) for row in rows]
+
+
+def speakers_known(rows: list[Row]) -> list[Row]:
+    """Return rows with the speaker of each as its group, if all files are named as those of Speech Commands are."""
+    speakers = [SPEAKER.match(row.inside.rpartition("/")[2]) for row in rows]
+    if None in speakers:
+        return rows
+    return [row._replace(group=match[1]) for row, match in zip(rows, speakers, strict=True)]
+
+
 def most_common_rate(rows: Sequence[Row]) -> int:
-    """Return the most common sample rate; `read_audio` reports files with a damaged header."""
-    rates = collections.Counter()
-    for row in rows:
+    """Return the most common sample rate, of the headers; `read_audio` reports files with a damaged one."""
+
+    def rate_of(row: Row) -> int | None:
         try:
-            with row.file.open("rb") as file:
-                rates[soundfile.info(io.BytesIO(file.read())).samplerate] += 1
-        except soundfile.SoundFileError:
-            continue
+            with row.file.open("rb") as file, soundfile.SoundFile(file) as sound:
+                return sound.samplerate
+        except (soundfile.SoundFileError, OSError):
+            return None
+
+    rates = collections.Counter(rate for rate in read_each(rate_of, rows) if rate is not None)
     return rates.most_common(1)[0][0] if rates else 16000
 
 
