@@ -172,7 +172,7 @@ def depthwise_conv(
     padding: str = "same",
     use_bias: bool = True,
 ):
-    """Depthwise convolution with `multiplier` kernels for each channel, He-initialised."""
+    """Depthwise convolution with `multiplier` kernels for each channel, He-initialised by the inputs of one output."""
     x, stride, padding = window(x, kernel, stride, dilation, padding)
     if len(set(per_axis(x, stride))) > 1 and None not in x.shape[1:-1]:
         # TensorFlow 2.21 supports only equal strides along both axes, except with oneDNN (not on a GPU or in float64).
@@ -186,7 +186,8 @@ def depthwise_conv(
         dilation_rate=per_axis(x, dilation),
         padding=padding,
         use_bias=use_bias,
-        depthwise_initializer="he_normal",
+        # Keras counts the kernels of all channels as the inputs of each output. An instance of its own for each layer.
+        depthwise_initializer=keras.initializers.VarianceScaling(2.0 * x.shape[-1]),
         dtype=depthwise_precision(x, kernel),
         name=address("dwconv"),
     )(x)

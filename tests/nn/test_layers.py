@@ -100,6 +100,32 @@ def test_kernels_of_one_network_differ():
     assert np.abs(np.asarray(first) - np.asarray(second)).max() > 0
 
 
+@pytest.mark.parametrize("shape", [(8, 256), (8, 8, 256)])
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_depthwise_kernels_are_initialised_by_the_inputs_of_one_output(shape, multiplier):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(shape)
+    model = keras.Model(inputs, layers.depthwise_conv(inputs, 3, multiplier=multiplier))
+    kernel, _ = map(keras.ops.convert_to_numpy, model.weights)
+    assert kernel.std() == pytest.approx((2 / 3 ** (len(shape) - 1)) ** 0.5, rel=0.05)
+    assert model.layers[1].get_config()["depthwise_initializer"]["module"] == "keras.initializers"  # needs no kzoo
+
+
+@pytest.mark.parametrize("shape", [(8, 256), (8, 8, 256)])
+def test_grouped_kernels_are_initialised_by_the_inputs_of_one_output(shape):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input(shape)
+    kernel = keras.ops.convert_to_numpy(keras.Model(inputs, layers.conv(inputs, 256, groups=32)).weights[0])
+    assert kernel.std() == pytest.approx((2 / (8 * 3 ** (len(shape) - 1))) ** 0.5, rel=0.05)
+
+
+def test_depthwise_kernels_of_one_network_differ():
+    inputs = keras.Input((8, 4))
+    model = keras.Model(inputs, layers.depthwise_conv(layers.depthwise_conv(inputs)))
+    first, second = (keras.ops.convert_to_numpy(layer.kernel) for layer in model.layers[1:])
+    assert np.abs(first - second).max() > 0
+
+
 def test_drop_path_drops_whole_examples():
     keras.utils.set_random_seed(0)
     inputs = keras.Input((5, 2))
