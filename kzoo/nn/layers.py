@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections import Counter
+from collections.abc import Iterable
 
 from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import PYTORCH, Dialect, lookup
@@ -106,17 +107,27 @@ def check_fits(x, window: Size, dilation: Size = 1) -> None:
             raise InputTooSmall(f"a window of {step * (size - 1) + 1} does not fit into a feature map {x.shape[1:-1]}")
 
 
-def with_border(x, widths: tuple[int, ...], **options):
-    """Pad each spatial axis of `x` by these widths on both ends; `options` are those of `keras.ops.pad`."""
-    return keras.ops.pad(x, ((0, 0), *((width, width) for width in widths), (0, 0)), **options) if any(widths) else x
+def with_border(x, widths: Iterable[tuple[int, int]], **options):
+    """Pad each spatial axis of `x` by these widths before and after it; `options` are those of `keras.ops.pad`."""
+    widths = tuple(widths)
+    return keras.ops.pad(x, ((0, 0), *widths, (0, 0)), **options) if any(map(any, widths)) else x
+
+
+def centred(x, window: Size, dilation: Size = 1) -> list[tuple[int, int]]:
+    """Return for each spatial axis of `x` the padding that keeps its size at stride 1, in the centre of a window.
+
+    PyTorch's "same" padding: of an even window, the odd one goes at the end. At stride s, n positions become n / s,
+    rounded up, for every window.
+    """
+    totals = [step * (size - 1) for size, step in zip(per_axis(x, window), per_axis(x, dilation), strict=True)]
+    return [(total // 2, total - total // 2) for total in totals]
 
 
 def pad(x, kernel: Size, stride: Size, dilation: Size = 1, value: float = 0.0):
     """Return `x` and the Keras padding that together give the framework's "same" padding, which differs for strides."""
     if _dialect.get().padding == "same" or set(per_axis(x, stride)) == {1}:
         return x, "same"
-    sizes = zip(per_axis(x, kernel), per_axis(x, dilation), strict=True)
-    return with_border(x, tuple(step * (size - 1) // 2 for size, step in sizes), constant_values=value), "valid"
+    return with_border(x, centred(x, kernel, dilation), constant_values=value), "valid"
 
 
 def pad_last(x, kernel: Size, stride: Size, dilation: Size = 1):
@@ -126,7 +137,7 @@ def pad_last(x, kernel: Size, stride: Size, dilation: Size = 1):
     for have, size, step, gap in axes:
         total = max(0, (-(-have // step) - 1) * step + gap * (size - 1) + 1 - have)
         widths.append((total // 2, total - total // 2))
-    return keras.ops.pad(x, ((0, 0), *widths, (0, 0))) if any(map(any, widths)) else x
+    return with_border(x, widths)
 
 
 def conv(
@@ -245,7 +256,7 @@ def window(x, kernel: Size, stride: Size, dilation: Size, padding: str | int):
         # of a strided pointwise convolution when a batch is not full.
         x, stride = subsample(x, stride), 1
     if isinstance(padding, int):
-        x, padding = with_border(x, tuple(padding * (size > 1) for size in per_axis(x, kernel))), "valid"
+        x, padding = with_border(x, [(padding * (size > 1),) * 2 for size in per_axis(x, kernel)]), "valid"
     if padding == "same":
         x, padding = pad(x, kernel, stride, dilation)
     if padding == "valid":
@@ -354,7 +365,7 @@ def max_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"
         x, padding = pad(x, size, stride, value=-float("inf"))
     if padding == "ceil":
         ends = [(0, min(width, step) - 1) for width, step in zip(per_axis(x, size), per_axis(x, stride), strict=True)]
-        x, padding = keras.ops.pad(x, ((0, 0), *ends, (0, 0)), constant_values=-float("inf")), "valid"
+        x, padding = with_border(x, ends, constant_values=-float("inf")), "valid"
     if padding == "valid":
         check_fits(x, size)
     return ranked("MaxPooling", x)(per_axis(x, size), strides=per_axis(x, stride), padding=padding)(x)
@@ -366,7 +377,7 @@ def avg_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"
     Padding is not counted; with `count_padding`, half a window of zeros on both ends is.
     """
     if count_padding:
-        x, padding = with_border(x, tuple((width - 1) // 2 for width in per_axis(x, size))), "valid"
+        x, padding = with_border(x, centred(x, size)), "valid"
     if padding == "valid":
         check_fits(x, size)
     return ranked("AveragePooling", x)(per_axis(x, size), strides=per_axis(x, stride or size), padding=padding)(x)
@@ -378,7 +389,7 @@ def blur_pool(x, size: int = 3, *, stride: Size = 2):
     Zhang, 2019, Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486.
     """
     check_fits(x, size // 2 + 1)
-    x = with_border(x, tuple(width // 2 for width in per_axis(x, size)), mode="reflect")
+    x = with_border(x, centred(x, size), mode="reflect")
     for _ in range(size - 2):  # averaging neighbours twice is the filter (1, 2, 1) / 4, and so on
         x = avg_pool(x, 2, stride=1, padding="valid")
     return avg_pool(x, 2, stride=stride, padding="valid")

@@ -213,6 +213,15 @@ def test_residual_networks_can_downsample_earlier(name, field, shape):
     assert earlier.count_params() == usual.count_params()
 
 
+@pytest.mark.parametrize("dialect", ["pytorch", "tensorflow"])
+@pytest.mark.parametrize("name, size", [("resnet18", 4), ("resnetv2_50", 4), ("mobilenetv2_050", 8), ("repvgg_a0", 4)])
+def test_residual_networks_have_even_kernels_on_odd_sizes(name, size, dialect):
+    options = {"kernel": 4, "dialect": dialect, "features": ("stage2",)}
+    with weights_without_values():
+        model = kzoo.create_model(name, (31, 30, 3), 2, **options, **narrow(name))
+    assert model.outputs[0].shape[1:3] == (size, size)
+
+
 def test_small_networks_have_the_golden_addresses():
     model = kzoo.models.resnet18((32, 32, 3), 2, depths=(1, 1), width=8)
     addresses = [

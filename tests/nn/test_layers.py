@@ -182,6 +182,43 @@ def test_depthwise_strides_may_differ_without_onednn(kernel, rows, dialect):
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
 
 
+FUNCTIONS = {
+    "conv": lambda x, kernel, **options: layers.conv(x, 2, kernel, **options),
+    "depthwise": layers.depthwise_conv,
+    "max": layers.max_pool,
+    "avg": layers.avg_pool,
+    "avg of zeros": lambda x, size, **options: layers.avg_pool(x, size, count_padding=True, **options),
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("dialect", [TENSORFLOW, PYTORCH], ids=["tensorflow", "pytorch"])
+@pytest.mark.parametrize("stride", [1, 2, (2, 1)])
+def test_each_axis_is_divided_by_its_stride_and_rounded_up_for_odd_and_even_kernels(stride, dialect, function):
+    down, right = layers.per_axis(keras.Input((15, 14, 2)), stride)
+    for kernel in range(2, 8):
+        for rows, columns in ((15, 14), (14, 15)):
+            with layers.written_in(dialect), keras.StatelessScope(initialize_variables=False):
+                y = FUNCTIONS[function](keras.Input((rows, columns, 2)), kernel, stride=stride)
+            assert y.shape[1:] == (-(-rows // down), -(-columns // right), 2), kernel
+
+
+@pytest.mark.parametrize("stride", [2, (2, 1)])
+@pytest.mark.parametrize("kernel", [2, 4, 5])
+def test_in_pytorchs_convention_a_strided_window_is_every_second_one_of_stride_1(kernel, stride):
+    x = np.random.default_rng(0).normal(size=(1, 9, 8, 2)).astype("float32") - 9
+    down, right = layers.per_axis(keras.Input(x.shape[1:]), stride)
+    pooled = run(lambda t: layers.max_pool(t, kernel, stride=1), x)
+    np.testing.assert_array_equal(
+        run(lambda t: layers.max_pool(t, kernel, stride=stride), x), pooled[:, ::down, ::right]
+    )
+    inputs = keras.Input(x.shape[1:])
+    model = keras.Model(inputs, [layers.conv(inputs, 3, kernel), layers.conv(inputs, 3, kernel, stride=stride)])
+    model.set_weights(model.get_weights()[:2] * 2)
+    whole, strided = map(keras.ops.convert_to_numpy, model(x))
+    np.testing.assert_allclose(strided, whole[:, ::down, ::right], rtol=1e-4, atol=1e-4)
+
+
 def test_a_1d_input_takes_the_first_of_two_sizes():
     signal, image = keras.Input((9, 3)), keras.Input((9, 9, 3))
     for function in (layers.avg_pool, layers.max_pool):

@@ -76,10 +76,11 @@ def test_an_input_of_unknown_size_serves_every_size():
 
 
 @pytest.mark.parametrize("filters, groups", [(8, 2), (8, 1), (8, 8), (16, 4)])
-def test_groups_and_wide_kernels_are_folded(filters, groups):
+@pytest.mark.parametrize("kernel, stride", [(5, 1), (4, 2)])
+def test_groups_and_wide_kernels_are_folded(kernel, stride, filters, groups):
     inputs = keras.Input((20, 20, 8))
     with scope("stem"):
-        outputs = branched_conv(inputs, filters, 5, groups=groups, branches=2)
+        outputs = branched_conv(inputs, filters, kernel, stride=stride, groups=groups, branches=2)
     model = randomised(keras.Model(inputs, outputs))
     assert relative_difference(model, reparameterize(model), (20, 20, 8)) < 1e-4
 
