@@ -157,10 +157,16 @@ def chosen(solver: Solver, features, labels: np.ndarray, report: Callable[[str],
 
 def left_out_indices(labels: np.ndarray) -> np.ndarray:
     """Return the indices of the examples for cross-validation: `SAMPLE` at most, of classes that have two of them."""
-    indices = np.arange(len(labels))
-    if len(indices) > SAMPLE:
-        indices = np.sort(np.random.default_rng(0).permutation(len(labels))[:SAMPLE])
+    indices = sampled_indices(len(labels), SAMPLE)
     return indices[np.bincount(labels[indices])[labels[indices]] > 1]
+
+
+def sampled_indices(count: int, most: int, seed: int = 0) -> np.ndarray:
+    """Return the sorted indices of a random sample of at most `most` of `count` examples; of all if there are fewer.
+
+    The first examples will not do: files are often sorted by class.
+    """
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most])
 
 
 def left_out_scores(classifier, features, labels: np.ndarray) -> np.ndarray:

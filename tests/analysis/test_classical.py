@@ -131,6 +131,19 @@ class TestNearestNeighbour:
         np.testing.assert_allclose(logits[:, :2] / -inverse_temperature, [[0, 5], [5, 0]], atol=1e-4)
         assert (logits[:, 2] < -1e6).all()  # no example of this class
 
+    def test_the_inverse_temperature_is_that_of_all_classes_though_files_are_sorted_by_class(self):
+        rng = np.random.default_rng(0)
+        labels = np.repeat([0, 1, 2], [700, 500, 500])  # 0 is far from 1, but 1 is near to 2
+        inputs = (rng.normal(size=(1700, 2)) + np.array([0, 8, 9])[labels][:, None]).astype("float32")
+        found = []
+        for order in (np.arange(1700), rng.permutation(1700)):
+            layer = NearestNeighbours(classes=3, room=1700)
+            layer.build((None, 2))
+            layer.adapt(inputs[order], labels[order])
+            found.append(float(layer.inverse_temperature))
+        assert found[0] == pytest.approx(found[1], rel=0.2)
+        assert np.isfinite(found).all()
+
     def test_too_many_series_are_refused(self):
         layer = NearestNeighbours(classes=2, room=3)
         layer.build((None, 2))

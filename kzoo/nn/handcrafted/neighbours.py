@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from kzoo.nn.handcrafted.layer import Adaptable, FixedFeatures
-from kzoo.nn.solvers import inverse_temperature
+from kzoo.nn.solvers import inverse_temperature, sampled_indices
 
 FAR = 1e30  # square of the distance to a class without an example
 MOST_LEFT_OUT = 1000  # training examples at most that the inverse temperature is fitted with
@@ -66,7 +66,7 @@ class NearestNeighbours(Adaptable, FixedFeatures):
         Args:
             inputs: (n, features).
             labels: class indices, (n,).
-            seed: not used.
+            seed: of the sample of inputs that the inverse temperature is fitted to.
 
         Raises:
             ValueError: for more examples than there is room for.
@@ -79,12 +79,16 @@ class NearestNeighbours(Adaptable, FixedFeatures):
         unused = ((0, self.room - len(inputs)), (0, 0))
         self.examples.assign(np.pad(inputs, unused))
         self.labels.assign(np.pad(np.eye(self.classes)[labels], unused))
-        self.inverse_temperature.assign(self.fitted_inverse_temperature(inputs[:MOST_LEFT_OUT], labels[:MOST_LEFT_OUT]))
+        some = sampled_indices(len(inputs), MOST_LEFT_OUT, seed)
+        self.inverse_temperature.assign(self.fitted_inverse_temperature(inputs, labels, some))
 
-    def fitted_inverse_temperature(self, inputs: np.ndarray, labels: np.ndarray) -> float:
-        """Return the factor whose softmax fits the labels of left-out examples best; 1 if none can be left out."""
-        squares = np.array(self.squares(inputs.astype("float32")))
-        np.fill_diagonal(squares, FAR)
+    def fitted_inverse_temperature(self, inputs: np.ndarray, labels: np.ndarray, some: np.ndarray) -> float:
+        """Return the factor whose softmax fits the labels best when each of some inputs, by index, is left out in turn.
+
+        It is 1 if none can be left out.
+        """
+        labels, squares = labels[some], np.array(self.squares(inputs[some].astype("float32")))
+        squares[np.arange(len(some)), some] = FAR
         distances = keras.ops.convert_to_numpy(self.nearest(squares)).astype("float64")
         usable = distances[np.arange(len(labels)), labels] < FAR**0.5 / 2  # another one of its class is there
         present = np.unique(labels[usable])

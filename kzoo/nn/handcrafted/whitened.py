@@ -8,6 +8,7 @@ import numpy as np
 from kzoo.nn.graph import Call
 from kzoo.nn.handcrafted.layer import Adaptable
 from kzoo.nn.receptive_field import View, windows
+from kzoo.nn.solvers import sampled_indices
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -63,9 +64,9 @@ class WhitenedConv(Adaptable, keras.layers.Layer):
         return keras.ops.conv(x, kernel, padding="valid", data_format="channels_last") + self.bias
 
     def adapt(self, inputs: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
-        """Take the filters from training inputs of this layer, (n, ..., channels); labels and seed are not used."""
-        axes = tuple(range(1, inputs.ndim - 1))
-        windows = np.lib.stride_tricks.sliding_window_view(inputs[: self.EXAMPLES], self.kernel.shape[:-2], axes)
+        """Take the filters from a random sample of the training inputs of this layer, (n, ..., channels)."""
+        axes, sample = tuple(range(1, inputs.ndim - 1)), inputs[sampled_indices(len(inputs), self.EXAMPLES, seed)]
+        windows = np.lib.stride_tricks.sliding_window_view(sample, self.kernel.shape[:-2], axes)
         patches = np.moveaxis(windows, inputs.ndim - 1, -1).reshape(-1, int(np.prod(self.kernel.shape[:-1])))
         values, vectors = np.linalg.eigh(np.cov(patches, rowvar=False))
         filters = vectors / np.sqrt(values + self.least)
