@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kzoo.core.registry import IMAGENET, PYTORCH, TENSORFLOW, Dialect, Paper, Reference, register_model
 from kzoo.models.mobilenetv2 import TIMM_BLOCKS, TIMM_HEAD, TORCHVISION_STEM, InvertedResidualNet, place_in_pairs
 from kzoo.nn.blocks import divisible, scaled_widths
-from kzoo.nn.naming import Rule, logits_to
+from kzoo.nn.naming import Rule, from_zero, logits_to
 
 TAN_2019 = Paper(
     "Tan, Mingxing and Le, Quoc V.",
@@ -71,9 +71,32 @@ def place_after_stages(match: re.Match, layers: Sequence[str]) -> str:
     return f"features.{depth + 1}.{int(match[1] == 'norm')}"
 
 
+def place_among_all_blocks(match: re.Match, layers: Sequence[str]) -> str:
+    """Return EfficientNet-PyTorch's name of a block, where the blocks of all stages form one sequence."""
+    blocks = dict.fromkeys(re.findall(r"stage\d+\.block\d+", " ".join(layers)))
+    return f"_blocks.{list(blocks).index(match[0])}"
+
+
+EFFICIENTNET_PYTORCH = r"^_conv_stem\."
 KEY_MAPPING = (
     *TIMM_BLOCKS,
     *TIMM_HEAD,
+    # EfficientNet-PyTorch by Luke Melas-Kyriazi, https://github.com/lukemelas/EfficientNet-PyTorch; in a block,
+    # normalisations are numbered from the expansion's, 0, which the first stage does without.
+    Rule(r"^stem\.conv1$", "_conv_stem", where=EFFICIENTNET_PYTORCH),
+    Rule(r"^stem\.norm1$", "_bn0", where=EFFICIENTNET_PYTORCH),
+    Rule(r"^head\.conv1$", "_conv_head", where=EFFICIENTNET_PYTORCH),
+    Rule(r"^head\.norm1$", "_bn1", where=EFFICIENTNET_PYTORCH),
+    Rule(r"^logits$", "_fc", where=EFFICIENTNET_PYTORCH),
+    Rule(r"\.dwconv1$", "._depthwise_conv", where=EFFICIENTNET_PYTORCH),
+    Rule(r"\.se\.conv1$", "._se_reduce", where=EFFICIENTNET_PYTORCH),
+    Rule(r"\.se\.conv2$", "._se_expand", where=EFFICIENTNET_PYTORCH),
+    Rule(r"^(stage1\..*)\.conv1$", r"\1._project_conv", where=EFFICIENTNET_PYTORCH),
+    Rule(r"^(stage1\..*)\.norm(\d)$", r"\1._bn\2", where=EFFICIENTNET_PYTORCH),
+    Rule(r"\.conv1$", "._expand_conv", where=EFFICIENTNET_PYTORCH),
+    Rule(r"\.conv2$", "._project_conv", where=EFFICIENTNET_PYTORCH),
+    Rule(r"\.norm(\d)$", from_zero("._bn{}"), where=EFFICIENTNET_PYTORCH),
+    Rule(r"^stage\d+\.block\d+", place_among_all_blocks, where=EFFICIENTNET_PYTORCH),
     # torchvision
     Rule(r"^(stage\d+\.block\d+)\.(.+)$", place_in_pairs),
     Rule(r"^stage(\d+)\.block(\d+)", r"features.\1.\2.block"),

@@ -5,11 +5,12 @@ import re
 import keras
 import numpy as np
 import pytest
+from networks import weights_without_values
 
 import kzoo
 from kzoo.nn.layers import batch_norm, conv, dense, depthwise_conv, dropout, flatten, global_avg_pool, scope
 from kzoo.nn.naming import Rule, key_mapping
-from kzoo.zoo.weights import load_weights
+from kzoo.zoo.weights import load_weights, matched, wanted_names
 
 CONV = "kernel"
 BIASED = "kernel bias"
@@ -164,6 +165,57 @@ def test_rules_give_the_names_of_the_reference(name, reference):
     rules, expected = kzoo.model_card(name).key_mapping, reference.split()
     names = key_mapping(list(GOLDEN[name]), rules, [f"{layer}.weight" for layer in expected])
     assert list(names.values()) == expected
+
+
+# repeats, kernel, expansion, inputs and outputs of each stage of B0, in EfficientNet-PyTorch by Luke Melas-Kyriazi.
+B0_STAGES = [
+    (1, 3, 1, 32, 16),
+    (2, 3, 6, 16, 24),
+    (2, 5, 6, 24, 40),
+    (3, 3, 6, 40, 80),
+    (3, 5, 6, 80, 112),
+    (4, 5, 6, 112, 192),
+    (1, 3, 6, 192, 320),
+]
+
+
+def b0_shapes() -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of the tensors of EfficientNet-PyTorch's `efficientnet-b0`."""
+    convs = {"_conv_stem": (32, 3, 3, 3), "_conv_head": (1280, 320, 1, 1)}
+    norms, blocks = {"_bn0": 32, "_bn1": 1280}, 0
+    for repeats, kernel, expansion, inputs, outputs in B0_STAGES:
+        for channels in [inputs] + [outputs] * (repeats - 1):
+            block, hidden, squeezed = f"_blocks.{blocks}.", expansion * channels, channels // 4
+            if expansion > 1:
+                convs[f"{block}_expand_conv"], norms[f"{block}_bn0"] = (hidden, channels, 1, 1), hidden
+            convs[f"{block}_depthwise_conv"], norms[f"{block}_bn1"] = (hidden, 1, kernel, kernel), hidden
+            convs[f"{block}_se_reduce"], convs[f"{block}_se_expand"] = (
+                (squeezed, hidden, 1, 1),
+                (hidden, squeezed, 1, 1),
+            )
+            convs[f"{block}_project_conv"], norms[f"{block}_bn2"] = (outputs, hidden, 1, 1), outputs
+            blocks += 1
+    shapes = {f"{name}.weight": shape for name, shape in convs.items()} | {"_fc.weight": (1000, 1280)}
+    shapes |= {f"{name}.bias": shape[:1] for name, shape in convs.items() if "_se_" in name} | {"_fc.bias": (1000,)}
+    return shapes | {f"{name}.{part}": (size,) for name, size in norms.items() for part in STATISTICS}
+
+
+STATISTICS = ("weight", "bias", "running_mean", "running_var")
+
+
+@pytest.mark.parametrize("name", ["efficientnet_b0", "tf_efficientnet_b0"])
+def test_the_names_of_efficientnet_pytorch_are_known(name):
+    with weights_without_values():
+        model = kzoo.create_model(name, (32, 32, 3), 1000)
+        tensors = {key: np.broadcast_to(np.float32(0), shape) for key, shape in b0_shapes().items()}
+        rules = kzoo.model_card(name).key_mapping
+        report, values = matched(model, tensors, "pytorch", rules, adapt=False)
+        wanted = wanted_names(model, tensors, "pytorch", rules)
+    assert not report.misfits
+    assert len(values) == len(model.weights) == len(tensors)
+    places = {"_blocks.0._bn1.bias": "stage1.block0.norm1/beta", "_blocks.2._bn0.weight": "stage2.block1.norm1/gamma"}
+    places |= {"_blocks.0._project_conv.weight": "stage1.block0.conv1/kernel", "_bn1.bias": "head.norm1/beta"}
+    assert {key: wanted[key][1].path for key in places} == places
 
 
 def test_vgg_without_normalisation_counts_fewer_modules():
