@@ -189,7 +189,7 @@ class TestFolder:
         splits = kzoo.load_dataset(f"folder:{tmp_path}")
         assert sizes(splits.examples) == {"train": 16, "validation": 6, "test": 10}
 
-    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".gif"])
+    @pytest.mark.parametrize("suffix", [".png", ".jpg", ".bmp", ".gif", ".webp", ".tif", ".jp2", ".ppm", ".JPEG"])
     def test_formats(self, tmp_path, suffix):
         splits = kzoo.load_dataset(f"folder:{write_images(tmp_path, suffix=suffix)}", validation=0.2)
         assert splits.input_shape[-1] == 3
@@ -214,6 +214,52 @@ class TestFolder:
         for name in ("palette.png", "cmyk.jpg", "alpha.png"):
             pixel = read_image(tmp_path / name, 3)[0, 0].astype(int)
             assert np.abs(pixel - [200, 0, 0]).max() < 8, name
+
+    @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P"])
+    def test_transparency_is_composed_on_the_background(self, tmp_path, mode):
+        image = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+        image.putpixel((1, 0), (0, 0, 0, 255))
+        image.convert(mode).save(tmp_path / "clear.tif" if mode == "PA" else tmp_path / "clear.png")
+        path = next(tmp_path.iterdir())
+        assert read_image(path, 3)[0].tolist() == [[255, 255, 255], [0, 0, 0]]
+        assert read_image(path, 1)[0].tolist() == [[255], [0]]
+        assert read_image(path, 3, background=(9, 8, 7))[0].tolist() == [[9, 8, 7], [0, 0, 0]]
+
+    def test_half_transparent_pixels_are_mixed(self, tmp_path):
+        Image.new("RGBA", (1, 1), (0, 0, 0, 128)).save(tmp_path / "half.png")
+        assert read_image(tmp_path / "half.png", 1).item() == 127
+
+    def test_twelve_bits_keep_their_grey_levels(self, tmp_path):
+        for name, largest in (("dark", 2100), ("bright", 4095)):
+            (tmp_path / name).mkdir()
+            for number in range(10):
+                ramp = np.linspace(0, largest, 400).astype("uint16").reshape(20, 20)
+                Image.fromarray(ramp).save(tmp_path / name / f"{number}.png")
+        with pytest.warns(UserWarning, match="values up to 4095 and are read with value_range=4095; another"):
+            splits = kzoo.load_dataset(f"folder:{tmp_path}", validation=0.2)
+        levels = [len(np.unique(image)) for image in splits.examples["train"].inputs]
+        assert (min(levels), max(levels)) == (132, 256)
+        assert splits.preprocess.value_range == 4095
+        assert splits.preprocess.read(tmp_path / "bright" / "0.png").max() == 255
+        with pytest.raises(ValueError, match="bright/0.png .* it has the value 4095, expected 0 to value_range=4000"):
+            kzoo.load_dataset(f"folder:{tmp_path}", value_range=4000)
+
+    def test_float_images_keep_their_grey_levels(self, tmp_path):
+        Image.fromarray(np.array([[0.0, 0.5, 1.0]], "float32")).save(tmp_path / "a.tif")
+        assert read_image(tmp_path / "a.tif", 1, value_range=1).ravel().tolist() == [0, 128, 255]
+
+    def test_the_background_is_an_option_that_is_remembered(self, tmp_path):
+        path = f"folder:{write_images(tmp_path, mode='LA')}"
+        splits = kzoo.load_dataset(path, validation=0.2, background=7)
+        assert splits.preprocess.background == (7, 7, 7)
+        with pytest.raises(ValueError, match=r"background must be a grey level or \[red, green, blue\] .* got 256"):
+            kzoo.load_dataset(path, background=256)
+
+    def test_broken_images_can_be_skipped(self, pictures):
+        (pictures / "cat" / "text.png").write_text("not an image")
+        with pytest.warns(UserWarning, match="skipped 1 broken files: .*cat/text.png cannot be read as an image"):
+            splits = kzoo.load_dataset(f"folder:{pictures}", skip_broken=True, validation=0.2)
+        assert sum(map(len, splits.examples.values())) == 20
 
     def test_images_are_rotated_by_their_exif_orientation(self, tmp_path):
         exif = Image.Exif()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.archives import MAX_BYTES, read_npz
 from kzoo.core.lazy import lazy_import, np
+from kzoo.core.ranges import evenly_spaced
 from kzoo.core.registry import did_you_mean
+from kzoo.core.warn import warn_caller
 from kzoo.data.arrays import collect
 from kzoo.data.folders import (
     File,
@@ -21,6 +25,7 @@ from kzoo.data.folders import (
     rows_by_folder,
     without_broken,
 )
+from kzoo.data.image.pixels import DEEPEST, WHITE, as_colour, eight_bit, guessed_range, is_deep
 from kzoo.data.image.sizes import Size, height_and_width, resized
 from kzoo.data.labels import class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
@@ -28,28 +33,49 @@ from kzoo.data.splits import Examples, RawData, register_dataset
 PIL_Image = lazy_import("PIL.Image")
 PIL_ImageOps = lazy_import("PIL.ImageOps")
 
-SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif"}
+SUFFIXES = {  # of photographs and drawings that Pillow reads; HEIF is refused with what to do
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".jpx", ".webp", ".avif", ".tif", ".tiff"),
+    *(".bmp", ".dib", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".sgi", ".ico", ".qoi", ".heic", ".heif"),
+}
+SAMPLE = 100  # images that the range of values is guessed from
 
 
-def read_image(path: str | File, channels: int) -> np.ndarray:
+@dataclass(frozen=True)
+class Pictures(Examples):
+    """Raw images, uint8 of shape (n, height, width, channels), and how files were read; see `read_image`."""
+
+    background: tuple[int, ...] = WHITE
+    value_range: float = DEEPEST
+
+    def take(self, indices: np.ndarray) -> Pictures:
+        """Return the images at these indices."""
+        return dataclasses.replace(self, inputs=self.inputs[indices], labels=self.labels[indices])
+
+
+def read_image(
+    path: str | File, channels: int, background: int | Sequence[int] = WHITE, value_range: float = DEEPEST
+) -> np.ndarray:
     """Read an image file as 8-bit grey (1 channel) or RGB (3 channels), rotated as its EXIF orientation says.
 
-    16-bit values are divided by 257, CMYK and palettes are converted, and the alpha channel is dropped; of an
-    animation the first frame is read.
+    Images of more than 8 bits are scaled, transparent ones are composed on the background, CMYK and palettes are
+    converted; of an animation the first frame is read.
+
+    Args:
+        path: of the file.
+        channels: 1 or 3.
+        background: a grey level or (red, green, blue), 0 to 255.
+        value_range: the value that becomes 255 in images of more than 8 bits.
 
     Raises:
-        ValueError: if the file is missing, damaged or not an image.
+        ValueError: if the file is missing, damaged or not an image, or has a value outside of the range.
     """
     try:
         with PIL_Image.open(readable(path)) as image:
             image.load()
-            upright = PIL_ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
-                upright = PIL_Image.fromarray((np.asarray(upright) / 257).round().clip(0, 255).astype("uint8"))
-            array = np.asarray(upright.convert("L" if channels == 1 else "RGB"))
+            return eight_bit(PIL_ImageOps.exif_transpose(image), channels, background, value_range)
     except (OSError, SyntaxError, ValueError, PIL_Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as an image: {error}") from error
-    return array.reshape(*array.shape[:2], channels)
+        advice = "; convert it to PNG or JPEG" if str(path).lower().endswith((".heic", ".heif")) else ""
+        raise ValueError(f"{path} cannot be read as an image: {error}{advice}") from error
 
 
 def readable(path: str | File) -> str | Path | io.BytesIO:
@@ -61,9 +87,29 @@ def is_grey(path: File) -> bool:
     """Return whether the header says that an image is grey; `read_image` reports damaged files."""
     try:
         with PIL_Image.open(readable(path)) as image:
-            return image.mode in ("1", "L", "LA", "I", "I;16", "I;16B")
+            return image.mode in ("1", "L", "LA") or is_deep(image.mode)
     except (OSError, SyntaxError, ValueError):
         return True
+
+
+def guess_value_range(rows: Sequence[Row]) -> float:
+    """Return the range of values of images of more than 8 bits, from the largest in a sample; a warning says it."""
+
+    def largest(row: Row) -> float:
+        try:
+            with PIL_Image.open(readable(row.file)) as image:
+                return float(np.max(np.asarray(image))) if is_deep(image.mode) else 0
+        except (OSError, SyntaxError, ValueError, PIL_Image.DecompressionBombError):
+            return 0
+
+    most = max(read_each(largest, [rows[index] for index in evenly_spaced(len(rows), SAMPLE)]))
+    value_range = guessed_range(most) if most else DEEPEST
+    if value_range != DEEPEST:
+        warn_caller(
+            f"images of more than 8 bits have values up to {most:g} and are read with value_range={value_range:g}; "
+            "another value_range can be given"
+        )
+    return value_range
 
 
 @register_dataset("image_folder:", "image", "your own files")
@@ -73,39 +119,49 @@ def image_folder(
     image_size: Size | None = None,
     classes: Sequence[str] | None = None,
     skip_broken: bool = False,
+    background: int | Sequence[int] = WHITE,
+    value_range: float | None = None,
 ) -> RawData:
-    """PNG, JPEG, BMP or GIF files in one folder per class: PATH/CLASS/*, or PATH/train, validation, test/CLASS/*.
+    """Images (PNG, JPEG, WebP, TIFF ...), a folder per class: PATH/CLASS/*, or PATH/train, validation, test/CLASS/*.
 
     Args:
         path: the folder, or a .zip file of it.
         image_size: (height, width) or one number; required if the images differ in size.
         classes: the classes to read, in the order of their indices; all if not given.
         skip_broken: leave out files that cannot be read, with a warning that names them.
+        background: what transparent images are composed on, a grey level or (red, green, blue) from 0 to 255.
+        value_range: the value that becomes 255 in images of more than 8 bits, as 4095 of a 12-bit camera; guessed from
+            a sample if not given.
 
     Raises:
         ValueError: for a missing folder, fewer than two classes, no images, or damaged files (each by name).
     """
     size = height_and_width(image_size)
     rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "images"), classes=classes)
+    how = {"background": as_colour(background), "value_range": value_range or guess_value_range(rows)}
     if skip_broken:
-        rows = without_broken(lambda row: read_image(row.file, 3), rows)
+        rows = without_broken(lambda row: read_image(row.file, 3, **how), rows)
     class_names, splits = classes_and_splits(rows, classes)
     channels = 1 if all(read_each(lambda row: is_grey(row.file), rows)) else 3
-    loaded = {split: read_images(part, class_names, channels, size) for split, part in splits.items()}
+    loaded = {split: read_images(part, class_names, channels, size, **how) for split, part in splits.items()}
     return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), class_names)
 
 
 def read_images(
-    rows: Sequence[Row], class_names: Sequence[str], channels: int, image_size: tuple[int, int] | None
-) -> Examples:
-    """Read image files in parallel.
+    rows: Sequence[Row],
+    class_names: Sequence[str],
+    channels: int,
+    image_size: tuple[int, int] | None,
+    **how,
+) -> Pictures:
+    """Read image files in parallel; `how` are the further arguments of `read_image`.
 
     Raises:
         ValueError: naming every file that cannot be read, or if the images differ in size.
     """
-    images = read_each(lambda row: resized(read_image(row.file, channels), image_size), rows)
+    images = read_each(lambda row: resized(read_image(row.file, channels, **how), image_size), rows)
     labels = class_indices([row.label for row in rows], class_names)
-    return Examples(collect(images, len(rows), "reading images"), labels)
+    return Pictures(collect(images, len(rows), "reading images"), labels, **how)
 
 
 @register_dataset("npz:", "image", "your own files")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kzoo.core.lazy import keras, np
 from kzoo.data.image.files import read_image
+from kzoo.data.image.pixels import DEEPEST, WHITE
 from kzoo.data.image.sizes import resize, resized
 from kzoo.data.splits import Examples
 
@@ -27,6 +28,8 @@ class ImagePreprocess:
         crop: fraction of the shorter side that is kept by a central square crop, as networks trained on ImageNet
             expect; None resizes the whole image without keeping its aspect ratio.
         interpolation: "bilinear" or "bicubic".
+        background: what transparent image files are composed on; see `kzoo.data.image.files.read_image`.
+        value_range: the value that becomes 255 in image files of more than 8 bits.
     """
 
     image_size: tuple[int, ...]
@@ -36,13 +39,16 @@ class ImagePreprocess:
     raw_dtype: str = "uint8"
     crop: float | None = None
     interpolation: str = "bilinear"
+    background: tuple[int, ...] = WHITE
+    value_range: float = DEEPEST
 
     @classmethod
     def fit(cls, train: Examples) -> ImagePreprocess:
         """Take size and statistics from raw training images of shape (n, *image_size, channels)."""
         mean, std = statistics(train.inputs)
         size, channels = train.inputs.shape[1:-1], train.inputs.shape[-1]
-        return cls(tuple(size), channels, mean, std, str(train.inputs.dtype))
+        how = {name: getattr(train, name) for name in ("background", "value_range") if hasattr(train, name)}
+        return cls(tuple(size), channels, mean, std, str(train.inputs.dtype), **how)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -73,7 +79,7 @@ class ImagePreprocess:
             raise ValueError(
                 f"cannot read {path}: this model was trained on {self.raw_dtype} arrays, not on image files"
             )
-        return read_image(path, self.channels)
+        return read_image(path, self.channels, self.background, self.value_range)
 
     def sized(self, raw: np.ndarray) -> np.ndarray:
         """Return one raw image at the training's size."""
