@@ -18,7 +18,7 @@ from kzoo.analysis.visualize import (
 )
 from kzoo.core.onednn import enable_onednn
 from kzoo.core.version import __version__
-from kzoo.data import dataset_card, from_arrays, list_datasets, load_dataset
+from kzoo.data import dataset_card, from_arrays, from_frame, list_datasets, load_dataset
 from kzoo.serving.export import export
 from kzoo.serving.pretrained import load_model
 from kzoo.serving.serve import load_predictor, predict_files
@@ -61,6 +61,7 @@ __all__ = [
     "fit_to_budget",
     "freeze",
     "from_arrays",
+    "from_frame",
     "list_configs",
     "list_datasets",
     "list_models",

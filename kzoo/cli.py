@@ -383,7 +383,7 @@ def compare_classical_(
     given: dict = {}
     for option in options or ():
         apply_override(given, option)
-    dataset_card(dataset)
+    dataset_card(dataset, **given)
     start_keras()
     found = compare_classical(dataset, epochs=epochs, seed=seed, out=out, verbose=not as_json, **given)
     show_result(found, as_json)

@@ -9,8 +9,18 @@ from kzoo.data.assemble import Assembly, taken_by
 from kzoo.data.holdout import HoldOut
 from kzoo.data.in_memory import from_arrays
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits
+from kzoo.data.table_sets import from_frame
 
-__all__ = ["DatasetCard", "RawData", "Splits", "dataset_card", "from_arrays", "list_datasets", "load_dataset"]
+__all__ = [
+    "DatasetCard",
+    "RawData",
+    "Splits",
+    "dataset_card",
+    "from_arrays",
+    "from_frame",
+    "list_datasets",
+    "load_dataset",
+]
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
@@ -18,10 +28,11 @@ def list_datasets(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(DATASETS, pattern))
 
 
-def dataset_card(name: str) -> DatasetCard:
+def dataset_card(name: str, **options) -> DatasetCard:
     """Return what the zoo knows about a dataset: modality, description, source.
 
-    The modality of `folder:PATH` and `tfds:NAME` is detected; `folder:...` and `tfds:...` stand for any argument.
+    The modality of `folder:PATH`, `table:PATH` and `tfds:NAME` is detected; `folder:...` stands for any argument.
+    `options` are those of `load_dataset`, such as the column of a table that is the input.
 
     Raises:
         ValueError: for an unknown name, or an argument that does not exist.
@@ -32,7 +43,7 @@ def dataset_card(name: str) -> DatasetCard:
     if prefix + colon not in DATASETS and colon:
         raise ValueError(f"unknown dataset {name!r}; {did_you_mean(prefix + colon, DATASETS)}")
     card = lookup("dataset", prefix + colon, DATASETS)
-    return card if card.detect is None or argument == "..." else card.detect(argument)
+    return card if card.detect is None or argument == "..." else card.detect(argument, **taken_by(card.detect, options))
 
 
 def load_dataset(
@@ -78,7 +89,7 @@ def load_dataset(
         ValueError: for an unknown name or option, labels out of range, values that are not finite, files that are
             missing or damaged, or too few examples, classes or groups to be divided.
     """
-    card = dataset_card(name)
+    card = dataset_card(name, **options | {"group": group})
     preprocess = lookup("modality", card.modality, MODALITIES).preprocess
     check_keywords(f"option of dataset {name!r},", options, load_dataset, card.load, preprocess.fit)
     parts = {"validation": validation, "test": test, "group": group}

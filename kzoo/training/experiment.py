@@ -81,7 +81,7 @@ def completed(experiment: dict) -> dict:
     if experiment.get("recipe") is None:
         return written
     data = experiment["data"]
-    defaults = preset(experiment["recipe"], dataset_card(data["name"]).modality)
+    defaults = preset(experiment["recipe"], dataset_card(**data).modality)
     augment = defaults["data"]["augment"] | (data.get("augment") or {})
     return written | {"data": data | {"augment": augment}, "train": defaults["train"] | experiment["train"]}
 
@@ -111,7 +111,7 @@ def check_experiment(experiment: dict) -> None:
     for section in ("data", "model"):
         if "name" not in experiment[section]:
             raise ValueError(f"section {section!r} needs a name, e.g. {section}.name=...")
-    card = dataset_card(data["name"])
+    card = dataset_card(**data)
     options = data.keys() - {"name"}
     check_keywords("key in 'data'", options, load_dataset, card.load, MODALITIES[card.modality].preprocess.fit)
     general = {"name", "embed_dim", "dialect", "weights", "precision", "model_name"}

@@ -1,0 +1,443 @@
+"""Datasets from tables: columns of file names, of texts or of numbers, with columns for target, split and group."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kzoo.core.lazy import np
+from kzoo.core.registry import check_keywords, did_you_mean
+from kzoo.core.warn import warn_caller
+from kzoo.data.assemble import Assembly, taken_by
+from kzoo.data.audio.files import SUFFIXES as AUDIO
+from kzoo.data.audio.files import clip_samples
+from kzoo.data.audio.folder import most_common_rate, read_rows
+from kzoo.data.folders import Row, split_of
+from kzoo.data.holdout import HoldOut, warn_of_shared_groups
+from kzoo.data.image.files import SUFFIXES as IMAGES
+from kzoo.data.image.files import is_grey, read_images
+from kzoo.data.image.sizes import Size, height_and_width
+from kzoo.data.labels import listed, read_labels
+from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, Examples, RawData, Splits, first_line
+from kzoo.data.tables import Rows, Table, from_columns, is_empty, is_number, read_table, some
+from kzoo.data.text.files import SUFFIXES as TEXTS
+from kzoo.data.text.files import read_texts
+from kzoo.data.timeseries.files import SeriesExamples, SeriesFile, check_channels, common_length, examples, read_one
+
+FILES = {"image": IMAGES, "audio": AUDIO, "text": TEXTS, "timeseries": {".npy", ".ts"}}  # suffixes by modality
+TARGETS = ("label", "class", "target", "category")  # columns that are the target if none is named
+LOOKED_AT = 3  # first cells of a column that are looked for as files
+LONGEST = 200  # characters of a file's name
+ONLY_FOR = {"image_size": "image", "seconds": "audio", "sample_rate": "audio", "unequal": "timeseries"}
+
+
+@dataclass(frozen=True)
+class Content:
+    """A table and what its columns are for.
+
+    Args:
+        table: of all splits.
+        splits: the split of each row.
+        input: the columns of the input: one of file names or texts, or several of numbers or texts.
+        target: the column of the labels.
+        group: the column of the groups; None for none.
+        root: folder of the files.
+    """
+
+    table: Table
+    splits: np.ndarray
+    input: tuple[str, ...]
+    target: str
+    group: str | None
+    root: Path
+
+    @property
+    def place(self) -> tuple[Path, str] | None:
+        """Where the files are that the input names, and the suffix that the names lack; None if it names none."""
+        if len(self.input) > 1:
+            return None
+        folders = [self.root, *sorted(f for f in self.root.iterdir() if f.is_dir() and f.name[0] != ".")]
+        suffixes = ("", *(suffix for known in FILES.values() for suffix in known))
+        for cell in map(str, self.table.column(self.input[0])[:LOOKED_AT]):
+            for folder in folders if 0 < len(cell) < LONGEST and "\0" not in cell else ():
+                for suffix in suffixes:
+                    if (folder / f"{cell}{suffix}").is_file():
+                        return folder, suffix
+        return None
+
+    @property
+    def modality(self) -> str:
+        """The modality, by the suffix of the files or by the cells.
+
+        Raises:
+            ValueError: for files that are not there or of another kind, or a single column of numbers.
+        """
+        column, first = self.input[0], str(self.table.column(self.input[0])[0])
+        place = self.place
+        suffix = Path(first).suffix.lower()
+        if place is not None:
+            ending = (place[1] or suffix).lower()
+            found = next((modality for modality, known in FILES.items() if ending in known), None)
+            if found is None:
+                raise ValueError(f"column {column} of {self.table.name} names {first}, a kind of file that is not read")
+            return found
+        if all(is_number(self.table.column(name)[0]) for name in self.input):
+            if len(self.input) == 1:
+                raise ValueError(
+                    f"column {column} of {self.table.name} holds numbers that name no files in {self.root}; give "
+                    "several columns for series, or root= for files"
+                )
+            return "timeseries"
+        if any(suffix in known for known in FILES.values()):
+            raise ValueError(
+                f"there is no file {first} in {self.root} or its folders ({self.table.rows[0]}); give root="
+            )
+        return "text"
+
+    def groups(self) -> np.ndarray | None:
+        """Return the group of each row."""
+        return None if self.group is None else np.array(list(map(str, self.table.filled(self.group))))
+
+    def labels(self, class_names: Sequence[str] | None) -> tuple[tuple[str, ...], np.ndarray]:
+        """Return the class names, and the class index of each row."""
+        cells = np.array(whole_numbers(self.table.filled(self.target)))
+        parts = {split: cells[self.splits == split] for split in RawData._fields[:3] if (self.splits == split).any()}
+        names, indices = read_labels(parts, class_names, self.table.name)
+        labels = np.empty(len(cells), "int32")
+        for split, part in indices.items():
+            labels[self.splits == split] = part
+        return names, labels
+
+    def files(self, labels: Sequence[str]) -> list[Row]:
+        """Return the file of each row.
+
+        Raises:
+            ValueError: naming the first rows whose files are missing.
+        """
+        folder, suffix = self.place
+        cells = [str(cell) for cell in self.table.filled(self.input[0])]
+        groups = self.groups()
+        inside = found_in(folder, cells, suffix)
+        missing = [f"{cells[i]} ({self.table.rows[i]})" for i, name in enumerate(inside) if name is None]
+        if missing:
+            raise ValueError(f"{len(missing)} of {len(cells)} files are not in {folder}: {some(missing)}")
+        groups = [None] * len(cells) if groups is None else groups
+        return [Row(folder, *parts) for parts in zip(inside, labels, self.splits, groups, strict=True)]
+
+
+def found_in(folder: Path, cells: Sequence[str], suffix: str) -> list[str | None]:
+    """Return the name within a folder of the file of each cell, None where there is none."""
+    listings: dict[str, set[str]] = {}
+
+    def there(name: str) -> bool:
+        parent, _, file = name.rpartition("/")
+        if parent not in listings:
+            below = folder / parent
+            listings[parent] = set(os.listdir(below)) if below.is_dir() else set()
+        return file in listings[parent]
+
+    tried = (suffix, *(other for known in FILES.values() for other in known)) if suffix else ("",)
+    return [next((cell + ending for ending in tried if there(cell + ending)), None) for cell in cells]
+
+
+def whole_numbers(cells: Sequence) -> list:
+    """Return texts that are all whole numbers in their shortest form as integers, other cells as they are."""
+    if all(isinstance(cell, str) for cell in cells):
+        texts = [cell.strip() for cell in cells]
+        return (
+            list(map(int, texts)) if all(text.isdecimal() and str(int(text)) == text for text in set(texts)) else texts
+        )
+    return list(cells)
+
+
+def image_files(content: Content, rows: Sequence[Row], class_names: Sequence[str], *, image_size: Size | None = None):
+    """Return the images of each split."""
+    size, channels = height_and_width(image_size), 1 if all(is_grey(row.file) for row in rows) else 3
+    return {split: read_images(part, class_names, channels, size) for split, part in by_split(rows).items()}
+
+
+def audio_files(content: Content, rows, class_names, *, seconds: float = 1.0, sample_rate: int | None = None):
+    """Return the recordings of each split."""
+    rate = sample_rate or most_common_rate(rows)
+    samples = clip_samples(seconds, rate)
+    return {split: read_rows(part, class_names, rate, samples) for split, part in by_split(rows).items()}
+
+
+def text_files(content: Content, rows: Sequence[Row], class_names: Sequence[str], *, encoding: str = "utf-8"):
+    """Return the texts of each split."""
+    return {split: read_texts(part, class_names, encoding) for split, part in by_split(rows).items()}
+
+
+def series_in_files(content: Content, rows, class_names, *, unequal: str | None = None, length: int | None = None):
+    """Return the series of each split, one in each file."""
+    name = Path(content.table.name)
+    files = {
+        split: SeriesFile(name, [read_one(row.file, 1) for row in part], range(len(part)), [r.label for r in part], [])
+        for split, part in by_split(rows).items()
+    }
+    check_channels(files)
+    unequal = unequal or (length and "resample")
+    length = length or common_length(list(files.values()), unequal)
+    return {split: examples(file, class_names, length, unequal) for split, file in files.items()}
+
+
+FROM_FILES = {"image": image_files, "audio": audio_files, "text": text_files, "timeseries": series_in_files}
+
+
+def by_split(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the rows of each split that is not empty."""
+    splits = {split: [row for row in rows if row.split == split] for split in RawData._fields[:3]}
+    return {split: part for split, part in splits.items() if part}
+
+
+def cells_as_inputs(content: Content, modality: str) -> np.ndarray:
+    """Return the inputs that stand in the table itself: texts, or series (n, length, 1)."""
+    if modality == "timeseries":
+        return np.stack([content.table.numbers(name) for name in content.input], axis=1)[..., None]
+    columns = [content.table.column(name) for name in content.input]
+    texts = [" ".join("" if is_empty(cell) else str(cell) for cell in cells) for cells in zip(*columns, strict=True)]
+    empty = [row for row, text in zip(content.table.rows, texts, strict=True) if not text.strip()]
+    if empty:
+        warn_caller(f"{len(empty)} of {len(texts)} texts of {content.table.name} are empty: {some(empty)}")
+    return np.array(texts, dtype=object)
+
+
+def raw_data(content: Content, class_names: Sequence[str] | None, options: Mapping) -> RawData:
+    """Read the dataset of a table.
+
+    Raises:
+        ValueError: for cells that are empty or wrong, and files that are missing or damaged, by their rows.
+    """
+    names, labels = content.labels(class_names)
+    modality, groups = content.modality, content.groups()
+    indices = {split: np.flatnonzero(content.splits == split) for split in RawData._fields[:3]}
+    if content.place is not None:
+        rows = content.files([names[label] for label in labels])
+        build = FROM_FILES[modality]
+        parts = build(content, rows, names, **taken_by(build, options))
+    else:
+        inputs, kind = cells_as_inputs(content, modality), SeriesExamples if modality == "timeseries" else Examples
+        parts = {split: kind(inputs[part], labels[part]) for split, part in indices.items() if len(part)}
+    if groups is None:
+        return RawData(*(parts.get(split) for split in indices), names)
+    if modality != "audio":  # whose examples know their groups
+        warn_of_shared_groups({split: groups[part] for split, part in indices.items()})
+    return RawData(*(parts.get(split) for split in indices), names, groups[indices["train"]])
+
+
+def table(
+    path: str,
+    *,
+    input: str | int | Sequence[str | int] | None = None,
+    target: str | int | None = None,
+    split: str | None = None,
+    group: str | None = None,
+    validation: str | None = None,
+    test: str | None = None,
+    root: str | None = None,
+    class_names: Sequence[str] | None = None,
+    delimiter: str | None = None,
+    header: bool = True,
+    encoding: str = "utf-8",
+    image_size: Size | None = None,
+    seconds: float | None = None,
+    sample_rate: int | None = None,
+    unequal: str | None = None,
+    length: int | None = None,
+) -> RawData:
+    """A table of file names, texts or numbers and their labels: CSV, TSV, JSON lines (also .gz) or Parquet.
+
+    Args:
+        path: the table.
+        input: the column of the input: names of image, audio, text or series (.npy, .ts) files, with or without their
+            suffix, or texts. Several columns are a series of numbers, or texts that are joined; `"pixel*"` stands for
+            all columns that match. By default the one column that is left.
+        target: the column of the labels; by default label, class, target or category, otherwise the last one.
+        split: a column that says train, validation or test.
+        group: a column of groups, such as the patient, that are never divided.
+        validation: another table of the same columns, as the validation split.
+        test: likewise, as the test split.
+        root: folder of the files; by default that of the table. Files may lie in a folder within it.
+        class_names: in the order of the class indices; the different labels, sorted, if not given.
+        delimiter: between cells; by default tabs in .tsv, otherwise commas, semicolons or tabs.
+        header: whether the first line names the columns; otherwise they are called 0, 1, ...
+        encoding: of the tables and text files.
+        image_size: (height, width) or one number; required if the images differ in size.
+        seconds: length of a clip of audio, 1 if not given.
+        sample_rate: of all clips; by default the most common one among the files.
+        unequal: how series of several lengths are brought to one: "resample" or "pad".
+        length: steps that all series are brought to.
+
+    Raises:
+        ValueError: for an unknown column (with the closest one), files that are missing (with their rows), empty cells,
+            or an option of another modality.
+    """
+    tables = {"train": path, "validation": validation, "test": test}
+    read = {name: read_table(file, delimiter, header, encoding) for name, file in tables.items() if file is not None}
+    options = {"seconds": seconds, "sample_rate": sample_rate, "image_size": image_size, "unequal": unequal}
+    options |= {"length": length, "encoding": encoding}
+    content = content_of(read, input, target, split, group, Path(root or Path(path).expanduser().parent))
+    check_options(content.modality, options)
+    return raw_data(content, class_names, {key: value for key, value in options.items() if value is not None})
+
+
+def detect(
+    path: str,
+    *,
+    input: str | int | Sequence[str | int] | None = None,
+    target: str | int | None = None,
+    split: str | None = None,
+    group: str | None = None,
+    root: str | None = None,
+    delimiter: str | None = None,
+    header: bool = True,
+    encoding: str = "utf-8",
+) -> DatasetCard:
+    """Return the card of a table, whose modality is that of its input."""
+    read = {"train": read_table(path, delimiter, header, encoding)}
+    group = group if isinstance(group, str) else None
+    content = content_of(read, input, target, split, group, Path(root or Path(path).expanduser().parent))
+    return dataclasses.replace(DATASETS["table:"], modality=content.modality)
+
+
+DATASETS["table:"] = DatasetCard("table:", ", ".join(FILES), first_line(table), "your own files", table, detect)
+
+
+def check_options(modality: str, options: Mapping) -> None:
+    """Raise a ValueError for an option that is of another modality."""
+    for name, own in ONLY_FOR.items():
+        if options.get(name) is not None and own != modality:
+            raise ValueError(f"{name} is for {own} data, but the input of this table is {modality} data")
+
+
+def content_of(tables: Mapping[str, Table], input, target, split, group, root: Path) -> Content:
+    """Return what the columns of a table, or of one for each split, are for."""
+    first, names = tables["train"], list(tables["train"].columns)
+    if not root.is_dir():
+        raise ValueError(f"there is no folder {root}")
+    for name in (split, group):
+        if name is not None:
+            first.column(name)
+    target = str(target) if target is not None else likely_target(names, {split, group})
+    first.column(target)
+    left = [name for name in names if name not in (target, split, group)]
+    columns = matched(first, left, [input] if isinstance(input, (str, int)) else input)
+    whole, splits = combined(tables, {*columns, target, *([group] if group is not None else [])})
+    if split is not None:
+        if len(tables) > 1:
+            raise ValueError("give either split, a column, or other tables for validation and test; got both")
+        splits = splits_named(first, split)
+    return Content(whole, splits, columns, target, group, root)
+
+
+def likely_target(names: Sequence[str], others: set) -> str:
+    """Return the column that is called like a target, otherwise the last one that has no other use."""
+    free = [name for name in names if name not in others]
+    return next((name for name in free if name.casefold() in TARGETS), (free or list(names))[-1])
+
+
+def matched(table: Table, left: Sequence[str], wanted: Sequence | None) -> tuple[str, ...]:
+    """Return the columns of the input.
+
+    Raises:
+        ValueError: for an unknown column, or if there are several and none is named.
+    """
+    if wanted is None:
+        if len(left) != 1:
+            raise ValueError(f"{table.name} has the columns {listed(list(table.columns), 10)}; say which is the input=")
+        return tuple(left)
+    found = []
+    for name in map(str, wanted):
+        fits = fnmatch.filter(left, name) if "*" in name else [name]
+        if not fits:
+            raise ValueError(f"no column of {table.name} matches {name!r}; {did_you_mean(name, table.columns)}")
+        found += fits
+    for name in found:
+        table.column(name)
+    return tuple(found)
+
+
+def combined(tables: Mapping[str, Table], names: set[str]) -> tuple[Table, np.ndarray]:
+    """Return the rows of several tables as one, and the split of each row."""
+    splits = np.concatenate([np.full(len(table.rows), split, object) for split, table in tables.items()])
+    if len(tables) == 1:
+        return tables["train"], splits
+    columns = {name: [cell for table in tables.values() for cell in table.column(name)] for name in names}
+    places = [f"{row.split()[-1]} of {table.name}" for table in tables.values() for row in table.rows]
+    return Table(tables["train"].name, columns, Rows(tables["train"].rows[0].split()[0], places)), splits
+
+
+def splits_named(table: Table, name: str) -> np.ndarray:
+    """Return the split that a column says of each row.
+
+    Raises:
+        ValueError: naming the first row that says none of them, or if no row is for training.
+    """
+    cells = [str(cell).strip() for cell in table.filled(name)]
+    meanings = {cell: split_of(cell) for cell in set(cells)}
+    wrong = next((index for index, cell in enumerate(cells) if meanings[cell] is None), None)
+    if wrong is not None:
+        raise ValueError(
+            f"{table.name} has {cells[wrong]!r} in {table.rows[wrong]}, column {name}; expected train, validation or "
+            "test"
+        )
+    if "train" not in meanings.values():
+        raise ValueError(f"no row of {table.name} is for training: column {name} says {listed(sorted(meanings))}")
+    return np.array([meanings[cell] for cell in cells], object)
+
+
+def from_frame(
+    frame,
+    *,
+    input: str | Sequence[str] | None = None,
+    target: str | None = None,
+    split: str | None = None,
+    group: str | None = None,
+    root: str = ".",
+    class_names: Sequence[str] | None = None,
+    validation: float = 0.1,
+    test: float | None = None,
+    fold: Sequence[int] | None = None,
+    stratify: bool = True,
+    batch_size: int = 128,
+    augment: Mapping | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    name: str = "frame",
+    **options,
+) -> Splits:
+    """Make a dataset of a data frame of pandas or polars, or of a dictionary of columns.
+
+    Args:
+        frame: with columns as in `table:` (`kzoo.data.table_sets.table`).
+        input: as for `table:`; so are `target`, `split`, `group` and `class_names`.
+        target: see `input`.
+        split: see `input`.
+        group: see `input`.
+        root: folder that names of files are relative to.
+        class_names: see `input`.
+        validation: as for `kzoo.load_dataset`; so are `test`, `fold`, `stratify`, `batch_size`, `augment`, `limit`
+            and `seed`.
+        test: see `validation`.
+        fold: see `validation`.
+        stratify: see `validation`.
+        batch_size: see `validation`.
+        augment: see `validation`.
+        limit: see `validation`.
+        seed: see `validation`.
+        name: of the dataset, for tables and messages.
+        **options: of `table:` for the modality (`image_size`, `seconds`, ...) and of the preprocessing.
+
+    Raises:
+        ValueError: as `kzoo.load_dataset`.
+    """
+    content = content_of({"train": from_columns(frame, name)}, input, target, split, group, Path(root).expanduser())
+    fit = MODALITIES[content.modality].preprocess.fit
+    check_keywords(f"option of {content.modality} data,", options, from_frame, FROM_FILES[content.modality], fit)
+    how = HoldOut(validation, test, fold, True, stratify)
+    assembly = Assembly(name, content.modality, how, batch_size, augment, limit, seed, options)
+    return assembly(raw_data(content, class_names, options))
