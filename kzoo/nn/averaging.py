@@ -3,7 +3,8 @@
 This module imports Keras at once; `kzoo.training.callbacks` imports it when training begins.
 """
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -26,7 +27,22 @@ def add(average: Mapping[str, np.ndarray], count: int, weights: Mapping[str, np.
     return {path: average[path] + (weight - average[path]) / (count + 1) for path, weight in weights.items()}
 
 
-def refresh_batch_norm(model: keras.Model, batches: Iterable) -> None:
+class TrainingMode(keras.Model):
+    """A network that is in training mode in `predict_on_batch` too, which compiles it on every backend.
+
+    Args:
+        network: any model.
+    """
+
+    def __init__(self, network: keras.Model):
+        super().__init__(dtype=network.dtype_policy, autocast=False)
+        self.network, self.jit_compile = network, network.jit_compile
+
+    def call(self, inputs):
+        return self.network(inputs, training=True)
+
+
+def refresh_batch_norm(model: keras.Model, batches: Iterable, forward: TrainingMode | None = None) -> None:
     """Recompute the statistics of batch normalisations as their mean over some batches, with the current weights.
 
     The network is in training mode, with dropout, as in `torch.optim.swa_utils.update_bn`; batches are weighted by
@@ -35,16 +51,31 @@ def refresh_batch_norm(model: keras.Model, batches: Iterable) -> None:
     Args:
         model: a network with or without batch normalisations.
         batches: a finite number of (inputs, labels), such as one pass over the train split.
+        forward: the network in training mode, to compile it only once for several calls; used for nothing else.
     """
     norms = [layer for layer in batch_norms(model) if layer.trainable]
-    momenta = [layer.momentum for layer in norms]
-    seen = 0
-    try:
+    statistics = [variable for layer in norms for variable in (layer.moving_mean, layer.moving_variance)]
+    forward = forward or TrainingMode(model)
+    means, seen = [0.0] * len(statistics), 0
+    with last_batch_only(norms):
         for inputs, _ in batches if norms else ():
+            forward.predict_on_batch(inputs)
             seen += len(inputs)
-            for layer in norms:
-                layer.momentum = 1 - len(inputs) / seen
-            model(inputs, training=True)
+            values = map(keras.ops.convert_to_numpy, statistics)
+            means = [mean + (value - mean) * (len(inputs) / seen) for mean, value in zip(means, values, strict=True)]
+    if seen:
+        for variable, mean in zip(statistics, means, strict=True):
+            variable.assign(mean)
+
+
+@contextlib.contextmanager
+def last_batch_only(norms: Sequence[keras.layers.BatchNormalization]) -> Iterator[None]:
+    """Let the moving statistics of batch normalisations be those of the last batch within the context."""
+    momenta = [layer.momentum for layer in norms]
+    for layer in norms:
+        layer.momentum = 0.0
+    try:
+        yield
     finally:
         for layer, momentum in zip(norms, momenta, strict=True):
             layer.momentum = momentum

@@ -28,6 +28,7 @@ from kzoo.training.checkpoint import Checkpoint, Checkpointing
 from kzoo.training.records import NEVER_BEST, epoch_score
 from kzoo.training.report_html import refresh_html
 
+STATISTICS = 2048  # examples for the batch normalisation statistics of averaged weights: 1,000 to 10,000 are enough
 COST = 40  # minimum interval between timed checkpoints, in multiples of the time that writing one takes
 
 
@@ -75,8 +76,7 @@ class BestCheckpoint(keras.callbacks.Callback):
         rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
         for name, value in (logs | {"learning_rate": rate}).items():
             self.history.setdefault(name, []).append(float(value))
-        with exponential_average(self.model):
-            self.consider(logs)
+        self.consider(logs)
         if self.run:
             written(lambda: runs.write_history(self.run, self.history))
         if self.out_of_patience:
@@ -295,22 +295,6 @@ def signals_noted() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-@contextlib.contextmanager
-def exponential_average(model: keras.Model) -> Iterator[None]:
-    """Replace the weights temporarily by the optimizer's moving average of them, if it keeps one."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not optimizer.use_ema:
-        yield
-        return
-    weights = copies(model.trainable_variables)
-    optimizer.finalize_variable_values(model.trainable_variables)
-    assign(model.trainable_variables, copies(model.trainable_variables))  # JAX would use up the optimizer's own
-    try:
-        yield
-    finally:
-        assign(model.trainable_variables, weights)
-
-
 def copies(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     """Return copies of the values of variables."""
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
@@ -322,15 +306,33 @@ def assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) ->
         variable.assign(value)
 
 
-class ValidateAverage(keras.callbacks.Callback):
-    """Validate with the moving average of the weights; `keras.callbacks.SwapEMAWeights` would round the weights."""
+class MovingAverage(keras.callbacks.Callback):
+    """Replace the weights by the optimizer's moving average of them, from validation to the end of the epoch.
+
+    Its batch normalisation statistics are those of about 2,000 training examples, the same ones in each epoch
+    (Wu, Johnson, 2021, Rethinking "Batch" in BatchNorm, https://arxiv.org/abs/2105.07576): the moving statistics are
+    of other weights. Callbacks before this one see the average at the end of an epoch, those after it the weights.
+
+    Args:
+        data: what is trained on.
+    """
+
+    def __init__(self, data: Splits):
+        super().__init__()
+        whole = dataclasses.replace(data, shard=UNSHARDED)
+        self.batches = whole.train_batches().take(min(whole.steps_per_epoch, math.ceil(STATISTICS / whole.batch_size)))
+
+    def on_train_begin(self, logs=None):
+        self.forward = averaging.TrainingMode(self.model)
 
     def on_test_begin(self, logs=None):
-        self.swap = contextlib.ExitStack()
-        self.swap.enter_context(exponential_average(self.model))
+        self.trained = copies(self.model.variables)
+        self.model.optimizer.finalize_variable_values(self.model.trainable_variables)
+        assign(self.model.variables, copies(self.model.variables))  # JAX would use up the optimizer's own
+        averaging.refresh_batch_norm(self.model, self.batches, self.forward)
 
-    def on_test_end(self, logs=None):
-        self.swap.close()
+    def on_epoch_end(self, epoch, logs=None):
+        assign(self.model.variables, self.trained)
 
 
 class AverageLast(keras.callbacks.Callback):

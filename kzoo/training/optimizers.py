@@ -68,7 +68,7 @@ def learning_rate_schedule(name: str, peak: float, steps: int, warmup_steps: int
     https://arxiv.org/abs/1803.09820) falls linearly to a tenth, then in the last tenth of the training to a
     thousandth; its warm-up is 45 % of the steps unless another is given. Smith starts from a tenth, not from 0, and
     lowers the momentum meanwhile, which is not done here. "constant" stays at the peak; so does "plateau", whose rate
-    `kzoo.training.schedules.Plateau` sets.
+    the callback `kzoo.training.schedules.Plateau` lowers.
 
     Args:
         name: a key of `SCHEDULES`.
@@ -82,19 +82,19 @@ def learning_rate_schedule(name: str, peak: float, steps: int, warmup_steps: int
     lookup("schedule", name, SCHEDULES)
     if name == "one_cycle" and not warmup_steps:
         warmup_steps = int(RISE * steps)
-    return schedules.Schedule(name, peak, steps, warmup_steps)
+    kind = schedules.PlateauSchedule if name == "plateau" else schedules.Schedule
+    return kind(name, peak, steps, warmup_steps)
 
 
-def plateau_rate(
-    history: Mapping[str, list[float]], peak: float, *, patience: int = 5, factor: float = 0.1, warmup_epochs: int = 0
+def plateau_factor(
+    history: Mapping[str, list[float]], *, patience: int = 5, factor: float = 0.1, warmup_epochs: int = 0
 ) -> float:
-    """Return the learning rate of the next epoch: multiplied by `factor` whenever the validation loss stops falling.
+    """Return what the peak is multiplied by in the next epoch: `factor` for each time the validation loss stopped falling.
 
     A function of the history alone, so that a resumed training has the same learning rates.
 
     Args:
         history: "val_loss" of each epoch so far; NaN is never an improvement.
-        peak: initial learning rate.
         patience: epochs without a lower loss after which the rate falls; then counting starts over.
         factor: what the rate is multiplied by, in (0, 1).
         warmup_epochs: first epochs that are not counted.
@@ -110,7 +110,7 @@ def plateau_rate(
         best = min(best, loss)
         if waited == patience:
             waited, falls = 0, falls + 1
-    return peak * factor**falls
+    return factor**falls
 
 
 def build_optimizer(
@@ -121,8 +121,7 @@ def build_optimizer(
     The recipe's weight decay is applied at each step, times the learning rate, by every optimizer. With "sgd" that is a
     tenth of the effect of the same number where the decay goes through the momentum, as in PyTorch. Biases,
     normalisation parameters and other variables of one axis have none. The moving average of the weights leaves out the
-    statistics of normalisations; Keras replaces the weights by it at the end of `model.fit`, and
-    `kzoo.training.callbacks.exponential_average` does so temporarily.
+    statistics of normalisations, which `kzoo.training.callbacks.MovingAverage` computes for it.
 
     Args:
         model: has all its weights.

@@ -86,7 +86,7 @@ class Recipe:
     @property
     def learning_rate_is_set_by_callbacks(self) -> bool:
         """Whether the optimizer holds a number for its learning rate, which callbacks may change, not a schedule."""
-        return self.schedule == "plateau" or (self.schedule == "constant" and not self.warmup_ratio)
+        return self.schedule == "constant" and not self.warmup_ratio
 
     def warmup_steps(self, steps_per_epoch: int) -> int:
         """Return the number of steps with a rising learning rate."""

@@ -3,12 +3,11 @@
 This module imports Keras at once; `kzoo.training.optimizers` imports it when training begins.
 """
 
-import math
 from collections.abc import Callable, Mapping
 
 import keras
 
-from kzoo.training.optimizers import SCHEDULES, plateau_rate
+from kzoo.training.optimizers import SCHEDULES, plateau_factor
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -37,52 +36,53 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return {name: getattr(self, name) for name in ("name", "peak", "steps", "warmup_steps")}
 
 
-class Plateau(keras.callbacks.Callback):
-    """Lower the learning rate when the validation loss stops falling, after a linear warm-up from 0.
+@keras.saving.register_keras_serializable("kzoo")
+class PlateauSchedule(Schedule):
+    """A linear warm-up from 0 to `peak`, then `peak` times a factor that the callback `Plateau` lowers.
 
-    The optimizer's learning rate must be a number, not a schedule. It depends only on the history and the index of the
-    batch.
+    The factor is a variable, which kzoo's optimizers track and thus save as one of theirs.
+
+    Args:
+        name: as for `Schedule`; so are `peak`, `steps` and `warmup_steps`.
+        peak: see `name`.
+        steps: see `name`.
+        warmup_steps: see `name`.
+    """
+
+    def __init__(self, name: str, peak: float, steps: int, warmup_steps: int = 0):
+        super().__init__(name, peak, steps, warmup_steps)
+        self.factor = keras.Variable(1.0, trainable=False, name="factor", aggregation="only_first_replica")
+
+    def __call__(self, step):
+        return self.factor * super().__call__(step)
+
+
+class Plateau(keras.callbacks.Callback):
+    """Lower the learning rate when the validation loss stops falling.
+
+    The optimizer's learning rate must be a `PlateauSchedule`, whose factor is set at the beginning of each epoch. It
+    depends on the history only.
 
     Args:
         history: returns the metrics of each epoch so far; called at the beginning of an epoch.
-        peak: learning rate at the end of the warm-up.
-        steps_per_epoch: batches of an epoch.
-        warmup_steps: batches of the warm-up; epochs that begin in it do not count for the patience.
-        patience: see `kzoo.training.optimizers.plateau_rate`; so is `factor`.
-        factor: see `patience`.
+        warmup_epochs: see `kzoo.training.optimizers.plateau_factor`; so are `patience` and `factor`.
+        patience: see `warmup_epochs`.
+        factor: see `warmup_epochs`.
     """
 
     def __init__(
         self,
         history: Callable[[], Mapping[str, list[float]]],
-        peak: float,
-        steps_per_epoch: int,
         *,
-        warmup_steps: int = 0,
+        warmup_epochs: int = 0,
         patience: int = 5,
         factor: float = 0.1,
     ):
         super().__init__()
-        self.history, self.peak, self.warmup_steps = history, peak, warmup_steps
-        warmup_epochs = math.ceil(warmup_steps / steps_per_epoch)
+        self.history = history
         self.options = {"patience": patience, "factor": factor, "warmup_epochs": warmup_epochs}
-        plateau_rate({}, peak, **self.options)  # raises for a wrong value now
+        plateau_factor({}, **self.options)  # raises for a wrong value now
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.rate = plateau_rate(self.history(), self.peak, **self.options)
-        self.model.optimizer.learning_rate = self.rate
-        self.warming = self.warmup_steps > 0
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if not self.warming:
-            return
-        if hasattr(self.model, "jax_state_sync"):  # JAX's loop reads the variables only after a sync
-            self.model.jax_state_sync()
-        done = batches_done(self.model.optimizer)
-        self.warming = done < self.warmup_steps
-        self.model.optimizer.learning_rate = self.peak * done / self.warmup_steps if self.warming else self.rate
-
-
-def batches_done(optimizer: keras.optimizers.Optimizer) -> int:
-    """Return how many batches an optimizer has seen, with those it only accumulated, unlike its `iterations`."""
-    return int(getattr(optimizer, "inner_optimizer", optimizer).variables[0])
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        optimizer.plateau_factor.assign(plateau_factor(self.history(), **self.options))

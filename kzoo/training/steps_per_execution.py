@@ -14,7 +14,8 @@ from kzoo.zoo.profile import macs
 
 MOST = 16
 MACS_PER_CALL = 2_000_000_000  # of the forward passes at most; tests/benchmarks/training.py
-BATCH_METHODS = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
+BATCH_METHODS = ("on_batch_begin", "on_batch_end")
+BATCH_METHODS += ("on_train_batch_begin", "on_train_batch_end", "on_test_batch_begin", "on_test_batch_end")
 
 
 def steps_per_execution(model: keras.Model, data: Splits, callbacks: Sequence, done: int) -> int:
@@ -42,7 +43,7 @@ def steps_per_execution(model: keras.Model, data: Splits, callbacks: Sequence, d
 
 
 def acts_on_batches(callback: keras.callbacks.Callback) -> bool:
-    """Return whether a callback does something before or after training batches.
+    """Return whether a callback does something before or after batches of training or validation.
 
     Its methods may be the class's or, as in `keras.callbacks.LambdaCallback`, attributes of the object.
     """

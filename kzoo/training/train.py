@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -113,7 +114,8 @@ def fit(
             proportional to the class frequencies.
         focal_gamma: exponent of the focal loss, which reduces the weight of well classified examples; 0 for none.
         ema_momentum: momentum per step, in (0, 1), of an exponential moving average of the weights, which is then
-            validated and kept in place of the weights; None for no average.
+            validated and kept in place of the weights, with batch normalisation statistics computed for it; callbacks
+            see it at the end of an epoch. None for no average.
         swa_epochs: number of last epochs whose weights are averaged at the end (stochastic weight averaging, with
             recomputed batch normalisation statistics); the average is kept if it is better on the validation split
             than the best epoch. None for no averaging.
@@ -282,9 +284,10 @@ class Training:
                         distributed.ShardTraining(),
                         *self.rules(best),
                         best,
-                        average,
                         *bars,
                         *self.callbacks,
+                        *self.moving_average(),
+                        average,
                         *savers,
                         *self.logs(),
                     ],
@@ -307,15 +310,17 @@ class Training:
         folder = self.run_dir and self.run_dir / runs.CHECKPOINTS
         return own_callbacks.SaveState(folder, parts, metrics, self.data.steps_per_epoch, self.saving, received_signals)
 
+    def moving_average(self) -> list[keras.callbacks.Callback]:
+        """Return the callback that validates the moving average of the weights, if there is one."""
+        return [own_callbacks.MovingAverage(self.data)] if self.recipe.ema_momentum else []
+
     def rules(self, best: own_callbacks.BestCheckpoint) -> list[keras.callbacks.Callback]:
-        """Return the callbacks that the recipe asks for."""
-        found = [own_callbacks.ValidateAverage()] if self.recipe.ema_momentum else []
-        if self.recipe.schedule == "plateau":
-            per_epoch = self.data.steps_per_epoch
-            steps = self.recipe.warmup_steps(per_epoch)
-            peak = self.recipe.learning_rate
-            found.append(schedules.Plateau(lambda: best.history, peak, per_epoch, warmup_steps=steps))
-        return found
+        """Return the callback that lowers the learning rate on a plateau, if the recipe asks for it."""
+        if self.recipe.schedule != "plateau":
+            return []
+        per_epoch = self.data.steps_per_epoch
+        warmup_epochs = math.ceil(self.recipe.warmup_steps(per_epoch) / per_epoch)
+        return [schedules.Plateau(lambda: best.history, warmup_epochs=warmup_epochs)]
 
     def logs(self) -> list[keras.callbacks.Callback]:
         """Return the callback that writes TensorBoard logs, if there is a run directory."""

@@ -12,11 +12,15 @@ from kzoo.training.optimizers import is_vector
 
 
 class DecayMatrices:
-    """Mixin of an optimizer: no weight decay for variables of one axis (`kzoo.training.optimizers.is_vector`)."""
+    """Mixin of an optimizer: no weight decay for variables of one axis (`kzoo.training.optimizers.is_vector`).
+
+    The variable of a `kzoo.training.schedules.PlateauSchedule` becomes one of the optimizer's.
+    """
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         if not self.built:
             self.exclude_from_weight_decay(var_list=[variable for variable in variables if is_vector(variable)])
+            self.plateau_factor = getattr(self._learning_rate, "factor", None)  # Keras tracks what is set
         super().build(variables)
 
 

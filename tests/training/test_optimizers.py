@@ -8,9 +8,9 @@ import pytest
 
 import kzoo
 from kzoo.tasks.classification import ClassificationAccuracy, ClassificationLoss
-from kzoo.training.optimizers import OPTIMIZERS, SCHEDULES, build_optimizer, learning_rate_schedule, plateau_rate
+from kzoo.training.optimizers import OPTIMIZERS, SCHEDULES, build_optimizer, learning_rate_schedule, plateau_factor
 from kzoo.training.recipes import Recipe
-from kzoo.training.schedules import Plateau, batches_done
+from kzoo.training.schedules import Plateau
 
 RATE = 0.1
 
@@ -100,27 +100,29 @@ def test_a_schedule_is_saved_with_its_optimizer():
     ],
 )
 def test_the_rate_on_a_plateau(losses, expected):
-    assert plateau_rate({"val_loss": losses}, 1.0, patience=2, factor=0.5) == expected
+    assert plateau_factor({"val_loss": losses}, patience=2, factor=0.5) == expected
 
 
 def test_epochs_of_the_warmup_are_not_counted():
     history = {"val_loss": [1.0, 2.0, 2.0, 2.0]}
-    assert plateau_rate(history, 1.0, patience=2, factor=0.5) == 0.5
-    assert plateau_rate(history, 1.0, patience=2, factor=0.5, warmup_epochs=3) == 1.0
+    assert plateau_factor(history, patience=2, factor=0.5) == 0.5
+    assert plateau_factor(history, patience=2, factor=0.5, warmup_epochs=3) == 1.0
 
 
 def test_plateau_sets_the_rate_of_each_step():
     """Ten steps an epoch, 15 of warm-up; the loss no longer falls after the third epoch."""
     losses = [3.0, 2.0, 1.0, 1.0, 1.0]
     model, seen = dense(1, 1), []
-    model.compile(build_optimizer(model, Recipe(optimizer="sgd"), 1e-3), "mse", jit_compile=False)
+    rate = learning_rate_schedule("plateau", 1e-3, steps=60, warmup_steps=15)
+    model.compile(build_optimizer(model, Recipe(optimizer="sgd"), rate), "mse", jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
 
     class Look(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
             seen.append(float(self.model.optimizer.learning_rate))
 
     epochs = iter(range(6))
-    plateau = Plateau(lambda: {"val_loss": losses[: next(epochs)]}, 1e-3, 10, warmup_steps=15, patience=2)
+    plateau = Plateau(lambda: {"val_loss": losses[: next(epochs)]}, warmup_epochs=2, patience=2)
     model.fit(np.zeros((10, 1)), np.zeros((10, 1)), batch_size=1, epochs=6, verbose=0, callbacks=[plateau, Look()])
     expected = [1e-3 * s / 15 for s in range(15)] + [1e-3] * 35 + [1e-4] * 10
     np.testing.assert_allclose(seen, expected, rtol=1e-5)
@@ -193,7 +195,7 @@ def test_two_batches_of_16_accumulated_are_one_of_32(name, digits):
         model.compile(optimizer, ClassificationLoss(), jit_compile=False)
         model.fit(inputs, labels, batch_size=size, epochs=3, shuffle=False, verbose=0)
         weights.append(model.get_weights())
-        assert batches_done(optimizer) == 3 * gradient_accumulation_steps
+        assert int(optimizer.variables[0]) == 3 * gradient_accumulation_steps
         assert int(optimizer.iterations) == 3
     for one, two in zip(*weights, strict=True):
         np.testing.assert_allclose(one, two, atol=1e-5)
@@ -280,7 +282,7 @@ def test_a_saved_optimizer_still_leaves_vectors_alone(name, model):
 @pytest.mark.parametrize("options, message", [({"patience": 0}, "patience must be"), ({"factor": 1.0}, "factor must")])
 def test_mistakes_about_plateaus_are_explained(options, message):
     with pytest.raises(ValueError, match=message):
-        Plateau(dict, 1.0, 10, **options)
+        Plateau(dict, **options)
 
 
 def test_an_unknown_schedule():

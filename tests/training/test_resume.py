@@ -90,7 +90,8 @@ OPTIONS = {
     "moving average": {"ema_momentum": 0.9},
     "Nesterov": {"optimizer": "sgd", "learning_rate": 0.01, "weight_decay": 1e-4},
     "accumulated gradients": {"gradient_accumulation_steps": 4},
-    "plateau": {"schedule": "plateau"},
+    "moving average and batch normalisation": {"ema_momentum": 0.9, "norm": "batch", "swa_epochs": 2},
+    "plateau and warm-up": {"schedule": "plateau", "warmup_ratio": 0.5, "learning_rate": 0.01},
     "early stopping": {"patience": 1, "learning_rate": 1e-9},
     "average of the last epochs": {"swa_epochs": 2},
     "average of the last epochs and early stopping": {"swa_epochs": 2, "patience": 1, "learning_rate": 1e-9},
@@ -160,6 +161,11 @@ class TestTheSameLastBit:
         assert steps == [7, 14, 21, 28, 35]
         assert_equal(train(splits, tmp_path), uninterrupted)
         assert_equal(train(splits, kill_at=1000), uninterrupted)  # one by one
+
+    @pytest.mark.parametrize("options", [OPTIONS["plateau and warm-up"], OPTIONS["moving average"]])
+    def test_one_step_at_a_time_or_several(self, splits, options):
+        """A callback that looks at each batch makes calls of one step; without it they have seven."""
+        assert_equal(train(splits, kill_at=1000, **options), train(splits, **options))
 
     def test_by_the_command(self, tmp_path):
         """SIGTERM ends the process with 143; the same command goes on; both give what one run gives."""
