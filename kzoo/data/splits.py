@@ -125,7 +125,7 @@ class Splits(SplitsTable):
         class_names: one name per class, in the order of the class indices.
         preprocess: from raw examples to the model's input; saved and exported with a model.
         augment: random augmentation of training batches; None for none.
-        batch_size: examples per batch; the last batch of an epoch may be smaller.
+        batch_size: examples per batch; the last batch of an epoch may be smaller, but is not a single example.
         seed: of shuffling and augmentation.
         task: a name in `kzoo.tasks`.
         shard: the rows of training batches that this process reads, in data-parallel training. The last batch of an
@@ -167,9 +167,14 @@ class Splits(SplitsTable):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of batches in one epoch of the train split."""
+        """Number of batches in one epoch of the train split.
+
+        A last batch of a single example for a device is left out, unless it is the only one: batch normalisation would
+        see no variance. Shuffling leaves out other examples in each epoch.
+        """
         whole, rest = divmod(len(self.examples["train"]), self.batch_size)
-        return whole + (rest >= self.shard.devices)
+        least = 2 * self.shard.devices if whole else self.shard.devices
+        return whole + (rest >= least)
 
     @functools.cached_property
     def train(self) -> tf.data.Dataset:

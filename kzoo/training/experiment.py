@@ -19,7 +19,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kzoo.core.files import write_json
+from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import check_keywords, did_you_mean, lookup
 from kzoo.core.yaml import parse_yaml
@@ -162,7 +162,8 @@ def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, 
         model, data = prepared(experiment)
         check_split(data, experiment["evaluate"].get("split", "test"))
         if run:
-            runs.write_config(run, experiment)
+            with writing(run):
+                runs.write_config(run, experiment)
         fit(model, data, **experiment["train"], run_dir=out, verbose=verbose)
         return evaluate(model, data, **experiment["evaluate"], run_dir=run)
 

@@ -89,7 +89,7 @@ def learning_rate_schedule(name: str, peak: float, steps: int, warmup_steps: int
 def plateau_factor(
     history: Mapping[str, list[float]], *, patience: int = 5, factor: float = 0.1, warmup_epochs: int = 0
 ) -> float:
-    """Return what the peak is multiplied by in the next epoch: `factor` for each time the validation loss stopped falling.
+    """Return what the peak is multiplied by in the next epoch: `factor` each time the validation loss stops falling.
 
     A function of the history alone, so that a resumed training has the same learning rates.
 

@@ -34,7 +34,8 @@ class Report(Shown):
         examples: number of examples.
         accuracy: fraction of examples whose most probable class is right, in [0, 1].
         accuracy_interval: its 95 % confidence interval (Wilson).
-        macro_f1: unweighted mean of the classes' F1 scores, in [0, 1].
+        macro_f1: unweighted mean of the F1 scores of all classes that have an example or are predicted, in [0, 1], as
+            scikit-learn's `f1_score(average="macro")`.
         top5_accuracy: fraction whose class is among the five most probable, in [0, 1]; None below 10 classes.
         loss: mean cross-entropy, in nats.
         calibration_error: expected calibration error over 15 equal bins of confidence (Guo et al., 2017,
@@ -163,7 +164,7 @@ def classification_report(
         examples=len(labels),
         accuracy=right / len(labels),
         accuracy_interval=(float(interval.low), float(interval.high)),
-        macro_f1=float(scores[2].mean()),
+        macro_f1=float(metrics.f1_score(labels, predicted, average="macro")),
         top5_accuracy=top5,
         loss=float(metrics.log_loss(labels, probabilities, labels=classes)),
         calibration_error=calibration_error(probabilities.max(axis=-1), predicted == labels),

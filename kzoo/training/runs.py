@@ -37,6 +37,8 @@ RESULTS = (MODEL, HISTORY, METRICS, CURVES, ENVIRONMENT, DATA, EXAMPLES, CONFUSI
 def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path | None]:
     """Lock a run directory, so that no other process writes into it, and delete incomplete files in it.
 
+    After an error before a training began (see `begin`) nothing is left of it, not even the directory if it is empty.
+
     Of processes that train together only the first one locks it; the others get None.
 
     Args:
@@ -66,6 +68,11 @@ def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path | None]:
         if is_record(run / CHECKPOINTS / TRAINING):
             sweep(run, restart)
         yield run
+    except BaseException:
+        if not has_begun(run):
+            sweep(run, everything=True)
+            remove_empty(run)
+        raise
     finally:
         lock.release()
 
@@ -90,6 +97,20 @@ def is_record(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"training", "complete"} <= content.keys()
+
+
+def has_begun(run: Path) -> bool:
+    """Return whether a run directory records which training it is for."""
+    record = run / CHECKPOINTS / TRAINING
+    return is_record(record) and json.loads(record.read_text())["training"] is not None
+
+
+def remove_empty(run: Path) -> None:
+    """Delete a run directory in which there is nothing but the lock."""
+    (run / CHECKPOINTS / LOCK).unlink(missing_ok=True)
+    for folder in (run / CHECKPOINTS, run):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def sweep(run: Path, everything: bool) -> None:
@@ -117,27 +138,35 @@ def delete_logs(folder: Path) -> None:
 
 def write_config(run: Path, experiment: dict) -> None:
     """Write an experiment into a run directory, which is recorded as a run's own first."""
+    mark(run)
+    write_yaml(run / CONFIG, experiment)
+
+
+def mark(run: Path) -> None:
+    """Record that what will be written into a directory is a run's own."""
     record = run / CHECKPOINTS / TRAINING
     if not record.exists():
         record.parent.mkdir(parents=True, exist_ok=True)
         write_json(record, {"training": None, "complete": False})
-    write_yaml(run / CONFIG, experiment)
 
 
 def claim(run: Path, identity: dict) -> bool:
-    """Record which training a directory is for, or compare with the record; return whether that training is complete.
+    """Mark a directory, or compare with what it records; return whether the training in it is complete.
 
     Raises:
         ValueError: if the directory holds another training.
     """
-    record = run / CHECKPOINTS / TRAINING
-    identity = json.loads(json.dumps(identity))
-    content = json.loads(record.read_text()) if record.exists() else {"training": None}
-    if content["training"] is not None:
-        check_same(run, content["training"], identity)
-        return content["complete"]
-    write_json(record, {"training": identity, "complete": False})
-    return False
+    mark(run)
+    content = json.loads((run / CHECKPOINTS / TRAINING).read_text())
+    if content["training"] is None:
+        return False
+    check_same(run, content["training"], json.loads(json.dumps(identity)))
+    return content["complete"]
+
+
+def begin(run: Path, identity: dict) -> None:
+    """Record which training a directory is for: what is in it is kept from now on."""
+    write_json(run / CHECKPOINTS / TRAINING, {"training": identity, "complete": False})
 
 
 def check_same(run: Path, before: Mapping, now: Mapping) -> None:

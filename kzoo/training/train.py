@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kzoo.core.determinism import make_deterministic
-from kzoo.core.files import write_json
+from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.onednn import hint_at_onednn
 from kzoo.core.registry import lookup, registered_name
@@ -107,7 +107,8 @@ def fit(
         weight_decay: decoupled weight decay, per step and scaled by the learning rate, from 0; biases and
             normalisation parameters (all variables of one axis) have none.
         global_clipnorm: global norm for gradient clipping; None for no clipping.
-        gradient_accumulation_steps: batches whose gradients are averaged for one step of the optimizer.
+        gradient_accumulation_steps: batches whose gradients are averaged for one step of the optimizer; also across the
+            end of an epoch. What is left of them at the end of the training is not used.
         label_smoothing: fraction of the target spread evenly over all classes, in [0, 1).
         class_weights: loss weight per class, from 0: a sequence in the order of the classes, or a mapping from class
             indices or class names, where classes that it leaves out weigh 1; "balanced" for weights inversely
@@ -163,6 +164,7 @@ def fit(
     check_callbacks(callbacks, recipe)
     hint_at_onednn()
     data = distributed.shard(data)
+    check_accumulation(recipe, data)
     if run_dir is None:
         return Training(model, data, recipe, callbacks, verbose).run()
     with runs.opened(run_dir, restart=restart) as run:
@@ -214,18 +216,26 @@ class Training:
         """Write what is known before the first step; return whether the training in the run directory is complete.
 
         Raises:
-            ValueError: if the directory holds another training, or one of which only results are left.
+            ValueError: if the directory holds another training, or one of which only results are left, or cannot be
+                written.
         """
-        model, data, run, recipe = self.model, self.data, self.run_dir, dataclasses.asdict(self.recipe)
-        if runs.claim(run, identity(model, data, recipe)):
-            return True
+        run, own = self.run_dir, identity(self.model, self.data, dataclasses.asdict(self.recipe))
+        with writing(run):
+            complete = runs.claim(run, own)
+            if not complete:
+                self.describe(run)
+                runs.begin(run, own)
+        return complete
+
+    def describe(self, run: Path) -> None:
+        """Write the environment, the data to serve with, and the configuration."""
+        model, data = self.model, self.data
         write_json(run / runs.ENVIRONMENT, runs.environment(data.seed))
         Serving.of(data).save(run / runs.DATA, run / runs.EXAMPLES)
         if not (run / runs.CONFIG).exists():
             kept = {"name": data.name, "batch_size": data.batch_size}
-            content = {"seed": data.seed, "data": kept, "model": {"name": registered_name(model)}, "train": recipe}
-            write_yaml(run / runs.CONFIG, content)
-        return False
+            content = {"seed": data.seed, "data": kept, "model": {"name": registered_name(model)}}
+            write_yaml(run / runs.CONFIG, content | {"train": dataclasses.asdict(self.recipe)})
 
     def finished(self) -> dict[str, list[float]]:
         """Load the best weights of the complete training; return its metrics per epoch."""
@@ -427,6 +437,16 @@ def check_logits(model: keras.Model) -> None:
         raise ValueError(
             f"{model.name} ends in a softmax ({last.name}), but kzoo needs logits: build it with "
             "classifier_activation=None, or leave out the softmax at the end"
+        )
+
+
+def check_accumulation(recipe: Recipe, data: Splits) -> None:
+    """Raise a ValueError if the optimizer would not take a single step."""
+    batches = recipe.epochs * data.steps_per_epoch
+    if recipe.solver is None and recipe.gradient_accumulation_steps > batches:
+        raise ValueError(
+            f"gradient_accumulation_steps must be at most {batches}, the batches of the whole training, "
+            f"got {recipe.gradient_accumulation_steps}"
         )
 
 

@@ -189,8 +189,8 @@ class TestShards:
                 if augment is None or len(own) == 48:  # what is left out is no partner for mixing either
                     np.testing.assert_array_equal(together, own[: len(together)])
 
-    @pytest.mark.parametrize("devices, rest", [(1, [13]), (8, [8]), (16, [])])
-    def test_a_rest_that_is_less_than_one_each_is_no_batch(self, digits, devices, rest):
+    @pytest.mark.parametrize("devices, rest", [(1, [13]), (4, [12]), (8, []), (16, [])])
+    def test_a_rest_that_is_less_than_two_each_is_no_batch(self, digits, devices, rest):
         splits = dataclasses.replace(digits, batch_size=64, shard=Shard(0, 1, devices))  # 1,293 = 20 * 64 + 13
         assert splits.steps_per_epoch == 20 + len(rest)
         sizes = [len(labels) for _, labels in splits.train_batches().take(22)]

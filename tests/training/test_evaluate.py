@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from scipy.special import softmax
+from sklearn.metrics import f1_score
 
 import kzoo
 from kzoo.data.tta import views_of
@@ -36,6 +37,17 @@ def test_numbers(report):
     assert report.top5_accuracy is None
     assert report.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert report.per_group is None
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 3, 3], [0, 0, 2, 2, 2]])
+def test_macro_f1_is_that_of_scikit_learn_without_classes_that_neither_occur_nor_are_predicted(labels):
+    """Predicted are 0, 0, 1, 1, 3: of five classes the last is never there; others are only predicted, or missed."""
+    predicted, names = np.array([0, 0, 1, 1, 3]), ("a", "b", "c", "d", "e")
+    report = classification_report("test", np.array(labels), np.eye(5)[predicted], names, 1.0)
+    assert report.macro_f1 == pytest.approx(f1_score(labels, predicted, average="macro"))
+    defined = f1_score(labels, predicted, average=None, labels=range(5), zero_division=np.nan)
+    assert report.macro_f1 == pytest.approx(np.nanmean(defined))
+    assert report.per_class["e"]["f1"] == 0
 
 
 def test_accuracy_of_each_group():

@@ -16,10 +16,10 @@ def small():
     return kzoo.load_dataset("digits", batch_size=64, limit=192)
 
 
-def train(data, *callbacks, epochs=4, **options):
+def train(data, *callbacks, epochs=4, norm="none", **options):
     """Train a tiny network with callbacks; return the model and its history."""
     keras.utils.set_random_seed(0)
-    model = kzoo.create_model("convnet", data.input_shape, 10, filters=(4,), padding="same", dropout=0.0)
+    model = kzoo.create_model("convnet", data.input_shape, 10, filters=(4,), padding="same", dropout=0.0, norm=norm)
     return model, kzoo.fit(model, data, epochs=epochs, callbacks=callbacks, verbose=False, **options)
 
 
@@ -38,6 +38,18 @@ def test_model_checkpoint(small, tmp_path):
     newest = max(tmp_path.glob("*.keras"), key=lambda file: int(file.stem))
     loaded = keras.models.load_model(newest)
     assert loaded.evaluate(small.validation, verbose=0, return_dict=True)["accuracy"] == pytest.approx(best)
+
+
+def test_model_checkpoint_saves_the_moving_average_that_was_validated(small, tmp_path):
+    path = tmp_path / "last.keras"
+    options = {"epochs": 1, "learning_rate": 1e-2, "ema_momentum": 0.5, "norm": "batch"}
+    model, history = train(small, keras.callbacks.ModelCheckpoint(path), **options)
+    loaded = keras.models.load_model(path)
+    assert loaded.evaluate(small.validation, verbose=0, return_dict=True)["loss"] == pytest.approx(
+        history["val_loss"][0], rel=1e-5
+    )
+    for ours, theirs in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("monitor", ["val_accuracy", "val_loss", "val_crossentropy"])
@@ -92,6 +104,7 @@ def test_a_lambda_that_looks_at_batches_is_called_for_each(small):
 
 def test_callbacks_that_act_on_batches_are_known():
     assert acts_on_batches(keras.callbacks.LambdaCallback(on_train_batch_begin=print))
+    assert acts_on_batches(keras.callbacks.LambdaCallback(on_test_batch_end=print))
     assert acts_on_batches(keras.callbacks.TerminateOnNaN())
     assert not acts_on_batches(keras.callbacks.LambdaCallback(on_epoch_end=print))
     assert not acts_on_batches(keras.callbacks.ReduceLROnPlateau())

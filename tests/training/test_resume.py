@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 
+import filelock
 import keras
 import numpy as np
 import pytest
+from small_data import AUGMENT, small_model, small_splits
 
 import kzoo
 from kzoo.data.splits import Examples
@@ -162,9 +164,9 @@ class TestTheSameLastBit:
         assert_equal(train(splits, tmp_path), uninterrupted)
         assert_equal(train(splits, kill_at=1000), uninterrupted)  # one by one
 
-    @pytest.mark.parametrize("options", [OPTIONS["plateau and warm-up"], OPTIONS["moving average"]])
-    def test_one_step_at_a_time_or_several(self, splits, options):
+    def test_the_warm_up_before_a_plateau_is_the_same_with_several_steps_a_call(self, splits):
         """A callback that looks at each batch makes calls of one step; without it they have seven."""
+        options = OPTIONS["plateau and warm-up"]
         assert_equal(train(splits, kill_at=1000, **options), train(splits, **options))
 
     def test_by_the_command(self, tmp_path):
@@ -360,27 +362,85 @@ def test_writing_by_the_clock_leaves_time_for_training(splits, tmp_path, monkeyp
     assert len(written) < 10
 
 
-def train_in_a_process(folder):
-    """What a process of the test below does until it is killed, or done."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    splits = kzoo.load_dataset("digits", batch_size=64, augment={"shift": 1, "rotation": 10})
-    train(splits, folder, checkpoint_steps=1)
+class SignalAt(keras.callbacks.Callback):
+    """Send this process a signal, once or twice, during one of its steps."""
+
+    def __init__(self, step, number, times=1):
+        super().__init__()
+        self.left, self.number, self.times = step, number, times
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        for _ in range(self.times if self.left == 0 else 0):
+            os.kill(os.getpid(), self.number)
 
 
 @pytest.mark.slow
-def test_killed_at_fifty_random_moments(splits, tmp_path):
+@pytest.mark.parametrize("modality", ["text", "audio", "timeseries"])
+class TestEveryModality:
+    """What the tests above show for images; fifteen steps in three epochs."""
+
+    @pytest.fixture
+    def fit(self, modality, tmp_path):
+        data, run = small_splits(modality, AUGMENT[modality]), tmp_path / "run"
+
+        def trained(*callbacks, run=run):
+            model = small_model(data)
+            options = {"epochs": EPOCHS, "checkpoint_steps": 2, "deterministic": True, "verbose": False}
+            history = kzoo.fit(model, data, run_dir=run, callbacks=callbacks, **options)
+            return model.get_weights(), history
+
+        return trained
+
+    def test_killed_stopped_and_interrupted_twice(self, fit, tmp_path):
+        checkpoints = tmp_path / "run" / runs.CHECKPOINTS
+        with pytest.raises(Killed):
+            fit(KillAt(5))
+        assert checkpoint.steps(checkpoints) == [2, 4]
+        with pytest.raises(SystemExit) as stopped:
+            fit(SignalAt(3, signal.SIGTERM))
+        assert stopped.value.code == 128 + signal.SIGTERM
+        assert checkpoint.steps(checkpoints) == [6, 7]
+        with pytest.raises(KeyboardInterrupt):
+            fit(SignalAt(2, signal.SIGINT, times=2))  # the second one does not wait for the state to be saved
+        assert checkpoint.steps(checkpoints) == [7, 8]
+        with filelock.FileLock(checkpoints / runs.LOCK), pytest.raises(ValueError, match="is in use"):
+            fit()
+        assert_equal(fit(), fit(run=None))
+
+
+def train_in_a_process(folder, modality):
+    """What a process of the test below does until it is killed, or done."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    train_modality(modality, folder)
+
+
+def train_modality(modality, folder=None):
+    if modality == "image":
+        splits = kzoo.load_dataset("digits", batch_size=64, augment={"shift": 1, "rotation": 10})
+        return train(splits, folder, checkpoint_steps=1)
+    data = small_splits(modality, AUGMENT[modality])
+    model = small_model(data)
+    options = {"epochs": 20, "checkpoint_steps": 1, "deterministic": True, "verbose": False}
+    history = kzoo.fit(model, data, run_dir=folder, **options)
+    return model.get_weights(), history
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("modality, least", [("image", 50), ("text", 10), ("audio", 10)])
+def test_killed_at_random_moments(modality, least, tmp_path):
     """SIGKILL, at whatever it is doing, until one process reaches the end: the weights are those of no interruption."""
-    expected = train(splits, checkpoint_steps=1)
+    expected = train_modality(modality)
     random, kills, rounds = np.random.default_rng(0), 0, 0
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["tensorflow", "keras", "kzoo", "kzoo.training.callbacks"])
-    while kills < 50:
+    while kills < least:
         run = tmp_path / f"round{rounds}"
         rounds += 1
         while True:
-            process = processes.Process(target=train_in_a_process, args=(run,))
+            process = processes.Process(target=train_in_a_process, args=(run, modality))
             process.start()
-            process.join(random.uniform(3, 9) if kills < 50 else 300)
+            process.join(random.uniform(3, 9) if kills < least else 300)
             if process.exitcode is not None:
                 assert process.exitcode == 0
                 break

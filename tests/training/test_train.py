@@ -2,6 +2,8 @@
 
 import csv
 import dataclasses
+import errno
+import itertools
 import json
 import math
 import os
@@ -19,6 +21,7 @@ import kzoo
 from kzoo.core.yaml import parse_yaml
 from kzoo.data.splits import Examples
 from kzoo.nn import solvers
+from kzoo.nn.averaging import refresh_batch_norm
 from kzoo.training import checkpoint, runs
 from kzoo.training.callbacks import BestCheckpoint, TrainingDiverged
 from kzoo.training.recipes import Recipe
@@ -31,6 +34,12 @@ def small_model(splits, num_classes=None, **options):
     return kzoo.create_model(
         "convnet", splits.input_shape, num_classes or splits.num_classes, filters=(8,), padding="same", **options
     )
+
+
+@pytest.fixture(scope="module")
+def few():
+    """192 digits to train on, in three batches."""
+    return kzoo.load_dataset("digits", batch_size=64, limit=192)
 
 
 def test_a_run_folder_holds_what_is_promised(run):
@@ -110,6 +119,7 @@ def test_the_last_epochs_are_averaged_where_training_ends_early(digits, monkeypa
         ({"class_weights": {3: 2.0, 12: 5.0}}, "unknown class index in class_weights 12; expected 0 to 9"),
         ({"class_weights": {"tree": 5.0}}, "unknown class in class_weights 'tree'"),
         ({"class_weights": {3: 2.0, "3": 5.0}}, r"class_weights name class 3 \(3\) twice"),
+        ({"gradient_accumulation_steps": 50, "epochs": 1}, "gradient_accumulation_steps must be at most 41, .* got 50"),
         ({"checkpoint_minutes": -1}, "checkpoint_minutes must be"),
         ({"checkpoint_steps": 0}, "checkpoint_steps must be"),
     ],
@@ -245,6 +255,30 @@ def test_a_folder_that_cannot_be_written_is_named(digits, tmp_path):
         kzoo.fit(small_model(digits), digits, run_dir=tmp_path / "file" / "run")
 
 
+@pytest.mark.parametrize("fails_at", [1, 2, 4, 6])  # records, environment, data and configuration are six files
+def test_a_full_disk_at_the_start_is_one_line_and_leaves_nothing(digits, tmp_path, monkeypatch, fails_at):
+    calls, real, run = [], os.fsync, tmp_path / "run"
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == fails_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ValueError, match=f"{run} cannot be written: No space left on device"):
+        kzoo.fit(small_model(digits), digits, epochs=1, run_dir=run, verbose=False)
+    assert len(calls) == fails_at
+    assert not run.exists()
+
+
+def test_an_error_before_the_training_leaves_files_of_others_alone(digits, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="class_weights must be one number for each"):
+        kzoo.fit(small_model(digits), digits, class_weights=[1.0], run_dir=tmp_path, verbose=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
 def test_a_failed_write_leaves_the_old_file_as_arrays(tmp_path):
     from kzoo.core.files import write_file, write_text
 
@@ -346,6 +380,97 @@ class TestValuesThatAreNotFinite:
         model.set_weights([np.full_like(weight, np.nan) for weight in model.get_weights()])
         with pytest.raises(ValueError, match="convnet cannot be trained: its weight .*kernel contains NaN or infinity"):
             kzoo.fit(model, digits, verbose=False)
+
+
+class TestFloat16:
+    """What is beyond 65,504 is infinite."""
+
+    @pytest.fixture(autouse=True)
+    def mixed_precision(self):
+        keras.config.set_dtype_policy("mixed_float16")
+        yield
+        keras.config.set_dtype_policy("float32")
+
+    def test_a_step_whose_gradients_overflow_is_not_taken(self, few):
+        """The loss is a thousand times as large, and the loss scale 32,768 until it has been halved often enough."""
+        model, scales = small_model(few), []
+        first = model.get_weights()
+
+        class Scale(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                scales.append(float(self.model.optimizer.dynamic_scale))
+
+        history = kzoo.fit(model, few, epochs=5, class_weights=[1e3] * 10, callbacks=[Scale()], verbose=False)
+        assert scales[0] == 2**14
+        assert scales[-1] == scales[-2]
+        assert np.isfinite([*history["loss"], *history["val_loss"]]).all()
+        assert not np.array_equal(model.get_weights()[0], first[0])
+
+    def test_activations_that_overflow_stop_it_with_the_last_good_weights(self, few):
+        model, good = small_model(few), []
+
+        class Spoil(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch, logs=None):
+                good.append(self.model.get_weights())
+                self.model.set_weights([1e5 * weight for weight in good[-1]])
+
+        with pytest.raises(TrainingDiverged, match="at step . of epoch 2; the model keeps the weights of epoch 1"):
+            kzoo.fit(model, few, epochs=3, callbacks=[Spoil()], verbose=False)
+        for ours, theirs in zip(model.get_weights(), good[0], strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+class TestTheEndOfAnEpoch:
+    """Gradients that are accumulated and not used yet, and a last batch of one example."""
+
+    def test_accumulated_gradients_are_used_in_the_next_epoch(self, few):
+        model, weights, left = small_model(few), [], []
+
+        class Look(keras.callbacks.Callback):
+            def on_train_batch_end(self, batch, logs=None):
+                weights.append(self.model.get_weights()[0])
+
+            def on_epoch_end(self, epoch, logs=None):
+                left.append(np.abs(self.model.optimizer._accumulated_gradients[0]).max() > 0)
+
+        weights.append(model.get_weights()[0])
+        kzoo.fit(model, few, epochs=3, gradient_accumulation_steps=2, callbacks=[Look()], verbose=False)
+        changed = [not np.array_equal(*pair) for pair in itertools.pairwise(weights)]
+        assert changed == [False, True, False, True, False, True, False, True, False]  # three batches an epoch
+        assert left == [True, False, True]
+
+    def test_a_last_batch_of_one_example_is_left_out(self, few):
+        one_more = dataclasses.replace(few, batch_size=191)
+        assert one_more.steps_per_epoch == 1
+        seen = [labels for _, labels in one_more.train_batches().take(3).as_numpy_iterator()]
+        assert [len(labels) for labels in seen] == [191] * 3
+        only = dataclasses.replace(few, examples={**few.examples, "train": few.examples["train"].take(np.arange(1))})
+        assert only.steps_per_epoch == 1
+
+    def test_statistics_before_validation_are_not_those_of_one_example(self, few):
+        """Of 192 examples in batches of 191, the last one has a variance of 0."""
+        x = keras.Input(few.input_shape)
+        y = keras.layers.BatchNormalization(momentum=0.0)(keras.layers.Flatten()(x))
+        model = keras.Model(x, keras.layers.Dense(10)(y))
+        kzoo.fit(model, dataclasses.replace(few, batch_size=191), epochs=1, verbose=False)
+        assert keras.ops.convert_to_numpy(model.layers[2].moving_variance).mean() > 0.1
+
+    def test_batches_of_one_example_each_train_to_finite_weights(self, few):
+        examples = {**few.examples, "train": few.examples["train"].take(np.arange(20))}
+        model = small_model(few, norm="batch")
+        kzoo.fit(model, dataclasses.replace(few, batch_size=1, examples=examples), epochs=1, verbose=False)
+        assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+
+def test_the_moving_average_has_statistics_that_fit_it(few):
+    """Those of the weights that it averages are of other activations."""
+    model = small_model(few, norm="batch", dropout=0.0)
+    history = kzoo.fit(model, few, epochs=1, learning_rate=0.1, ema_momentum=0.9, verbose=False)
+    kept = [keras.ops.convert_to_numpy(weight) for weight in model.non_trainable_weights]
+    assert kzoo.evaluate(model, few, split="validation").loss == pytest.approx(history["val_loss"][0], rel=1e-4)
+    refresh_batch_norm(model, few.train_batches().take(3))
+    for ours, fitting in zip(kept, model.non_trainable_weights, strict=True):
+        np.testing.assert_allclose(ours, fitting, rtol=1e-4, atol=1e-5)
 
 
 def test_ctrl_c_saves_the_best_weights_so_far(tmp_path):
