@@ -1,6 +1,7 @@
 """The preprocessing and the classes that a network was trained with, remembered on the model.
 
-`kzoo.fit` and `kzoo.load_run` remember them; whatever shows other data to the network uses them, not those of the data.
+`kzoo.fit`, `kzoo.load_run` and the loading of published weights by name remember them; whatever shows other data to the
+network uses them, not those of the data.
 """
 
 from __future__ import annotations
@@ -22,11 +23,14 @@ SHOWN = 3  # fields or classes that a message lists
 
 @dataclasses.dataclass(frozen=True)
 class TrainedWith:
-    """What a network expects of data: their modality, its preprocessing, and its classes in the order of the logits."""
+    """What a network expects of data: their modality, its preprocessing, and its classes in the order of the logits.
+
+    `class_names` is None where nobody has named them, as in most published weights; they are not compared then.
+    """
 
     modality: str
     preprocess: Preprocess
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] | None
 
 
 def remember(model: keras.Model, data: Splits | Serving) -> None:
@@ -45,7 +49,9 @@ def hand_on(models: Sequence[keras.Model], made: keras.Model) -> keras.Model:
 def warn_of_order(model: keras.Model, data: Splits) -> None:
     """Warn if a trained model is trained on with the same classes in another order."""
     own = getattr(model, "trained_with", None)
-    if own and own.class_names != tuple(data.class_names) and set(own.class_names) == set(data.class_names):
+    if own is None or own.class_names is None or own.class_names == tuple(data.class_names):
+        return
+    if set(own.class_names) == set(data.class_names):
         warn_caller(
             f"{called(data)} has the classes in another order than {model.name} was trained with before; from now on "
             f"its outputs are in the order of {called(data)}"
@@ -58,7 +64,7 @@ def as_trained(model: keras.Model, data: Data) -> Data:
     A warning says in one line what differs. Data are returned as they are for a model that remembers nothing.
 
     Args:
-        model: trained by `kzoo.fit`, or loaded by `kzoo.load_run`.
+        model: trained by `kzoo.fit`, loaded by `kzoo.load_run`, or made with the name of published weights.
         data: a dataset, or its serving information.
 
     Raises:
@@ -68,7 +74,7 @@ def as_trained(model: keras.Model, data: Data) -> Data:
     if own is None:
         return data
     check_same_data(model, own, data)
-    if tuple(data.class_names) != own.class_names:
+    if own.class_names not in (None, tuple(data.class_names)):
         data = in_order(model, own.class_names, data)
     if data.preprocess != own.preprocess:
         fields = ", ".join(different_fields(data.preprocess, own.preprocess)[:SHOWN])
@@ -96,11 +102,17 @@ def check_same_data(model: keras.Model, own: TrainedWith, data: Splits | Serving
             raise ValueError(
                 f"{model.name} was trained on data with {field} {expected}, but {called(data)} has {field} {found}"
             )
-    unknown, missing = (sorted(set(one) - set(other)) for one, other in pairs(data.class_names, own.class_names))
+    if own.class_names is not None:
+        check_classes(model.name, own.class_names, called(data), data.class_names)
+
+
+def check_classes(model: str, known: Sequence[str], data: str, found: Sequence[str]) -> None:
+    """Raise a ValueError if data and a model, both by name, have different classes."""
+    unknown, missing = (sorted(set(one) - set(other)) for one, other in pairs(found, known))
     if unknown or missing:
-        parts = [f"{called(data)} also has {listed(unknown, SHOWN)}"] if unknown else []
-        parts += [f"{called(data)} lacks {listed(missing, SHOWN)}"] if missing else []
-        raise ValueError(f"{model.name} was trained on other classes: {', and '.join(parts)}")
+        parts = [f"{data} also has {listed(unknown)}"] if unknown else []
+        parts += [f"{data} lacks {listed(missing)}"] if missing else []
+        raise ValueError(f"{model} was trained on other classes: {', and '.join(parts)}")
 
 
 def check_raw_shape(model: keras.Model, data: Splits | Serving) -> None:

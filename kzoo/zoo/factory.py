@@ -15,7 +15,7 @@ import kzoo.models
 from kzoo.core.lazy import keras
 from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup, registered_name
 from kzoo.core.warn import warn_caller
-from kzoo.data.trained import hand_on
+from kzoo.data.trained import TrainedWith, hand_on
 from kzoo.nn.inspection import named_stages
 from kzoo.nn.layers import InputTooSmall, global_avg_pool, named_output, written_in
 from kzoo.nn.precision import computing_in
@@ -183,10 +183,12 @@ def activated(logits, classifier_activation: str | None):
 def load_trained(model: keras.Model, weights: str) -> None:
     """Load pretrained weights from a file or by name into a model; warn of what was adapted.
 
+    A model with the classes and channels of weights by name remembers their preprocessing (`kzoo.data.trained`).
+
     Raises:
         ValueError: for weights that are not available, or belong to another network.
     """
-    tensors, naming = Path(weights).expanduser(), None
+    tensors, naming, found = Path(weights).expanduser(), None, None
     if not tensors.is_file():
         name = registered_name(model)
         found = hub.find(weights, name)
@@ -199,6 +201,15 @@ def load_trained(model: keras.Model, weights: str) -> None:
     report = load_weights(model, tensors, naming=naming, adapt=True)
     for remark in report.adapted:
         warn_caller(f"{weights}: {remark}")
+    if found and not report.adapted:
+        remember_published(model, found)
+
+
+def remember_published(model: keras.Model, found: hub.Pretrained) -> None:
+    """Remember on a model the preprocessing of its published weights, at the model's own input size."""
+    pairs = zip(model.input_shape[1:], found.preprocess.image_size, strict=False)
+    size = tuple(own or published for own, published in pairs)
+    model.trained_with = TrainedWith("image", dataclasses.replace(found.preprocess, image_size=size), found.class_names)
 
 
 def check_built(model: keras.Model, weights: str, hyperparameters: dict) -> None:

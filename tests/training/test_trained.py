@@ -86,8 +86,8 @@ def test_other_classes_are_refused(trained, digits):
     other = dataclasses.replace(digits, class_names=(*digits.class_names[:9], "ten"))
     with pytest.raises(ValueError, match="trained on other classes: digits also has 'ten', and digits lacks '9'"):
         kzoo.evaluate(trained[0], other)
-    fewer = dataclasses.replace(digits, class_names=digits.class_names[:5])
-    with pytest.raises(ValueError, match="other classes: digits lacks '5', '6', '7' and 2 more"):
+    fewer = dataclasses.replace(digits, class_names=digits.class_names[:3])
+    with pytest.raises(ValueError, match="other classes: digits lacks '3', '4', '5', '6', '7' and 2 more"):
         kzoo.evaluate(trained[0], fewer)
 
 

@@ -12,6 +12,8 @@ from hub_files import STEPS, fill_cache, name_imagenet_classes, write_repository
 from PIL import Image
 
 import kzoo
+from kzoo.data.image import ImagePreprocess
+from kzoo.data.splits import Examples, Splits
 from kzoo.zoo import applications, hub
 
 
@@ -58,6 +60,30 @@ def test_a_model_is_asked_about_an_image(trained, tmp_path):
     inputs = (middle / 255 - STEPS["mean"]) / STEPS["std"]
     expected = keras.ops.convert_to_numpy(keras.ops.softmax(trained(inputs[None], training=False)))[0]
     np.testing.assert_allclose(list(prediction.probabilities.values()), expected, atol=0.02)
+
+
+@pytest.mark.parametrize("labels", [list("dcba"), None])
+def test_published_weights_bring_their_preprocessing_and_the_names_of_their_classes(labels, trained, tmp_path):
+    write_repository(tmp_path / "hub", trained, label_names=labels)
+    model = kzoo.models.resnet8((32, 32, 3), 4, weights=tmp_path / "hub")
+    rng = np.random.default_rng(0)
+    raw = Examples(rng.integers(0, 256, (40, 32, 32, 3), dtype="uint8"), np.arange(40, dtype="int32") % 4)
+    own = ImagePreprocess.fit(raw)
+    data = Splits("mine", "image", dict.fromkeys(("train", "validation", "test"), raw), tuple("abcd"), own)
+    inputs = (raw.inputs / 255 - STEPS["mean"]) / STEPS["std"]
+    predicted = trained.predict(inputs, verbose=0).argmax(-1)
+    with pytest.warns(UserWarning, match="mine has another preprocessing .* than resnet8 was trained with"):
+        report = kzoo.evaluate(model, data)
+    order = 3 - raw.labels if labels else raw.labels  # classes in another order are mapped by their names
+    assert report.accuracy == pytest.approx((predicted == order).mean())
+    assert list(report.per_class) == (labels or list("abcd"))
+
+
+@pytest.mark.filterwarnings("ignore:.*(4 classes|the sum over)")
+@pytest.mark.parametrize("shape, classes", [((32, 32, 3), 9), ((32, 32, 1), 4)])
+def test_adapted_weights_bring_no_preprocessing(shape, classes, trained, tmp_path):
+    write_repository(tmp_path / "hub", trained)
+    assert not hasattr(kzoo.models.resnet8(shape, classes, weights=tmp_path / "hub"), "trained_with")
 
 
 def test_a_run_is_loaded_too(run):
