@@ -20,6 +20,7 @@ from kzoo.core.onednn import enable_onednn
 from kzoo.core.version import __version__
 from kzoo.data import dataset_card, from_arrays, from_frame, list_datasets, load_dataset
 from kzoo.serving.export import export
+from kzoo.serving.measure import evaluate_on
 from kzoo.serving.pretrained import load_model
 from kzoo.serving.serve import load_predictor, predict_files
 from kzoo.training.evaluate import evaluate
@@ -53,6 +54,7 @@ __all__ = [
     "draw_top_activations",
     "ensemble",
     "evaluate",
+    "evaluate_on",
     "evaluate_run",
     "export",
     "find_batch_size",

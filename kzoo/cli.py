@@ -33,7 +33,16 @@ from kzoo.core.version import __version__
 from kzoo.data import dataset_card, list_datasets
 from kzoo.nn.precision import PRECISIONS
 from kzoo.serving.export import FORMATS, check_target, export
-from kzoo.serving.serve import check_files, predict_files
+from kzoo.serving.inputs import windows_for
+from kzoo.serving.measure import evaluate_on
+from kzoo.serving.serve import (
+    Prediction,
+    failures,
+    find_description,
+    load_predictor,
+    load_preprocess,
+    summary_of_errors,
+)
 from kzoo.training.evaluate import Report
 from kzoo.training.experiment import (
     apply_override,
@@ -69,6 +78,10 @@ EVALUATED = ("validation", "test")
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, as `kzoo train` writes it.")]
 Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A name listed by `kzoo datasets`, or a YAML file.")]
+RunOrExport = Annotated[str, typer.Argument(metavar="RUN_OR_EXPORT", help="A run directory, or an export.")]
+Options = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Options of the dataset, e.g. limit=1000.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="SECTION.KEY=VALUE", help="Replace settings, e.g. train.epochs=5 seed=1."),
@@ -263,16 +276,47 @@ def show_summary(reports: dict[str, Report], folder: Path) -> None:
 
 @app.command()
 def evaluate(
-    run: Run,
-    split: Annotated[str, typer.Option(help="One of: validation, test.")] = "test",
+    run: RunOrExport,
+    options: Options = None,
+    split: Annotated[str | None, typer.Option(help="One of: validation, test; default: test.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATASET", help="Other data, e.g. folder:PATH: all examples of all splits.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Evaluate a run's best model again: numbers, confusion matrix, most confident mistakes."""
+    """Evaluate a run's best model again, or a run or an export on other data, with its own preprocessing.
+
+    Shows numbers and metrics of each class; of the run's own data also pictures, in the run directory.
+    """
+    if data is not None:
+        return evaluate_other(run, data, split, options, as_json)
+    if options:
+        raise ValueError(f"{options[0]!r} is an option of other data, which --data names")
     find_run(run)
-    check_split(split, *EVALUATED)
+    check_split(split or "test", *EVALUATED)
     start_keras()
-    say(f"evaluating on the {split} split")
-    show_result(evaluate_run(run, split), as_json)
+    say(f"evaluating on the {split or 'test'} split")
+    show_result(evaluate_run(run, split or "test"), as_json)
+
+
+def evaluate_other(path: str, data: str, split: str | None, options: Sequence[str] | None, as_json: bool) -> None:
+    """Evaluate a run or an export on other data."""
+    if split is not None:
+        raise ValueError("--data takes all examples; --split is for the run's own data")
+    find_description(path)
+    given = parse_options(options)
+    dataset_card(data, **given)
+    start_keras()
+    say(f"evaluating on {data}")
+    show_result(evaluate_on(path, data, **given), as_json)
+
+
+def parse_options(options: Sequence[str] | None) -> dict:
+    """Return the options of a dataset that are given as KEY=VALUE."""
+    given: dict = {}
+    for option in options or ():
+        apply_override(given, option)
+    return given
 
 
 @app.command("export")
@@ -294,19 +338,55 @@ def export_(
 
 @app.command()
 def predict(
-    model: Annotated[str, typer.Argument(metavar="RUN_OR_EXPORT", help="A run directory, or an export.")],
-    files: Annotated[list[str], typer.Argument(metavar="FILE", help="Files to classify.")],
+    model: RunOrExport,
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE", help="Files to classify; a folder stands for the files in it.")
+    ],
+    window: Annotated[
+        float | None,
+        typer.Option(help="Length of a window, in seconds or steps of a series; default: what the network takes."),
+    ] = None,
+    hop: Annotated[
+        float | None, typer.Option(help="From one window to the next, likewise; default: the length of a window.")
+    ] = None,
+    text_column: Annotated[str, typer.Option(metavar="NAME", help="Column of a table that holds the texts.")] = "text",
     as_json: Json = False,
 ) -> None:
-    """Classify files."""
-    check_files(model, files)
-    start_keras()
-    predictions = predict_files(model, files)
+    """Classify files.
+
+    Recordings and series longer than a window have a row for each window, and one for their mean. Of a .csv or .tsv
+    file of texts each row is classified. A file that cannot be read does not stop the others; the exit status is 2.
+    """
+    preprocess = load_preprocess(model)
+    windows_for(preprocess, window, hop)
+    predictions = failures(preprocess, files, text_column)
+    if predictions is None:
+        start_keras()
+        predictor = load_predictor(model)
+        predictions = predictor.predict_files(files, window=window, hop=hop, text_column=text_column)
+    show_predictions(predictions, as_json)
+    if any(prediction.error for prediction in predictions):
+        raise ValueError(summary_of_errors(predictions))
+
+
+def show_predictions(predictions: Sequence[Prediction], as_json: bool) -> None:
+    """Print predictions and those of their windows as JSON, or as a table unless the only file could not be read."""
     if as_json:
-        typer.echo(json.dumps([prediction._asdict() for prediction in predictions], indent=1))
-    else:
-        rows = [(p.file, p.label, percent(p.probability, 1)) for p in predictions]
-        show_table("file", "label", "probability", rows=rows)
+        typer.echo(json.dumps([prediction.to_dict() for prediction in predictions], indent=1))
+        return
+    rows = [row for prediction in predictions for row in prediction_rows(prediction)]
+    columns = ("file", "start", "end", "label", "probability", "error")
+    shown = [index for index in range(len(columns)) if index in (0, 3, 4) or any(row[index] for row in rows)]
+    if len(rows) > 1 or predictions[0].label:
+        show_table(*(columns[index] for index in shown), rows=[[row[index] for index in shown] for row in rows])
+
+
+def prediction_rows(found: Prediction) -> Iterable[tuple[str, ...]]:
+    """Return the row of a file or of a line of a table, and those of its windows."""
+    name = found.file if found.line is None else f"{found.file}, line {found.line}"
+    yield name, "", "", found.label or "", percent(found.probability, 1), found.error or ""
+    for start, end, label, probability, _ in found.windows:
+        yield name, f"{round(start, 3):.10g}", f"{round(end, 3):.10g}", label, percent(probability, 1), ""
 
 
 @app.command("convert")
@@ -371,18 +451,14 @@ def shift_(
 @app.command("compare-classical")
 def compare_classical_(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A name listed by `kzoo datasets`, e.g. digits.")],
-    options: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Options of the dataset, e.g. limit=1000.")
-    ] = None,
+    options: Options = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of networks; default: about 600 steps.")] = None,
     seed: Annotated[int, typer.Option(help="Random seed of initial weights and order.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Directory for a run directory of each method.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare classical methods, a perceptron, fixed filters and learned convolutions on a dataset."""
-    given: dict = {}
-    for option in options or ():
-        apply_override(given, option)
+    given = parse_options(options)
     dataset_card(dataset, **given)
     start_keras()
     found = compare_classical(dataset, epochs=epochs, seed=seed, out=out, verbose=not as_json, **given)

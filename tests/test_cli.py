@@ -45,6 +45,10 @@ MISTAKES = [
     (["train", DIGITS, "--out", "{other}"], "other holds another training: data.augment"),
     (["evaluate", "nowhere"], "nowhere is not a run directory of kzoo"),
     (["evaluate", "{run}", "--split", "tset"], "unknown split 'tset'; did you mean test"),
+    (["evaluate", "{run}", "limit=5"], "'limit=5' is an option of other data, which --data names"),
+    (["evaluate", "{run}", "--data", "digit"], "unknown dataset 'digit'; did you mean digits"),
+    (["evaluate", "nowhere", "--data", "digits"], "there is no run or export at nowhere"),
+    (["evaluate", "{run}", "--data", "digits", "--split", "test"], "--data takes all examples"),
     (["export", "nowhere"], "nowhere is not a run directory of kzoo"),
     (["export", "{run}", "--format", "onx"], "unknown format 'onx'; did you mean onnx"),
     (["export", "{run}", "--format", "keras", "--out", "model.h5"], "must end in .keras"),
@@ -52,7 +56,12 @@ MISTAKES = [
     (["predict", "nowhere", "a.png"], "there is no run or export at nowhere"),
     (["predict", "{other}", "a.png"], "is neither a run directory nor an export of kzoo"),
     (["predict", "{run}", "nowhere.png"], "there is no file nowhere.png"),
-    (["predict", "{run}", "{photo}", "nowhere.png"], "there is no file nowhere.png"),
+    (
+        ["predict", "{run}", "nowhere.png", "{notes}", "--json"],
+        "2 of 2 files could not be classified: there is no file",
+    ),
+    (["predict", "{run}", "{empty}"], "holds no file that this model reads (.bmp, .gif, .jpeg, .jpg, .png)"),
+    (["predict", "{run}", "{photo}", "--window", "1"], "window and hop are for recordings and series"),
     (["predict", "{run}", "{notes}"], "notes.txt cannot be read as an image"),
     (["find", "image/resnet8_digit"], "there is no config 'image/resnet8_digit'; did you mean"),
     (["find", DIGITS, "--out", "rate.xyz"], "a picture cannot be written as rate.xyz"),
@@ -104,7 +113,9 @@ def files(tmp_path_factory):
     (folder / "other" / "config.yaml").write_text("data: {name: mnist}\n")
     (folder / "notes.txt").write_text("no image")
     Image.new("L", (8, 8)).save(folder / "photo.png")
-    names = {"run": "run", "other": "other", "notes": "notes.txt", "photo": "photo.png"}
+    (folder / "empty" / ".hidden").mkdir(parents=True)
+    shutil.copy(folder / "photo.png", folder / "empty" / ".hidden")
+    names = {"run": "run", "other": "other", "empty": "empty", "notes": "notes.txt", "photo": "photo.png"}
     return {key: str(folder / name) for key, name in names.items()}
 
 
@@ -177,11 +188,25 @@ def test_train_evaluate_export_predict(tmp_path, digits, capsys, monkeypatch):
     assert "wrote compare.png" in run("compare", "run", "other")
     assert json.loads(run("evaluate", "run", "--json"))["examples"] == 360
     assert "on 16 real examples" in run("export", "run", "--out", "served")
-    Image.fromarray(digits.examples["test"].inputs[0].squeeze()).save("digit.png")
+    part = digits.examples["test"]
+    Image.fromarray(part.inputs[0].squeeze()).save("digit.png")
     answers = [json.loads(run("predict", model, "digit.png", "--json"))[0] for model in ("run", "served")]
     assert answers[0]["label"] == answers[1]["label"]
     assert answers[0]["probability"] == pytest.approx(answers[1]["probability"], abs=1e-5)
     assert re.search(r"digit.png +\d +\d+\.\d %", run("predict", "served", "digit.png"))
+    monkeypatch.setattr(sys, "argv", ["kzoo", "predict", "run", "nowhere.png", "digit.png"])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    out, err = capsys.readouterr()
+    assert err == "kzoo: 1 of 2 files could not be classified: there is no file nowhere.png\n"
+    assert re.search(r"nowhere.png +- +there is no file nowhere.png\ndigit.png +\d +\d+\.\d %", out)
+    for label in digits.class_names:
+        (tmp_path / "dark" / label).mkdir(parents=True)
+    for number, (image, label) in enumerate(zip(part.inputs[:50], part.labels[:50], strict=True)):
+        Image.fromarray(image.squeeze() // 2).save(tmp_path / "dark" / str(label) / f"{number}.png")
+    measured = [json.loads(run("evaluate", model, "--data", "folder:dark", "--json")) for model in ("run", "served")]
+    assert measured[0]["examples"] == 50
+    assert measured[0]["confusion"] == measured[1]["confusion"]
 
 
 def test_python_m_kzoo_is_the_command():

@@ -336,6 +336,19 @@ def classes_and_splits(
     return tuple(classes or sorted({row.label for row in rows})), splits
 
 
+def warn_of_changes(changes: Iterable[tuple[str, str]]) -> None:
+    """Warn once of each type of change that was made to files.
+
+    Args:
+        changes: the path of a file, and what was changed, which completes "1 file ...".
+    """
+    found = collections.defaultdict(list)
+    for path, what in changes:
+        found[what].append(path)
+    for what, paths in found.items():
+        warn_caller(f"{len(paths)} file{'s' * (len(paths) > 1)} {what}, e.g. {paths[0]}")
+
+
 def read_each(read: Callable[[S], T], files: Iterable[S]) -> Iterator[T]:
     """Read files, or the files of rows, in parallel, `READ_AHEAD` in advance, and yield the results in order.
 

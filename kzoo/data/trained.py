@@ -14,7 +14,7 @@ from kzoo.core.lazy import keras, np
 from kzoo.core.warn import warn_caller
 from kzoo.data.labels import listed
 from kzoo.data.serving import Serving
-from kzoo.data.splits import Preprocess, Splits
+from kzoo.data.splits import Examples, Preprocess, Splits
 
 Data = TypeVar("Data", Splits, Serving)
 RAW = ("raw_dtype", "sample_rate", "channels")  # what raw data must have in common with those of the training
@@ -83,7 +83,8 @@ def as_trained(model: keras.Model, data: Data) -> Data:
             f"{model.name} is used"
         )
         data = dataclasses.replace(data, preprocess=own.preprocess)
-        check_raw_shape(model, data)
+        inputs = data.examples if isinstance(data, Serving) else next(iter(data.examples.values())).inputs
+        check_raw_shape(model.name, data.preprocess, called(data), inputs)
     return data
 
 
@@ -115,14 +116,32 @@ def check_classes(model: str, known: Sequence[str], data: str, found: Sequence[s
         raise ValueError(f"{model} was trained on other classes: {', and '.join(parts)}")
 
 
-def check_raw_shape(model: keras.Model, data: Splits | Serving) -> None:
-    """Raise a ValueError for raw examples of a shape that the preprocessing does not take."""
-    inputs = data.examples if isinstance(data, Serving) else next(iter(data.examples.values())).inputs
-    expected, found = tuple(data.preprocess.raw_shape), tuple(inputs.shape[1:])
+def check_raw(model: str, preprocess: Preprocess, data: str, examples: Examples) -> None:
+    """Raise a ValueError for raw examples of another type, sample rate or shape than a model's preprocessing takes.
+
+    Args:
+        model: its name.
+        preprocess: its preprocessing.
+        data: the name of the dataset.
+        examples: of the dataset.
+    """
+    texts = examples.inputs.dtype.kind in "OSU"
+    found = {"raw_dtype": "string" if texts else str(examples.inputs.dtype)}
+    found["sample_rate"] = getattr(examples, "sample_rate", None)
+    for field, value in found.items():
+        expected = getattr(preprocess, field, None)
+        if value != expected:
+            raise ValueError(f"{model} was trained on data with {field} {expected}, but {data} has {field} {value}")
+    check_raw_shape(model, preprocess, data, examples.inputs)
+
+
+def check_raw_shape(model: str, preprocess: Preprocess, data: str, inputs: np.ndarray) -> None:
+    """Raise a ValueError for raw examples of a shape that a model's preprocessing does not take."""
+    expected, found = tuple(preprocess.raw_shape), tuple(inputs.shape[1:])
     if len(expected) != len(found) or any(
         size not in (None, given) for size, given in zip(expected, found, strict=True)
     ):
-        raise ValueError(f"{model.name} takes raw examples of shape {expected}, but {called(data)} has {found}")
+        raise ValueError(f"{model} takes raw examples of shape {expected}, but {data} has {found}")
 
 
 def pairs(one: Sequence, other: Sequence) -> tuple[tuple[Sequence, Sequence], tuple[Sequence, Sequence]]:

@@ -6,21 +6,28 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.extras import missing_package
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
+from kzoo.core.warn import warn_caller
+from kzoo.data.folders import warn_of_changes
 from kzoo.data.serving import preprocess_from
 from kzoo.data.splits import Preprocess
+from kzoo.data.windows import Windows
+from kzoo.serving.inputs import Source, find_files, is_table, read_files, windows_for
 from kzoo.training import runs
 from kzoo.zoo.weights.files import check_keras_file
 
 SIDECAR = "kzoo.json"
+BATCH, BYTES = 32, 2**25  # largest number of examples in a batch, and size of those that wait for one
 
 
 class Predictor(NamedTuple):
@@ -38,22 +45,161 @@ class Predictor(NamedTuple):
     class_names: tuple[str, ...]
     any_size: bool
 
-    def predict(self, raw: str | Path | np.ndarray) -> Prediction | np.ndarray:
+    def predict(
+        self,
+        raw: str | Path | np.ndarray,
+        *,
+        window: float | None = None,
+        hop: float | None = None,
+        text_column: str = "text",
+    ) -> Prediction | list[Prediction] | np.ndarray:
         """Return the prediction for one file, or the probabilities of a raw batch, (batch, classes).
 
+        Args:
+            raw: a file; a folder or a table of texts, for a list of predictions; or a batch of raw examples. The
+                probabilities of recordings and series longer than a window are the mean over their windows.
+            window: as for `predict_files`; so are `hop` and `text_column`.
+            hop: see `window`.
+            text_column: see `window`.
+
         Raises:
-            ValueError: for a file that is missing or broken.
+            ValueError: for a file that is missing or broken, or a window that the model cannot take.
         """
-        return predict_file(self, str(raw)) if isinstance(raw, (str, Path)) else self.probabilities(raw)
+        if not isinstance(raw, (str, Path)):
+            return self.predict_batch(raw, windows_for(self.preprocess, window, hop))
+        found = self.predict_files([raw], window=window, hop=hop, text_column=text_column)
+        if os.path.isdir(Path(raw).expanduser()) or is_table(self.preprocess, raw):
+            return found
+        if found[0].error:
+            raise ValueError(found[0].error)
+        return found[0]
+
+    def predict_batch(self, raw: np.ndarray, windows: Windows | None) -> np.ndarray:
+        """Return the probabilities of a raw batch, the mean over windows where it is longer than one."""
+        if windows is None or raw.shape[1] <= windows.length:
+            return self.probabilities(raw)
+        parts = [raw[:, start : start + windows.length] for start in windows.starts(raw.shape[1])]
+        return np.mean([self.probabilities(np.stack([*map(self.preprocess.sized, part)])) for part in parts], axis=0)
+
+    def predict_files(
+        self,
+        files: Sequence[str | Path],
+        *,
+        window: float | None = None,
+        hop: float | None = None,
+        text_column: str = "text",
+    ) -> list[Prediction]:
+        """Classify files; see `kzoo.predict_files`."""
+        windows = windows_for(self.preprocess, window, hop)
+        sources, answers = [], defaultdict(list)
+        paths = find_files(self.preprocess, files)
+        for batch in grouped(self.parts(read_files(self.preprocess, paths, text_column), windows, sources)):
+            probabilities = self.probabilities(np.stack([part.raw for part in batch]))
+            for part, row in zip(batch, probabilities, strict=True):
+                answers[part.source].append((part.start, part.end, row))
+        warn_of_changes((source.file, what) for source in sources for what in source.changes)
+        return [answer(source, answers[index], self.class_names) for index, source in enumerate(sources)]
+
+    def parts(self, read: Iterable[Source], windows: Windows | None, sources: list[Source]) -> Iterator[Part]:
+        """Yield the windows of examples in the shape that the model takes; append their sources, without the data."""
+        texts = []
+        for source in read:
+            sources.append(source._replace(raw=None))
+            if source.error is None:
+                yield from self.divided(len(sources) - 1, source.raw, windows)
+                if hasattr(self.preprocess, "warn_of_losses"):
+                    texts.append(source.raw)
+        if texts:
+            self.preprocess.warn_of_losses({"given": np.stack(texts)})
+
+    def divided(self, source: int, raw: np.ndarray, windows: Windows | None) -> Iterator[Part]:
+        """Yield the windows of one example, or the example as a whole."""
+        if windows is None:
+            yield Part(source, raw if self.any_size else self.preprocess.sized(raw))
+            return
+        for start in windows.starts(len(raw)):
+            end = min(start + windows.length, len(raw))
+            times = (start / windows.rate, end / windows.rate) if windows.length < len(raw) else (None, None)
+            yield Part(source, self.preprocess.sized(raw[start:end]), *times)
 
 
-class Prediction(NamedTuple):
-    """The prediction for one file: the class of highest probability, and the probability of each class, in [0, 1]."""
+class Part(NamedTuple):
+    """A raw example as the model takes it, the index of its source, and where in it the window begins and ends."""
 
-    file: str
+    source: int
+    raw: np.ndarray
+    start: float | None = None
+    end: float | None = None
+
+
+class Window(NamedTuple):
+    """The prediction for one window of a recording or a series, from `start` to `end` in seconds or in steps."""
+
+    start: float
+    end: float
     label: str
     probability: float
     probabilities: dict[str, float]
+
+
+class Prediction(NamedTuple):
+    """The prediction for one file: the class of highest probability, and the probability of each class, in [0, 1].
+
+    Attributes:
+        file: its path.
+        label: the class of highest probability; None if the file could not be read.
+        probability: of that class.
+        probabilities: of each class; the mean over the windows, if there are several.
+        line: of a row in a table of texts, counted from 1; None for a whole file.
+        windows: the predictions for the windows of a file that is longer than one.
+        error: why the file or the row could not be read, in one line; None if it was.
+    """
+
+    file: str
+    label: str | None
+    probability: float | None
+    probabilities: dict[str, float]
+    line: int | None = None
+    windows: tuple[Window, ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict:
+        """Return everything as JSON-serialisable values."""
+        return self._asdict() | {"windows": [window._asdict() for window in self.windows]}
+
+
+def grouped(parts: Iterable[Part]) -> Iterator[list[Part]]:
+    """Yield batches of examples of one shape; few examples wait for others of their shape."""
+    waiting, size = defaultdict(list), 0
+    for part in parts:
+        group = waiting[part.raw.shape]
+        group.append(part)
+        size += part.raw.nbytes
+        if size >= BYTES:
+            yield from waiting.values()
+            waiting.clear()
+            size = 0
+        elif len(group) == BATCH:
+            yield waiting.pop(part.raw.shape)
+            size -= BATCH * part.raw.nbytes
+    yield from waiting.values()
+
+
+def answer(source: Source, found: Sequence[tuple], class_names: Sequence[str]) -> Prediction:
+    """Return the prediction for a source from (start, end, probabilities) of each of its windows."""
+    if source.error is not None:
+        return Prediction(source.file, None, None, {}, source.line, error=source.error)
+    found = sorted(found, key=lambda one: one[0] or 0)
+    windows = [Window(start, end, *labelled(row, class_names)) for start, end, row in found if end is not None]
+    mean = np.mean([row for *_, row in found], axis=0, dtype="float64")
+    return Prediction(source.file, *labelled(mean, class_names), source.line, tuple(windows))
+
+
+def labelled(probabilities: np.ndarray, class_names: Sequence[str]) -> tuple[str, float, dict[str, float]]:
+    """Return the class of highest probability, its probability, and the probability of each class."""
+    named = dict(zip(class_names, probabilities.tolist(), strict=True))
+    label = max(named, key=named.get)
+    return label, named[label], named
 
 
 def sidecar(path: Path) -> Path:
@@ -166,41 +312,67 @@ LOADERS = {
 }
 
 
-def check_files(path: str | Path, files: Sequence[str | Path]) -> None:
-    """Check that a model and the files to classify are there, and read the first; no model is loaded.
+def load_preprocess(path: str | Path) -> Preprocess:
+    """Return the preprocessing of a run directory or an export; no model is loaded.
 
     Raises:
-        ValueError: for a path that is no model, a missing file, or a first file that the model's preprocessing cannot
-            read.
+        ValueError: if the path is neither.
     """
-    description = find_description(path)
-    for file in files:
-        if not Path(file).expanduser().is_file():
-            raise ValueError(f"there is no file {file}")
-    for file in files[:1]:
-        preprocess_from(json.loads(description.read_text())).read(file)
+    return preprocess_from(json.loads(find_description(path).read_text()))
 
 
-def predict_files(path: str | Path, files: Sequence[str | Path]) -> list[Prediction]:
+def failures(preprocess: Preprocess, paths: Sequence[str | Path], text_column: str = "text") -> list[Prediction] | None:
+    """Return why each of the files cannot be read, or None as soon as one can be; no model is needed."""
+    failed = []
+    for source in read_files(preprocess, find_files(preprocess, paths), text_column):
+        if source.error is None:
+            return None
+        failed.append(answer(source, (), ()))
+    return failed
+
+
+def predict_files(
+    path: str | Path,
+    files: Sequence[str | Path],
+    *,
+    window: float | None = None,
+    hop: float | None = None,
+    text_column: str = "text",
+) -> list[Prediction]:
     """Classify files by a run or an export, in the order given.
 
+    A recording or a series that is longer than a window is classified window by window; the last window ends where
+    the file ends. Its own probabilities are the mean over the windows. A series of a model that resamples series of
+    any length is taken as a whole unless a window is given.
+
+    Args:
+        path: a run directory or an export.
+        files: to classify. A folder stands for the files in it, at any depth, that the model's modality can read,
+            without hidden ones. With a model of texts, a .csv or .tsv file is a table with a text in each row.
+        window: length of a window, in seconds of a recording or steps of a series; by default, and at most, the
+            length that the network takes.
+        hop: from the beginning of one window to the next, likewise; by default the length of a window.
+        text_column: name of the column of a table that holds the texts.
+
+    Returns:
+        A prediction for each file, or each row of a table. That of a file that is missing or broken has no label, but
+        an `error`; a warning says how many.
+
     Raises:
-        ValueError: for a file that is missing or broken, or a model that cannot be loaded.
+        ValueError: for a model that cannot be loaded, or a window that it cannot take.
     """
-    check_files(path, files)
-    predictor = load_predictor(path)
-    return [predict_file(predictor, str(file)) for file in files]
+    windows_for(load_preprocess(path), window, hop)
+    found = load_predictor(path).predict_files(files, window=window, hop=hop, text_column=text_column)
+    if any(prediction.error for prediction in found):
+        warn_caller(summary_of_errors(found))
+    return found
 
 
-def predict_file(predictor: Predictor, file: str) -> Prediction:
-    """Classify one file."""
-    raw = predictor.preprocess.read(file)
-    if not predictor.any_size:
-        raw = predictor.preprocess.sized(raw)
-    probabilities = predictor.probabilities(raw[None])[0].tolist()
-    named = dict(zip(predictor.class_names, probabilities, strict=True))
-    label = max(named, key=named.get)
-    return Prediction(file, label, named[label], named)
+def summary_of_errors(predictions: Sequence[Prediction]) -> str:
+    """Return in one line how many files or rows could not be classified, and why the first could not."""
+    errors = [prediction.error for prediction in predictions if prediction.error]
+    what = "rows" if any(prediction.line for prediction in predictions) else "files"
+    return f"{len(errors)} of {len(predictions)} {what} could not be classified: {errors[0]}"
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class Report(Shown):
     """Metrics of a classifier on one split.
 
     Attributes:
-        split: "validation" or "test".
+        split: "validation" or "test", or the name of a dataset of which all splits were taken together.
         examples: number of examples.
         accuracy: fraction of examples whose most probable class is right, in [0, 1].
         accuracy_interval: its 95 % confidence interval (Wilson).

@@ -356,17 +356,17 @@ class TestPreprocess:
         assert np.asarray(own).sum(axis=(1, 2)).tolist() == [min(length, 12)] * 2
 
     def test_a_fixed_length_is_refused_at_another_and_no_longer_when_asked_for(self, tmp_path):
-        np.save(tmp_path / "long.npy", np.arange(30.0))
+        np.save(tmp_path / "short.npy", np.arange(1, 9.0))
         fixed = SeriesPreprocess(12, (0.0,), (1.0,))
         assert fixed.raw_shape == (12, 1)
         with pytest.raises(
-            ValueError, match="long.npy has 30 steps; this model takes 12. .*unequal='resample' or 'pad'"
+            ValueError, match="short.npy has 8 steps; this model takes 12. .*unequal='resample' or 'pad'"
         ):
-            fixed.read(tmp_path / "long.npy")
-        for how, said in (("resample", "is resampled to 12"), ("pad", "is cut to 12")):
+            fixed.read(tmp_path / "short.npy")
+        for how, said in (("resample", "of another length, resampled to 12"), ("pad", "padded to 12")):
             free = dataclasses.replace(fixed, unequal=how)
-            with pytest.warns(UserWarning, match=f"has 30 steps and {said}"):
-                raw = free.read(tmp_path / "long.npy")
+            with pytest.warns(UserWarning, match=f"1 file {said} steps, e.g. .*short.npy"):
+                raw = free.read(tmp_path / "short.npy")
             assert free.sized(raw).shape == (12, 1)
             np.testing.assert_allclose(free(raw[None])[0], free(free.sized(raw)[None])[0], atol=1e-5)
 

@@ -16,7 +16,6 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from PIL import Image
 
 import kzoo
 from kzoo.serving.export import (
@@ -253,30 +252,6 @@ def test_a_full_disk_leaves_what_was_there(exists, model_and_serving, tmp_path, 
     with pytest.raises(ValueError, match="m.keras cannot be written: No space left on device; nothing was changed"):
         kzoo.export(model, target, data=serving, format="keras", overwrite=True)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-
-
-def test_files_are_classified(run, digits, tmp_path):
-    files = []
-    for number in range(5):
-        files.append(tmp_path / f"{number}.png")
-        Image.fromarray(digits.examples["test"].inputs[number].squeeze()).save(files[-1])
-    predictions = kzoo.predict_files(run, files)
-    assert [p.file for p in predictions] == [str(file) for file in files]
-    assert all(p.label == max(p.probabilities, key=p.probabilities.get) for p in predictions)
-    assert sum(predictions[0].probabilities.values()) == pytest.approx(1, abs=1e-5)
-    json.dumps([p._asdict() for p in predictions])
-
-
-def test_files_and_models_that_are_not_there_or_broken(run, tmp_path):
-    (tmp_path / "text.png").write_text("text")
-    with pytest.raises(ValueError, match=r"text.png cannot be read as an image"):
-        kzoo.predict_files(run, [tmp_path / "text.png"])
-    with pytest.raises(ValueError, match=r"there is no file .*nowhere.png"):
-        kzoo.predict_files(run, [tmp_path / "nowhere.png"])
-    with pytest.raises(ValueError, match="there is no run or export at"):
-        kzoo.predict_files(tmp_path / "nowhere", ["x.png"])
-    with pytest.raises(ValueError, match="is neither a run directory nor an export of kzoo"):
-        kzoo.predict_files(tmp_path, ["x.png"])
 
 
 def test_the_documentation_says_of_each_format_whether_it_can_run_code():

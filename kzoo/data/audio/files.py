@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import importlib.util
 import io
-import warnings
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from typing import NamedTuple
 from kzoo.core.extras import missing_package
 from kzoo.core.lazy import np, soundfile
 from kzoo.core.ranges import check_range
+from kzoo.data import folders
 from kzoo.data.folders import read_bytes
 from kzoo.data.splits import Examples
 
@@ -134,23 +133,23 @@ def finished_wav(path, data: bytes) -> bytes:
     raise ValueError(f"{path} is truncated: it has no samples")
 
 
+def changes_of(sound: Sound, sample_rate: int) -> list[str]:
+    """Return what is changed in a file, and what may be wrong with it, to complete "1 file ..."."""
+    format, loudest = sound.format, np.abs(sound.wave).max()
+    found = {
+        f"with {sound.channels} channels, mixed down to one": sound.channels > 1,
+        f"at {sound.sample_rate} Hz, resampled to {sample_rate} Hz": sound.sample_rate != sample_rate,
+        f"in another format than their suffix says, {format}": format
+        not in SUFFIXES.get(Path(sound.path).suffix.lower(), format),
+        "with nothing but silence": loudest == 0,
+        "louder than full scale, clipped": loudest > 1.0001,
+    }
+    return [what for what, holds in found.items() if holds]
+
+
 def warn_of_changes(sounds: Iterable[Sound], sample_rate: int) -> None:
     """Warn once of each type of change that was made to files, and of what may be wrong with them."""
-    found = collections.defaultdict(list)
-    for sound in sounds:
-        if sound.channels > 1:
-            found[f"with {sound.channels} channels, mixed down to one"].append(sound.path)
-        if sound.sample_rate != sample_rate:
-            found[f"at {sound.sample_rate} Hz, resampled to {sample_rate} Hz"].append(sound.path)
-        if sound.format not in SUFFIXES.get(Path(sound.path).suffix.lower(), sound.format):
-            found[f"in another format than their suffix says, {sound.format}"].append(sound.path)
-        loudest = np.abs(sound.wave).max()
-        if loudest == 0:
-            found["with nothing but silence"].append(sound.path)
-        if loudest > 1.0001:
-            found["louder than full scale, clipped"].append(sound.path)
-    for what, paths in found.items():
-        warnings.warn(f"{len(paths)} file{'s' * (len(paths) > 1)} {what}, e.g. {paths[0]}", stacklevel=3)
+    folders.warn_of_changes((sound.path, what) for sound in sounds for what in changes_of(sound, sample_rate))
 
 
 def to_int16(wave: np.ndarray) -> np.ndarray:

@@ -9,8 +9,10 @@ from pathlib import Path
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.data.audio import frontends
-from kzoo.data.audio.files import FULL_SCALE, Recordings, cut_or_pad, read_audio, to_int16, warn_of_changes
+from kzoo.data.audio.files import FULL_SCALE, SUFFIXES, Recordings, changes_of, cut_or_pad, read_audio, to_int16
 from kzoo.data.audio.frontends import CONSTANT, FrontEnd, resampled
+from kzoo.data.folders import warn_of_changes
+from kzoo.data.windows import Windows
 
 # From features (batch, frames, bins) to the model's input.
 LAYOUTS = {
@@ -50,6 +52,8 @@ class AudioPreprocess:
     std: tuple[float, ...]
     front_end: FrontEnd | None
     raw_dtype: str = "int16"
+
+    suffixes = tuple(SUFFIXES)
 
     def __post_init__(self):
         if isinstance(self.front_end, dict):  # as read from JSON
@@ -142,6 +146,11 @@ class AudioPreprocess:
         """Shape of one raw waveform, of any length."""
         return (None,)
 
+    @property
+    def loader_options(self) -> dict:
+        """Options with which a dataset's loader gives raw examples like those of the training."""
+        return {"sample_rate": self.sample_rate, "seconds": self.samples / self.sample_rate}
+
     def __call__(self, raw):
         """Prepare a batch of raw waveforms (batch, samples): an array, a tensor, or a symbolic Keras tensor."""
         features = self.features(raw)
@@ -163,10 +172,19 @@ class AudioPreprocess:
         Raises:
             ValueError: if it is not audio, or broken.
         """
-        sound = read_audio(Path(path))
-        warn_of_changes([sound], self.sample_rate)
+        wave, changes = self.read_with_changes(path)
+        warn_of_changes((str(path), what) for what in changes)
+        return wave
+
+    def read_with_changes(self, path: str | Path) -> tuple[np.ndarray, list[str]]:
+        """Read one audio file as `read` does; return what was changed in place of a warning."""
+        sound = read_audio(Path(path).expanduser())
         wave = resampled(sound.wave, sound.sample_rate, self.sample_rate)
-        return to_int16(wave) if self.raw_dtype == "int16" else wave
+        return to_int16(wave) if self.raw_dtype == "int16" else wave, changes_of(sound, self.sample_rate)
+
+    def windows(self, window: float | None = None, hop: float | None = None) -> Windows:
+        """Return how longer recordings are divided, by default into clips of the training's length; in seconds."""
+        return Windows.of(window, hop, self.samples, self.sample_rate)
 
     def sized(self, raw: np.ndarray) -> np.ndarray:
         """Return one raw waveform at the training's length."""

@@ -118,6 +118,7 @@ def image_folder(
     *,
     image_size: Size | None = None,
     classes: Sequence[str] | None = None,
+    channels: int | None = None,
     skip_broken: bool = False,
     background: int | Sequence[int] = WHITE,
     value_range: float | None = None,
@@ -128,6 +129,7 @@ def image_folder(
         path: the folder, or a .zip file of it.
         image_size: (height, width) or one number; required if the images differ in size.
         classes: the classes to read, in the order of their indices; all if not given.
+        channels: 1 to read all as grey, 3 as red, green and blue; grey if all images are, by default.
         skip_broken: leave out files that cannot be read, with a warning that names them.
         background: what transparent images are composed on, a grey level or (red, green, blue) from 0 to 255.
         value_range: the value that becomes 255 in images of more than 8 bits, as 4095 of a 12-bit camera; guessed from
@@ -142,7 +144,10 @@ def image_folder(
     if skip_broken:
         rows = without_broken(lambda row: read_image(row.file, 3, **how), rows)
     class_names, splits = classes_and_splits(rows, classes)
-    channels = 1 if all(read_each(lambda row: is_grey(row.file), rows)) else 3
+    if channels not in (None, 1, 3):
+        raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
+    if channels is None:
+        channels = 1 if all(read_each(lambda row: is_grey(row.file), rows)) else 3
     loaded = {split: read_images(part, class_names, channels, size, **how) for split, part in splits.items()}
     return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), class_names)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.lazy import keras, np
-from kzoo.data.image.files import read_image
+from kzoo.data.image.files import SUFFIXES, read_image
 from kzoo.data.image.pixels import DEEPEST, WHITE
 from kzoo.data.image.sizes import resize, resized
 from kzoo.data.splits import Examples
@@ -42,6 +42,8 @@ class ImagePreprocess:
     background: tuple[int, ...] = WHITE
     value_range: float = DEEPEST
 
+    suffixes = tuple(SUFFIXES)
+
     @classmethod
     def fit(cls, train: Examples) -> ImagePreprocess:
         """Take size and statistics from raw training images of shape (n, *image_size, channels)."""
@@ -59,6 +61,12 @@ class ImagePreprocess:
     def raw_shape(self) -> tuple[int | None, ...]:
         """Shape of one raw image; None where any size is accepted."""
         return (None, None, self.channels) if self.raw_dtype == "uint8" else self.input_shape
+
+    @property
+    def loader_options(self) -> dict:
+        """Options with which a dataset's loader gives raw examples like those of the training."""
+        names = ("image_size", "channels", "background", "value_range")
+        return {name: getattr(self, name) for name in names} if self.raw_dtype == "uint8" else {}
 
     def __call__(self, raw):
         """Preprocess a batch of raw images: a tensor of a data pipeline, an array, or a symbolic Keras tensor."""

@@ -23,6 +23,7 @@ from kzoo.data.labels import class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
 
 SUFFIXES = {".txt"}  # of texts in class folders
+SEPARATORS = {".csv": ",", ".tsv": "\t"}  # of tables
 
 
 def read_text(path: File, encoding: str) -> str:
@@ -85,7 +86,7 @@ def csv_file(
         ValueError: naming file and line, for bytes that are not in the encoding, a missing column, a row with too
             few or too many columns, a row without a label, or a label that the first file does not have.
     """
-    separator = lookup(f"kind of table, {path},", Path(path).suffix.lower(), {".csv": ",", ".tsv": "\t"})
+    separator = lookup(f"kind of table, {path},", Path(path).suffix.lower(), SEPARATORS)
 
     def read(file: str) -> list[Row]:
         return list(
@@ -145,6 +146,27 @@ def table_rows(
         if not label.strip():
             raise ValueError(f"line {number} of {path} has no {label_column}")
         yield Row(number, label.strip(), text)
+
+
+def table_texts(path: Path, text_column: str) -> Iterator[tuple[int, str | ValueError]]:
+    """Yield (first line, text) for each row of a UTF-8 table whose first row names the columns.
+
+    A row of another number of columns, or without a text, yields an error in place of the text.
+
+    Raises:
+        ValueError: for a missing column, or an unclosed quotation.
+    """
+    content, separator = read_text(path, "utf-8"), SEPARATORS[path.suffix.lower()]
+    rows = numbered_cells(path, content, separator, quoting=True)
+    header = [cell.strip() for cell in next(rows, (1, []))[1]]
+    index = lookup(f"column of {path},", text_column, {cell: index for index, cell in enumerate(header)})
+    for number, cells in rows:
+        if len(cells) != len(header):
+            yield number, ValueError(f"line {number} of {path} has {len(cells)} columns, the header has {len(header)}")
+        elif not cells[index].strip():
+            yield number, ValueError(f"line {number} of {path} contains no {text_column}")
+        else:
+            yield number, cells[index]
 
 
 def numbered_cells(path: Path, content: str, separator: str, quoting: bool) -> Iterator[tuple[int, list[str]]]:

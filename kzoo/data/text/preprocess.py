@@ -15,7 +15,7 @@ from kzoo.core.ranges import evenly_spaced
 from kzoo.core.registry import lookup
 from kzoo.core.warn import warn_caller
 from kzoo.data.splits import Examples
-from kzoo.data.text.files import read_document
+from kzoo.data.text.files import SEPARATORS, SUFFIXES, read_document, table_texts
 
 # X. Zhang, J. Zhao, Y. LeCun, 2015, section 2.2: 26 letters, 10 digits, 33 other characters, the new line. They count
 # the hyphen twice, and so do we, to have 70; its second index is never used.
@@ -46,6 +46,9 @@ class TextPreprocess:
     level: str
     length: int
     vocabulary: tuple[str, ...] = ()
+
+    suffixes = (*SUFFIXES, *SEPARATORS)
+    tables = tuple(SEPARATORS)  # suffixes of files with a text in each row
 
     @classmethod
     def fit(
@@ -184,6 +187,11 @@ class TextPreprocess:
         if not text.strip():
             raise ValueError(f"{path} contains no text")
         return np.array(text, dtype=object)
+
+    def read_rows(self, path: str | Path, column: str) -> list[tuple[int, np.ndarray | ValueError]]:
+        """Read a table as (first line, raw text or what is wrong with the row) for each row."""
+        rows = table_texts(Path(path).expanduser(), column)
+        return [(line, np.array(text, dtype=object) if isinstance(text, str) else text) for line, text in rows]
 
     def sized(self, raw):
         """Return one text unchanged: the length is counted in tokens."""

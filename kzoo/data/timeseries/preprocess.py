@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.lazy import keras, np
+from kzoo.data.folders import warn_of_changes
 from kzoo.data.splits import Examples
-from kzoo.data.timeseries.files import at_length, check_choice, read_one
+from kzoo.data.timeseries.files import SUFFIXES, at_length, check_choice, read_one
+from kzoo.data.windows import Windows
 
 NORMALISE = ("set", "example", "none")
 
@@ -37,6 +39,8 @@ class SeriesPreprocess:
     unequal: str | None = None
     mask: bool = False
     raw_dtype: str = "float32"
+
+    suffixes = (*SUFFIXES, ".npy")
 
     @classmethod
     def fit(cls, train: Examples, *, normalise: str = "set", mask: bool = False) -> SeriesPreprocess:
@@ -69,6 +73,11 @@ class SeriesPreprocess:
     def raw_shape(self) -> tuple[int | None, int]:
         """Shape of one raw series; None where any length is accepted."""
         return (None if self.unequal else self.length, self.channels)
+
+    @property
+    def loader_options(self) -> dict:
+        """Options with which a dataset's loader gives raw examples like those of the training."""
+        return {"unequal": self.unequal, "length": self.length} if self.unequal else {}
 
     def __call__(self, raw):
         """Prepare a batch of raw series; a tensor of a data pipeline, an array, or a symbolic Keras tensor."""
@@ -105,20 +114,41 @@ class SeriesPreprocess:
 
         Raises:
             ValueError: if it is missing or damaged, contains NaN or several series, or does not have the model's
-                channels, or its length if only one is accepted.
+                channels, or is shorter than the model's length if only that one is accepted.
         """
+        series, changes = self.read_with_changes(path)
+        warn_of_changes((str(path), what) for what in changes)
+        return series
+
+    def read_with_changes(self, path: str | Path) -> tuple[np.ndarray, list[str]]:
+        """Read one series as `read` does; return what will be changed in place of a warning."""
         series = read_one(Path(path).expanduser(), self.channels)
         if series.shape[1] != self.channels:
             raise ValueError(f"{path} has {series.shape[1]} channels; this model takes {self.channels}")
-        if len(series) != self.length:
-            if not self.unequal:
-                raise ValueError(
-                    f"{path} has {len(series)} steps; this model takes {self.length}. One trained with "
-                    "unequal='resample' or 'pad' takes any number"
-                )
-            what = "resampled" if self.unequal == "resample" else "padded" if len(series) < self.length else "cut"
-            warnings.warn(f"{path} has {len(series)} steps and is {what} to {self.length}", stacklevel=2)
-        return series
+        if len(series) < self.length and not self.unequal:
+            raise ValueError(
+                f"{path} has {len(series)} steps; this model takes {self.length}. One trained with "
+                "unequal='resample' or 'pad' takes any number"
+            )
+        if self.unequal == "resample" and len(series) != self.length:
+            return series, [f"of another length, resampled to {self.length} steps"]
+        return series, [f"padded to {self.length} steps"] if len(series) < self.length else []
+
+    def windows(self, window: float | None = None, hop: float | None = None) -> Windows | None:
+        """Return how longer series are divided, by default into windows of the training's length; in steps.
+
+        With `unequal` "resample" a series is resampled as a whole, and not divided, unless a window is given.
+
+        Raises:
+            ValueError: as `Windows.of`; for another window than the training's length where only that is accepted.
+        """
+        if self.unequal == "resample":
+            if window is None and hop is not None:
+                raise ValueError("this model resamples series of any length; give a window with the hop")
+            return None if window is None else Windows.of(window, hop, math.inf)
+        if self.unequal is None and window not in (None, self.length):
+            raise ValueError(f"window must be {self.length}, the steps that this model takes, got {window:g}")
+        return Windows.of(window, hop, self.length)
 
     def sized(self, raw: np.ndarray) -> np.ndarray:
         """Return one raw series at the training's length."""

@@ -1,0 +1,119 @@
+"""Files to classify, read as raw examples: single files, folders, and tables of texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from kzoo.core.lazy import np, rich_console, rich_progress
+from kzoo.data.splits import Preprocess
+from kzoo.data.windows import Windows
+
+AT_ONCE = 16  # files that are read ahead
+MANY = 20  # files from which on the progress is shown
+
+
+class Source(NamedTuple):
+    """A file, or a row of a table of texts, as it was read.
+
+    Attributes:
+        file: its path.
+        line: of the row, counted from 1; None for a whole file.
+        raw: the raw example; None if there is an error.
+        error: why it cannot be read, in one line; None if it was.
+        changes: what was changed when it was read.
+    """
+
+    file: str
+    line: int | None = None
+    raw: np.ndarray | None = None
+    error: str | None = None
+    changes: Sequence[str] = ()
+
+
+def windows_for(preprocess: Preprocess, window: float | None, hop: float | None) -> Windows | None:
+    """Return how examples are divided; None for examples that are always taken as a whole.
+
+    Raises:
+        ValueError: for a window or a hop that the model cannot take.
+    """
+    if hasattr(preprocess, "windows"):
+        return preprocess.windows(window, hop)
+    if window is not None or hop is not None:
+        raise ValueError("window and hop are for recordings and series; this model takes neither")
+    return None
+
+
+def find_files(preprocess: Preprocess, paths: Sequence[str | Path]) -> list[str]:
+    """Return the files to classify: for a folder those in it, at any depth, with a suffix of the modality.
+
+    Hidden files and folders are left out. A folder without such files stays, as does a path that does not exist:
+    reading it says so.
+    """
+    found = []
+    for path in paths:
+        folder = Path(path).expanduser()
+        found += (files_below(folder, preprocess.suffixes) if os.path.isdir(folder) else []) or [str(path)]
+    return found
+
+
+def files_below(folder: Path, suffixes: Sequence[str]) -> list[str]:
+    """Return the files in a folder and its subfolders that have one of the suffixes, sorted, without hidden ones."""
+    found = []
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        visible = (name for name in sorted(names) if name[0] != "." and Path(name).suffix.lower() in suffixes)
+        found += [os.path.join(root, name) for name in visible]
+    return found
+
+
+def is_table(preprocess: Preprocess, file: str | Path) -> bool:
+    """Return whether a file is a table with an example in each row."""
+    return Path(file).suffix.lower() in getattr(preprocess, "tables", ())
+
+
+def read_files(preprocess: Preprocess, files: Sequence[str], text_column: str = "text") -> Iterator[Source]:
+    """Read files in parallel, a few ahead, in their order; a file that cannot be read has an error."""
+    console = rich_console.Console(stderr=True)
+    hidden = len(files) < MANY or not console.is_terminal
+    starts = range(0, len(files), AT_ONCE)
+    steps = rich_progress.track(starts, "classifying", console=console, transient=True, disable=hidden)
+    with ThreadPoolExecutor() as pool:
+        for start in steps:
+            chunk = files[start : start + AT_ONCE]
+            for sources in pool.map(lambda file: read_file(preprocess, file, text_column), chunk):
+                yield from sources
+
+
+def read_file(preprocess: Preprocess, file: str, text_column: str) -> list[Source]:
+    """Return what is in a file: one example, or those in the rows of a table."""
+    try:
+        check_file(preprocess, Path(file).expanduser())
+        if is_table(preprocess, file):
+            return [as_source(file, line, raw) for line, raw in preprocess.read_rows(file, text_column)] or [
+                Source(file, error=f"{file} holds no rows")
+            ]
+        if hasattr(preprocess, "read_with_changes"):
+            raw, changes = preprocess.read_with_changes(file)
+            return [Source(file, raw=raw, changes=changes)]
+        return [as_source(file, None, preprocess.read(file))]
+    except (ValueError, OSError) as error:
+        return [as_source(file, None, error)]
+
+
+def as_source(file: str, line: int | None, raw: np.ndarray | Exception) -> Source:
+    """Return a raw example, or what is wrong with it, with its place."""
+    if isinstance(raw, Exception):
+        return Source(file, line, error=" ".join(str(raw).split()))
+    return Source(file, line, raw)
+
+
+def check_file(preprocess: Preprocess, path: Path) -> None:
+    """Raise a ValueError for a path that is no file."""
+    if os.path.isdir(path):
+        raise ValueError(f"{path} holds no file that this model reads ({', '.join(sorted(preprocess.suffixes))})")
+    if not os.path.isfile(path):  # unlike Path.is_file, False for a name that is too long
+        raise ValueError(f"there is no file {path}")
