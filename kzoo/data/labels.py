@@ -31,7 +31,7 @@ def check_classes(
 ) -> None:
     """Check the labels of each split ("train", "validation", "test") against each other.
 
-    Warns of classes that only the train split has, of names that differ by case, and of `empty` classes.
+    Warns of classes of the train split alone, of names that differ by case or leading zeros, and of `empty` classes.
 
     Args:
         labels: of all examples of each split.
@@ -62,13 +62,13 @@ def check_classes(
 
 
 def warn_of_names(names: set[str], where: str, empty: Collection[str], hint: str) -> None:
-    """Warn of classes whose names differ by case only, and of classes without examples."""
+    """Warn of classes whose names differ by case or leading zeros only, and of classes without examples."""
     spellings = collections.defaultdict(list)
     for name in sorted(names):
-        spellings[name.casefold()].append(name)
+        spellings[name.casefold().lstrip("0") or "0"].append(name)
     same = [name for alike in spellings.values() if len(alike) > 1 for name in alike]
     if same:
-        warn_caller(f"{where} has classes whose names differ by case only: {listed(same)}{hint}")
+        warn_caller(f"{where} has classes whose names differ by case or leading zeros only: {listed(same)}{hint}")
     if set(empty) - names:
         warn_caller(f"{where} has classes without examples, left out: {listed(sorted(set(empty) - names))}")
 

@@ -392,7 +392,7 @@ class TestDetectedModality:
 
     def test_folders_of_nothing_and_files(self, tmp_path):
         (tmp_path / "notes.md").write_text("x")
-        with pytest.raises(ValueError, match=r"no images, audio files or texts \(.*.wav, .*\) in"):
+        with pytest.raises(ValueError, match=r"no images, audio files, texts or series \(.*.wav, .*\) in"):
             kzoo.load_dataset(f"folder:{tmp_path}")
         with pytest.raises(ValueError, match="there is no folder .*notes.md, and no .zip file"):
             kzoo.load_dataset(f"folder:{tmp_path / 'notes.md'}")

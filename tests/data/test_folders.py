@@ -109,7 +109,7 @@ def test_classes_without_files_and_of_almost_one_name_are_said(tmp_path):
     counts, said = read(tmp_path)
     assert counts == {"train": {"Dog": 1, "cat": 1, "dog": 1}}
     assert any("class folders without a file that is read: 'empty', 'fox'" in line for line in said)
-    assert any("names differ by case only: 'Dog', 'dog'" in line for line in said)
+    assert any("names differ by case or leading zeros only: 'Dog', 'dog'" in line for line in said)
 
 
 def test_folders_of_systems_and_noise_are_no_classes(tmp_path):

@@ -72,7 +72,9 @@ def test_labels_that_are_no_class_names_are_named():
 def test_classes_of_one_split_only_and_of_almost_one_name_are_said():
     with pytest.warns(UserWarning, match=r"x has no examples of 'unsup' in test; choose the classes with classes="):
         check_classes({"train": ["pos", "neg", "unsup"], "test": ["pos", "neg"]}, "x")
-    with pytest.warns(UserWarning, match="x has classes whose names differ by case only: 'Cat', 'cat'"):
+    with pytest.warns(
+        UserWarning, match="x has classes whose names differ by case or leading zeros only: 'Cat', 'cat'"
+    ):
         check_classes({"train": ["Cat", "cat", "dog"]}, "x")
     with pytest.warns(UserWarning, match="x has classes without examples.*: 'fox'"):
         check_classes({"train": ["cat", "dog"]}, "x", empty=["fox", "cat"])

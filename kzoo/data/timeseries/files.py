@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import math
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.lazy import np
-from kzoo.data.labels import class_indices
+from kzoo.core.ranges import check_range
+from kzoo.core.warn import warn_caller
+from kzoo.data.folders import classes_and_splits, files_with_suffix, read_bytes, read_each, rows_by_folder
+from kzoo.data.labels import check_classes, class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
+from kzoo.data.timeseries.tables import MISSING, arff_rows, counts, fields, is_number, table_rows
 
-SUFFIXES = (".ts", ".tsv", ".csv", ".txt")
+SUFFIXES = (".ts", ".tsv", ".csv", ".txt", ".arff")
 
 SPLITS = {"train": "_TRAIN", "validation": "_VALIDATION", "test": "_TEST"}
 UNEQUAL = ("resample", "pad")
+ONE_SERIES = (".csv", ".tsv", ".npy", ".ts")
 
-MISSING = ("", "?", "nan")
+
+FILLS = ("linear", "previous")
 
 
 @dataclass(frozen=True)
@@ -44,39 +50,100 @@ class SeriesFile(NamedTuple):
 
     path: Path
     series: list[np.ndarray]
-    lines: list[int]
+    lines: list[int | str]
     labels: list[str]
     class_names: list[str]
 
 
 @register_dataset("series:", "timeseries", "your own files")
-def series_files(path: str, *, unequal: str | None = None, length: int | None = None) -> RawData:
-    """Series in .ts files, or one per row of UCR's .tsv, .csv or .txt files with the label in front.
+def series_files(
+    path: str,
+    *,
+    unequal: str | None = None,
+    length: int | None = None,
+    fill: str | float | None = None,
+    label_column: str | int | None = None,
+) -> RawData:
+    """Series in .ts or .arff files, or in .tsv, .csv or .txt tables, one a row (UCR) or one value a row.
 
-    The splits are the files that end in _TRAIN, _VALIDATION and _TEST. In a table, NaN at the end of a row fills
-    up a shorter series, as in UCR's archive.
+    The splits are the files that end in _TRAIN, _VALIDATION and _TEST. In a table the label is the column called label,
+    class, target or y, else the first, or the last if only that one can be. A table with a column called id and one
+    called time has one row a step, and a column for each channel. NaN at the end of a row fills up a shorter series, as
+    in UCR's archive.
 
     Args:
         path: a file (NAME_TRAIN.ts or one that is not split), the same without its ending (DIR/NAME), or a folder
-            that holds one set.
+            that holds one set, or class folders (see `series_folder`).
         unequal: how series of several lengths are brought to one: "resample" (linear interpolation) or
             "pad" (zeros at the end). A model remembers it, and takes series of any length.
         length: steps that all series are brought to; the longest one's if not given. Alone, it means "resample".
+        fill: what replaces missing values ("?", "NaN" or nothing): a number, "linear" (between the neighbours) or
+            "previous"; an error if not given.
+        label_column: name or index of the column with the labels, in a table.
 
     Raises:
-        ValueError: for missing or damaged files (naming file and line), NaN within a series, labels that occur in
-            the test split only, or series of several lengths without `unequal`.
+        ValueError: for missing or damaged files (naming file and line), missing values without `fill`, labels that
+            occur in the test split only, or series of several lengths without `unequal`.
     """
+    check_options(unequal, length, fill)
+    folder = Path(path).expanduser()
+    if holds_folders(folder):
+        return series_folder(path, unequal=unequal, length=length)
+    files = {split: read_file(file, label_column, fill) for split, file in split_files(folder).items()}
+    return as_raw(files, classes(files), unequal, length)
+
+
+@register_dataset("series_folder:", "timeseries", "your own files")
+def series_folder(
+    path: str, *, unequal: str | None = None, length: int | None = None, classes: Sequence[str] | None = None
+) -> RawData:
+    """One series per file (.csv, .tsv, .npy or .ts), one folder per class: PATH/CLASS/*, or PATH/train, test/CLASS/*.
+
+    Args:
+        path: the folder, or a .zip file of it.
+        unequal: see `series_files`.
+        length: see `series_files`.
+        classes: the classes to read, in the order of their indices; all if not given.
+
+    Raises:
+        ValueError: for a missing folder, fewer than two classes, or files that are not one series (each by name).
+    """
+    check_options(unequal, length, None)
+    rows = rows_by_folder(path, files_with_suffix(path, ONE_SERIES, "series"), classes=classes)
+    class_names, splits = classes_and_splits(rows, classes)
+    files = {}
+    for split, part in splits.items():
+        series = list(read_each(lambda row: read_one(row.file, 1), part))
+        files[split] = SeriesFile(Path(path), series, [row.inside for row in part], [row.label for row in part], [])
+    return as_raw(files, class_names, unequal, length)
+
+
+def holds_folders(folder: Path) -> bool:
+    """Return whether a path is a folder that holds folders and no file of series."""
+    if not folder.is_dir():
+        return False
+    inside = list(folder.iterdir())
+    return any(path.is_dir() for path in inside) and not any(path.suffix.lower() in SUFFIXES for path in inside)
+
+
+def check_options(unequal: str | None, length: int | None, fill: str | float | None) -> None:
+    """Raise a ValueError for an option that is out of its range."""
     if unequal is not None:
         check_choice("unequal", unequal, UNEQUAL)
-    if length is not None and not (isinstance(length, int) and length > 0):
-        raise ValueError(f"length must be a positive integer, got {length!r}")
-    files = {split: read_file(file) for split, file in split_files(Path(path).expanduser()).items()}
-    class_names = classes(files)
+    if isinstance(fill, str):
+        check_choice("fill", fill, FILLS)
+    if length is not None:
+        check_range("length", length, "a positive integer")
+
+
+def as_raw(
+    files: dict[str, SeriesFile], class_names: Sequence[str], unequal: str | None, length: int | None
+) -> RawData:
+    """Return series of each split at one length."""
     unequal = unequal or (length and "resample")
+    check_channels(files)
     length = length or common_length(list(files.values()), unequal)
     loaded = {split: examples(file, class_names, length, unequal) for split, file in files.items()}
-    check_channels(files)
     return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), tuple(class_names))
 
 
@@ -112,9 +179,12 @@ def stem_in(folder: Path) -> tuple[Path, str]:
     raise ValueError(f"{folder} holds no series; expected NAME_TRAIN.ts and NAME_TEST.ts, or {', '.join(SUFFIXES[1:])}")
 
 
-def read_file(path: Path) -> SeriesFile:
+def read_file(path: Path, label_column: str | int | None = None, fill: str | float | None = None) -> SeriesFile:
     """Read one file of series with their labels."""
-    file = read_ts(path) if path.suffix.lower() == ".ts" else read_table(path)
+    if path.suffix.lower() in READERS:
+        file = READERS[path.suffix.lower()](path, fill)
+    else:
+        file = read_table(path, label_column, fill)
     if not file.series:
         raise ValueError(f"{path} holds no series")
     if "" in file.labels:
@@ -132,7 +202,7 @@ def read_lines(path: Path) -> list[str]:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def read_ts(path: Path) -> SeriesFile:
+def read_ts(path: Path, fill: str | float | None = None) -> SeriesFile:
     """Read a .ts file: lines with @ that describe the set, @data, then `channel:channel:label` in each line.
 
     Lines that begin with # or % are comments.
@@ -148,60 +218,58 @@ def read_ts(path: Path) -> SeriesFile:
     labelled = labelled.lower() == "true"
     if tags.get("@timestamps", ["false"])[0].lower() == "true":
         raise ValueError(f"{path} has time stamps (@timeStamps true), which are not read; expected plain values")
+    if tags.get("@targetlabel", ["false"])[0].lower() == "true":
+        raise ValueError(f"{path} is a set for regression (@targetLabel true): a number for each series, not a class")
     if "@classlabel" not in tags:
         raise ValueError(f"{path}: the header has no line '@classLabel true NAME NAME ...'")
     file = SeriesFile(path, [], [], [], class_names)
     for number, line in rows[len(header) + 1 :]:
         *channels, label = line.split(":") if labelled else [*line.split(":"), ""]
-        if labelled and label.strip() not in class_names:
-            raise ValueError(
-                f"{path}, line {number}: label {label.strip()[:30]!r} is not one of {' '.join(class_names)}"
-            )
-        add(file, number, [numbers(path, number, channel.split(",")) for channel in channels], label.strip())
+        if labelled:
+            check_label(path, number, label.strip(), class_names)
+        add(file, number, [numbers(path, number, channel.split(","), fill) for channel in channels], label.strip())
     return file
 
 
-def read_table(path: Path) -> SeriesFile:
-    """Read UCR's table, one series of one channel in each row, its label in front; a first line of names is passed."""
+def read_table(path: Path, label_column: str | int | None = None, fill: str | float | None = None) -> SeriesFile:
+    """Read a table of series: one of one channel in each row, as in UCR's archive, or one step in each row."""
     file = SeriesFile(path, [], [], [], [])
-    for number, line in enumerate(read_lines(path), 1):
-        label, *values = fields(line)
-        if not values and not label:
-            continue
-        if number == 1 and values and not any(is_number(value) for value in values):
-            continue
-        while values and values[-1].lower() in MISSING:
-            values.pop()
-        add(file, number, [numbers(path, number, values)], plain(label))
+    for number, label, channels in table_rows(path, read_lines(path), label_column):
+        while fill is None and len(channels) == 1 and channels[0] and channels[0][-1].lower() in MISSING:
+            channels[0].pop()
+        add(file, number, [numbers(path, number, words, fill) for words in channels], plain(label))
     return file
 
 
-def fields(line: str) -> list[str]:
-    """Return the words of a line, divided by tabs, commas, semicolons or blanks."""
-    line = line.strip()
-    divider = next((d for d in ("\t", ",", ";") if d in line), None)
-    return [word.strip().strip('"') for word in line.split(divider)] or [""]
+def read_arff(path: Path, fill: str | float | None = None) -> SeriesFile:
+    """Read an .arff file: @attribute lines, one of classes, @data, then a series and its label in each line."""
+    class_names, rows = arff_rows(path, read_lines(path))
+    file = SeriesFile(path, [], [], [], class_names)
+    for number, label, channels in rows:
+        check_label(path, number, label, class_names)
+        add(file, number, [numbers(path, number, words, fill) for words in channels], label)
+    return file
 
 
-def is_number(word: str) -> bool:
-    """Return whether a word is a number or a missing value."""
-    try:
-        float(word)
-    except ValueError:
-        return word.lower() in MISSING
-    return True
+READERS = {".ts": read_ts, ".arff": read_arff}  # of files that name their classes; all others are tables
+
+
+def check_label(path: Path, line: int, label: str, class_names: Sequence[str]) -> None:
+    """Raise a ValueError for a label that the header does not declare."""
+    if label not in class_names:
+        raise ValueError(f"{path}, line {line}: label {label[:30]!r} is not one of {' '.join(class_names)}")
 
 
 def plain(label: str) -> str:
-    """Return a label with an integer in its short form: older UCR files have 1.0000000e+00."""
+    """Return a label with an integer in its short form, as older UCR files have 1.0000000e+00; "01" stays as it is."""
     try:
-        return str(int(float(label))) if float(label).is_integer() else label
+        return label if label.isdecimal() or not float(label).is_integer() else str(int(float(label)))
     except (ValueError, OverflowError):
         return label
 
 
-def numbers(path: Path, line: int, words: Sequence[str]) -> np.ndarray:
-    """Return the values of one channel, float32.
+def numbers(path: Path, line: int, words: Sequence[str], fill: str | float | None = None) -> np.ndarray:
+    """Return the values of one channel, float32; missing ones are filled in if `fill` says how.
 
     Raises:
         ValueError: for a value that is missing, not finite or not a number, naming file, line and position.
@@ -212,15 +280,29 @@ def numbers(path: Path, line: int, words: Sequence[str]) -> np.ndarray:
         values = np.array(words, dtype="float64")
     except ValueError:
         values = np.array([float(word) if is_number(word) and word not in ("", "?") else math.nan for word in words])
+    if fill is not None:
+        values = filled(values, np.array([word.strip().lower() in MISSING for word in words]), fill)
     with np.errstate(over="ignore"):
         values = values.astype("float32")
     wrong = np.flatnonzero(~np.isfinite(values))
     if wrong.size:
         raise ValueError(
             f"{path}, line {line}: value {wrong[0] + 1} is {words[wrong[0]].strip()[:30]!r}, expected a finite number; "
-            "fill in missing values first"
+            "fill in missing values first, or read the set with fill='linear', 'previous' or a number"
         )
     return values
+
+
+def filled(values: np.ndarray, missing: np.ndarray, fill: str | float) -> np.ndarray:
+    """Return values whose missing ones are a number, on the line between their neighbours, or the previous one."""
+    if isinstance(fill, str) and missing.all():
+        return values
+    steps, known = np.arange(len(values)), np.flatnonzero(~missing)
+    if fill == "linear":
+        return np.where(missing, np.interp(steps, known, values[known]), values)
+    if fill == "previous":
+        return values[known[np.maximum(np.searchsorted(known, steps, "right") - 1, 0)]]
+    return np.where(missing, fill, values)
 
 
 def add(file: SeriesFile, line: int, channels: list[np.ndarray], label: str) -> None:
@@ -251,10 +333,12 @@ def classes(files: dict[str, SeriesFile]) -> list[str]:
     )
     if len(known) < 2:
         raise ValueError(f"{train.path} has {len(known)} classes; expected at least 2")
+    found = set(train.labels)
     for file in files.values():
         for line, label in zip(file.lines, file.labels, strict=True):
-            if label not in train.labels:
+            if label not in found:
                 raise ValueError(f"{file.path}, line {line}: label {label!r} is in no training series of {train.path}")
+    check_classes({split: file.labels for split, file in files.items()}, train.path, empty=known, hint="")
     return known
 
 
@@ -283,7 +367,8 @@ def examples(file: SeriesFile, class_names: Sequence[str], length: int, unequal:
     """Return the series at one length with their class indices."""
     cut = [line for line, series in zip(file.lines, file.series, strict=True) if len(series) > length]
     if unequal == "pad" and cut:
-        warnings.warn(f"{len(cut)} series of {file.path} are cut to {length} steps, e.g. line {cut[0]}", stacklevel=3)
+        first = f"line {cut[0]}" if isinstance(cut[0], int) else cut[0]
+        warn_caller(f"{len(cut)} series of {file.path} are cut to {length} steps, e.g. {first}")
     inputs = np.stack([at_length(series, length, unequal) for series in file.series])
     labels = class_indices(file.labels, class_names)
     return SeriesExamples(inputs, labels, unequal)
@@ -318,8 +403,8 @@ def read_one(path: Path, channels: int) -> np.ndarray:
     """Read a file with one series, (length, channels), float32."""
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
-    if path.suffix.lower() == ".ts":
-        file = read_ts(path)
+    if path.suffix.lower() in READERS:
+        file = READERS[path.suffix.lower()](path)
         if len(file.series) != 1:
             raise ValueError(f"{path} holds {len(file.series)} series; expected one")
         return file.series[0]
@@ -328,7 +413,9 @@ def read_one(path: Path, channels: int) -> np.ndarray:
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} cannot be read as a series; expected .npy or one of {', '.join(SUFFIXES)}")
     rows = [(number, fields(line)) for number, line in enumerate(read_lines(path), 1) if line.strip()]
-    if rows and not any(map(is_number, rows[0][1])):
+    if len(rows) > 1 and rows[0][1][0] == "" and counts([row[0] for _, row in rows[1:]]):  # the index of pandas
+        rows = [(number, row[1:]) for number, row in rows[1:]]
+    elif rows and not any(map(is_number, rows[0][1])):
         rows = rows[1:]
     if not rows:
         raise ValueError(f"{path} holds no series")
@@ -344,7 +431,7 @@ def read_one(path: Path, channels: int) -> np.ndarray:
 def read_npy(path: Path) -> np.ndarray:
     """Read an array of shape (length,) or (length, channels)."""
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
         values = array.astype("float32")
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"{path} cannot be read as an .npy file of numbers: {error}") from error
