@@ -6,6 +6,7 @@ This module imports Keras eagerly; others import it when a network is built or l
 import math
 
 import keras
+import numpy as np
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -57,11 +58,33 @@ class StandardizedConv(keras.layers.Layer):
         self.kernel = self.add_weight(shape=shape, initializer="he_normal", autocast=False, name="kernel")
         self.gain = self.bias = None
         if self.initial_gain is not None:
-            gain = keras.initializers.Constant(self.initial_gain)
-            shape = (*(1,) * (len(shape) - 1), self.filters)
-            self.gain = self.add_weight(shape=shape, initializer=gain, autocast=False, name="gain")
+            self.add_gain(self.initial_gain)
         if self.use_bias:
             self.bias = self.add_weight(shape=(self.filters,), initializer="zeros", name="bias")
+
+    def add_gain(self, initial: float) -> None:
+        """Add a learned gain of each filter."""
+        self.initial_gain, value = initial, keras.initializers.Constant(initial)
+        shape = (*(1,) * len(self.kernel.shape[:-1]), self.filters)
+        self.gain = self.add_weight(shape=shape, initializer=value, autocast=False, name="gain")
+
+    def rescale(self, original: np.ndarray) -> None:
+        """Give the standardised kernel the scale that one with another number of inputs has, by the gain.
+
+        Standardisation undoes the scale of a kernel that is a sum or a repetition. A built layer of the unscaled form
+        gets a gain for it and becomes one of the scaled form.
+
+        Args:
+            original: the kernel before it was fitted to the inputs of this layer.
+        """
+        ours, axes = keras.ops.convert_to_numpy(self.kernel), tuple(range(original.ndim - 1))
+        spread = np.sqrt((ours.var(axes) + self.epsilon) / (original.var(axes) + self.epsilon))
+        if self.gain is None:
+            self._tracker.unlock()  # as Keras's own layers do in `enable_lora`
+            self.add_gain(math.sqrt(original[..., 0].size) / self.factor)
+            self._trainable_variables.insert(1, self._trainable_variables.pop())  # before the bias, as in `build`
+            self._tracker.lock()
+        self.gain.assign(self.gain * (spread * math.sqrt(ours.size / original.size)))
 
     def standardized_kernel(self):
         ops, axes = keras.ops, tuple(range(len(self.kernel_size) + 1))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kzoo.core.registry import PYTORCH, TENSORFLOW
-from kzoo.nn import layers
+from kzoo.nn import layers, standardized
 
 
 def run(function, x: np.ndarray) -> np.ndarray:
@@ -124,6 +124,23 @@ def test_depthwise_kernels_of_one_network_differ():
     model = keras.Model(inputs, layers.depthwise_conv(layers.depthwise_conv(inputs)))
     first, second = (keras.ops.convert_to_numpy(layer.kernel) for layer in model.layers[1:])
     assert np.abs(first - second).max() > 0
+
+
+def test_a_gain_that_a_standardised_kernel_gets_later_is_read_back_in_its_place():
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 4)).astype("float32")
+    layer = standardized.StandardizedConv(4, (3,), (1,), use_bias=True)
+    layer.build((None, 8, 1))
+    layer.set_weights([kernel.sum(axis=1, keepdims=True), np.ones(4)])
+    layer.rescale(kernel)
+    copy = standardized.StandardizedConv.from_config(layer.get_config())
+    copy.build((None, 8, 1))
+    copy.set_weights(layer.get_weights())
+    x = np.random.default_rng(1).normal(size=(2, 8, 1)).astype("float32")
+    np.testing.assert_array_equal(copy(x), layer(x))
+    original = standardized.StandardizedConv(4, (3,), (1,), use_bias=True)
+    original.build((None, 8, 3))
+    original.set_weights([kernel, np.ones(4)])
+    np.testing.assert_allclose(layer(x), original(x.repeat(3, axis=-1)), rtol=1e-4, atol=1e-5)
 
 
 def test_drop_path_drops_whole_examples():

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import safetensors.numpy
+from networks import narrow
 
 import kzoo
 from kzoo.zoo.weights.files import read_tensors
@@ -155,6 +156,73 @@ class TestAdapt:
         assert "5 classes in place of 7" in str(report)
         np.testing.assert_array_equal(values(second)["logits/kernel"], before)
         np.testing.assert_array_equal(values(second)["stem.conv1/kernel"], values(first)["stem.conv1/kernel"])
+
+
+def kzoo_tensors(model: keras.Model) -> dict[str, np.ndarray]:
+    return {name: value for name, value in values(model).items() if "seed_generator" not in name}
+
+
+def randomised(model: keras.Model) -> keras.Model:
+    """Move every weight, since zeros and ones hide what follows from the first layer."""
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        if "seed_generator" not in weight.path:
+            weight.assign(keras.ops.convert_to_numpy(weight) + 0.1 * np.abs(rng.normal(size=weight.shape)))
+    return model
+
+
+def logits_of_grey_images(model: keras.Model) -> np.ndarray:
+    """Return the logits of two images with equal channels."""
+    *size, channels = model.input_shape[1:]
+    images = np.random.default_rng(1).normal(size=(2, *size, 1)) * [[[[1]]], [[[3]]]]
+    return np.asarray(model(np.repeat(images, channels, axis=-1).astype("float32"), training=False))
+
+
+# One block of each family with another first layer: several convolutions that see the input, or standardised kernels.
+FIRST_LAYERS = {
+    "resnet18": {"width": 8},
+    "repvgg_a0": {"filters": (8,), "stem_width": 8},
+    "mobileone_s0": {"filters": (8,), "stem_width": 8, "se_blocks": (0,)},
+    "resnetv2_50x1_bit": {"width": 8, "stem_width": 8},
+    "nf_resnet26": {"filters": (16,), "stem_width": 8},
+    "dm_nfnet_f0": {"filters": (16,), "stem_width": 16, "group_width": 4},
+}
+
+
+def one_block(name: str, channels: int) -> keras.Model:
+    return kzoo.create_model(name, (16, 16, channels), 3, depths=(1,), **FIRST_LAYERS[name])
+
+
+@pytest.mark.parametrize("name", FIRST_LAYERS)
+def test_adapted_networks_have_the_same_logits_on_grey_images(name, tmp_path):
+    first = randomised(one_block(name, 3))
+    expected = logits_of_grey_images(first)
+    assert np.abs(expected[0] - expected[1]).max() > 0.05 * expected.std()
+    for channels in (1, 6):
+        second = one_block(name, channels)
+        report = kzoo.load_weights(second, kzoo_tensors(first), naming="kzoo", adapt=True)
+        assert "input channels" in str(report)
+        found = logits_of_grey_images(second)
+        np.testing.assert_allclose(found, expected, atol=1e-3 * expected.std())
+    second.save(tmp_path / "model.keras")  # with a gain, if the kernel has got one
+    np.testing.assert_array_equal(logits_of_grey_images(keras.models.load_model(tmp_path / "model.keras")), found)
+
+
+@pytest.mark.parametrize(
+    "name, shape, other, options",
+    [
+        ("mlp", (8, 8, 3), (8, 8, 1), {}),
+        ("textcnn", (64,), (64,), {"vocab_size": 20}),
+        ("litemv", (64, 3), (64, 1), {}),
+    ],
+    ids=["dense", "embedding", "depthwise"],
+)
+def test_a_first_layer_that_sums_no_channels_is_not_adapted(name, shape, other, options):
+    first = kzoo.create_model(name, shape, 3, **narrow(name), **options)
+    smaller = {key: value // 2 for key, value in options.items()}
+    second = kzoo.create_model(name, other, 3, **narrow(name), **smaller)
+    with pytest.raises(ValueError, match=r"mis-shaped .*/(kernel|embeddings) "):
+        kzoo.load_weights(second, kzoo_tensors(first), naming="kzoo", adapt=True)
 
 
 def test_what_does_not_fit_is_reported():

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from kzoo.core.files import writing
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import MODELS, lookup, registered_name
 from kzoo.nn.naming import Rule, key_mapping
+from kzoo.zoo.weights import channels
 from kzoo.zoo.weights.files import check_finite, read_tensors, write_safetensors
 
 # The last part of a tensor's name: Keras's, and PyTorch's.
@@ -79,9 +80,10 @@ def load_weights(
         naming: "kzoo" (what `save_weights` writes), "pytorch" (timm, torchvision) or "keras" (keras.applications);
             inferred from the names if not given.
         rules: renaming rules from our layers to the file's; those of the model's family if not given.
-        adapt: let the first convolution take another number of input channels (one channel gets the sum of the
-            kernels, others repeat them in turn, scaled to the same sum); where the number of classes differs, the last
-            layer keeps its initial weights, or is left out if the model has none.
+        adapt: let the convolutions that see the input take another number of channels (one channel gets the sum of the
+            kernels, others repeat them in turn, scaled to the same sum; standardised kernels keep their scale by a
+            learned gain, which they get if they have none); where the number of classes differs, the last layer keeps
+            its initial weights, or is left out if the model has none.
         strict: raise if a tensor or a weight is left over or has another shape; False assigns what fits.
         max_bytes: a file whose arrays would take more memory is refused before any is taken.
 
@@ -111,8 +113,8 @@ def load_weights(
         raise ValueError(nothing_fits(model, tensors, NAMINGS if naming is None else namings, rules))
     if strict and report.misfits:
         raise ValueError(f"the tensors do not fit {model.name}: {report.misfits}")
-    for weight, value in values:
-        weight.assign(value)
+    for assign, value in values:
+        assign(value)
     remarks = [f"stripped the prefix {prefix} of all names"] if prefix else []
     remarks += [f"left out {shortened(needless)}"] if needless else []
     return dataclasses.replace(report, adapted=(*report.adapted, *remarks))
@@ -211,13 +213,13 @@ def rules_of(model: keras.Model) -> tuple[Rule, ...]:
 
 def matched(
     model: keras.Model, tensors: Mapping[str, np.ndarray], naming: str, rules: Iterable[Rule], adapt: bool
-) -> tuple[WeightReport, list[tuple[keras.Variable, np.ndarray]]]:
-    """Return which tensor fits which weight, and the value of each weight that a tensor was found for."""
+) -> tuple[WeightReport, list[tuple[Callable, np.ndarray]]]:
+    """Return which tensor fits which weight; and the value of each weight that has a tensor, with how to assign it."""
     rules = () if naming == "kzoo" else rules
     wanted = wanted_names(model, tensors, naming, rules)
     layers, maps = {layer.name: layer for layer in model.layers}, flattened_maps(model)
-    first = next(iter(wanted.values()))[1]
-    values, mis_shaped, adapted = [], [], []
+    of_input = [layer.name for layer in channels.convs_of_input(model)] if adapt else []
+    values, rescaled, mis_shaped, adapted = [], [], [], []
     found = [name for name in wanted if name in tensors]
     for name in found:
         (owner, weight), value = wanted[name], tensors[name]
@@ -226,10 +228,12 @@ def matched(
             if value.ndim < len(weight.shape) and value.size == max(value.shape, default=1) == max(weight.shape):
                 value = value.reshape(weight.shape)  # factors of channels, with and without axes of 1
         if adapt and value.shape != tuple(weight.shape):
-            value, remark = fitted(value, weight, first=weight is first, last=owner == "logits")
+            theirs, (value, remark) = value, fitted(value, weight, first=owner in of_input, last=owner == "logits")
             adapted += [f"{name}: {remark}"] if remark else []
+            if remark and hasattr(layers[owner], "rescale"):
+                rescaled.append((layers[owner].rescale, theirs))
         if value is not None and value.shape == tuple(weight.shape):
-            values.append((weight, value))
+            values.append((weight.assign, value))
         elif value is not None:
             mis_shaped.append(f"{name} (our {weight.path} is {tuple(weight.shape)}, this would be {value.shape})")
     missing = [explained(name, weight) for name, (_, weight) in wanted.items() if name not in tensors]
@@ -238,7 +242,7 @@ def matched(
         head = key_mapping(["logits"], rules, tensors)["logits"]
         adapted += [f"{name}: left out, this model has no classes" for name in unexpected if name.startswith(head)]
         unexpected = [name for name in unexpected if not name.startswith(head)]
-    return WeightReport(*map(tuple, (found, missing, unexpected, mis_shaped, adapted))), values
+    return WeightReport(*map(tuple, (found, missing, unexpected, mis_shaped, adapted))), values + rescaled
 
 
 def explained(name: str, weight: keras.Variable) -> str:
@@ -272,11 +276,7 @@ def fitted(
     if last and value.ndim == len(shape) and value.shape[:-1] == shape[:-1]:
         return None, f"{value.shape[-1]} classes in place of {shape[-1]}; the layer keeps its initial weights"
     if first and value.ndim == len(shape) and (*value.shape[:-2], value.shape[-1]) == (*shape[:-2], shape[-1]):
-        theirs, ours = value.shape[-2], shape[-2]
-        if ours == 1:
-            return value.sum(axis=-2, keepdims=True), f"the sum over {theirs} input channels"
-        turns = np.take(value, np.arange(ours) % theirs, axis=-2) * (theirs / ours)
-        return turns, f"{theirs} input channels in turn for {ours}, scaled by {theirs}/{ours}"
+        return channels.fitted(value, shape[-2])
     return value, None
 
 
