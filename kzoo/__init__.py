@@ -18,7 +18,7 @@ from kzoo.analysis.visualize import (
 )
 from kzoo.core.onednn import enable_onednn
 from kzoo.core.version import __version__
-from kzoo.data import dataset_card, from_arrays, from_frame, list_datasets, load_dataset
+from kzoo.data import dataset_card, from_arrays, from_batches, from_frame, list_datasets, load_dataset
 from kzoo.serving.export import export
 from kzoo.serving.measure import evaluate_on
 from kzoo.serving.pretrained import load_model
@@ -63,6 +63,7 @@ __all__ = [
     "fit_to_budget",
     "freeze",
     "from_arrays",
+    "from_batches",
     "from_frame",
     "list_configs",
     "list_datasets",

@@ -8,6 +8,7 @@ from kzoo.data import audio, autodetect, image, text, timeseries  # noqa: F401  
 from kzoo.data.assemble import Assembly, taken_by
 from kzoo.data.holdout import HoldOut
 from kzoo.data.in_memory import from_arrays
+from kzoo.data.own_batches import from_batches
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits
 from kzoo.data.table_sets import from_frame
 
@@ -17,6 +18,7 @@ __all__ = [
     "Splits",
     "dataset_card",
     "from_arrays",
+    "from_batches",
     "from_frame",
     "list_datasets",
     "load_dataset",

@@ -59,8 +59,8 @@ def evaluate(
     data = as_trained(model, data)
     check_model(model, data)
     model = in_float32(model)
-    labels, groups = np.asarray(data.examples[split].labels), getattr(data.examples[split], "groups", None)
     probabilities, seconds = mean_over_views(model, data, split, tta or {})
+    labels, groups = np.asarray(data.examples[split].labels), getattr(data.examples[split], "groups", None)
     report = classification_report(split, labels, probabilities, data.class_names, len(labels) / seconds, groups)
     report = replace(report, tta=dict(tta) if tta else None)
     if run_dir is not None:
@@ -142,7 +142,9 @@ def draw_mistakes(report: Report, data: Splits) -> figures.Figure:
     for axes in figure.subplots(rows, columns, squeeze=False).flat:
         axes.set_axis_off()
     for axes, mistake in zip(figure.axes, found, strict=False):
-        data.preprocess.draw(axes, data.examples[report.split].inputs[mistake.example])
+        kept = data.examples[report.split].inputs
+        if mistake.example < len(kept):  # of batches of the user's own only the first examples are
+            data.preprocess.draw(axes, kept[mistake.example])
         true, predicted = f"true {mistake.label}", f"predicted {mistake.predicted} ({percent(mistake.probability, 0)})"
         between = ", " if len(true) + len(predicted) < TITLE else ",\n"
         axes.set_title(f"{true}{between}{predicted}", fontsize=8)

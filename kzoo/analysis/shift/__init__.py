@@ -75,7 +75,7 @@ def shift_test(
     check_model(model, data)
     changes = changes_of(data)
     check_size(max_shift, data, changes)
-    chosen = evenly_spaced(len(data.examples[split]), examples)
+    chosen = evenly_spaced(len(data.examples[split].inputs), examples)
     raw, labels = data.examples[split].inputs[chosen], np.asarray(data.examples[split].labels)[chosen]
     tested = Tested(in_float32(model), data, changes, raw, labels)
     with progress(verbose) as bar:

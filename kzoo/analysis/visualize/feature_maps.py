@@ -161,5 +161,5 @@ def labelled(data: Data, split: str, most: int) -> tuple[np.ndarray, np.ndarray 
     if isinstance(data, Serving):
         return data.examples, None
     examples = data.examples[split]
-    chosen = evenly_spaced(len(examples), most)
+    chosen = evenly_spaced(len(examples.inputs), most)
     return examples.inputs[chosen], np.asarray(examples.labels)[chosen]
