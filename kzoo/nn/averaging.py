@@ -59,7 +59,7 @@ def refresh_batch_norm(model: keras.Model, batches: Iterable, forward: TrainingM
     means, seen = [0.0] * len(statistics), 0
     with last_batch_only(norms):
         for inputs, _ in batches if norms else ():
-            forward.predict_on_batch(inputs)
+            forward.predict_on_batch(np.asarray(inputs))  # JAX takes no tensors of TensorFlow's pipelines
             seen += len(inputs)
             values = map(keras.ops.convert_to_numpy, statistics)
             means = [mean + (value - mean) * (len(inputs) / seen) for mean, value in zip(means, values, strict=True)]
