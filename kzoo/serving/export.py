@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import re
 import subprocess
@@ -206,12 +207,14 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
     names = tf.constant(serving.class_names)
 
     def serve(raw):
+        check_raw(raw, serving.preprocess.raw_shape)
         # Without training=False Keras's Resizing layer would turn training on for all layers after it.
         logits = model(serving.preprocess(raw), training=False)
         probabilities = keras.ops.softmax(keras.ops.cast(logits, "float32"))
+        labels, known = tf.gather(names, tf.argmax(probabilities, axis=-1)), finite(raw)
         return {
-            "probabilities": probabilities,
-            "label": tf.gather(names, tf.argmax(probabilities, axis=-1)),
+            "probabilities": tf.where(known[:, None], probabilities, math.nan),
+            "label": tf.where(known, labels, ""),
             "class_names": names,
         }
 
@@ -220,6 +223,21 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
     spec = tf.TensorSpec((None, *serving.preprocess.raw_shape), serving.preprocess.raw_dtype, name=INPUT)
     archive.add_endpoint("serve", serve, input_signature=[spec])
     archive.write_out(str(path), verbose=False)
+
+
+def check_raw(raw: tf.Tensor, shape: Sequence[int | None]) -> None:
+    """Let a graph refuse a batch of another shape, or of examples without values; signatures check the type alone."""
+    expected = tf.constant([-1 if size is None else size for size in shape], tf.int32)
+    found = tf.shape(raw)[1:]
+    fits = tf.reduce_all((found > 0) & ((expected < 0) | (found == expected)))
+    tf.debugging.Assert(fits, ["raw must be a batch of examples of shape", expected, "(-1: any size), got", found])
+
+
+def finite(raw: tf.Tensor) -> tf.Tensor:
+    """Return which examples of a batch have finite values alone, (batch,)."""
+    if not raw.dtype.is_floating:
+        return tf.ones(tf.shape(raw)[:1], tf.bool)
+    return tf.reduce_all(tf.math.is_finite(raw), axis=list(range(1, raw.shape.rank)))
 
 
 def write_keras(model: keras.Model, serving: Serving, path: Path) -> None:
