@@ -11,6 +11,7 @@ from kzoo.data.in_memory import from_arrays
 from kzoo.data.own_batches import from_batches
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, RawData, Splits
 from kzoo.data.table_sets import from_frame
+from kzoo.data.trained import preprocess_of
 
 __all__ = [
     "DatasetCard",
@@ -60,6 +61,7 @@ def load_dataset(
     augment: Mapping | None = None,
     limit: int | None = None,
     seed: int = 0,
+    like=None,
     **options,
 ) -> Splits:
     """Load a dataset as train, validation and test splits that are ready to train on.
@@ -84,6 +86,8 @@ def load_dataset(
             probabilities (batch, num_classes).
         limit: largest number of training examples, a stratified subset; the same examples every time.
         seed: of the shuffling and the augmentation, which are a pure function of (seed, epoch).
+        like: a pretrained or trained model (or a dataset) whose preprocessing is used, for fine-tuning: size, cropping
+            and normalisation are those of its weights, except for options that are given.
         **options: of the dataset's loader and of its preprocessing: `image_size` for images, `data_dir` and
             `download` for tensorflow-datasets.
 
@@ -99,6 +103,8 @@ def load_dataset(
     for key in named.keys() - set(keywords(card.load)):
         what = "no column of groups" if key == "group" else f"no file for {key}"
         raise ValueError(f"{name} takes {what}, got {key}={named[key]!r}")
+    own = None if like is None else preprocess_of(like)
+    options = {key: getattr(own, key) for key in keywords(card.load) if hasattr(own, key)} | options
     how = HoldOut.of(validation, test, fold, bool(group), stratify)
-    assembly = Assembly(name, card.modality, how, batch_size, augment, limit, seed, options)
+    assembly = Assembly(name, card.modality, how, batch_size, augment, limit, seed, options, own)
     return assembly(card.load(*name.split(":", 1)[1:], **taken_by(card.load, options | named)))

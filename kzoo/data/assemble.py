@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from kzoo.core.registry import check_keywords, keywords, lookup
 from kzoo.data.augment import Augment
 from kzoo.data.holdout import HoldOut, complete, limited
-from kzoo.data.splits import MODALITIES, Modality, RawData, Splits, check_examples
+from kzoo.data.splits import MODALITIES, Modality, Preprocess, RawData, Splits, check_examples
+from kzoo.data.trained import adopted
 
 CALLED = {"train": "training"}  # splits, in messages
 
@@ -31,6 +32,7 @@ class Assembly:
         limit: largest number of training examples.
         seed: of shuffling and augmentation.
         options: keyword arguments of the preprocessing; others are ignored.
+        own: the preprocessing of a pretrained network, in place of one fitted to the data.
 
     Raises:
         ValueError: for a value out of its range, or an unknown augmentation.
@@ -44,6 +46,7 @@ class Assembly:
     limit: int | None
     seed: int
     options: Mapping
+    own: Preprocess | None = None
 
     def __post_init__(self):
         if not isinstance(self.batch_size, int) or self.batch_size < 1:
@@ -73,6 +76,8 @@ class Assembly:
         examples = limited(complete(raw, self.how), self.limit, raw.class_names)
         fit = self.of.preprocess.fit
         preprocess = fit(examples["train"], **taken_by(fit, self.options))
+        if self.own is not None:
+            preprocess = adopted(self.own, preprocess, self.options)
         if hasattr(preprocess, "warn_of_losses"):
             preprocess.warn_of_losses({CALLED.get(name, name): part.inputs for name, part in examples.items()})
         augment = self.augmentation and self.augmentation.prepared(preprocess)

@@ -9,7 +9,7 @@ from kzoo.core.registry import check_keywords
 from kzoo.data.assemble import Assembly, taken_by
 from kzoo.data.audio.files import Recordings, to_int16
 from kzoo.data.holdout import HoldOut, is_fraction
-from kzoo.data.image.sizes import Size, height_and_width, resized
+from kzoo.data.image.geometry import Geometry, resized, takes_geometry
 from kzoo.data.labels import channels_last, modality_of, read_labels
 from kzoo.data.splits import MODALITIES, Examples, RawData, Splits
 from kzoo.data.timeseries.files import SeriesExamples
@@ -132,22 +132,22 @@ def to_array(values) -> np.ndarray:
     return array.astype(object) if array.dtype.kind in "SU" else array
 
 
+@takes_geometry
 def as_images(
     inputs: np.ndarray,
     labels: np.ndarray,
     what: str,
+    geometry: Geometry,
     *,
-    image_size: Size | None = None,
     channels_first: bool | None = None,
 ) -> Examples:
     """Return images with an axis of channels: integers up to 255 as 8-bit, others as float32."""
     images = channels_last(inputs, "image", what, channels_first)
-    size = height_and_width(image_size)
     if images.dtype.kind in "iu" and images.size and images.min() >= 0 and images.max() <= 255:
         images = images.astype("uint8")
     if images.dtype == "uint8":
-        return Examples(resized(images, size), labels)
-    if size is not None:
+        return Examples(resized(images, geometry), labels)
+    if geometry.image_size is not None:
         raise ValueError(f"image_size is for 8-bit images; {what} is {images.dtype}")
     return Examples(images.astype("float32"), labels)
 

@@ -30,14 +30,15 @@ def inside(size, start, length):
     return (indices >= start[:, None]) & (indices < (start + length)[:, None])
 
 
-def check_ranges(augment, ranges: dict[str, float]) -> None:
+def check_ranges(augment, ranges: dict[str, float], prefix: str = "augment") -> None:
     """Raise a ValueError for a field that is not a number between 0 and its largest value.
 
     Args:
         augment: a dataclass of augmentations.
         ranges: largest value of each field.
+        prefix: of the fields in the message.
     """
     for name, highest in ranges.items():
         value = getattr(augment, name)
         if not (isinstance(value, (int, float)) and 0 <= value <= highest):
-            raise ValueError(f"augment.{name} must lie between 0 and {highest}, got {value!r}")
+            raise ValueError(f"{prefix}.{name} must lie between 0 and {highest}, got {value!r}")

@@ -20,7 +20,7 @@ from kzoo.data.folders import Row, split_of
 from kzoo.data.holdout import HoldOut, warn_of_shared_groups
 from kzoo.data.image.files import SUFFIXES as IMAGES
 from kzoo.data.image.files import is_grey, read_images
-from kzoo.data.image.sizes import Size, height_and_width
+from kzoo.data.image.geometry import Geometry, Size, takes_geometry
 from kzoo.data.labels import listed, read_labels
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, Examples, RawData, Splits, first_line
 from kzoo.data.tables import Rows, Table, from_columns, is_empty, is_number, read_table, some
@@ -32,7 +32,8 @@ FILES = {"image": IMAGES, "audio": AUDIO, "text": TEXTS, "timeseries": {".npy", 
 TARGETS = ("label", "class", "target", "category")  # columns that are the target if none is named
 LOOKED_AT = 3  # first cells of a column that are looked for as files
 LONGEST = 200  # characters of a file's name
-ONLY_FOR = {"image_size": "image", "seconds": "audio", "sample_rate": "audio", "unequal": "timeseries"}
+GEOMETRY = ("image_size", "resize", "crop", "interpolation")
+ONLY_FOR = dict.fromkeys(GEOMETRY, "image") | {"seconds": "audio", "sample_rate": "audio", "unequal": "timeseries"}
 
 
 @dataclass(frozen=True)
@@ -154,10 +155,11 @@ def whole_numbers(cells: Sequence) -> list:
     return list(cells)
 
 
-def image_files(content: Content, rows: Sequence[Row], class_names: Sequence[str], *, image_size: Size | None = None):
+@takes_geometry
+def image_files(content: Content, rows: Sequence[Row], class_names: Sequence[str], geometry: Geometry):
     """Return the images of each split."""
-    size, channels = height_and_width(image_size), 1 if all(is_grey(row.file) for row in rows) else 3
-    return {split: read_images(part, class_names, channels, size) for split, part in by_split(rows).items()}
+    channels = 1 if all(is_grey(row.file) for row in rows) else 3
+    return {split: read_images(part, class_names, channels, geometry) for split, part in by_split(rows).items()}
 
 
 def audio_files(content: Content, rows, class_names, *, seconds: float = 1.0, sample_rate: int | None = None):
@@ -244,6 +246,9 @@ def table(
     header: bool = True,
     encoding: str = "utf-8",
     image_size: Size | None = None,
+    resize: str | None = None,
+    crop: float | None = None,
+    interpolation: str | None = None,
     seconds: float | None = None,
     sample_rate: int | None = None,
     unequal: str | None = None,
@@ -267,6 +272,9 @@ def table(
         header: whether the first line names the columns; otherwise they are called 0, 1, ...
         encoding: of the tables and text files.
         image_size: (height, width) or one number; required if the images differ in size.
+        resize: see `kzoo.data.image.Geometry`; "crop" if not given.
+        crop: likewise.
+        interpolation: likewise.
         seconds: length of a clip of audio, 1 if not given.
         sample_rate: of all clips; by default the most common one among the files.
         unequal: how series of several lengths are brought to one: "resample" or "pad".
@@ -278,7 +286,8 @@ def table(
     """
     tables = {"train": path, "validation": validation, "test": test}
     read = {name: read_table(file, delimiter, header, encoding) for name, file in tables.items() if file is not None}
-    options = {"seconds": seconds, "sample_rate": sample_rate, "image_size": image_size, "unequal": unequal}
+    options = {"seconds": seconds, "sample_rate": sample_rate, "unequal": unequal}
+    options |= dict(zip(GEOMETRY, (image_size, resize, crop, interpolation), strict=True))
     options |= {"length": length, "encoding": encoding}
     content = content_of(read, input, target, split, group, Path(root or Path(path).expanduser().parent))
     check_options(content.modality, options)

@@ -7,7 +7,7 @@ network uses them, not those of the data.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from kzoo.core.lazy import keras, np
@@ -38,6 +38,34 @@ def remember(model: keras.Model, data: Splits | Serving) -> None:
     model.trained_with = TrainedWith(data.modality, data.preprocess, tuple(data.class_names))
 
 
+def preprocess_of(like) -> Preprocess:
+    """Return the preprocessing of a model that was trained or has pretrained weights, of a dataset, or one as it is.
+
+    Raises:
+        ValueError: for a model that was not trained, or anything else without a preprocessing.
+    """
+    found = getattr(getattr(like, "trained_with", like), "preprocess", like)
+    if not hasattr(found, "raw_dtype"):
+        name = getattr(like, "name", repr(like))
+        raise ValueError(f"like={name} has no preprocessing; give a trained or pretrained model, or a dataset")
+    return found
+
+
+def adopted(own: Preprocess, fitted: Preprocess, options: Mapping) -> Preprocess:
+    """Return a preprocessing for new data in place of the one that was fitted to them, with explicit options.
+
+    Raises:
+        ValueError: for data of another modality, or raw data that it does not take.
+    """
+    if type(own) is not type(fitted):
+        raise ValueError(f"like= has a {type(own).__name__}, but the data need a {type(fitted).__name__}")
+    for field in RAW:
+        if getattr(own, field, None) != getattr(fitted, field, None):
+            raise ValueError(f"like= takes {field} {getattr(own, field)}, but the data have {getattr(fitted, field)}")
+    given = {name: getattr(fitted, name) for name in options if hasattr(fitted, name)}
+    return dataclasses.replace(own, **given)
+
+
 def hand_on(models: Sequence[keras.Model], made: keras.Model) -> keras.Model:
     """Let a model that is made of others remember what all of them do, if they agree; return it."""
     first, *others = [getattr(model, "trained_with", None) for model in models]
@@ -47,7 +75,8 @@ def hand_on(models: Sequence[keras.Model], made: keras.Model) -> keras.Model:
 
 
 def warn_of_order(model: keras.Model, data: Splits) -> None:
-    """Warn if a trained model is trained on with the same classes in another order."""
+    """Warn if a trained model is trained on with the same classes in another order, or with other preprocessing."""
+    warn_of_preprocessing(model, data)
     own = getattr(model, "trained_with", None)
     if own is None or own.class_names is None or own.class_names == tuple(data.class_names):
         return
@@ -56,6 +85,18 @@ def warn_of_order(model: keras.Model, data: Splits) -> None:
             f"{called(data)} has the classes in another order than {model.name} was trained with before; from now on "
             f"its outputs are in the order of {called(data)}"
         )
+
+
+def warn_of_preprocessing(model: keras.Model, data: Splits) -> None:
+    """Warn if a pretrained model is trained on data with another preprocessing, unless it was before."""
+    own, expected = getattr(model, "trained_with", None), getattr(model, "preprocess", None)
+    if expected in (None, data.preprocess) or (own and own.preprocess == data.preprocess):
+        return
+    fields = ", ".join(different_fields(data.preprocess, expected)[:SHOWN])
+    warn_caller(
+        f"{called(data)} has another preprocessing ({fields}) than the pretrained weights of {model.name}; "
+        "kzoo.load_dataset(..., like=model) uses theirs"
+    )
 
 
 def as_trained(model: keras.Model, data: Data) -> Data:

@@ -30,6 +30,7 @@ from kzoo.training.evaluate import Report, check_split, evaluate
 from kzoo.training.optimizers import OPTIMIZERS, SCHEDULES
 from kzoo.training.recipes import Recipe, preset
 from kzoo.training.train import fit
+from kzoo.zoo import hub
 from kzoo.zoo.factory import create_model, customised, model_card
 
 distributed = lazy_import("kzoo.training.distributed")
@@ -130,8 +131,10 @@ def check_recipe(settings: Mapping) -> None:
 
 
 def load_data(experiment: dict) -> Splits:
-    """Return the experiment's dataset."""
-    return load_dataset(**{"seed": experiment["seed"]} | experiment["data"])
+    """Return the experiment's dataset, with the preprocessing of pretrained weights if the network has them."""
+    weights = experiment["model"].get("weights")
+    like = hub.preprocessing_of(weights, experiment["model"]["name"]) if weights else None
+    return load_dataset(**{"seed": experiment["seed"], "like": like} | experiment["data"])
 
 
 def prepared(experiment: dict) -> tuple[keras.Model, Splits]:

@@ -9,6 +9,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 
 MODULES = (  # all that register a layer, initializer, loss, metric, schedule or optimizer
+    "kzoo.data.image.resizing",
     "kzoo.nn.handcrafted",
     "kzoo.nn.standardized",
     "kzoo.tasks.classification",

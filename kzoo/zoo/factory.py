@@ -194,7 +194,7 @@ def load_trained(model: keras.Model, weights: str) -> None:
         found = hub.find(weights, name)
         if found.architecture != name:
             raise ValueError(f"{weights} are weights of {found.architecture}, not of {name}")
-        tensors = found.file
+        tensors, model.preprocess = found.file, hub.for_input(found.preprocess, model.input_shape[1:])
         if found.application:
             check_built(model, weights, found.hyperparameters)
             tensors, naming = applications.tensors(model, found.application), "kzoo"

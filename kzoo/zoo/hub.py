@@ -21,13 +21,14 @@ from typing import NamedTuple
 
 from kzoo.core.extras import missing_package
 from kzoo.core.lazy import keras, lazy_import, np
-from kzoo.core.registry import ModelCard, did_you_mean
-from kzoo.data.image import ImagePreprocess
+from kzoo.core.registry import ModelCard, did_you_mean, lookup
+from kzoo.data.image import Geometry, ImagePreprocess
 from kzoo.zoo import applications
 
 huggingface_hub = lazy_import("huggingface_hub")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+CROP_MODES = {"center": "crop", "squash": "squash"}  # of timm; its "border" pads with the mean colour
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 # Networks of torchvision whose weights timm has as safetensors: of both versions, of the first, under another name.
@@ -207,12 +208,35 @@ def described(config: Path, weights: Path) -> Pretrained:
 
 
 def preprocessing(steps: dict) -> ImagePreprocess:
-    """Return timm's preprocessing: resize the shorter side to size / crop_pct, centre crop, standardise."""
+    """Return timm's preprocessing: resize the shorter side to size / crop_pct, centre crop, standardise.
+
+    Raises:
+        ValueError: for a way of cropping or an interpolation that is unknown here.
+    """
     channels, *size = steps["input_size"]
     scaled = [tuple(255 * value for value in steps[key]) for key in ("mean", "std")]
-    return ImagePreprocess(
-        tuple(size), channels, *scaled, crop=steps.get("crop_pct", 0.875), interpolation=steps["interpolation"]
+    geometry = Geometry(
+        tuple(size),
+        lookup("crop_mode of timm,", steps.get("crop_mode", "center"), CROP_MODES),
+        steps.get("crop_pct", 0.875),
+        steps["interpolation"],
     )
+    return ImagePreprocess(channels=channels, mean=scaled[0], std=scaled[1], **vars(geometry))
+
+
+def preprocessing_of(weights: str, architecture: str) -> ImagePreprocess | None:
+    """Return the preprocessing of pretrained weights by name; None for a file of weights, which has none."""
+    return None if Path(weights).expanduser().is_file() else find(weights, architecture).preprocess
+
+
+def for_input(preprocess: ImagePreprocess, shape: Sequence[int | None]) -> ImagePreprocess:
+    """Return a preprocessing for a network of another input shape: its size, and grey in place of colours."""
+    *size, channels = shape
+    changes = {} if None in size else {"image_size": tuple(size)}
+    if channels == 1 != preprocess.channels:
+        changes |= {key: (sum(getattr(preprocess, key)) / preprocess.channels,) for key in ("mean", "std")}
+        changes["channels"] = 1
+    return dataclasses.replace(preprocess, **changes)
 
 
 def class_names(pretrained: Pretrained) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageOps
 
+from kzoo.data.image.affine import affine_bilinear, affine_nearest
 from kzoo.data.image.augment import ImageAugment
-from kzoo.data.image.geometry import affine_bilinear, affine_nearest
 from kzoo.data.image.randaugment import OPERATIONS, operate, randaugment
 
 scipy_ndimage = pytest.importorskip("scipy.ndimage")

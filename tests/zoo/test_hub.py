@@ -14,6 +14,8 @@ from PIL import Image
 import kzoo
 from kzoo.data.image import ImagePreprocess
 from kzoo.data.splits import Examples, Splits
+from kzoo.data.trained import warn_of_order
+from kzoo.training.experiment import load_data
 from kzoo.zoo import applications, hub
 
 
@@ -294,3 +296,38 @@ def test_networks_that_keras_does_not_have(name, message):
 def test_names_are_spelt_as_here_or_in_keras():
     for spelt, ours in {"InceptionV3": "inception_v3", "MobileNetV2": "mobilenetv2_100", "vgg16": "vgg16"}.items():
         assert applications.find(spelt)[0] == ours
+
+
+def test_fine_tuning_uses_the_preprocessing_of_the_weights(trained, tmp_path):
+    write_repository(tmp_path / "hub", trained)
+    model = kzoo.models.resnet8((32, 32, 3), 2, weights=tmp_path / "hub")
+    for name in ("a", "b"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = np.random.default_rng(number).integers(0, 256, (50, 70, 3), dtype="uint8")
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{number}.png")
+    data = kzoo.load_dataset(f"folder:{tmp_path / 'photos'}", validation=0.2, like=model)
+    assert data.preprocess == hub.preprocessing(STEPS)
+    assert data.examples["train"].inputs.shape[1:] == (40, 40, 3)  # 32 / 0.8
+    again = kzoo.load_dataset(f"folder:{tmp_path / 'photos'}", validation=0.2, like=data, image_size=16, crop=1.0)
+    assert again.input_shape == (16, 16, 3)
+    assert again.preprocess.mean == data.preprocess.mean
+    sections = {"data": {"name": f"folder:{tmp_path / 'photos'}"}, "model": {"name": "resnet8"}, "seed": 0}
+    sections["model"]["weights"] = str(tmp_path / "hub")
+    assert load_data(sections).preprocess == data.preprocess
+    own = kzoo.load_dataset(f"folder:{tmp_path / 'photos'}", validation=0.2, image_size=32)
+    with pytest.warns(UserWarning, match=r"another preprocessing \(mean, std, crop\) than the pretrained weights"):
+        warn_of_order(model, own)
+    with pytest.raises(ValueError, match="like= takes channels 3, but the data have 1"):
+        kzoo.load_dataset("digits", like=model)
+    with pytest.raises(ValueError, match="like=resnet8 has no preprocessing"):
+        kzoo.load_dataset("digits", like=trained)
+
+
+def test_a_grey_network_has_the_mean_of_the_colours(trained, tmp_path):
+    write_repository(tmp_path / "hub", trained)
+    with pytest.warns(UserWarning, match="the sum over 3 input channels"):
+        grey = kzoo.models.resnet8((32, 32, 1), 10, weights=tmp_path / "hub")
+    data = kzoo.load_dataset("digits", like=grey)
+    assert data.input_shape == (32, 32, 1)
+    assert data.preprocess.mean == pytest.approx((255 * 0.4,))

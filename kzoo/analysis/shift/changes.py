@@ -10,7 +10,7 @@ from typing import NamedTuple
 from kzoo.core.lazy import keras, np, tf
 from kzoo.core.registry import lookup
 from kzoo.data.audio import frontends
-from kzoo.data.image.geometry import affine_bilinear
+from kzoo.data.image.affine import affine_bilinear
 from kzoo.data.splits import Splits
 from kzoo.data.text.preprocess import PADDING, UNKNOWN
 from kzoo.data.timeseries.preprocess import interpolate, own_part

@@ -1,12 +1,15 @@
 """Image data augmentation on batches of raw images: a pure function of the seed."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kzoo.core.lazy import tf
-from kzoo.core.registry import lookup
-from kzoo.data.image.geometry import affine_bilinear, affine_nearest
-from kzoo.data.image.randaugment import randaugment
+from kzoo.core.registry import check_keywords, lookup
+from kzoo.data.image.affine import affine_bilinear, affine_nearest
+from kzoo.data.image.colour import ColorJitter
+from kzoo.data.image.geometry import KERNELS, crop_and_resize, random_boxes
+from kzoo.data.image.randaugment import randaugment, trivialaugment
 from kzoo.data.mixing import Mixing
 from kzoo.data.random import check_ranges, fold, inside, signed_uniform, uniform
 
@@ -30,14 +33,74 @@ FILLS = {"noise": noise, "mean": mean_colour}
 
 
 @dataclass(frozen=True)
+class ResizedCrop:
+    """A random part of each image, resized to the size of the image.
+
+    (Szegedy et al., 2015, https://arxiv.org/abs/1409.4842.)
+
+    Args:
+        area: smallest and largest fraction of the image.
+        aspect: smallest and largest ratio of width to height.
+        interpolation: "bilinear", "bicubic", or "random", one of these for each image.
+
+    Raises:
+        ValueError: for ranges that are none, or an unknown interpolation.
+    """
+
+    area: Sequence[float] = (0.08, 1.0)
+    aspect: Sequence[float] = (3 / 4, 4 / 3)
+    interpolation: str = "bilinear"
+
+    def __post_init__(self):
+        check_span("resized_crop.area", self.area, "fraction of the image", 1)
+        check_span("resized_crop.aspect", self.aspect, "ratio of width to height", math.inf)
+        lookup("augment.resized_crop.interpolation", self.interpolation, KERNELS | {"random": None})
+
+    def __call__(self, images, seed):
+        """Return the crops of 8-bit images (batch, height, width, channels)."""
+        count, height, width = tf.unstack(tf.shape(images)[:3])
+        boxes = random_boxes(count, height, width, self.area, self.aspect, fold(seed, 1))
+        names = list(KERNELS) if self.interpolation == "random" else [self.interpolation]
+        crops = [crop_and_resize(images, boxes, (height, width), name) for name in names]
+        chosen = uniform(count, fold(seed, 2))[:, None, None, None] < 0.5
+        return tf.ensure_shape(tf.cast(tf.where(chosen, crops[0], crops[-1]), images.dtype), images.shape)
+
+
+def check_span(name: str, span: Sequence[float], what: str, highest: float) -> None:
+    """Raise a ValueError unless a value is two numbers, the smallest and the largest, above 0 and up to `highest`."""
+    if not isinstance(span, (list, tuple)) or len(span) != 2 or not 0 < span[0] <= span[1] <= highest:
+        raise ValueError(f"augment.{name} must be [smallest, largest] {what}, got {span!r}")
+
+
+def built(name: str, kind: type, given):
+    """Return an augmentation with arguments of its own: None, an object of that type, or its arguments.
+
+    Raises:
+        ValueError: for anything else, or an unknown argument.
+    """
+    if given is None or isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        raise ValueError(f"augment.{name} must be {{argument: value}}, {{}} for the defaults, got {given!r}")
+    check_keywords(f"argument of augment.{name}", given, kind)
+    return kind(**given)
+
+
+@dataclass(frozen=True)
 class ImageAugment(Mixing):
-    """Flip, shift, rotation, cutout, random erasing and RandAugment per image; mixup and cutmix.
+    """Random crops, flip, shift, rotation, zoom, colours, cutout, erasing, RandAugment per image; mixup and cutmix.
 
     Args:
         flip: flip horizontally with probability 0.5.
         shift: largest translation in pixels along each axis (the same as padding and random cropping); the border is
             black.
         rotation: largest rotation in degrees, in both directions.
+        zoom: largest enlargement about the centre, 0.2 for 1.2 times, and likewise the largest reduction, to 1 / 1.2.
+        resized_crop: arguments of `ResizedCrop`, `{}` for its defaults; None for none. For 8-bit images, as the next
+            two are.
+        color_jitter: arguments of `kzoo.data.image.colour.ColorJitter`; None for none.
+        trivialaugment: one operation of any strength for each image (Müller, Hutter, 2021,
+            https://arxiv.org/abs/2103.10158).
         cutout: side in pixels of a square somewhere in the image that is set to the batch's mean colour
             (DeVries, Taylor, 2017, https://arxiv.org/abs/1708.04552); 0 for none.
         randaugment: magnitude of RandAugment with two operations, 0 (none) to 30, for 8-bit images
@@ -57,6 +120,10 @@ class ImageAugment(Mixing):
     flip: bool = False
     shift: int = 0
     rotation: float = 0.0
+    zoom: float = 0.0
+    resized_crop: Mapping | ResizedCrop | None = None
+    color_jitter: Mapping | ColorJitter | None = None
+    trivialaugment: bool = False
     cutout: int = 0
     randaugment: float = 0.0
     erase: float = 0.0
@@ -68,12 +135,13 @@ class ImageAugment(Mixing):
         super().__post_init__()
         check_ranges(
             self,
-            {"shift": math.inf, "rotation": 180, "cutout": math.inf, "randaugment": 30, "erase": 1, "erase_aspect": 1},
+            {"shift": math.inf, "rotation": 180, "zoom": math.inf, "cutout": math.inf}
+            | {"randaugment": 30, "erase": 1, "erase_aspect": 1},
         )
+        for name, kind in (("resized_crop", ResizedCrop), ("color_jitter", ColorJitter)):
+            object.__setattr__(self, name, built(name, kind, getattr(self, name)))
         lookup("augment.erase_fill", self.erase_fill, FILLS)
-        area = self.erase_area
-        if not isinstance(area, (list, tuple)) or len(area) != 2 or not 0 < area[0] <= area[1] <= 1:
-            raise ValueError(f"augment.erase_area must be [smallest, largest] fraction of the image, got {area!r}")
+        check_span("erase_area", self.erase_area, "fraction of the image", 1)
         if not self.erase_aspect:
             raise ValueError("augment.erase_aspect must be above 0")
 
@@ -85,14 +153,21 @@ class ImageAugment(Mixing):
             seed: integer tensor of shape (2,).
 
         Raises:
-            ValueError: for RandAugment of images that are not 8-bit.
+            ValueError: for what is defined for 8-bit images alone, of others.
         """
         images = tf.convert_to_tensor(images)
+        for name in ("resized_crop", "color_jitter", "trivialaugment", "randaugment"):
+            if getattr(self, name) and images.dtype != tf.uint8:
+                raise ValueError(f"augment.{name} is for 8-bit images, these are {images.dtype.name}")
+        if self.resized_crop:
+            images = self.resized_crop(images, fold(seed, 8))
+        if self.color_jitter:
+            images = self.color_jitter(images, fold(seed, 9))
+        if self.trivialaugment:
+            images = trivialaugment(images, fold(seed, 10))
         if self.randaugment:
-            if images.dtype != tf.uint8:
-                raise ValueError(f"augment.randaugment is for 8-bit images, these are {images.dtype.name}")
             images = randaugment(images, self.randaugment, fold(seed, 1))
-        if self.flip or self.shift or self.rotation:
+        if self.flip or self.shift or self.rotation or self.zoom:
             images = self.transform(images, seed)
         if self.cutout:
             images = cutout(images, self.cutout, fold(seed, 2))
@@ -101,14 +176,16 @@ class ImageAugment(Mixing):
         return images
 
     def transform(self, images, seed):
-        """Flip, rotate and shift in one resampling, which is bilinear only with a rotation."""
+        """Flip, rotate, zoom and shift in one resampling, which is bilinear only with a rotation or a zoom."""
         count = tf.shape(images)[0]
         flip = tf.where((signed_uniform(count, fold(seed, 3)) < 0) & self.flip, -1.0, 1.0)
         angle = signed_uniform(count, fold(seed, 4)) * math.radians(self.rotation)
         right, down = (tf.round(signed_uniform(count, fold(seed, number)) * (self.shift + 0.5)) for number in (5, 6))
         cos, sin = tf.cos(angle), tf.sin(angle)
         matrix = tf.stack([cos * flip, -sin, sin * flip, cos], axis=1)
-        if not self.rotation:
+        if self.zoom:
+            matrix *= tf.exp(signed_uniform(count, fold(seed, 11)) * math.log1p(self.zoom))[:, None]
+        if not (self.rotation or self.zoom):
             return affine_nearest(images, matrix, right, down)
         result = affine_bilinear(tf.cast(images, tf.float32), matrix, right, down)
         return result if images.dtype.is_floating else tf.cast(tf.round(result), images.dtype)

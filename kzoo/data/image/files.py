@@ -25,8 +25,8 @@ from kzoo.data.folders import (
     rows_by_folder,
     without_broken,
 )
+from kzoo.data.image.geometry import Geometry, resized, takes_geometry
 from kzoo.data.image.pixels import DEEPEST, WHITE, as_colour, eight_bit, guessed_range, is_deep
-from kzoo.data.image.sizes import Size, height_and_width, resized
 from kzoo.data.labels import class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
 
@@ -113,10 +113,11 @@ def guess_value_range(rows: Sequence[Row]) -> float:
 
 
 @register_dataset("image_folder:", "image", "your own files")
+@takes_geometry
 def image_folder(
     path: str,
+    geometry: Geometry,
     *,
-    image_size: Size | None = None,
     classes: Sequence[str] | None = None,
     channels: int | None = None,
     skip_broken: bool = False,
@@ -127,7 +128,8 @@ def image_folder(
 
     Args:
         path: the folder, or a .zip file of it.
-        image_size: (height, width) or one number; required if the images differ in size.
+        geometry: `image_size` is required if the images differ in size; `resize`, `crop` and `interpolation` say how
+            they are brought to it.
         classes: the classes to read, in the order of their indices; all if not given.
         channels: 1 to read all as grey, 3 as red, green and blue; grey if all images are, by default.
         skip_broken: leave out files that cannot be read, with a warning that names them.
@@ -138,7 +140,6 @@ def image_folder(
     Raises:
         ValueError: for a missing folder, fewer than two classes, no images, or damaged files (each by name).
     """
-    size = height_and_width(image_size)
     rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "images"), classes=classes)
     how = {"background": as_colour(background), "value_range": value_range or guess_value_range(rows)}
     if skip_broken:
@@ -148,7 +149,7 @@ def image_folder(
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
     if channels is None:
         channels = 1 if all(read_each(lambda row: is_grey(row.file), rows)) else 3
-    loaded = {split: read_images(part, class_names, channels, size, **how) for split, part in splits.items()}
+    loaded = {split: read_images(part, class_names, channels, geometry, **how) for split, part in splits.items()}
     return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), class_names)
 
 
@@ -156,7 +157,7 @@ def read_images(
     rows: Sequence[Row],
     class_names: Sequence[str],
     channels: int,
-    image_size: tuple[int, int] | None,
+    geometry: Geometry,
     **how,
 ) -> Pictures:
     """Read image files in parallel; `how` are the further arguments of `read_image`.
@@ -164,13 +165,14 @@ def read_images(
     Raises:
         ValueError: naming every file that cannot be read, or if the images differ in size.
     """
-    images = read_each(lambda row: resized(read_image(row.file, channels, **how), image_size), rows)
+    images = read_each(lambda row: resized(read_image(row.file, channels, **how), geometry), rows)
     labels = class_indices([row.label for row in rows], class_names)
     return Pictures(collect(images, len(rows), "reading images"), labels, **how)
 
 
 @register_dataset("npz:", "image", "your own files")
-def npz(path: str, *, image_size: Size | None = None, max_bytes: int = MAX_BYTES) -> RawData:
+@takes_geometry
+def npz(path: str, geometry: Geometry, *, max_bytes: int = MAX_BYTES) -> RawData:
     """Arrays in an .npz file: x_train, y_train and, if there, x_validation, y_validation, x_test, y_test, class_names.
 
     Without splits the arrays may be named x, y or image, label. 8-bit arrays are images, (n, height, width) or
@@ -181,12 +183,11 @@ def npz(path: str, *, image_size: Size | None = None, max_bytes: int = MAX_BYTES
         ValueError: for a missing, damaged or too large file, pickled objects (never loaded), or missing arrays.
     """
     arrays = read_npz(Path(path).expanduser(), max_bytes)
-    size = height_and_width(image_size)
     names = ("train", "validation", "test")
-    splits = {name: npz_split(arrays, f"x_{name}", f"y_{name}", size) for name in names if f"x_{name}" in arrays}
+    splits = {name: npz_split(arrays, f"x_{name}", f"y_{name}", geometry) for name in names if f"x_{name}" in arrays}
     whole = next((pair for pair in (("x", "y"), ("image", "label")) if pair[0] in arrays), None)
     if "train" not in splits and whole is not None:
-        splits["train"] = npz_split(arrays, *whole, size)
+        splits["train"] = npz_split(arrays, *whole, geometry)
     if "train" not in splits:
         raise ValueError(f"{path} contains {', '.join(sorted(arrays)) or 'nothing'}; expected x_train and y_train")
     count = 1 + max(int(split.labels.max(initial=0)) for split in splits.values())
@@ -194,14 +195,14 @@ def npz(path: str, *, image_size: Size | None = None, max_bytes: int = MAX_BYTES
     return RawData(splits["train"], splits.get("validation"), splits.get("test"), tuple(class_names))
 
 
-def npz_split(arrays: dict[str, np.ndarray], x: str, y: str, image_size: tuple[int, int] | None) -> Examples:
-    """Return one split of an .npz file with a channel axis, resized to `image_size`."""
+def npz_split(arrays: dict[str, np.ndarray], x: str, y: str, geometry: Geometry) -> Examples:
+    """Return one split of an .npz file with a channel axis, at the size of the geometry."""
     if y not in arrays:
         raise ValueError(f"the .npz file contains {x} but not {y}; {did_you_mean(y, arrays)}")
     inputs, labels = arrays[x], arrays[y].reshape(-1)
     if inputs.dtype == "uint8":
-        inputs = resized(inputs[..., None] if inputs.ndim == 3 else inputs, image_size)
-    elif image_size is not None:
+        inputs = resized(inputs[..., None] if inputs.ndim == 3 else inputs, geometry)
+    elif geometry.image_size is not None:
         raise ValueError(f"image_size is for 8-bit images; {x} is {inputs.dtype}")
     else:
         inputs = inputs.astype("float32")

@@ -5,19 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.lazy import keras, np
+from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.data.image.files import SUFFIXES, read_image
+from kzoo.data.image.geometry import Geometry, centre, resized, takes_geometry
 from kzoo.data.image.pixels import DEEPEST, WHITE
-from kzoo.data.image.sizes import resize, resized
 from kzoo.data.splits import Examples
+
+resizing = lazy_import("kzoo.data.image.resizing")
 
 
 @dataclass(frozen=True)
 class ImagePreprocess:
     """From raw images, 8-bit of any size, to the model's input: resize, then normalise by mean and standard deviation.
 
-    Resizing is antialiased and rounds to integers, so that images resized before a training equal those resized when a
-    model is served. Raw input that is not 8-bit is never resized.
+    It is one function of the pixels, whether their size is known beforehand or not. Resizing is antialiased and rounds
+    to integers, as in Pillow. Raw input that is not 8-bit is never resized.
 
     Args:
         image_size: height and width of the model's input.
@@ -25,9 +27,9 @@ class ImagePreprocess:
         mean: of each channel over the training split, in raw units (0 to 255 for 8-bit images).
         std: standard deviation of each channel, likewise.
         raw_dtype: "uint8" or "float32".
-        crop: fraction of the shorter side that is kept by a central square crop, as networks trained on ImageNet
-            expect; None resizes the whole image without keeping its aspect ratio.
-        interpolation: "bilinear" or "bicubic".
+        crop: see `kzoo.data.image.geometry.Geometry`; None, as in runs of earlier versions, is `resize="squash"`.
+        interpolation: likewise.
+        resize: likewise.
         background: what transparent image files are composed on; see `kzoo.data.image.files.read_image`.
         value_range: the value that becomes 255 in image files of more than 8 bits.
     """
@@ -37,20 +39,35 @@ class ImagePreprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     raw_dtype: str = "uint8"
-    crop: float | None = None
+    crop: float | None = 1.0
     interpolation: str = "bilinear"
     background: tuple[int, ...] = WHITE
     value_range: float = DEEPEST
+    resize: str = "crop"
 
     suffixes = tuple(SUFFIXES)
 
+    def __post_init__(self):
+        if self.crop is None:
+            object.__setattr__(self, "crop", 1.0)
+            object.__setattr__(self, "resize", "squash")
+
     @classmethod
-    def fit(cls, train: Examples) -> ImagePreprocess:
-        """Take size and statistics from raw training images of shape (n, *image_size, channels)."""
+    @takes_geometry
+    def fit(cls, train: Examples, geometry: Geometry) -> ImagePreprocess:
+        """Take statistics, and the size if none is given, from raw training images (n, height, width, channels)."""
         mean, std = statistics(train.inputs)
-        size, channels = train.inputs.shape[1:-1], train.inputs.shape[-1]
-        how = {name: getattr(train, name) for name in ("background", "value_range") if hasattr(train, name)}
-        return cls(tuple(size), channels, mean, std, str(train.inputs.dtype), **how)
+        size = tuple(train.inputs.shape[1:-1]) if geometry.image_size is None else geometry.image_size
+        how = {"crop": geometry.crop, "interpolation": geometry.interpolation, "resize": geometry.resize}
+        how |= {name: getattr(train, name) for name in ("background", "value_range") if hasattr(train, name)}
+        return cls(size, train.inputs.shape[-1], mean, std, str(train.inputs.dtype), **how)
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """How images are brought to the size of the model's input; None for feature maps, which are not resized."""
+        if self.raw_dtype != "uint8" or len(self.image_size) != 2:
+            return None
+        return Geometry(tuple(self.image_size), self.resize, self.crop, self.interpolation)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -65,13 +82,12 @@ class ImagePreprocess:
     @property
     def loader_options(self) -> dict:
         """Options with which a dataset's loader gives raw examples like those of the training."""
-        names = ("image_size", "channels", "background", "value_range")
+        names = ("image_size", "resize", "crop", "interpolation", "channels", "background", "value_range")
         return {name: getattr(self, name) for name in names} if self.raw_dtype == "uint8" else {}
 
     def __call__(self, raw):
         """Preprocess a batch of raw images: a tensor of a data pipeline, an array, or a symbolic Keras tensor."""
-        if tuple(raw.shape[1:-1]) != tuple(self.image_size):
-            raw = keras.ops.round(resize(raw, self.image_size, self.crop, self.interpolation))
+        raw = raw if self.geometry is None else fit_images(raw, self.geometry)
         across = [self.image_size[-1], 1]  # one for each value of a row: TensorFlow is slow to broadcast over channels
         scale = np.tile([1 / std for std in self.std], across).tolist()
         offset = np.tile([-mean / std for mean, std in zip(self.mean, self.std, strict=True)], across).tolist()
@@ -91,12 +107,29 @@ class ImagePreprocess:
 
     def sized(self, raw: np.ndarray) -> np.ndarray:
         """Return one raw image at the training's size."""
-        return resized(raw, self.image_size, self.crop, self.interpolation)
+        return raw if self.geometry is None else resized(raw, self.geometry)
 
     def draw(self, axes, raw: np.ndarray) -> None:
         """Draw a thumbnail of one raw example on matplotlib axes."""
         axes.imshow(raw.squeeze(), cmap="gray") if raw.ndim == 3 else axes.plot(raw)
         axes.set_axis_off()
+
+
+def fit_images(raw, geometry: Geometry):
+    """Bring a batch of images to the size of a geometry: crop those that are stored at its `margin_size`.
+
+    Raises:
+        ValueError: for images without pixels.
+    """
+    if 0 in raw.shape[1:-1]:
+        raise ValueError(f"images of shape {tuple(raw.shape[1:])} have no pixels")
+    if tuple(raw.shape[1:-1]) != geometry.margin_size:
+        return resizing.Fitted(**vars(geometry))(raw)
+    (top, left), (height, width) = (
+        [int(centre(np, whole - part)) for whole, part in zip(geometry.margin_size, geometry.image_size, strict=True)],
+        geometry.image_size,
+    )
+    return raw[:, top : top + height, left : left + width]
 
 
 def statistics(inputs: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -3,7 +3,7 @@
 import math
 
 from kzoo.core.lazy import tf
-from kzoo.data.image.geometry import affine_nearest
+from kzoo.data.image.affine import affine_nearest
 from kzoo.data.random import fold, signed_uniform
 
 
@@ -27,6 +27,22 @@ def randaugment(images, magnitude: float, seed, operations: int = 2):
         choice = tf.random.stateless_uniform([count], seeds[0], 0, len(OPERATIONS), tf.int32)
         images = operate(images, choice, magnitude / 30 * tf.sign(signed_uniform(count, seeds[1])))
     return images
+
+
+def trivialaugment(images, seed):
+    """Apply one random operation of a random strength to each image, with TrivialAugment's wide ranges.
+
+    (Müller, Hutter, 2021, https://arxiv.org/abs/2103.10158.)
+
+    Args:
+        images: 8-bit, (batch, height, width, channels).
+        seed: integer tensor of shape (2,).
+    """
+    count, height, width = tf.unstack(tf.shape(images)[:3])
+    pixels = {"translate_x": 96 / width, "translate_y": 96 / height}  # up to 32, of a third of the image
+    widths = tf.stack([tf.cast(pixels.get(name, WIDE.get(name, 1.0)), tf.float32) for name in OPERATIONS])
+    choice = tf.random.stateless_uniform([count], fold(seed, 1), 0, len(OPERATIONS), tf.int32)
+    return operate(images, choice, tf.gather(widths, choice) * signed_uniform(count, fold(seed, 2)))
 
 
 def operate(images, choice, strength):
@@ -57,8 +73,13 @@ def to_bytes(values):
 
 def blend(images, other, strength):
     """Extrapolate away from `other` (strength above 0) or interpolate towards it (below), by up to 0.9."""
+    return extrapolate(images, other, 1 + 0.9 * strength)
+
+
+def extrapolate(images, other, factor):
+    """Return `other` for a factor of 0, the images for 1, and beyond them for a larger one, (batch,)."""
     images = tf.cast(images, tf.float32)
-    return to_bytes(images + each(0.9 * strength) * (images - other))
+    return to_bytes(other + each(factor) * (images - other))
 
 
 def grey(images):
@@ -122,7 +143,12 @@ def colour(images, strength):
 
 
 def contrast(images, strength):
-    return blend(images, tf.floor(tf.reduce_mean(grey(images), axis=(1, 2), keepdims=True) + 0.5), strength)
+    return blend(images, mean_grey(images), strength)
+
+
+def mean_grey(images):
+    """Return the mean luma of each image, rounded, (batch, 1, 1, 1)."""
+    return tf.floor(tf.reduce_mean(grey(images), axis=(1, 2), keepdims=True) + 0.5)
 
 
 def brightness(images, strength):
@@ -183,3 +209,6 @@ OPERATIONS = {
         translate_y,
     )
 }
+# largest strength in TrivialAugment, relative to RandAugment's: 135 degrees, shears and blends of 0.99, 6 bits
+WIDE = {"rotate": 4.5, "shear_x": 3.3, "shear_y": 3.3, "posterize": 1.5}
+WIDE |= dict.fromkeys(("sharpness", "colour", "contrast", "brightness"), 1.1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from kzoo.core.lazy import lazy_import, np, tfds
 from kzoo.data.arrays import collect
-from kzoo.data.image.sizes import Size, height_and_width, resized
+from kzoo.data.image.geometry import Geometry, resized, takes_geometry
 from kzoo.data.splits import DatasetRow, Examples, RawData, register_dataset, register_datasets
 from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
 
@@ -16,24 +16,24 @@ READ_AT_ONCE = 256  # images of one size per batch: reads MNIST in 6 s, one by o
 
 
 @register_dataset("digits", "image", "scikit-learn (UCI, E. Alpaydin, C. Kaynak); public; inside the package")
-def digits(*, image_size: Size | None = None) -> RawData:
+@takes_geometry
+def digits(geometry: Geometry) -> RawData:
     """1,797 handwritten digits, 8 x 8 grey, 10 classes; needs no download."""
     bunch = sklearn_datasets.load_digits()
     images = np.round(bunch.images * 255 / 16).astype("uint8")[..., None]
-    images = resized(images, height_and_width(image_size))
+    images = resized(images, geometry)
     train, test = np.split(np.random.default_rng(0).permutation(len(images)), [1437])
     examples = Examples(images, bunch.target.astype("int32"))
     return RawData(examples.take(train), None, examples.take(test), tuple("0123456789"))
 
 
-def images_from_tfds(
-    name: str, *, image_size: Size | None = None, data_dir: str | None = None, download: bool = True
-) -> RawData:
+@takes_geometry
+def images_from_tfds(name: str, geometry: Geometry, *, data_dir: str | None = None, download: bool = True) -> RawData:
     """Any image classification dataset of tensorflow-datasets, by its name there.
 
     Args:
         name: e.g. "horses_or_humans" or "imagenet_v2".
-        image_size: (height, width) or one number; required if the images differ in size.
+        geometry: `image_size` is required if the images differ in size; `resize`, `crop` and `interpolation` too.
         data_dir: directory of prepared datasets; that of tensorflow-datasets (~/tensorflow_datasets) if not given.
             Original files in `data_dir/name/` replace the download, once their checksums are verified.
         download: False never uses the network.
@@ -42,16 +42,15 @@ def images_from_tfds(
         ValueError: for an unknown name, a dataset without images and labels, or files that are missing and cannot
             be downloaded (naming them, and where to put them).
     """
-    size = height_and_width(image_size)
     builder = find_builder(name, data_dir)
     _, image_key, label_key = input_and_label(builder, "image")
     prepare(builder, download)
-    return official_splits(builder, label_key, lambda split: read_images(builder, split, image_key, label_key, size))
+    return official_splits(
+        builder, label_key, lambda split: read_images(builder, split, image_key, label_key, geometry)
+    )
 
 
-def read_images(
-    builder: Builder, split: str, image_key: str, label_key: str, image_size: tuple[int, int] | None
-) -> Examples:
+def read_images(builder: Builder, split: str, image_key: str, label_key: str, geometry: Geometry) -> Examples:
     """Decode one split into arrays, in the order of the dataset."""
     count = builder.info.splits[split].num_examples
     of_one_size = None not in builder.info.features[image_key].shape
@@ -61,7 +60,7 @@ def read_images(
     def images() -> Iterator[np.ndarray]:
         for batch in tfds.as_numpy(batches):
             labels.extend(batch[label_key])
-            yield from (resized(image, image_size) for image in batch[image_key])
+            yield from (resized(image, geometry) for image in batch[image_key])
 
     images = collect(images(), count, f"reading {builder.name} {split}")
     return Examples(images, np.array(labels, "int32"))
