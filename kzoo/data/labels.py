@@ -34,7 +34,7 @@ def check_classes(
     Warns of classes of the train split alone, of names that differ by case or leading zeros, and of `empty` classes.
 
     Args:
-        labels: of all examples of each split.
+        labels: of all examples of each split or file, those of the train split first.
         where: what the labels belong to, for messages.
         empty: names of classes without examples.
         hint: how the classes can be chosen.
@@ -46,7 +46,7 @@ def check_classes(
     train, *others = found = [set(part) for part in labels.values()]
     if len(train) < 2:
         raise ValueError(f"expected at least 2 classes in {where}, found {listed(sorted(train)) or 'none'}")
-    if len(train) == len(labels["train"]) > 9:
+    if len(train) == len(next(iter(labels.values()))) > 9:
         raise ValueError(
             f"each of the {len(train)} examples of {where} has a class of its own ({listed(sorted(train), 2)}); "
             "expected labels that several examples share"

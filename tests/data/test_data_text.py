@@ -228,7 +228,7 @@ class TestLosses:
 
     def test_unknown_characters_are_counted_without_spaces(self, tmp_path):
         with pytest.warns(UserWarning, match="^25.0 % of the characters of the test texts are not in the vocabulary$"):
-            self.load(tmp_path, "x b  A a \u0436\n", level="characters")
+            self.load(tmp_path, "x b  A \u0436\ny a\n", level="characters")
 
     @pytest.mark.parametrize(
         "options", [{"level": "words"}, {"level": "characters"}, {"level": "bytes"}, {"length": 6}]
@@ -236,7 +236,7 @@ class TestLosses:
     def test_nothing_is_said_of_texts_that_fit(self, options, tmp_path):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            self.load(tmp_path, "x a b\n", **options)
+            self.load(tmp_path, "x a b\ny a\n", **options)
 
 
 class TestAugment:

@@ -19,10 +19,12 @@ from kzoo.data.folders import (
     without_broken,
 )
 from kzoo.data.folders import Row as FileRow
-from kzoo.data.labels import class_indices
+from kzoo.data.labels import check_classes, class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
 
 SUFFIXES = {".txt"}  # of texts in class folders
+FASTTEXT = "__label__"  # what labels begin with in fastText's format
+WIDE = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks of UTF-16
 SEPARATORS = {".csv": ",", ".tsv": "\t"}  # of tables
 
 
@@ -34,17 +36,22 @@ def read_text(path: File, encoding: str) -> str:
     """
     content = read_bytes(path.expanduser() if isinstance(path, Path) else path)
     try:
-        return content.decode(encoding).removeprefix("\ufeff")
+        text = content.decode(encoding).removeprefix("\ufeff")
     except LookupError as error:
         raise ValueError(
             f"unknown encoding {encoding!r}; expected 'utf-8', 'latin-1' or another of Python's"
         ) from error
     except UnicodeDecodeError as error:
         byte, line = content[error.start], content.count(b"\n", 0, error.start) + 1
+        other = "utf-16" if content.startswith(WIDE) else "latin-1"
         raise ValueError(
             f"{path} is not {encoding}: byte {error.start} (0x{byte:02x}, line {line}); convert the file, "
-            "or give the encoding it is in, e.g. 'latin-1'"
+            f"or give the encoding it is in, e.g. {other!r}"
         ) from error
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise ValueError(f"{path} holds NUL characters, in line {line}; it is no text, or give encoding='utf-16'")
+    return text
 
 
 def read_document(path: File, encoding: str) -> str:
@@ -121,6 +128,8 @@ def labelled_rows(path: Path, content: str) -> list[Row]:
             raise ValueError(f"line {number} of {path} begins with a space; expected a label and then its text")
         if line.strip():
             label, *text = line.split(maxsplit=1)
+            if label.startswith(FASTTEXT) and text and text[0].startswith(FASTTEXT):
+                raise ValueError(f"line {number} of {path} has several labels, {label} and more; expected one a text")
             rows.append(Row(number, label, text[0].rstrip("\r") if text else ""))
     return rows
 
@@ -236,6 +245,7 @@ def from_files(read: Callable[[str], list[Row]], path: str, validation: str | No
     for file in rows:
         warn_of_empty_texts(file, rows[file])
     splits = [None if file is None else as_examples(file, rows[file], names) for file in (path, validation, test)]
+    check_classes({file: [row.label for row in part] for file, part in rows.items()}, path, hint="")
     return RawData(*splits, tuple(names))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,8 @@ ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[
 LONGEST = {"words": 256, "characters": 1014, "bytes": 1024}  # largest default length, in tokens
 LENGTH_UNITS = {"characters": "UTF8_CHAR", "bytes": "BYTE"}
 PADDING, UNKNOWN = 0, 1  # ids before those of the vocabulary
+LEARNED = 0.01  # share of characters outside of the alphabet from which on they are learned
+MOST_CHARACTERS = 2**31 - 1  # of one text
 CHUNK = 1000  # texts that are split at a time when a vocabulary is learned
 SAID_FROM = 0.05  # fraction of texts that are cut, or of tokens that are unknown, above which a warning says so
 COUNTED = 5000  # texts of a split in which they are counted, evenly spaced
@@ -32,8 +34,9 @@ COUNTED = 5000  # texts of a split in which they are counted, evenly spaced
 class TextPreprocess:
     """From strings to token ids, truncated or padded with zeros to one length.
 
-    Words are in lower case; `, ! ? ( )` and English contractions ("it 's", "do n't") are separate words, other
-    punctuation is a separator. Characters are in lower case too. Id 0 is padding, 1 is every token that is not in the
+    Words are in lower case; `, ! ? ( )`, emoji and other symbols, and English contractions ("it 's", "do n't") are
+    separate words, other punctuation and ASCII symbols are separators. Each character of a script without spaces, such
+    as Chinese, is a word. Characters are in lower case too. Id 0 is padding, 1 is every token that is not in the
     vocabulary (at the level of characters also the space), then follows the vocabulary. The ids of bytes are the bytes
     of UTF-8. Invalid UTF-8 is an unknown character, and a separator of words.
 
@@ -64,10 +67,11 @@ class TextPreprocess:
 
         Args:
             train: the training split, inputs of shape (n,) of strings.
-            level: "words", "characters" (the 70 of Zhang, Zhao, LeCun, 2015) or "bytes".
+            level: "words", "characters" (the 70 of Zhang, Zhao, LeCun, 2015, and those of the training texts if more
+                than 1 % are others) or "bytes".
             length: tokens per text; None for those of the longest training text, at most 256 words, 1,014
                 characters or 1,024 bytes.
-            max_tokens: largest size of the vocabulary of words; the most frequent are kept.
+            max_tokens: largest size of the vocabulary; the most frequent words or characters are kept.
             min_count: smallest number of occurrences of a word of the vocabulary in the training split.
 
         Raises:
@@ -78,10 +82,10 @@ class TextPreprocess:
             if not (value is None and name == "length") and (not isinstance(value, int) or value < 1):
                 raise ValueError(f"{name} must be a positive integer, got {value!r}")
         if level == "words":
-            counts, most = count_words(train.inputs)
+            counts, most = count_tokens(train.inputs, split_words)
             vocabulary = most_frequent(counts, max_tokens, min_count)
         else:
-            vocabulary = tuple(ALPHABET) if level == "characters" else ()
+            vocabulary = characters_of(train.inputs, max_tokens, min_count) if level == "characters" else ()
             most = int(tf.reduce_max(tf.strings.length(train.inputs, LENGTH_UNITS[level])))
         length = max(1, min(longest, most)) if length is None else length
         return cls(level, length, vocabulary)
@@ -219,10 +223,14 @@ def split_words(texts):
     return tf.strings.split(texts)
 
 
-WORDS = (  # similar to the cleaning in Kim's code, but letters and digits of every script are kept
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # scripts without spaces between words
+TINTED = r"\p{S}[\x{FE0F}\x{1F3FB}-\x{1F3FF}]*"  # an emoji with its style and colour of skin
+EMOJI = rf"[\x{{1F1E6}}-\x{{1F1FF}}]{{2}}|{TINTED}(?:\x{{200D}}{TINTED})*"  # a flag, or one or several joined to one
+WORDS = (  # similar to the cleaning in Kim's code, but letters, digits and symbols of every script are kept
     ("[\u2019\u02bc]", "'"),
-    (r"[^\p{L}\p{M}\p{N}'(),!?]+", " "),
-    (r"[(),!?]", r" \0 "),
+    (r"[\x00-\x20\"-&*+\-./:->@\[-`{-\x7f\x{FFFD}]+", " "),
+    (r"[^\p{L}\p{M}\p{N}\p{S}\x{200C}\x{200D}'(),!?]+", " "),
+    (rf"[(),!?]|[{UNSPACED}]\p{{M}}*|{EMOJI}", r" \0 "),
     (r"n't(\s|$)", r" n't\1"),
     (r"'(s|m|d|re|ve|ll)(\s|$)", r" '\1\2"),
 )
@@ -234,11 +242,24 @@ def split_characters(texts, length: int):
     return tf.strings.unicode_split(texts, "UTF-8", errors="replace")
 
 
-def count_words(texts: np.ndarray) -> tuple[collections.Counter, int]:
-    """Return how often each word occurs in all texts, and the number of words of the longest text."""
+def characters_of(texts: np.ndarray, max_tokens: int, min_count: int) -> tuple[str, ...]:
+    """Return the alphabet and, if more than 1 % of the characters of the texts are others, these, by frequency."""
+    counts, _ = count_tokens(texts, lambda chunk: split_characters(chunk, MOST_CHARACTERS))
+    counts = {character.decode(): count for character, count in counts.items()}
+    others = {
+        name: count for name, count in counts.items() if name not in ALPHABET and name.strip() and name != "\ufffd"
+    }
+    if sum(others.values()) <= LEARNED * sum(counts.values()):
+        return tuple(ALPHABET)
+    frequent = sorted((-count, name) for name, count in others.items() if count >= min_count)
+    return (*ALPHABET, *(name for _, name in frequent))[: max(max_tokens, len(ALPHABET))]
+
+
+def count_tokens(texts: np.ndarray, split: Callable) -> tuple[collections.Counter, int]:
+    """Return how often each token occurs in all texts, and the number of tokens of the longest text."""
     counts, longest = collections.Counter(), 0
     for start in range(0, len(texts), CHUNK):
-        words = split_words(texts[start : start + CHUNK])
+        words = split(texts[start : start + CHUNK])
         longest = max(longest, int(tf.reduce_max(words.row_lengths())))
         different, _, times = tf.unique_with_counts(words.flat_values)
         counts.update(dict(zip(different.numpy().tolist(), times.numpy().tolist(), strict=True)))
