@@ -9,7 +9,7 @@ from kzoo.data.splits import MODALITIES, Examples, Splits
 from kzoo.data.timeseries import SeriesExamples
 
 NETWORKS = {
-    "image": ("convnet", {"filters": (4,), "padding": "same"}),
+    "image": ("convnet", {"filters": (4,), "padding": "same", "norm": "batch"}),
     "audio": ("convnet", {"filters": (4,), "padding": "same"}),
     "text": ("textcnn", {"filters": 8}),
     "timeseries": ("fcn", {"filters": (8, 8, 8)}),
