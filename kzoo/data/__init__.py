@@ -4,7 +4,7 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 
 from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
-from kzoo.data import audio, autodetect, image, text, timeseries  # noqa: F401  (register their datasets)
+from kzoo.data import audio, autodetect, image, npz, text, timeseries  # noqa: F401  (register their datasets)
 from kzoo.data.assemble import Assembly, taken_by
 from kzoo.data.holdout import HoldOut
 from kzoo.data.in_memory import from_arrays

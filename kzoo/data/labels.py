@@ -94,6 +94,8 @@ def read_labels(
     if len({labels.dtype.kind for labels in flat.values()}) > 1:
         kinds = ", ".join(f"{'names' if labels.dtype.kind == 'U' else 'numbers'} in {s}" for s, labels in flat.items())
         raise ValueError(f"the labels of {where} differ in kind: {kinds}")
+    if not len(flat["train"]):
+        raise ValueError(f"the train split of {where} has no examples")
     if class_names is None:
         class_names = np.unique(flat["train"]).astype(str).tolist()
         names = {split: labels.astype(str).tolist() for split, labels in flat.items()}

@@ -448,18 +448,82 @@ class TestNpz:
     @pytest.mark.parametrize(
         "changes, message",
         [
-            ({"y_train": np.full(40, -1)}, "example 0 of the train split has label -1, expected 0 to"),
+            ({"y_train": np.full(40, -1)}, "expected at least 2 classes in .*set.npz, found '-1'"),
             ({"class_names": np.array(["a"])}, "has label 1, expected 0 to 0"),
             ({"y_train": np.linspace(0, 1, 40)}, "labels of the train split must be integers"),
             ({"y_train": np.arange(39) % 2}, "40 inputs but 39 labels"),
-            ({"x_train": np.where(np.arange(40) == 7, np.nan, 1.0)[:, None, None]}, "example 7 .* contains NaN"),
-            ({"x_train": np.zeros((0, 6, 6), "uint8"), "y_train": np.zeros(0, int)}, "train split has no examples"),
-            ({"x_train": np.zeros((40, 6))}, "expected \\(n, height, width, channels\\)"),
+            ({"x_train": np.full((40, 6, 6), np.nan), "x_test": np.zeros((10, 6, 6))}, "example 0 .* contains NaN"),
+            ({"x_train": np.zeros((0, 6, 6), "uint8"), "y_train": np.zeros(0, int)}, "train split .* has no examples"),
+            ({"x_train": np.zeros(40)}, "expected \\(n, height, width, channels\\)"),
+            ({"x_test": np.zeros((10, 5, 5), "uint8")}, r"x of test is uint8 of shape \(10, 5, 5\), but x of train"),
+            ({"x_test": np.zeros((10, 6, 6))}, "x of test is float64 of shape"),
+            ({"x_train": np.zeros((40, 32, 32))}, "images or series. say modality='image'"),
+            ({"x_Train": np.zeros((40, 6, 6), "uint8")}, "contains x_train and x_Train, both the x of one split"),
         ],
     )
     def test_wrong_content_is_named(self, tmp_path, changes, message):
         with pytest.raises(ValueError, match=message):
             kzoo.load_dataset(self.save(tmp_path, **self.arrays(**changes)))
+
+    @pytest.mark.parametrize(
+        "x, y", [("X_{}", "y_{}"), ("{}_images", "{}_labels"), ("x_{}", "Y_{}"), ("{}_data", "{}_target")]
+    )
+    @pytest.mark.parametrize("validation", ["val", "valid", "validation", "dev"])
+    def test_names_of_arrays_have_many_spellings(self, tmp_path, x, y, validation):
+        arrays = self.arrays()
+        named = {
+            name.format(split): arrays[f"{kind}_{source}"]
+            for split, source in (("train", "train"), (validation, "test"), ("test", "test"))
+            for name, kind in ((x, "x"), (y, "y"))
+        }
+        splits = kzoo.load_dataset(self.save(tmp_path, **named))
+        assert sizes(splits.examples) == {"train": 40, "validation": 10, "test": 10}
+
+    @pytest.mark.parametrize(
+        "labels", [np.array(["a", "b"]), np.array([1.0, 2.0]), np.array([False, True]), np.array([1, 2]), np.eye(2)]
+    )
+    def test_labels_of_every_kind(self, tmp_path, labels):
+        arrays = self.arrays()
+        named = {f"y_{split}": labels[arrays[f"y_{split}"]] for split in ("train", "test")}
+        splits = kzoo.load_dataset(self.save(tmp_path, **arrays | named))
+        assert splits.num_classes == 2
+        assert splits.examples["test"].labels.tolist() == arrays["y_test"].tolist()
+
+    def test_channels_first_other_units_and_unused_arrays_are_said(self, tmp_path):
+        x = np.random.default_rng(0).random((40, 3, 20, 24)).astype("float32")
+        y = np.arange(40) % 2
+        path = self.save(tmp_path, x=x, y=y, x_test=x * 255, y_test=y, weights=y)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            splits = kzoo.load_dataset(path, validation=0.2)
+        said = " | ".join(str(warning.message) for warning in said)
+        assert splits.input_shape == (20, 24, 3)
+        assert "is read with channels first" in said
+        assert "set.npz contains arrays that are not used: 'weights'" in said
+        assert "x of test in " in said
+        assert ": other units?" in said
+
+    def test_groups_are_not_divided(self, tmp_path):
+        groups = np.repeat(np.arange(10), 4)
+        x = np.broadcast_to(groups.astype("uint8")[:, None, None], (40, 6, 6))
+        splits = kzoo.load_dataset(self.save(tmp_path, **self.arrays(x_train=x), groups=groups), validation=0.3)
+        train, held = (set(splits.examples[split].inputs.ravel().tolist()) for split in ("train", "validation"))
+        assert len(train) + len(held) == 10
+
+    def test_series_are_series(self, tmp_path):
+        x = np.random.default_rng(0).normal(size=(40, 32, 32))
+        y = np.arange(40) % 2
+        path = self.save(tmp_path, x=x, y=y)
+        splits = kzoo.load_dataset(
+            path, modality="timeseries", validation=0.2, normalise="example", augment={"jitter": 0.1}
+        )
+        assert splits.modality == "timeseries"
+        np.savetxt(tmp_path / "one.csv", x[0], delimiter=",")
+        np.save(tmp_path / "one.npy", x[0])
+        for name in ("one.csv", "one.npy"):
+            np.testing.assert_allclose(splits.preprocess.read(tmp_path / name), x[0], rtol=1e-5)
+        assert kzoo.load_dataset(path, modality="image", validation=0.2).input_shape == (32, 32, 1)
+        assert kzoo.load_dataset(self.save(tmp_path, x=x[:, 0], y=y), validation=0.2).input_shape == (32, 1)
 
     def test_missing_arrays_are_named(self, tmp_path):
         with pytest.raises(ValueError, match="contains pictures; expected x_train and y_train"):

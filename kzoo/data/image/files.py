@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.archives import MAX_BYTES, read_npz
 from kzoo.core.lazy import lazy_import, np
 from kzoo.core.ranges import evenly_spaced
-from kzoo.core.registry import did_you_mean
 from kzoo.core.warn import warn_caller
 from kzoo.data.arrays import collect
 from kzoo.data.folders import (
@@ -168,46 +166,3 @@ def read_images(
     images = read_each(lambda row: resized(read_image(row.file, channels, **how), geometry), rows)
     labels = class_indices([row.label for row in rows], class_names)
     return Pictures(collect(images, len(rows), "reading images"), labels, **how)
-
-
-@register_dataset("npz:", "image", "your own files")
-@takes_geometry
-def npz(path: str, geometry: Geometry, *, max_bytes: int = MAX_BYTES) -> RawData:
-    """Arrays in an .npz file: x_train, y_train and, if there, x_validation, y_validation, x_test, y_test, class_names.
-
-    Without splits the arrays may be named x, y or image, label. 8-bit arrays are images, (n, height, width) or
-    (n, height, width, channels); float arrays are feature maps, (n, length, channels) or (n, height, width, channels).
-    A file whose arrays would take more than `max_bytes` is refused before memory is taken.
-
-    Raises:
-        ValueError: for a missing, damaged or too large file, pickled objects (never loaded), or missing arrays.
-    """
-    arrays = read_npz(Path(path).expanduser(), max_bytes)
-    names = ("train", "validation", "test")
-    splits = {name: npz_split(arrays, f"x_{name}", f"y_{name}", geometry) for name in names if f"x_{name}" in arrays}
-    whole = next((pair for pair in (("x", "y"), ("image", "label")) if pair[0] in arrays), None)
-    if "train" not in splits and whole is not None:
-        splits["train"] = npz_split(arrays, *whole, geometry)
-    if "train" not in splits:
-        raise ValueError(f"{path} contains {', '.join(sorted(arrays)) or 'nothing'}; expected x_train and y_train")
-    count = 1 + max(int(split.labels.max(initial=0)) for split in splits.values())
-    class_names = arrays.get("class_names", np.arange(count)).astype(str).tolist()
-    return RawData(splits["train"], splits.get("validation"), splits.get("test"), tuple(class_names))
-
-
-def npz_split(arrays: dict[str, np.ndarray], x: str, y: str, geometry: Geometry) -> Examples:
-    """Return one split of an .npz file with a channel axis, at the size of the geometry."""
-    if y not in arrays:
-        raise ValueError(f"the .npz file contains {x} but not {y}; {did_you_mean(y, arrays)}")
-    inputs, labels = arrays[x], arrays[y].reshape(-1)
-    if inputs.dtype == "uint8":
-        inputs = resized(inputs[..., None] if inputs.ndim == 3 else inputs, geometry)
-    elif geometry.image_size is not None:
-        raise ValueError(f"image_size is for 8-bit images; {x} is {inputs.dtype}")
-    else:
-        inputs = inputs.astype("float32")
-    if inputs.ndim not in (3, 4):
-        raise ValueError(
-            f"{x} has shape {arrays[x].shape}; expected (n, height, width, channels) or (n, length, channels)"
-        )
-    return Examples(inputs, labels)
