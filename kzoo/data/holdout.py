@@ -14,6 +14,7 @@ from kzoo.data.splits import Examples, RawData
 
 SPLIT_SEED = 0  # the held-out examples do not depend on the seed of a training
 LEAVE_OUT = "; stratify=False divides without regard to classes"
+MANY_GROUPS = 1000  # from which whole groups at random hold the classes in about equal proportions; seeking takes long
 MIX = "; group=False divides within groups"
 
 
@@ -131,22 +132,28 @@ class Pool:
         groups = len(np.unique(self.groups))
         if groups < 2:
             raise ValueError(f"{refused}all are of one group, {str(self.groups[0])!r}{MIX}")
-        if not self.stratify:
+        if self.stratify and groups < MANY_GROUPS:
+            held = self.best_of_folds(fraction, groups)
+        else:
             splitter = model_selection.GroupShuffleSplit(1, test_size=fraction, random_state=SPLIT_SEED)
-            return np.sort(next(splitter.split(self.labels, groups=self.groups))[1])
-        largest = int(np.bincount(self.labels).max())
-        folds = self.stratified_folds(max(2, min(round(1 / fraction), groups, largest)))
-        wanted = fraction * len(self.labels)
-        held = min(folds, key=lambda part: (self.lost_by(part), -len(set(self.labels[part])), abs(len(part) - wanted)))
-        if self.lost_by(held):
-            rest = set(np.delete(self.labels, held))
-            lost = [name for index, name in enumerate(self.class_names) if index not in rest]
+            held = np.sort(next(splitter.split(self.labels, groups=self.groups))[1])
+        lost = [self.class_names[index] for index in self.lost_by(held)] if self.stratify else []
+        if lost:
             raise ValueError(f"{refused}without their groups no training examples of {listed(lost)} are left{MIX}")
         return held
 
-    def lost_by(self, held: np.ndarray) -> int:
-        """Return how many classes have no example but those that are held out."""
-        return len(set(self.labels)) - len(set(np.delete(self.labels, held)))
+    def best_of_folds(self, fraction: float, groups: int) -> np.ndarray:
+        """Return the fold of about this size that leaves all classes in the rest, and holds most of them itself."""
+        largest, wanted = int(np.bincount(self.labels).max()), fraction * len(self.labels)
+
+        def badness(part: np.ndarray) -> tuple[int, int, float]:
+            return len(self.lost_by(part)), -len(np.unique(self.labels[part])), abs(len(part) - wanted)
+
+        return min(self.stratified_folds(max(2, min(round(1 / fraction), groups, largest))), key=badness)
+
+    def lost_by(self, held: np.ndarray) -> np.ndarray:
+        """Return the classes that have no example but those that are held out."""
+        return np.setdiff1d(self.labels, np.delete(self.labels, held))
 
     def stratified_folds(self, folds: int) -> list[np.ndarray]:
         """Return the indices of each fold of whole groups, with about equal proportions of the classes."""
@@ -217,7 +224,14 @@ def check_fold(fold: Sequence[int]) -> None:
         raise ValueError(f"fold (number, folds) needs 2 or more folds and 0 <= number < folds, got {tuple(fold)}")
 
 
-def complete(raw: RawData, how: HoldOut) -> dict[str, Examples]:
+class Divided(dict):
+    """Examples by their split; a split that there is not is explained."""
+
+    def __missing__(self, split: str):
+        raise ValueError(f"there is no {split} split, only {' and '.join(self)}; hold one out: test=0.1")
+
+
+def complete(raw: RawData, how: HoldOut) -> Divided:
     """Return a dataset's splits; those that it lacks are held out from `train`, first the test split.
 
     Raises:
@@ -232,7 +246,7 @@ def complete(raw: RawData, how: HoldOut) -> dict[str, Examples]:
         )
     train, held = held_out(raw, how, missing) if missing else (raw.train, {})
     splits = {"train": train, "validation": train, **given, **held}
-    return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
+    return Divided({split: splits[split] for split in ("train", "validation", "test") if split in splits})
 
 
 def held_out(raw: RawData, how: HoldOut, missing: Sequence[str]) -> tuple[Examples, dict[str, Examples]]:
@@ -290,4 +304,4 @@ def limited(examples: Mapping[str, Examples], limit: int | None, class_names: Se
         np.arange(len(train)), train_size=limit, stratify=train.labels, random_state=SPLIT_SEED
     )
     fewer = train.take(np.sort(kept))
-    return {name: fewer if split is train else split for name, split in examples.items()}
+    return Divided({name: fewer if split is train else split for name, split in examples.items()})

@@ -38,6 +38,10 @@ class TestFractions:
         splits = divided(raw_data(HUNDRED), validation=0.2, test=0)
         assert {split: len(part) for split, part in splits.items()} == {"train": 80, "validation": 20}
 
+    def test_a_missing_split_is_explained(self):
+        with pytest.raises(ValueError, match="there is no test split, only train and validation; hold one out: test=0"):
+            complete(raw_data(HUNDRED), HoldOut(test=0))["test"]
+
     def test_no_validation_but_a_test_split(self):
         splits = divided(raw_data(HUNDRED), validation=0, test=0.2)
         assert splits["train"] == splits["validation"]
@@ -117,6 +121,14 @@ class TestGroups:
             splits = divided(raw_data(HUNDRED, PATIENTS), stratify=stratify)
         groups = [set(PATIENTS[part]) for part in splits.values()]
         assert sum(map(len, groups)) == len(set.union(*groups)) == 20
+
+    @pytest.mark.filterwarnings("ignore:each of the")
+    def test_very_many_groups(self):
+        groups = np.arange(6000) // 3
+        splits = divided(raw_data(np.arange(6000) % 2, groups))
+        found = [set(groups[part]) for part in splits.values()]
+        assert [len(part) for part in found] == [1620, 180, 200]
+        assert len(set.union(*found)) == 2000
 
     def test_they_may_be_ignored(self):
         with warnings.catch_warnings():
