@@ -30,7 +30,7 @@ MISTAKES = [
     (["show", "resnet5"], "unknown model 'resnet5'; did you mean resnet5"),
     (["show", "resnet18", "--picture", "resnet18.png"], "choose a name ending in .svg"),
     (["train", "image/resnet8_digit"], "there is no config 'image/resnet8_digit'; did you mean"),
-    (["train", DIGITS, "train.epohcs=1"], "'epohcs'; did you mean epochs"),
+    (["train", DIGITS, "train.epohcs=1"], "unknown key 'epohcs' in 'train'; did you mean epochs"),
     (["train", DIGITS, "data.batchsize=1"], "did you mean batch_size"),
     (["train", DIGITS, "model.widht=1"], "unknown hyperparameter of resnet8 'widht'"),
     (["train", DIGITS, "trian.epochs=1"], "unknown section 'trian'; did you mean train"),

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from kzoo.core.arguments import checked
 from kzoo.core.lazy import keras, lazy_import, np, psutil, rich_console, rich_table, rich_text
 from kzoo.core.numbers import percent
-from kzoo.core.ranges import check_range
+from kzoo.core.ranges import Extent, PositiveFloat
 from kzoo.core.shown import Shown
 from kzoo.nn.graph import calls, full_shape, rebuilt
 from kzoo.nn.precision import computing_in
@@ -103,13 +104,14 @@ class Benchmark(Shown):
         ]
 
 
+@checked
 def benchmark(
     model: str | keras.Model,
     input_shape: Sequence[int] | None = None,
     *,
     num_classes: int | None = None,
-    batch_size: int = 32,
-    seconds: float = 5.0,
+    batch_size: Extent = 32,
+    seconds: PositiveFloat = 5.0,
     precision: str | None = None,
     verbose: bool = False,
 ) -> Benchmark:
@@ -129,8 +131,6 @@ def benchmark(
     Raises:
         ValueError: for an unknown name, a value out of its range, or an input of unknown size.
     """
-    check_range("batch_size", batch_size, "a positive integer")
-    check_range("seconds", seconds, "a positive number")
     with rich_console.Console(stderr=True, quiet=not verbose).status("building the network") as status:
         network = prepared(model, input_shape, num_classes, precision)
         return measured(network, batch_size, seconds, status.update)

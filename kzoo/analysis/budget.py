@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
+from kzoo.core.arguments import checked
 from kzoo.core.lazy import keras, rich_table, rich_text
 from kzoo.core.numbers import percent
-from kzoo.core.ranges import check_range
+from kzoo.core.ranges import PositiveFloat, PositiveInt
 from kzoo.core.registry import ModelCard
 from kzoo.core.shown import Shown
 from kzoo.nn.graph import without_values
@@ -96,16 +97,17 @@ class Fit(Shown):
         yield table
 
 
+@checked
 def fit_to_budget(
     family: str,
     *,
     input_shape: Sequence[int],
     num_classes: int,
-    params: float | None = None,
-    macs: float | None = None,
-    receptive_field: int | None = None,
-    vocab_size: int | None = None,
-    embed_dim: int = 128,
+    params: PositiveFloat | None = None,
+    macs: PositiveFloat | None = None,
+    receptive_field: PositiveInt | None = None,
+    vocab_size: PositiveInt | None = None,
+    embed_dim: PositiveInt = 128,
 ) -> Fit:
     """Find the network of a family that fits a budget of parameters or MACs best.
 
@@ -128,9 +130,6 @@ def fit_to_budget(
         ValueError: for an unknown family, no budget, a value out of range, an input that no variant takes, or a budget
             that no network fits: the smallest one that was built is named.
     """
-    check_range("params", params, "a positive number", none=True)
-    check_range("macs", macs, "a positive number", none=True)
-    check_range("receptive_field", receptive_field, "a positive integer", none=True)
     if params is None and macs is None and receptive_field is None:
         raise ValueError("give a budget: params, macs or receptive_field, or several of them")
     if None in tuple(input_shape):

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kzoo.analysis.compare import Row, as_table
+from kzoo.core.arguments import checked
 from kzoo.core.lazy import keras, rich_text
-from kzoo.core.ranges import check_range
+from kzoo.core.ranges import PositiveInt, Seed
 from kzoo.core.registry import lookup
 from kzoo.core.shown import Shown
 from kzoo.data import load_dataset, taken_by
@@ -143,11 +144,12 @@ class ClassicalComparison(Shown):
             yield rich_text.Text(note)
 
 
+@checked
 def compare_classical(
     dataset: str,
     *,
-    epochs: int | None = None,
-    seed: int = 0,
+    epochs: PositiveInt | None = None,
+    seed: Seed = 0,
     out: str | Path | None = None,
     verbose: bool = True,
     **options,
@@ -172,7 +174,6 @@ def compare_classical(
         ValueError: as `kzoo.load_dataset`, for a kind of data without classical methods, or an invalid number of
             epochs.
     """
-    check_range("epochs", epochs, "a positive integer", none=True)
     data = load_dataset(dataset, seed=seed, **options)
     contenders = lookup("kind of data to compare on", data.modality, CONTENDERS)
     if missing := {k: v for k, v in OPTIONS.get(data.modality, {}).items() if k not in options}:

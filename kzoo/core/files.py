@@ -1,11 +1,14 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and reading of files that a user named: whatever is wrong is one line with the name."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -67,6 +70,108 @@ def writing(path: Path) -> Iterator[None]:
         raise ValueError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def write_json(path: Path, content) -> None:
-    """Write indented JSON."""
-    write_text(path, json.dumps(content, indent=1) + "\n")
+def user_path(path: str | Path) -> Path:
+    """Return a path that a user named, with its `~` replaced.
+
+    Raises:
+        ValueError: for a name that the system does not take, such as one that is too long.
+    """
+    try:
+        target = Path(path).expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            target.lstat()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ValueError(f"{shortened(str(path), 80)} cannot be read: {reason(error)}") from error
+    return target
+
+
+def check_file(path: Path) -> None:
+    """Raise a ValueError unless a path is that of a file; a pipe or a device, which may never end, is none."""
+    target = user_path(path)
+    if not target.exists():
+        raise ValueError(f"there is no file {path}")
+    if not stat.S_ISREG(target.stat().st_mode):
+        raise ValueError(f"{path} is {'a directory' if target.is_dir() else 'a pipe or a device'}, expected a file")
+
+
+@contextlib.contextmanager
+def reading(path, kind: str = "") -> Iterator[None]:
+    """Turn whatever is raised while a user's file is read into a ValueError of one line that names the file.
+
+    The libraries that read files raise errors of many types for damaged ones, and not only those that they document.
+
+    Args:
+        path: the file; a `zipfile.Path` is one that was found in its .zip file.
+        kind: added to "cannot be read": " as an image".
+    """
+    if isinstance(path, (str, Path)):
+        check_file(Path(path))
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        raise ValueError(f"{path} cannot be read{kind}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """Return what an error says, in one line."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    said = shortened(str(getattr(error, "strerror", None) or error))
+    return said if said and not isinstance(error, KeyError) else f"{type(error).__name__} {said}".strip()
+
+
+def shortened(text: str, most: int = 300) -> str:
+    """Return a text as one line of at most `most` characters, which ends at a word where it has short ones."""
+    line = " ".join(text.split())
+    return textwrap.shorten(line, most, placeholder=" ...") if len(line.split(" ")[0]) < most else f"{line[:most]} ..."
+
+
+CHECKSUM = "checksum"  # key of a JSON file's sha256, of what it holds besides
+
+
+def write_json(path: Path, content: dict) -> None:
+    """Write indented JSON with a checksum, by which `read_json` notices damage."""
+    content = {key: value for key, value in content.items() if key != CHECKSUM}
+    write_text(path, json.dumps(content | {CHECKSUM: checksum(content)}, indent=1) + "\n")
+
+
+def read_json(path: Path) -> dict:
+    """Return the content of a JSON file, without its checksum.
+
+    Raises:
+        ValueError: if it is missing, damaged, or no JSON file with keys and values.
+    """
+    with reading(path):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("expected keys and values")
+        if content.pop(CHECKSUM, None) not in (None, checksum(content)):
+            raise ValueError(f"it is damaged, or was changed without deleting its {CHECKSUM}")
+    return content
+
+
+def checksum(content: dict) -> str:
+    """Return the sha256 of what a JSON file holds."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def digests(path: Path) -> dict[str, str]:
+    """Return the sha256 of each file in a directory by its path in there, or that of a file, which is called "."."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return {file.relative_to(path).as_posix(): digest(file) for file in files}
+
+
+def digest(path: Path) -> str:
+    """Return the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_digests(folder: Path, expected: Mapping[str, str]) -> None:
+    """Raise a ValueError that names the first file that is missing or has not the sha256 that was recorded."""
+    for name, recorded in expected.items():
+        check_file(folder / name)
+        if digest(folder / name) != recorded:
+            raise ValueError(f"{folder / name} is damaged: its sha256 is not the one that was recorded")

@@ -8,7 +8,7 @@ import difflib
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,20 +21,21 @@ docstring_parser = lazy_import("docstring_parser")
 T = TypeVar("T")
 
 
-def lookup(kind: str, name: str, options: Mapping[str, T]) -> T:
+def lookup(kind: str, name: str, options: Mapping[str, T], where: str = "") -> T:
     """Return `options[name]`.
 
     Args:
         kind: what the options are, for the error: "model", "activation".
         name: one of them.
         options: what can be chosen, by name.
+        where: added to the name in the error: " in 'train'".
 
     Raises:
         ValueError: for an unknown name; the error suggests the closest valid ones.
     """
-    if name in options:
+    if isinstance(name, Hashable) and name in options:
         return options[name]
-    raise ValueError(f"unknown {kind} {name!r}; {did_you_mean(name, options)}")
+    raise ValueError(f"unknown {kind} {name!r}{where}; {did_you_mean(name, options)}")
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
@@ -50,11 +51,11 @@ def simplified(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
-def check_keywords(kind: str, given: Iterable[str], *functions: Callable) -> None:
+def check_keywords(kind: str, given: Iterable[str], *functions: Callable, where: str = "") -> None:
     """Raise a ValueError for a keyword that none of the functions takes; it suggests the closest valid ones."""
     known = {name: function for function in functions for name in keywords(function)}
     for key in given:
-        lookup(kind, key, known)
+        lookup(kind, key, known, where)
 
 
 def keywords(function: Callable) -> list[str]:

@@ -1,24 +1,64 @@
 """Reading and writing YAML 1.2, in which `1e-3` is a number."""
 
 import io
+import itertools
 from pathlib import Path
 
-from kzoo.core.files import write_text
+from kzoo.core.files import reading, write_text
 from kzoo.core.lazy import lazy_import
 
 ruamel = lazy_import("ruamel.yaml")
+
+
+LONGEST = 2**18  # characters of a file, which take a few seconds
+DEEPEST = 50  # levels
+MOST = 100_000  # values, where those of an alias count as often as it is used
+
+
+def read_yaml(path: Path):
+    """Return the content of a YAML file.
+
+    Raises:
+        ValueError: as `parse_yaml`, or if there is no such file.
+    """
+    with reading(path):
+        if path.stat().st_size > LONGEST:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes, more than {LONGEST:,}")
+        return parse_yaml(path.read_text(encoding="utf-8"))
 
 
 def parse_yaml(text: str):
     """Return the content of YAML text.
 
     Raises:
-        ValueError: if it is not valid YAML, with a message of one line.
+        ValueError: if it is not valid YAML, or larger or deeper than any experiment; a message of one line.
     """
+    opened = itertools.accumulate(text, lambda depth, mark: depth + (mark in "[{") - (mark in "]}"), initial=0)
+    if len(text) > LONGEST or max(opened) > DEEPEST:
+        raise ValueError(f"not valid YAML: more than {LONGEST:,} characters, or nested more than {DEEPEST} levels deep")
     try:
-        return ruamel.YAML(typ="safe", pure=True).load(text)
-    except ruamel.error.YAMLError as error:
-        raise ValueError(f"not valid YAML: {' '.join(str(error).split())}") from error
+        content = ruamel.YAML(typ="safe", pure=True).load(text)
+    except Exception as error:  # besides its own ones, those of what it calls: of dates, of recursion
+        words = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        raise ValueError(f"not valid YAML: {words}") from error
+    count_values(content)
+    return content
+
+
+def count_values(content, depth: int = 0) -> int:
+    """Return the number of values, those of an alias as often as it is used.
+
+    Raises:
+        ValueError: for more than `MOST`, or more than `DEEPEST` levels, as an alias of itself has.
+    """
+    if depth > DEEPEST:
+        raise ValueError(f"not valid YAML: nested more than {DEEPEST} levels deep")
+    total = 1
+    for value in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        total += count_values(value, depth + 1)
+        if total > MOST:
+            raise ValueError(f"not valid YAML: it stands for more than {MOST:,} values")
+    return total
 
 
 def write_yaml(path: Path, content: dict) -> None:

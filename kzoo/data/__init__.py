@@ -3,6 +3,8 @@
 import fnmatch
 from collections.abc import Mapping, Sequence
 
+from kzoo.core.arguments import check_arguments, checked
+from kzoo.core.ranges import Extent, PositiveInt, Seed
 from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.data import audio, autodetect, image, npz, text, timeseries  # noqa: F401  (register their datasets)
 from kzoo.data.assemble import Assembly, taken_by
@@ -31,6 +33,7 @@ def list_datasets(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(DATASETS, pattern))
 
 
+@checked
 def dataset_card(name: str, **options) -> DatasetCard:
     """Return what the zoo knows about a dataset: modality, description, source.
 
@@ -49,18 +52,19 @@ def dataset_card(name: str, **options) -> DatasetCard:
     return card if card.detect is None or argument == "..." else card.detect(argument, **taken_by(card.detect, options))
 
 
+@checked
 def load_dataset(
     name: str,
     *,
-    batch_size: int = 128,
+    batch_size: Extent = 128,
     validation: float | str = 0.1,
     test: float | str | None = None,
     fold: Sequence[int] | None = None,
     group: str | bool | None = True,
     stratify: bool = True,
     augment: Mapping | None = None,
-    limit: int | None = None,
-    seed: int = 0,
+    limit: PositiveInt | None = None,
+    seed: Seed = 0,
     like=None,
     **options,
 ) -> Splits:
@@ -98,6 +102,8 @@ def load_dataset(
     card = dataset_card(name, **options | {"group": group})
     preprocess = lookup("modality", card.modality, MODALITIES).preprocess
     check_keywords(f"option of dataset {name!r},", options, load_dataset, card.load, preprocess.fit)
+    for function in (card.load, preprocess.fit):
+        options |= check_arguments(function, taken_by(function, options))
     parts = {"validation": validation, "test": test, "group": group}
     named = {key: value for key, value in parts.items() if isinstance(value, str)}
     for key in named.keys() - set(keywords(card.load)):

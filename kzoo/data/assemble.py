@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from kzoo.core.arguments import check_arguments
+from kzoo.core.ranges import Extent, PositiveInt, Seed
 from kzoo.core.registry import check_keywords, keywords, lookup
 from kzoo.data.augment import Augment
 from kzoo.data.holdout import HoldOut, complete, limited
@@ -41,16 +43,15 @@ class Assembly:
     name: str
     modality: str
     how: HoldOut
-    batch_size: int
+    batch_size: Extent
     augment: Mapping | None
-    limit: int | None
-    seed: int
+    limit: PositiveInt | None
+    seed: Seed
     options: Mapping
     own: Preprocess | None = None
 
     def __post_init__(self):
-        if not isinstance(self.batch_size, int) or self.batch_size < 1:
-            raise ValueError(f"batch_size must be a positive integer, got {self.batch_size!r}")
+        check_arguments(Assembly, vars(self))
         check_keywords(f"augmentation of {self.modality} data,", self.augment or {}, self.of.augment)
         self.augmentation  # noqa: B018  (refuses values out of range)
 

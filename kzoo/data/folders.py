@@ -8,13 +8,14 @@ import itertools
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from kzoo.core.archives import MAX_MEMBER, check_members
+from kzoo.core.files import reading, user_path
 from kzoo.core.registry import lookup
 from kzoo.core.warn import warn_caller
 from kzoo.data.labels import check_classes, listed
@@ -96,7 +97,7 @@ def files_in(path: str) -> Listing:
     Raises:
         ValueError: if there is no such folder, it cannot be read, or a link leads to a folder above itself.
     """
-    root = Path(path).expanduser()
+    root = user_path(path)
     if root.is_dir():
         return Listing(root, *walk(root))
     if root.is_file() and zipfile.is_zipfile(root):
@@ -158,18 +159,22 @@ def own_place(folder: str) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def files_with_suffix(path: str, suffixes: Iterable[str], plural: str) -> Listing:
+def files_with_suffix(path: str, suffixes: Iterable[str], plural: str, max_bytes: int = MAX_MEMBER) -> Listing:
     """Return the files of `files_in` that have one of the suffixes; warn of the others.
 
     Args:
         path: a folder or .zip file.
         suffixes: with the dot, in lower case.
         plural: what such files are called in messages.
+        max_bytes: limit on the size that a file in a .zip file claims to have.
 
     Raises:
-        ValueError: if there is no such folder, or none of these files in it.
+        ValueError: if there is no such folder, or none of these files in it, or a file in a .zip file that is too large
+            or was compressed more than any real file.
     """
     every, endings = files_in(path), tuple(suffixes)
+    if isinstance(every.root, zipfile.ZipFile):
+        check_members(every.root, max_bytes)
     folders = {
         folder: [name for name in names if name.lower().endswith(endings)] for folder, names in every.folders.items()
     }
@@ -403,9 +408,5 @@ def read_bytes(file: File) -> bytes:
     Raises:
         ValueError: if it cannot be read, with the reason.
     """
-    try:
+    with reading(file):
         return file.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error.strerror or error}") from error
-    except (KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from error

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.archives import DAMAGED, MAX_BYTES, read_npz
+from kzoo.core.archives import MAX_BYTES, read_npz
+from kzoo.core.files import reading, user_path
 from kzoo.core.lazy import np
 from kzoo.core.registry import did_you_mean
 from kzoo.core.warn import warn_caller
@@ -69,20 +70,13 @@ def named_arrays(path: str, names: list[str]) -> dict[Place, str]:
 def headers(file: Path) -> dict[str, np.ndarray]:
     """Return, for each array of an .npz file, one of its shape and type that takes no memory."""
     found = {}
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for member in archive.namelist():
-                with archive.open(member) as content:
-                    version = np.lib.format.read_magic(content)
-                    read = (
-                        np.lib.format.read_array_header_1_0
-                        if version == (1, 0)
-                        else np.lib.format.read_array_header_2_0
-                    )
-                    shape, _, dtype = read(content)
-                    found[member.removesuffix(".npy")] = np.broadcast_to(np.zeros((), dtype), shape)
-    except DAMAGED:  # read_npz says why
-        read_npz(file)
+    with reading(file, " as an .npz file"), zipfile.ZipFile(file) as archive:
+        for member in archive.namelist():
+            with archive.open(member) as content:
+                version = np.lib.format.read_magic(content)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(content)
+                found[member.removesuffix(".npy")] = np.broadcast_to(np.zeros((), dtype), shape)
     return found
 
 
@@ -101,7 +95,7 @@ def npz(path: str, *, modality: str | None = None) -> DatasetCard:
     Raises:
         ValueError: for a missing or damaged file, missing arrays, or arrays that may be images or series.
     """
-    file = Path(path).expanduser()
+    file = user_path(path)
     arrays = headers(file) if file.is_file() else read_npz(file)
     name = named_arrays(path, list(arrays))[Place("x", "train")]
     found = modality_of(arrays[name], name, modality)
@@ -152,7 +146,7 @@ def loaded(path: str, modality: str, max_bytes: int, options: Mapping) -> RawDat
         ValueError: for a damaged or too large file, pickled objects (never loaded), labels of another kind, or splits
             that differ in shape or type.
     """
-    arrays = read_npz(Path(path).expanduser(), max_bytes)
+    arrays = read_npz(user_path(path), max_bytes)
     class_names = arrays.pop("class_names", None)
     used = named_arrays(path, list(arrays))
     inputs, labels = (

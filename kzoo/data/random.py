@@ -1,5 +1,6 @@
 """Stateless random numbers for data augmentation, spans of indices, and range checks of arguments."""
 
+from kzoo.core.arguments import check_arguments
 from kzoo.core.lazy import tf
 
 
@@ -38,7 +39,8 @@ def check_ranges(augment, ranges: dict[str, float], prefix: str = "augment") -> 
         ranges: largest value of each field.
         prefix: of the fields in the message.
     """
+    check_arguments(type(augment), vars(augment), f"{prefix}.")
     for name, highest in ranges.items():
         value = getattr(augment, name)
-        if not (isinstance(value, (int, float)) and 0 <= value <= highest):
+        if not 0 <= value <= highest:
             raise ValueError(f"{prefix}.{name} must lie between 0 and {highest}, got {value!r}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.archives import read_npz
-from kzoo.core.files import write_file, write_json
+from kzoo.core.arguments import check_arguments
+from kzoo.core.files import read_json, reading, write_file, write_json
 from kzoo.core.lazy import np
 from kzoo.core.registry import lookup
 from kzoo.data.splits import MODALITIES, Preprocess, Splits
@@ -47,12 +47,21 @@ class Serving:
     @classmethod
     def load(cls, data: Path, examples: Path) -> Serving:
         """Read what `save` wrote."""
-        content = json.loads(data.read_text())
-        arrays = read_npz(examples)
-        return cls(content["modality"], preprocess_from(content), tuple(content["class_names"]), arrays["examples"])
+        content, arrays = read_json(data), read_npz(examples)
+        with reading(data):
+            modality, preprocess, class_names = content["modality"], preprocess_from(content), names_in(content)
+        with reading(examples):
+            return cls(modality, preprocess, class_names, arrays["examples"])
 
 
 def preprocess_from(content: dict) -> Preprocess:
     """Return the preprocessing that `Serving.to_dict` describes."""
     fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content["preprocess"].items()}
-    return lookup("modality", content["modality"], MODALITIES).preprocess(**fields)
+    preprocess = lookup("modality", content["modality"], MODALITIES).preprocess(**fields)
+    check_arguments(type(preprocess), vars(preprocess), "preprocess.")
+    return preprocess
+
+
+def names_in(content: dict) -> tuple[str, ...]:
+    """Return the class names in what `Serving.to_dict` describes."""
+    return tuple(check_arguments(Serving, {"class_names": content["class_names"]})["class_names"])

@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.arguments import checked
 from kzoo.core.extras import missing_package
-from kzoo.core.files import write_json
+from kzoo.core.files import digests, write_json
 from kzoo.core.lazy import keras, np, tf
 from kzoo.core.registry import lookup
 from kzoo.data.serving import Serving
@@ -52,6 +53,7 @@ class Exported(NamedTuple):
         )
 
 
+@checked
 def export(
     model: keras.Model,
     path: str | Path,
@@ -98,7 +100,7 @@ def write_checked(model: keras.Model, serving: Serving, target: Path, format: st
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".kzoo-export-") as folder:
         beside = Path(folder) / target.name
         FORMATS[format](model, serving, beside)
-        write_json(sidecar(beside), serving.to_dict() | {"format": format})
+        write_json(sidecar(beside), serving.to_dict() | {"format": format, "files": digests(beside)})
         difference = compare(model, serving, beside)
         check_target(target, format, overwrite)  # again: all that took time
         exchange(beside, target, Path(folder) / ".old")

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.files import user_path
 from kzoo.core.lazy import np, rich_console, rich_progress
 from kzoo.data.splits import Preprocess
 from kzoo.data.windows import Windows
@@ -55,7 +56,7 @@ def find_files(preprocess: Preprocess, paths: Sequence[str | Path]) -> list[str]
     """
     found = []
     for path in paths:
-        folder = Path(path).expanduser()
+        folder = user_path(path)
         found += (files_below(folder, preprocess.suffixes) if os.path.isdir(folder) else []) or [str(path)]
     return found
 

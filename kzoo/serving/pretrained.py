@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from kzoo.core.files import user_path
 from kzoo.serving.serve import Predictor, from_model, load_predictor
 from kzoo.zoo import hub
 from kzoo.zoo.factory import create_model
@@ -17,7 +18,7 @@ def load_model(name: str | Path) -> Predictor:
     Raises:
         ValueError: for any other name, a network that the zoo does not have, or damaged files.
     """
-    path = Path(name).expanduser()
+    path = user_path(name)
     if path.exists() and not (path / hub.CONFIG).is_file():
         return load_predictor(path)
     found = hub.find(name)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import textwrap
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.extras import missing_package
+from kzoo.core.files import check_digests, read_json, reading, user_path
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.core.warn import warn_caller
 from kzoo.data.folders import warn_of_changes
-from kzoo.data.serving import preprocess_from
+from kzoo.data.serving import names_in, preprocess_from
 from kzoo.data.splits import Preprocess
 from kzoo.data.windows import Windows
 from kzoo.serving.inputs import Source, find_files, is_table, read_files, windows_for
@@ -213,7 +213,7 @@ def find_description(path: str | Path) -> Path:
     Raises:
         ValueError: if the path is neither.
     """
-    path = Path(path).expanduser()
+    path = user_path(path)
     if not path.exists():
         raise ValueError(f"there is no run or export at {path}")
     if (path / runs.MODEL).exists():
@@ -231,19 +231,23 @@ def load_predictor(path: str | Path) -> Predictor:
     Raises:
         ValueError: if it is neither, is damaged, or needs a package that is not installed.
     """
-    path = Path(path).expanduser()
-    content = json.loads(find_description(path).read_text())
+    path = user_path(path)
+    description = find_description(path)
+    content = read_json(description)
+    check_digests(path, content.get("files", {}))
     if (path / runs.MODEL).exists():
         model, serving = runs.load_run(path)
         return Predictor(from_model(model, serving.preprocess), serving.preprocess, serving.class_names, True)
-    load, any_size = lookup("format", content["format"], LOADERS)
+    with reading(description):
+        preprocess, class_names = preprocess_from(content), names_in(content)
+        load, any_size = lookup("format", content["format"], LOADERS)
     try:
         predict = load(path)
     except ImportError as error:
         raise missing_package(str(path), error.name, "export") from error
     except (OSError, RuntimeError) as error:
         raise ValueError(f"the export {path} cannot be loaded: {shortened(error)}") from error
-    return Predictor(predict, preprocess_from(content), tuple(content["class_names"]), any_size)
+    return Predictor(predict, preprocess, class_names, any_size)
 
 
 def shortened(error: Exception) -> str:
@@ -318,7 +322,7 @@ def load_preprocess(path: str | Path) -> Preprocess:
     Raises:
         ValueError: if the path is neither.
     """
-    return preprocess_from(json.loads(find_description(path).read_text()))
+    return preprocess_from(read_json(find_description(path)))
 
 
 def failures(preprocess: Preprocess, paths: Sequence[str | Path], text_column: str = "text") -> list[Prediction] | None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kzoo.core import pictures
+from kzoo.core.arguments import checked
 from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import figures, keras, lazy_import, np
 from kzoo.core.numbers import percent
@@ -28,6 +29,7 @@ COLUMNS, TITLE = 5, 34  # mistakes side by side, and characters above each
 NAMED, COUNTED = 40, 20  # largest numbers of classes whose names, and whose counts, fit into a confusion matrix
 
 
+@checked
 def evaluate(
     model: keras.Model,
     data: Splits,

@@ -16,13 +16,14 @@ import dataclasses
 import json
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kzoo.core.files import write_json, writing
+from kzoo.core.arguments import check_arguments, checked
+from kzoo.core.files import user_path, write_json, writing
 from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import check_keywords, did_you_mean, lookup
-from kzoo.core.yaml import parse_yaml
+from kzoo.core.yaml import parse_yaml, read_yaml
 from kzoo.data import dataset_card, load_dataset
 from kzoo.data.splits import MODALITIES, Splits
 from kzoo.training import runs
@@ -36,6 +37,8 @@ from kzoo.zoo.factory import create_model, customised, model_card
 distributed = lazy_import("kzoo.training.distributed")
 
 SECTIONS = {"data": load_dataset, "model": create_model, "train": fit, "evaluate": evaluate}
+GENERAL = {"name", "embed_dim", "dialect", "weights", "precision", "model_name"}  # arguments of `create_model`
+SET_BY_RUN = {"run_dir", "restart", "verbose"}
 CONFIGS = Path(__file__).parents[2] / "zoo_configs"  # beside the package, in a checkout and where it is installed
 
 
@@ -50,7 +53,7 @@ def find_config(name: str | Path) -> Path:
     Raises:
         ValueError: if there is no such file and no such name.
     """
-    for path in (Path(name).expanduser(), CONFIGS / f"{name}.yaml"):
+    for path in (user_path(name), user_path(CONFIGS / f"{name}.yaml")):
         if path.is_file():
             return path
     raise ValueError(f"there is no config {str(name)!r}; {did_you_mean(str(name), list_configs())}")
@@ -66,14 +69,17 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> dict:
     Raises:
         ValueError: for a missing file, invalid YAML, or an unknown section or key.
     """
-    content = parse_yaml(find_config(config).read_text())
+    content = read_yaml(find_config(config))
     if not isinstance(content, dict):
         raise ValueError(f"{config} is not an experiment: expected the sections {', '.join(SECTIONS)}")
     experiment = {"seed": 0, "data": {}, "model": {}, "train": {}, "evaluate": {}} | content
     for override in overrides:
         apply_override(experiment, override)
-    check_experiment(experiment)
-    return completed(experiment)
+    try:
+        check_experiment(experiment)
+        return completed(experiment)
+    except ValueError as error:  # of the file, unless something was replaced
+        raise ValueError(f"{'' if overrides else f'{config}: '}{error}") from error
 
 
 def completed(experiment: dict) -> dict:
@@ -108,18 +114,31 @@ def check_experiment(experiment: dict) -> None:
     for section in SECTIONS:
         if not isinstance(experiment[section], dict):
             raise ValueError(f"section {section!r} must hold keys and values, got {experiment[section]!r}")
-    data, model = experiment["data"], experiment["model"]
     for section in ("data", "model"):
         if "name" not in experiment[section]:
             raise ValueError(f"section {section!r} needs a name, e.g. {section}.name=...")
-    card = dataset_card(**data)
-    options = data.keys() - {"name"}
-    check_keywords("key in 'data'", options, load_dataset, card.load, MODALITIES[card.modality].preprocess.fit)
-    general = {"name", "embed_dim", "dialect", "weights", "precision", "model_name"}
-    customised(model_card(model["name"]), {key: model[key] for key in model.keys() - general})
-    for section in ("train", "evaluate"):
-        check_keywords(f"key in {section!r}", experiment[section].keys(), SECTIONS[section])
+    experiment |= check_arguments(load_dataset, {"seed": experiment["seed"]})
+    model = experiment["model"]
+    customised(model_card(model["name"]), {key: model[key] for key in model.keys() - GENERAL})
+    for section, functions in functions_of(experiment).items():
+        given = [] if section == "model" else [key for key in experiment[section] if key != "name"]
+        check_keywords("key", given, *functions, where=f" in {section!r}")
+        for key in SET_BY_RUN.intersection(given):
+            raise ValueError(f"{section}.{key} is set by the command or by `kzoo.run_experiment`; leave it out")
+        for function in functions:
+            experiment[section] = check_arguments(function, experiment[section], f"{section}.")
     check_recipe(experiment["train"])
+
+
+def functions_of(experiment: dict) -> dict[str, list[Callable]]:
+    """Return the functions whose keyword arguments each section of an experiment holds."""
+    data, network = dataset_card(**experiment["data"]), model_card(experiment["model"]["name"])
+    return {
+        "data": [load_dataset, data.load, MODALITIES[data.modality].preprocess.fit],
+        "model": [create_model, type(network.architecture)],
+        "train": [fit],
+        "evaluate": [evaluate],
+    }
 
 
 def check_recipe(settings: Mapping) -> None:
@@ -146,6 +165,7 @@ def prepared(experiment: dict) -> tuple[keras.Model, Splits]:
     return model, data
 
 
+@checked
 def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, verbose: bool = True) -> Report:
     """Train and evaluate; write a run directory (see `kzoo.fit`) with `metrics.json` and pictures to `out`.
 
@@ -174,7 +194,7 @@ def run_experiment(experiment: dict, out: str | Path, *, restart: bool = False, 
 def check_config(run: Path, experiment: dict) -> None:
     """Raise a ValueError if a run directory holds another experiment."""
     if (run / runs.CONFIG).exists():
-        runs.check_same(run, parse_yaml((run / runs.CONFIG).read_text()), experiment)
+        runs.check_same(run, read_yaml(run / runs.CONFIG), experiment)
 
 
 def run_each(config: str | Path, overrides: Sequence[str], each: str, out: str | Path, **options) -> dict[str, Report]:

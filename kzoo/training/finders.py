@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from kzoo.core.arguments import checked
 from kzoo.core.lazy import figures, keras, lazy_import, np, psutil, rich_table
 from kzoo.core.pictures import Drawn
-from kzoo.core.ranges import check_range
+from kzoo.core.ranges import Extent, PositiveFloat, PositiveInt
 from kzoo.core.shown import Shown
 from kzoo.data.splits import Splits
 from kzoo.tasks import TASKS
@@ -55,15 +56,16 @@ class RateFinding(Drawn):
         return picture
 
 
+@checked
 def find_learning_rate(
     model: keras.Model,
     data: Splits,
     *,
     optimizer: str = "adamw",
     weight_decay: float = 0.0,
-    lowest: float = 1e-6,
-    highest: float = 10.0,
-    steps: int = 100,
+    lowest: PositiveFloat = 1e-6,
+    highest: PositiveFloat = 10.0,
+    steps: PositiveInt = 100,
 ) -> RateFinding:
     """Run a learning-rate range test: train for a few steps at an exponentially rising rate, and record the loss.
 
@@ -83,9 +85,6 @@ def find_learning_rate(
     Raises:
         ValueError: for a value out of its range, or if the loss of the first step is not finite.
     """
-    check_range("lowest", lowest, "a positive number")
-    check_range("highest", highest, "a positive number")
-    check_range("steps", steps, "a positive integer")
     if not lowest < highest:
         raise ValueError(f"highest must be above lowest, {lowest}, got {highest}")
     rates = [lowest * (highest / lowest) ** (step / max(1, steps - 1)) for step in range(steps)]
@@ -152,8 +151,9 @@ class BatchFinding(Shown):
         yield str(self)
 
 
+@checked
 def find_batch_size(
-    model: keras.Model, data: Splits, *, optimizer: str = "adamw", smallest: int = 8, largest: int = 4096
+    model: keras.Model, data: Splits, *, optimizer: str = "adamw", smallest: Extent = 8, largest: Extent = 4096
 ) -> BatchFinding:
     """Double the batch size until memory runs out or the speed no longer rises.
 
@@ -171,8 +171,6 @@ def find_batch_size(
     Raises:
         ValueError: for a value out of its range, or if there is no memory even for the smallest size.
     """
-    check_range("smallest", smallest, "a positive integer")
-    check_range("largest", largest, "a positive integer")
     if largest < smallest:
         raise ValueError(f"largest must be at least smallest, {smallest}, got {largest}")
     largest = min(largest, max(smallest, len(data.examples["train"])))

@@ -26,25 +26,11 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import NamedTuple
 
-from kzoo.core.ranges import check_range
+from kzoo.core.arguments import check_arguments
+from kzoo.core.ranges import Fraction, NonNegativeFloat, OpenFraction, PositiveFloat, PositiveInt, check_range
 from kzoo.core.registry import lookup
 from kzoo.nn.solvers import SOLVERS
 
-RANGES = {
-    "epochs": "a positive integer",
-    "learning_rate": "a positive number",
-    "warmup_ratio": "a fraction in [0, 1)",
-    "weight_decay": "a number from 0",
-    "gradient_accumulation_steps": "a positive integer",
-    "label_smoothing": "a fraction in [0, 1)",
-    "focal_gamma": "a number from 0",
-}
-RANGES_OR_NONE = {
-    "global_clipnorm": "a positive number",
-    "ema_momentum": "a fraction in (0, 1)",
-    "swa_epochs": "a positive integer",
-    "patience": "a positive integer",
-}
 BALANCED = "balanced"
 
 
@@ -58,30 +44,29 @@ class Recipe:
         ValueError: for a value out of its range, or an unknown solver.
     """
 
-    epochs: int = 20
+    epochs: PositiveInt = 20
     optimizer: str = "adamw"
     solver: str | None = None
-    learning_rate: float = 1e-3
+    learning_rate: PositiveFloat = 1e-3
     schedule: str = "cosine"
-    warmup_ratio: float = 0.0
-    weight_decay: float = 0.0
-    global_clipnorm: float | None = None
-    gradient_accumulation_steps: int = 1
-    label_smoothing: float = 0.0
+    warmup_ratio: Fraction = 0.0
+    weight_decay: NonNegativeFloat = 0.0
+    global_clipnorm: PositiveFloat | None = None
+    gradient_accumulation_steps: PositiveInt = 1
+    label_smoothing: Fraction = 0.0
     class_weights: str | Sequence[float] | Mapping[int | str, float] | None = None
-    focal_gamma: float = 0.0
-    ema_momentum: float | None = None
-    swa_epochs: int | None = None
-    patience: int | None = None
+    focal_gamma: NonNegativeFloat = 0.0
+    ema_momentum: OpenFraction | None = None
+    swa_epochs: PositiveInt | None = None
+    patience: PositiveInt | None = None
     deterministic: bool = False
 
     def __post_init__(self):
-        for ranges, none in ((RANGES, False), (RANGES_OR_NONE, True)):
-            for name, expected in ranges.items():
-                check_range(name, getattr(self, name), expected, none=none)
+        object.__setattr__(self, "class_weights", checked_class_weights(self.class_weights))
+        for name, value in check_arguments(Recipe, vars(self)).items():
+            object.__setattr__(self, name, value)
         if self.solver is not None:
             lookup("solver", self.solver, SOLVERS)
-        object.__setattr__(self, "class_weights", checked_class_weights(self.class_weights))
 
     @property
     def learning_rate_is_set_by_callbacks(self) -> bool:

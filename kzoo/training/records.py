@@ -1,12 +1,12 @@
 """Records of a run directory: configuration, training history, metrics, environment."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.yaml import parse_yaml
+from kzoo.core.files import read_json, user_path
+from kzoo.core.yaml import read_yaml
 from kzoo.training import runs
 
 NEVER_BEST = (-math.inf, -math.inf)
@@ -88,7 +88,7 @@ def distinct_runs(paths: Sequence[str | Path], purpose: str, least: int = 1) -> 
     Raises:
         ValueError: for fewer than `least`, or a run that is given twice.
     """
-    folders = [Path(path).expanduser() for path in paths]
+    folders = [user_path(path) for path in paths]
     if len({folder.resolve() for folder in folders}) < max(least, len(folders)):
         count = {1: "one or more", 2: "two or more"}[least]
         raise ValueError(f"{purpose} needs {count} different runs, got {', '.join(map(str, paths)) or 'none'}")
@@ -102,14 +102,15 @@ def read_record(path: str | Path) -> Record:
     Raises:
         ValueError: if it is not a run directory, or a file of it is damaged.
     """
-    run = Path(path).expanduser()
+    run = user_path(path)
     missing = [name for name in (runs.CONFIG, runs.MODEL) if not (run / name).is_file()]
     if missing:
         raise ValueError(f"{run} is not a run directory of kzoo: it has no {missing[0]}")
-    config = parse_yaml((run / runs.CONFIG).read_text(encoding="utf-8"))
+    config = read_yaml(run / runs.CONFIG)
     if not isinstance(config, dict):
         raise ValueError(f"{run / runs.CONFIG} is not an experiment")
-    return Record(run, config, read_curves(run), read_json(run / runs.METRICS), read_json(run / runs.ENVIRONMENT) or {})
+    metrics, environment = (read_if_there(run / name) for name in (runs.METRICS, runs.ENVIRONMENT))
+    return Record(run, config, read_curves(run), metrics, environment or {})
 
 
 def read_curves(run: Path) -> dict[str, list[float]]:
@@ -118,23 +119,13 @@ def read_curves(run: Path) -> dict[str, list[float]]:
     Raises:
         ValueError: if the file is damaged.
     """
-    if not (run / runs.HISTORY).is_file():
-        return {}
-    try:
-        return runs.read_history(run)
-    except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{run / runs.HISTORY} is damaged: {error}") from error
+    return runs.read_history(run) if (run / runs.HISTORY).exists() else {}
 
 
-def read_json(path: Path):
+def read_if_there(path: Path) -> dict | None:
     """Return the content of a JSON file, None if it does not exist.
 
     Raises:
         ValueError: if it is damaged.
     """
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    return read_json(path) if path.exists() else None

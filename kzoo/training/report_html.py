@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kzoo.core.files import write_text, writing
+from kzoo.core.files import user_path, write_text, writing
 from kzoo.core.html import Node, node, table, to_html
 from kzoo.core.numbers import percent, significant
 from kzoo.core.pictures import metric_name
@@ -62,7 +62,7 @@ def write_html(path: str | Path) -> Path:
 
 def refresh_html(path: str | Path) -> None:
     """Write `report.html` into a directory if it is a run directory."""
-    if all((Path(path).expanduser() / name).is_file() for name in (runs.CONFIG, runs.MODEL)):
+    if all((user_path(path) / name).is_file() for name in (runs.CONFIG, runs.MODEL)):
         write_html(path)
 
 

@@ -13,10 +13,20 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from kzoo.core.files import temporary_files, write_file, write_json, write_text
+from kzoo.core.files import (
+    check_digests,
+    digest,
+    read_json,
+    reading,
+    temporary_files,
+    user_path,
+    write_file,
+    write_json,
+    write_text,
+)
 from kzoo.core.lazy import keras, lazy_import, psutil, torch
 from kzoo.core.onednn import onednn_is_on
-from kzoo.core.yaml import parse_yaml, write_yaml
+from kzoo.core.yaml import read_yaml, write_yaml
 from kzoo.data.serving import Serving
 from kzoo.data.trained import remember
 from kzoo.nn.precision import in_float32, uncompiled
@@ -30,6 +40,7 @@ CONFIG, MODEL, HISTORY, METRICS = "config.yaml", "model.keras", "history.csv", "
 CURVES, ENVIRONMENT, DATA, EXAMPLES = "curves.png", "environment.json", "data.json", "examples.npz"
 CHECKPOINTS, TRAINING, LOCK = "checkpoints", "training.json", "lock"
 CONFUSION, MISTAKES, TENSORBOARD, PAGE = "confusion.png", "mistakes.png", "tensorboard", "report.html"
+UNCHANGED = (MODEL, HISTORY, DATA, EXAMPLES)  # once a training is complete
 RESULTS = (MODEL, HISTORY, METRICS, CURVES, ENVIRONMENT, DATA, EXAMPLES, CONFUSION, MISTAKES, PAGE)
 
 
@@ -52,7 +63,7 @@ def opened(path: str | Path, *, restart: bool = False) -> Iterator[Path | None]:
     if not distributed.is_first():
         yield None
         return
-    run = Path(path).expanduser()
+    run = user_path(path)
     try:
         check_own(run)
         (run / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
@@ -92,17 +103,13 @@ def check_own(run: Path) -> None:
 
 def is_record(path: Path) -> bool:
     """Return whether a file is the record that a run keeps of its training."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and {"training", "complete"} <= content.keys()
+    return path.exists() and {"training", "complete"} <= read_json(path).keys()
 
 
 def has_begun(run: Path) -> bool:
     """Return whether a run directory records which training it is for."""
     record = run / CHECKPOINTS / TRAINING
-    return is_record(record) and json.loads(record.read_text())["training"] is not None
+    return is_record(record) and read_json(record)["training"] is not None
 
 
 def remove_empty(run: Path) -> None:
@@ -157,7 +164,7 @@ def claim(run: Path, identity: dict) -> bool:
         ValueError: if the directory holds another training.
     """
     mark(run)
-    content = json.loads((run / CHECKPOINTS / TRAINING).read_text())
+    content = read_json(run / CHECKPOINTS / TRAINING)
     if content["training"] is None:
         return False
     check_same(run, content["training"], json.loads(json.dumps(identity)))
@@ -181,17 +188,30 @@ def check_same(run: Path, before: Mapping, now: Mapping) -> None:
 
 
 def complete(run: Path) -> None:
-    """Record that a training is complete, then delete its checkpoints."""
+    """Record that a training is complete, with the sha256 of its results, then delete its checkpoints."""
     record = run / CHECKPOINTS / TRAINING
-    write_json(record, json.loads(record.read_text()) | {"complete": True})
+    recorded = {name: digest(run / name) for name in UNCHANGED if (run / name).is_file()}
+    write_json(record, read_json(record) | {"complete": True, "files": recorded})
     checkpoint.clear(run / CHECKPOINTS)
 
 
+def check_recorded(run: Path, *names: str) -> None:
+    """Raise a ValueError for a file of a complete training that is not as the record says; others are not known."""
+    record = run / CHECKPOINTS / TRAINING
+    files = read_json(record).get("files", {}) if record.exists() else {}
+    check_digests(run, {name: files[name] for name in names if name in files})
+
+
 def read_history(run: Path) -> dict[str, list[float]]:
-    """Return the metrics per epoch that `write_history` wrote."""
-    with (run / HISTORY).open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
+    """Return the metrics per epoch that `write_history` wrote.
+
+    Raises:
+        ValueError: if the file is missing or damaged.
+    """
+    check_recorded(run, HISTORY)
+    with reading(run / HISTORY), (run / HISTORY).open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, strict=True))
+        return {name: [float(row[name]) for row in rows] for name in rows[0] if name != "epoch"}
 
 
 def save_model(model: keras.Model, path: Path) -> None:
@@ -211,7 +231,7 @@ def find_run(path: str | Path) -> Path:
     Raises:
         ValueError: if the directory does not hold a run.
     """
-    run = Path(path).expanduser()
+    run = user_path(path)
     missing = [name for name in (MODEL, DATA, EXAMPLES) if not (run / name).is_file()]
     if missing:
         raise ValueError(f"{run} is not a run directory of kzoo: it has no {missing[0]}")
@@ -225,15 +245,17 @@ def load_run(path: str | Path) -> tuple[keras.Model, Serving]:
         ValueError: if the directory does not hold a run, or its model is damaged.
     """
     run = find_run(path)
-    try:
-        check_keras_file(run / MODEL)
-        model, serving = keras.models.load_model(run / MODEL), Serving.load(run / DATA, run / EXAMPLES)
-        if (run / CONFIG).is_file():  # a file of Keras keeps the model's own name alone
-            model.registered_name = parse_yaml((run / CONFIG).read_text())["model"]["name"]
-        remember(model, serving)
-        return model, serving
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"the run in {run} cannot be read: {error}") from error
+    check_keras_file(run / MODEL)
+    check_recorded(run, *UNCHANGED)
+    with reading(run / MODEL):
+        model = keras.models.load_model(run / MODEL)
+    serving = Serving.load(run / DATA, run / EXAMPLES)
+    if (run / CONFIG).exists():  # a file of Keras keeps the model's own name alone
+        config = read_yaml(run / CONFIG)
+        with reading(run / CONFIG):
+            model.registered_name = config["model"]["name"]
+    remember(model, serving)
+    return model, serving
 
 
 def write_history(run: Path, history: Mapping[str, list[float]]) -> None:

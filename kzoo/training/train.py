@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from kzoo.core.arguments import checked
 from kzoo.core.determinism import make_deterministic
 from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import keras, lazy_import, np
@@ -35,6 +36,7 @@ own_callbacks = lazy_import("kzoo.training.callbacks")
 schedules = lazy_import("kzoo.training.schedules")
 
 
+@checked
 def fit(
     model: keras.Model,
     data: Splits,

@@ -9,10 +9,12 @@ import numbers
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import kzoo.models
+from kzoo.core.arguments import check_arguments, checked
+from kzoo.core.files import user_path
 from kzoo.core.lazy import keras
+from kzoo.core.ranges import Extent, PositiveInt
 from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup, registered_name
 from kzoo.core.warn import warn_caller
 from kzoo.data.trained import TrainedWith, hand_on
@@ -30,6 +32,7 @@ from kzoo.zoo.migration import (
 from kzoo.zoo.weights import load_weights
 
 
+@checked
 def list_models(
     pattern: str = "*", *, family: str | None = None, task: str | None = None, dim: int | None = None
 ) -> list[str]:
@@ -73,9 +76,9 @@ def create_model(
     input_shape: Sequence[int | None],
     num_classes: int,
     *,
-    vocab_size: int | None = None,
-    embed_dim: int = 128,
-    features: Sequence[str] = (),
+    vocab_size: PositiveInt | None = None,
+    embed_dim: Extent = 128,
+    features: str | Sequence[str] = (),
     dialect: str | None = None,
     weights: str | None = None,
     precision: str | None = None,
@@ -188,7 +191,7 @@ def load_trained(model: keras.Model, weights: str) -> None:
     Raises:
         ValueError: for weights that are not available, or belong to another network.
     """
-    tensors, naming, found = Path(weights).expanduser(), None, None
+    tensors, naming, found = user_path(weights), None, None
     if not tensors.is_file():
         name = registered_name(model)
         found = hub.find(weights, name)
@@ -260,13 +263,14 @@ def customised(card: ModelCard, hyperparameters: dict) -> Callable:
     """Return the variant's architecture with some of its fields replaced; lists become tuples.
 
     Raises:
-        ValueError: for a field that the architecture does not have.
+        ValueError: for a field that the architecture does not have, or a value of another type.
     """
     check_foreign(card, hyperparameters)
     fields = {field.name: field for field in dataclasses.fields(card.architecture)}
     for key in hyperparameters:
         lookup(f"hyperparameter of {card.name}", key, fields)
-    return dataclasses.replace(card.architecture, **{key: frozen(value) for key, value in hyperparameters.items()})
+    given = check_arguments(type(card.architecture), hyperparameters)
+    return dataclasses.replace(card.architecture, **{key: frozen(value) for key, value in given.items()})
 
 
 def frozen(value):

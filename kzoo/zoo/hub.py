@@ -13,13 +13,14 @@ import hashlib
 import importlib.util
 import json
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.arguments import check_arguments
 from kzoo.core.extras import missing_package
+from kzoo.core.files import reading, shortened, user_path
 from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.registry import ModelCard, did_you_mean, lookup
 from kzoo.data.image import Geometry, ImagePreprocess
@@ -94,7 +95,7 @@ def find(name: str | Path, architecture: str | None = None) -> Pretrained:
     Raises:
         ValueError: for an unknown name, a failed download, or weights that do not match their checksum.
     """
-    folder = Path(name).expanduser()
+    folder = user_path(name)
     if folder.is_dir():
         return described(folder / CONFIG, folder / WEIGHTS)
     owner, _, rest = str(name).partition("/")
@@ -162,9 +163,9 @@ def download(repository: str, file: str) -> Path:
     try:
         path = Path(huggingface_hub.hf_hub_download(repository, file))
     except (OSError, HfHubHTTPError, ValueError) as error:
-        reason = textwrap.shorten(str(error), 300, placeholder=" ...")
+        said = f"{type(error).__name__}: {shortened(str(error))}"
         raise ValueError(
-            f"{file} of {repository} cannot be downloaded ({type(error).__name__}: {reason}); without a network, copy "
+            f"{file} of {repository} cannot be downloaded ({said}); without a network, copy "
             f"{CONFIG} and {WEIGHTS} of that repository into a directory and pass its path"
         ) from error
     check_sha256(path)
@@ -190,21 +191,19 @@ def described(config: Path, weights: Path) -> Pretrained:
     for file in (config, weights):
         if not file.is_file():
             raise ValueError(f"{file.parent} holds no {file.name}; expected {CONFIG} and {WEIGHTS}")
-    try:
-        content = json.loads(config.read_text())
+    with reading(config, " as timm's description of a network"):
+        content = json.loads(config.read_text(encoding="utf-8"))
         steps = content["pretrained_cfg"]
         names = content.get("label_names") or steps.get("label_names")
-        return Pretrained(
+        found = Pretrained(
             content["architecture"],
             weights,
             preprocessing(steps),
             content["num_classes"],
             tuple(names) if names else None,
         )
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{config} does not describe a network in timm's format: {type(error).__name__} {error}"
-        ) from error
+        check_arguments(Pretrained, found._asdict())
+    return found
 
 
 def preprocessing(steps: dict) -> ImagePreprocess:
@@ -221,12 +220,14 @@ def preprocessing(steps: dict) -> ImagePreprocess:
         steps.get("crop_pct", 0.875),
         steps["interpolation"],
     )
-    return ImagePreprocess(channels=channels, mean=scaled[0], std=scaled[1], **vars(geometry))
+    step = ImagePreprocess(channels=channels, mean=scaled[0], std=scaled[1], **vars(geometry))
+    check_arguments(ImagePreprocess, vars(step))
+    return step
 
 
 def preprocessing_of(weights: str, architecture: str) -> ImagePreprocess | None:
     """Return the preprocessing of pretrained weights by name; None for a file of weights, which has none."""
-    return None if Path(weights).expanduser().is_file() else find(weights, architecture).preprocess
+    return None if user_path(weights).is_file() else find(weights, architecture).preprocess
 
 
 def for_input(preprocess: ImagePreprocess, shape: Sequence[int | None]) -> ImagePreprocess:
@@ -252,7 +253,7 @@ def class_names(pretrained: Pretrained) -> tuple[str, ...]:
     try:
         (classes,) = keras.applications.imagenet_utils.decode_predictions(-np.arange(1000.0)[None], top=1000)
     except Exception as error:  # Keras raises a plain one for whatever goes wrong in a download
-        raise ValueError(f"the names of ImageNet's classes cannot be downloaded: {error}") from error
+        raise ValueError(f"the names of ImageNet's classes cannot be downloaded: {shortened(str(error))}") from error
     return unique_names([(name, wordnet_id) for wordnet_id, name, _ in classes])
 
 

@@ -3,7 +3,8 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 
-from kzoo.core.registry import MODELS, ModelCard, did_you_mean, simplified
+from kzoo.core.arguments import check_arguments
+from kzoo.core.registry import MODELS, ModelCard, did_you_mean, keywords, simplified
 from kzoo.core.warn import warn_caller
 from kzoo.zoo.applications import APPLICATIONS
 from kzoo.zoo.hub import known_weights
@@ -61,7 +62,9 @@ def explains_foreign_arguments(create: Callable) -> Callable:
         name = args[0] if args else kwargs.get("name")
         if name is not None:
             check_foreign(find_card(name), kwargs)
-        return create(*args, **kwargs)
+        return create(
+            *args, **kwargs | check_arguments(create, {k: kwargs[k] for k in keywords(create) if k in kwargs})
+        )
 
     return checked
 
@@ -102,7 +105,7 @@ def find_card(name: str) -> ModelCard:
     Raises:
         ValueError: for an unknown name; the error suggests the closest names, for those of keras.applications too.
     """
-    if name not in MODELS:
+    if not isinstance(name, str) or name not in MODELS:
         raise ValueError(f"unknown model {name!r}; {closest_names(str(name))}")
     return MODELS[name]
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.arguments import checked
 from kzoo.core.files import write_path, write_text
 from kzoo.core.lazy import figures, keras, rich_table, rich_text
 from kzoo.core.pictures import Drawn
@@ -263,6 +264,7 @@ def times(saving: float | None) -> str:
     return "" if saving is None else f"{saving:,.1f} x" if saving < 1000 else f"{saving:,.0f} x"
 
 
+@checked
 def profile(model: keras.Model, input_shape: Sequence[int] | None = None) -> Profile:
     """Return the cost and the receptive field of each layer: a table for rich, `to_dict()`, `write_csv()`, `draw()`.
 
@@ -300,6 +302,7 @@ def unknown_layers(layers: Sequence[LayerProfile]) -> Iterator[str]:
             yield f"{' and '.join(what)} of {layer.name} ({layer.type})"
 
 
+@checked
 def macs(model: keras.Model, input_shape: Sequence[int] | None = None) -> int:
     """Return the multiply-accumulates (MACs) of a forward pass for one example; 2 floating-point operations each.
 

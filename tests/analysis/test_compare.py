@@ -10,6 +10,7 @@ from rich.console import Console
 
 import kzoo
 from kzoo.analysis.compare import compare, differences
+from kzoo.core.files import write_json
 from kzoo.core.yaml import parse_yaml, write_yaml
 from kzoo.training.records import read_record
 
@@ -101,7 +102,7 @@ def test_a_run_that_was_not_evaluated(run, other, tmp_path):
 
 def test_a_run_that_was_measured_on_its_validation_split(run, other):
     metrics = json.loads((other / "metrics.json").read_text()) | {"split": "validation"}
-    (other / "metrics.json").write_text(json.dumps(metrics))
+    write_json(other / "metrics.json", metrics)
     comparison = compare([run, other])
     assert comparison.rows()[1]["test accuracy"] is None
     assert "last evaluated on its validation split" in comparison.notes()[0]
@@ -109,7 +110,7 @@ def test_a_run_that_was_measured_on_its_validation_split(run, other):
 
 def test_a_run_that_was_measured_over_views(run, other):
     metrics = json.loads((other / "metrics.json").read_text()) | {"tta": {"flip": True}}
-    (other / "metrics.json").write_text(json.dumps(metrics))
+    write_json(other / "metrics.json", metrics)
     assert compare([run, other]).notes() == ["other was evaluated with test-time augmentation"]
 
 

@@ -502,7 +502,7 @@ class TestBackground:
         with pytest.raises(ValueError, match="notes.txt cannot be read as audio"):
             AudioAugment(background=str(tmp_path / "notes.txt")).prepared(preprocess)
         for snr in ((20, 0), 10, (0, 10, 20)):
-            with pytest.raises(ValueError, match="background_snr must be .smallest, largest. in decibels, got"):
+            with pytest.raises(ValueError, match="background_snr must be .* got"):
                 AudioAugment(background_snr=snr)
         with pytest.raises(ValueError, match="not read yet"):
             AudioAugment(background=str(tmp_path))(recordings().inputs, tf.constant([0, 0]))
@@ -661,8 +661,8 @@ class TestPattern:
             ({"test_rule": "speaker=dora"}, "no file matches the test_rule 'speaker=dora'"),
             ({"test_rule": "index>=0"}, "no files are left to train on"),
             ({"pattern": None, "test_rule": "index<5"}, "give the pattern, too"),
-            ({"seconds": 0}, "seconds must be a positive number, got 0"),
-            ({"sample_rate": -1}, "sample_rate must be a positive number, got -1"),
+            ({"seconds": 0}, "seconds must be a positive number, at most 3,600, got 0"),
+            ({"sample_rate": -1}, "sample_rate must be a rate from 100 to 1,000,000 Hz or None, got -1"),
         ],
     )
     def test_mistakes_are_explained(self, tmp_path, options, message):

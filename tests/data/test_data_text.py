@@ -78,8 +78,8 @@ class TestWords:
         "options, message",
         [
             ({"level": "word"}, "unknown level 'word'; did you mean words"),
-            ({"length": 0}, "length must be a positive integer, got 0"),
-            ({"max_tokens": None}, "max_tokens must be a positive integer, got None"),
+            ({"length": 0}, "length must be a positive integer, at most 1,000,000.*, got 0"),
+            ({"max_tokens": None}, "max_tokens must be a positive integer, at most 1,000,000.*, got None"),
             ({"min_count": 1.5}, "min_count must be a positive integer"),
             ({"min_count": 9}, "no word occurs 9 times in the training texts; the most frequent occurs 3"),
         ],

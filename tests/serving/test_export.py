@@ -284,7 +284,7 @@ def link(content: h5py.File) -> None:
 
 @pytest.mark.parametrize(
     "change, message",
-    [(bomb, "would unpack to 4,000,"), (link, "link is an external link, to /etc/passwd:/"), (None, "damaged")],
+    [(bomb, "would unpack to 4,000,"), (link, "link is an external link, to /etc/passwd:/"), (None, "not a zip")],
 )
 def test_a_keras_file_is_checked_before_keras_reads_it(change, message, run, tmp_path):
     copied = tmp_path / "run"
@@ -293,7 +293,7 @@ def test_a_keras_file_is_checked_before_keras_reads_it(change, message, run, tmp
         changed_weights(run / "model.keras", copied / "model.keras", change)
     else:
         (copied / "model.keras").write_bytes((run / "model.keras").read_bytes()[:-100])
-    with pytest.raises(ValueError, match=f"the run in .* cannot be read: .*model.keras is .*{message}"):
+    with pytest.raises(ValueError, match=f"model.keras .*{message}"):
         kzoo.load_run(copied)
-    with pytest.raises(ValueError, match=f"model.keras is .*{message}"):
+    with pytest.raises(ValueError, match=f"model.keras .*{message}"):
         LOADERS["keras"][0](copied / "model.keras")

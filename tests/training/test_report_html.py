@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import kzoo
+from kzoo.core.files import write_json
 from kzoo.core.numbers import percent
 from kzoo.training.report_html import write_html
 
@@ -129,7 +130,7 @@ def test_names_are_never_markup(copy):
     metrics["confusion"][9][0] = 99
     metrics["mistakes"] = [{"example": 1, "label": "<script>x</script>", "predicted": "</td>", "probability": 0.5}]
     metrics["per_group"] = {"<i>ann</i>": {"accuracy": 0.5, "examples": 2}}
-    (copy / "metrics.json").write_text(json.dumps(metrics))
+    write_json(copy / "metrics.json", metrics)
     (copy / "config.yaml").write_text('seed: 0\ndata: {name: "</pre><img src=x>"}\nmodel: {name: "<h1>"}\ntrain: {}\n')
     page = Page(write_html(copy))
     assert page.problems == []
@@ -144,7 +145,7 @@ def test_names_are_never_markup(copy):
 def test_test_time_augmentation_is_reported(copy):
     metrics = json.loads((copy / "metrics.json").read_text())
     metrics |= {"tta": {"flip": True}, "examples_per_second": 12345.6}
-    (copy / "metrics.json").write_text(json.dumps(metrics))
+    write_json(copy / "metrics.json", metrics)
     words = Page(write_html(copy)).words
     assert words[words.index("test-time augmentation") + 1] == "flip True"
     assert words[words.index("examples/s") + 1] == "12,346"
@@ -164,7 +165,7 @@ def test_a_run_without_a_whole_epoch_or_mistakes(copy):
         (copy / name).unlink()
     metrics = json.loads((copy / "metrics.json").read_text()) | {"mistakes": []}
     metrics["confusion"] = [[5 * (row == column) for column in range(10)] for row in range(10)]
-    (copy / "metrics.json").write_text(json.dumps(metrics))
+    write_json(copy / "metrics.json", metrics)
     page = Page(write_html(copy))
     assert page.problems == []
     assert "No epoch was completed." in page.text
@@ -175,5 +176,5 @@ def test_mistakes_are_explained(copy, tmp_path):
     with pytest.raises(ValueError, match="is not a run directory of kzoo"):
         write_html(tmp_path)
     (copy / "metrics.json").write_text("[")
-    with pytest.raises(ValueError, match=r"metrics.json is damaged"):
+    with pytest.raises(ValueError, match=r"metrics.json cannot be read"):
         write_html(copy)

@@ -123,7 +123,7 @@ def test_no_network_says_what_to_do(cache):
     "changes, message",
     [
         ({"architecture": "resnet9"}, "are weights of resnet9, not of resnet8"),
-        ({"pretrained_cfg": {}}, "does not describe a network in timm's format: KeyError"),
+        ({"pretrained_cfg": {}}, "cannot be read as timm's description of a network: KeyError"),
     ],
 )
 def test_descriptions_of_something_else(trained, tmp_path, changes, message):

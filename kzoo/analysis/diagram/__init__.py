@@ -10,12 +10,14 @@ from pathlib import Path
 
 from kzoo.analysis.diagram.graph import read_graph
 from kzoo.analysis.diagram.svg import document
+from kzoo.core.arguments import checked
 from kzoo.core.files import write_path, write_text
 from kzoo.core.lazy import keras
 from kzoo.nn.graph import check_graph, without_values
 from kzoo.zoo.factory import create_model, model_card
 
 
+@checked
 def draw_architecture(model: str | keras.Model, path: str | Path) -> Path:
     """Draw the stages and blocks of a network to an SVG file, and return its path.
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from kzoo.analysis.shift.changes import Changes, changes_of
 from kzoo.analysis.shift.report import Robustness, ShiftComparison, ShiftReport
 from kzoo.analysis.shift.stages import StageError, find_stages, shifts_of, stage_errors
+from kzoo.core.arguments import checked
 from kzoo.core.lazy import keras, lazy_import, np, rich_console, rich_progress
-from kzoo.core.ranges import check_range, evenly_spaced
+from kzoo.core.ranges import PositiveInt, evenly_spaced
 from kzoo.core.registry import lookup
 from kzoo.data.splits import Splits
 from kzoo.data.trained import as_trained
@@ -32,13 +33,14 @@ __all__ = ["Robustness", "ShiftComparison", "ShiftReport", "StageError", "change
 STAGE_EXAMPLES = 128  # largest number of examples whose features are compared
 
 
+@checked
 def shift_test(
     model: keras.Model,
     data: Splits,
     *,
     split: str = "test",
-    max_shift: int = 3,
-    examples: int = 1000,
+    max_shift: PositiveInt = 3,
+    examples: PositiveInt = 1000,
     verbose: bool = True,
 ) -> ShiftReport:
     """Measure the robustness of a classifier to shifts and other small transformations of its input.
@@ -67,8 +69,6 @@ def shift_test(
         ValueError: for a model that does not fit the data or whose layers are not known, an unknown split, a number
             that is not a positive integer, or a shift that leaves nothing of the input.
     """
-    check_range("max_shift", max_shift, "a positive integer")
-    check_range("examples", examples, "a positive integer")
     lookup("split", split, data.examples)
     check_graph(model)
     data = as_trained(model, data)

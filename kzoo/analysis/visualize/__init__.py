@@ -21,7 +21,8 @@ from kzoo.analysis.visualize.gradients import gradient
 from kzoo.analysis.visualize.kernels import draw_kernels, frequency_response
 from kzoo.analysis.visualize.overlay import draw_example
 from kzoo.core import pictures
-from kzoo.core.files import writing
+from kzoo.core.arguments import checked
+from kzoo.core.files import user_path, writing
 from kzoo.core.lazy import figures, keras
 from kzoo.core.registry import lookup
 from kzoo.data.splits import Splits
@@ -50,6 +51,7 @@ __all__ = [
 FOLDER = "visualize"
 
 
+@checked
 def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None = None) -> list[Path]:
     """Draw kernels, feature maps, attribution maps, top activations and an embedding of the model of a run.
 
@@ -83,7 +85,7 @@ def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None 
         "embedding": lambda: draw_embedding(model, data),
         "top_activations": lambda: draw_top_activations(model, serving, layer),
     }
-    folder = Path(run).expanduser() / FOLDER
+    folder = user_path(run) / FOLDER
     with writing(folder):
         folder.mkdir(exist_ok=True)
         written = [write(folder / f"{name}.png", draw) for name, draw in drawn.items()]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.extras import missing_package
+from kzoo.core.files import reading
 from kzoo.core.lazy import np, soundfile
-from kzoo.core.ranges import check_range
 from kzoo.data import folders
 from kzoo.data.folders import read_bytes
 from kzoo.data.splits import Examples
@@ -37,6 +37,8 @@ SUFFIXES = {  # of files, and libsndfile's names of the formats that they stand 
 }
 UNFINISHED = 2**31 - 2**16  # bytes; a program that writes to a pipe states this size or a larger one, or 0
 NO_LENGTH = 2**63 - 1  # frames, where the header states none
+MAX_SAMPLES = 2**26  # of one clip
+MAX_READ = 2**28  # of all channels of a file: an hour in stereo at 37 kHz, and 1 GiB of memory
 FULL_SCALE = 32768  # the 16-bit value that corresponds to 1.0
 
 
@@ -88,14 +90,13 @@ def read_audio(path: Path | zipfile.Path) -> Sound:
     if not data:
         raise ValueError(f"{path} is empty, 0 bytes")
     data = finished_wav(path, data)
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            rate, channels, format, frames = file.samplerate, file.channels, file.format, file.frames
-            if frames == NO_LENGTH:
-                raise ValueError(f"{path} does not state its length, as if written to a pipe; {convert(path)}")
-            samples = file.read(frames, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise ValueError(f"{path} cannot be read as audio: {error}") from error
+    with reading(path, " as audio"), soundfile.SoundFile(io.BytesIO(data)) as file:
+        rate, channels, format, frames = file.samplerate, file.channels, file.format, file.frames
+        if frames == NO_LENGTH:
+            raise ValueError(f"{path} does not state its length, as if written to a pipe; {convert(path)}")
+        if frames * channels > MAX_READ:
+            raise ValueError(f"it claims {frames:,} samples in {channels} channels, more than {MAX_READ:,}")
+        samples = file.read(frames, dtype="float32", always_2d=True)
     if len(samples) == 0:
         raise ValueError(f"{path} contains no samples")
     if len(samples) < frames:
@@ -162,14 +163,15 @@ def cut_or_pad(wave: np.ndarray, samples: int) -> np.ndarray:
     return np.pad(wave[:samples], (0, max(0, samples - len(wave))))
 
 
-def clip_samples(seconds: float, sample_rate: float) -> int:
+def clip_samples(seconds: float, sample_rate: int) -> int:
     """Return the number of samples of a clip.
 
     Raises:
-        ValueError: if one of the two is not a positive number, or the sample rate not a whole one.
+        ValueError: for more than `MAX_SAMPLES`.
     """
-    for name, value in (("seconds", seconds), ("sample_rate", sample_rate)):
-        check_range(name, value, "a positive number")
-    if sample_rate != int(sample_rate):
-        raise ValueError(f"sample_rate must be a whole number of samples per second, got {sample_rate!r}")
-    return max(1, round(seconds * sample_rate))
+    samples = max(1, round(seconds * sample_rate))
+    if samples > MAX_SAMPLES:
+        raise ValueError(
+            f"a clip of {seconds:g} s at {sample_rate} Hz has {samples:,} samples, more than {MAX_SAMPLES:,}"
+        )
+    return samples

@@ -8,7 +8,9 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
+from kzoo.core.archives import MAX_MEMBER
 from kzoo.core.lazy import np, soundfile
+from kzoo.core.ranges import PositiveInt, SampleRate, Seconds
 from kzoo.core.registry import did_you_mean
 from kzoo.data.arrays import collect
 from kzoo.data.audio.files import (
@@ -43,8 +45,8 @@ from kzoo.data.splits import RawData, register_dataset
 def audio_folder(
     path: str,
     *,
-    seconds: float = 1.0,
-    sample_rate: int | None = None,
+    seconds: Seconds = 1.0,
+    sample_rate: SampleRate | None = None,
     pattern: str | None = None,
     label: str | None = None,
     speaker: str = "speaker",
@@ -52,6 +54,7 @@ def audio_folder(
     validation_rule: str | None = None,
     classes: Sequence[str] | None = None,
     skip_broken: bool = False,
+    max_bytes: PositiveInt = MAX_MEMBER,
 ) -> RawData:
     """WAV, FLAC, OGG, MP3, AIFF or AU files in one folder per class (PATH/CLASS/*), or with the class in their names.
 
@@ -69,12 +72,13 @@ def audio_folder(
         validation_rule: likewise.
         classes: the classes to read, in the order of their indices; all if not given.
         skip_broken: leave out files that cannot be read, with a warning that names them.
+        max_bytes: limit on the size that a file in a .zip file claims to have.
 
     Raises:
         ValueError: for a missing folder, names that do not match, fewer than two classes, or damaged files (by name).
     """
     check_soundfile()
-    files = files_with_suffix(path, SUFFIXES, "audio files")
+    files = files_with_suffix(path, SUFFIXES, "audio files", max_bytes)
     if pattern is None:
         needless = {"label": label, "test_rule": test_rule, "validation_rule": validation_rule}
         given = [name for name, value in needless.items() if value is not None]

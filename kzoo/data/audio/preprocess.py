@@ -6,7 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.arguments import checked
 from kzoo.core.lazy import keras, np
+from kzoo.core.ranges import Bins, FrameLength, NonNegativeFloat, PositiveFloat
 from kzoo.core.registry import lookup
 from kzoo.data.audio import frontends
 from kzoo.data.audio.files import FULL_SCALE, SUFFIXES, Recordings, changes_of, cut_or_pad, read_audio, to_int16
@@ -60,6 +62,7 @@ class AudioPreprocess:
             object.__setattr__(self, "front_end", FrontEnd(**self.front_end))
 
     @classmethod
+    @checked
     def fit(
         cls,
         train: Recordings,
@@ -68,13 +71,13 @@ class AudioPreprocess:
         layout: str = "time_frequency",
         normalise: str = "set",
         feature_style: str = "librosa",
-        window_ms: float = 25.0,
-        hop_ms: float = 10.0,
-        n_fft: int | None = None,
-        n_mels: int = 40,
-        fmin: float = 20.0,
-        fmax: float | None = None,
-        n_mfcc: int = 13,
+        window_ms: PositiveFloat = 25.0,
+        hop_ms: PositiveFloat = 10.0,
+        n_fft: FrameLength | None = None,
+        n_mels: Bins = 40,
+        fmin: NonNegativeFloat = 20.0,
+        fmax: PositiveFloat | None = None,
+        n_mfcc: Bins = 13,
     ) -> AudioPreprocess:
         """Take sample rate, length and statistics from the raw training recordings.
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from kzoo.core.extras import missing_package
 from kzoo.core.lazy import np, tfds
+from kzoo.core.ranges import Extent, SampleRate, Seconds
 from kzoo.data.arrays import collect
 from kzoo.data.audio.files import FULL_SCALE, Recordings, clip_samples, cut_or_pad, to_int16
 from kzoo.data.audio.speech_commands import (
@@ -28,9 +29,9 @@ from kzoo.data.tfds import Builder, find_builder, input_and_label, official_spli
 @register_dataset("spoken_digits_synthetic", "audio", "spoken by eSpeak NG (GPL-3.0, a pip package)")
 def spoken_digits_synthetic(
     *,
-    sample_rate: int = 8000,
-    seconds: float = 1.0,
-    per_class: int = 100,
+    sample_rate: SampleRate = 8000,
+    seconds: Seconds = 1.0,
+    per_class: Extent = 100,
     voice_seed: int = 0,
 ) -> RawData:
     """Spoken digits in English, 87 synthetic voices, 10 classes; needs no download.
@@ -53,9 +54,9 @@ def spoken_digits_synthetic(
 def spoken_commands_synthetic(
     *,
     classes: int = 12,
-    sample_rate: int = 16000,
-    seconds: float = 1.0,
-    per_class: int = 100,
+    sample_rate: SampleRate = 16000,
+    seconds: Seconds = 1.0,
+    per_class: Extent = 100,
     voice_seed: int = 0,
 ) -> RawData:
     """The words of Speech Commands, 87 synthetic voices, 12 or 35 classes; needs no download.
@@ -101,7 +102,7 @@ def spoken(
 
 @register_dataset("speech_commands", "audio", "P. Warden, Google; CC-BY-4.0")
 def speech_commands(
-    *, classes: int = 12, seconds: float = 1.0, data_dir: str | None = None, download: bool = True
+    *, classes: int = 12, seconds: Seconds = 1.0, data_dir: str | None = None, download: bool = True
 ) -> RawData:
     """105,829 spoken words, 16 kHz, 12 or 35 classes, with the official splits.
 
@@ -125,7 +126,7 @@ def speech_commands(
 
 
 @register_dataset("spoken_digit", "audio", "Z. Jackson and others; CC-BY-SA-4.0")
-def spoken_digit(*, seconds: float = 1.0, data_dir: str | None = None, download: bool = True) -> RawData:
+def spoken_digit(*, seconds: Seconds = 1.0, data_dir: str | None = None, download: bool = True) -> RawData:
     """2,500 spoken digits of 5 speakers, 8 kHz, 10 classes; the first five takes of each are the test split."""
     options = {"seconds": seconds, "data_dir": data_dir, "download": download}
     whole = audio_from_tfds("spoken_digit", speaker="audio/filename", **options)
@@ -138,8 +139,8 @@ def spoken_digit(*, seconds: float = 1.0, data_dir: str | None = None, download:
 def audio_from_tfds(
     name: str,
     *,
-    seconds: float = 1.0,
-    sample_rate: int | None = None,
+    seconds: Seconds = 1.0,
+    sample_rate: SampleRate | None = None,
     speaker: str = "speaker_id",
     data_dir: str | None = None,
     download: bool = True,

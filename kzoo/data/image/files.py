@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.archives import MAX_MEMBER
+from kzoo.core.files import reading
 from kzoo.core.lazy import lazy_import, np
-from kzoo.core.ranges import evenly_spaced
+from kzoo.core.ranges import PositiveInt, evenly_spaced
 from kzoo.core.warn import warn_caller
 from kzoo.data.arrays import collect
 from kzoo.data.folders import (
@@ -23,7 +26,7 @@ from kzoo.data.folders import (
     rows_by_folder,
     without_broken,
 )
-from kzoo.data.image.geometry import Geometry, resized, takes_geometry
+from kzoo.data.image.geometry import MAX_PIXELS, Geometry, resized, takes_geometry
 from kzoo.data.image.pixels import DEEPEST, WHITE, as_colour, eight_bit, guessed_range, is_deep
 from kzoo.data.labels import class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
@@ -51,7 +54,11 @@ class Pictures(Examples):
 
 
 def read_image(
-    path: str | File, channels: int, background: int | Sequence[int] = WHITE, value_range: float = DEEPEST
+    path: str | File,
+    channels: int,
+    background: int | Sequence[int] = WHITE,
+    value_range: float = DEEPEST,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Read an image file as 8-bit grey (1 channel) or RGB (3 channels), rotated as its EXIF orientation says.
 
@@ -63,17 +70,28 @@ def read_image(
         channels: 1 or 3.
         background: a grey level or (red, green, blue), 0 to 255.
         value_range: the value that becomes 255 in images of more than 8 bits.
+        max_pixels: limit on the pixels that a file claims to hold.
 
     Raises:
-        ValueError: if the file is missing, damaged or not an image, or has a value outside of the range.
+        ValueError: if the file is missing, damaged or not an image, has a value outside of the range, or claims more
+            than `max_pixels`.
     """
-    try:
-        with PIL_Image.open(readable(path)) as image:
-            image.load()
-            return eight_bit(PIL_ImageOps.exif_transpose(image), channels, background, value_range)
-    except (OSError, SyntaxError, ValueError, PIL_Image.DecompressionBombError) as error:
-        advice = "; convert it to PNG or JPEG" if str(path).lower().endswith((".heic", ".heif")) else ""
-        raise ValueError(f"{path} cannot be read as an image: {error}{advice}") from error
+    if max_pixels > MAX_PIXELS:  # Pillow has one limit for the process
+        PIL_Image.MAX_IMAGE_PIXELS = max(max_pixels, PIL_Image.MAX_IMAGE_PIXELS or 0)
+    kind = (
+        " as an image; convert it to PNG or JPEG" if str(path).lower().endswith((".heic", ".heif")) else " as an image"
+    )
+    with reading(path, kind), PIL_Image.open(readable(path)) as image:
+        check_pixels(image.size, max_pixels)
+        image.load()
+        return eight_bit(PIL_ImageOps.exif_transpose(image), channels, background, value_range)
+
+
+def check_pixels(size: tuple[int, int], max_pixels: int) -> None:
+    """Raise a ValueError for an image that claims too many pixels; none of them are unpacked yet."""
+    if math.prod(size) > max_pixels:
+        claim = f"it claims {size[0]:,} x {size[1]:,} pixels"
+        raise ValueError(f"{claim}, more than max_pixels={max_pixels:,}; raise that if you trust it")
 
 
 def readable(path: str | File) -> str | Path | io.BytesIO:
@@ -84,9 +102,9 @@ def readable(path: str | File) -> str | Path | io.BytesIO:
 def is_grey(path: File) -> bool:
     """Return whether the header says that an image is grey; `read_image` reports damaged files."""
     try:
-        with PIL_Image.open(readable(path)) as image:
+        with reading(path), PIL_Image.open(readable(path)) as image:
             return image.mode in ("1", "L", "LA") or is_deep(image.mode)
-    except (OSError, SyntaxError, ValueError):
+    except ValueError:
         return True
 
 
@@ -95,9 +113,10 @@ def guess_value_range(rows: Sequence[Row]) -> float:
 
     def largest(row: Row) -> float:
         try:
-            with PIL_Image.open(readable(row.file)) as image:
+            with reading(row.file), PIL_Image.open(readable(row.file)) as image:
+                check_pixels(image.size, MAX_PIXELS)
                 return float(np.max(np.asarray(image))) if is_deep(image.mode) else 0
-        except (OSError, SyntaxError, ValueError, PIL_Image.DecompressionBombError):
+        except ValueError:
             return 0
 
     most = max(read_each(largest, [rows[index] for index in evenly_spaced(len(rows), SAMPLE)]))
@@ -121,6 +140,8 @@ def image_folder(
     skip_broken: bool = False,
     background: int | Sequence[int] = WHITE,
     value_range: float | None = None,
+    max_pixels: PositiveInt = MAX_PIXELS,
+    max_bytes: PositiveInt = MAX_MEMBER,
 ) -> RawData:
     """Images (PNG, JPEG, WebP, TIFF ...), a folder per class: PATH/CLASS/*, or PATH/train, validation, test/CLASS/*.
 
@@ -134,20 +155,24 @@ def image_folder(
         background: what transparent images are composed on, a grey level or (red, green, blue) from 0 to 255.
         value_range: the value that becomes 255 in images of more than 8 bits, as 4095 of a 12-bit camera; guessed from
             a sample if not given.
+        max_pixels: limit on the pixels that a file claims to hold.
+        max_bytes: limit on the size that a file in a .zip file claims to have.
 
     Raises:
         ValueError: for a missing folder, fewer than two classes, no images, or damaged files (each by name).
     """
-    rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "images"), classes=classes)
+    rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "images", max_bytes), classes=classes)
     how = {"background": as_colour(background), "value_range": value_range or guess_value_range(rows)}
     if skip_broken:
-        rows = without_broken(lambda row: read_image(row.file, 3, **how), rows)
+        rows = without_broken(lambda row: read_image(row.file, 3, max_pixels=max_pixels, **how), rows)
     class_names, splits = classes_and_splits(rows, classes)
     if channels not in (None, 1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
     if channels is None:
         channels = 1 if all(read_each(lambda row: is_grey(row.file), rows)) else 3
-    loaded = {split: read_images(part, class_names, channels, geometry, **how) for split, part in splits.items()}
+    loaded = {
+        split: read_images(part, class_names, channels, geometry, max_pixels, **how) for split, part in splits.items()
+    }
     return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), class_names)
 
 
@@ -156,6 +181,7 @@ def read_images(
     class_names: Sequence[str],
     channels: int,
     geometry: Geometry,
+    max_pixels: int = MAX_PIXELS,
     **how,
 ) -> Pictures:
     """Read image files in parallel; `how` are the further arguments of `read_image`.
@@ -163,6 +189,8 @@ def read_images(
     Raises:
         ValueError: naming every file that cannot be read, or if the images differ in size.
     """
-    images = read_each(lambda row: resized(read_image(row.file, channels, **how), geometry), rows)
+    images = read_each(
+        lambda row: resized(read_image(row.file, channels, max_pixels=max_pixels, **how), geometry), rows
+    )
     labels = class_indices([row.label for row in rows], class_names)
     return Pictures(collect(images, len(rows), "reading images"), labels, **how)

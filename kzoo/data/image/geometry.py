@@ -13,13 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
+from kzoo.core.arguments import check_arguments
 from kzoo.core.lazy import lazy_import, np, tf
+from kzoo.core.ranges import Extent
 from kzoo.core.registry import lookup
 from kzoo.data.random import fold, uniform
 
 PIL_Image = lazy_import("PIL.Image")
 
-Size = int | Sequence[int]
+MAX_PIXELS = 89_478_485  # of an image, as Pillow's own limit: 256 MiB in colour
+Size = Extent | Sequence[int]
 MODES = {
     "crop": "the shorter side is resized, and the centre cropped",
     "pad": "the longer side is resized, and the rest is black",
@@ -95,10 +98,11 @@ class Geometry:
     interpolation: str = "bilinear"
 
     def __post_init__(self):
-        object.__setattr__(self, "image_size", height_and_width(self.image_size))
+        given = check_arguments(Geometry, vars(self))
+        object.__setattr__(self, "image_size", height_and_width(given["image_size"]))
         lookup("resize", self.resize, MODES)
         lookup("interpolation", self.interpolation, KERNELS)
-        if not isinstance(self.crop, (int, float)) or not 0 < self.crop <= 1:
+        if not 0 < self.crop <= 1:
             raise ValueError(f"crop must be a fraction in (0, 1], got {self.crop!r}")
         if self.crop != 1 and self.image_size is None:
             raise ValueError(f"crop={self.crop} needs image_size, the size of the result")
@@ -265,6 +269,8 @@ def height_and_width(image_size: Size | None) -> tuple[int, int] | None:
     pair = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
     if len(pair) != 2 or not all(isinstance(size, int) and size > 0 for size in pair):
         raise ValueError(f"image_size must be a positive integer or (height, width), got {image_size}")
+    if math.prod(pair) > MAX_PIXELS:
+        raise ValueError(f"image_size {pair} is {math.prod(pair):,} pixels, more than {MAX_PIXELS:,}")
     return pair
 
 

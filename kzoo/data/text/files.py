@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.archives import MAX_MEMBER
 from kzoo.core.lazy import np
+from kzoo.core.ranges import PositiveInt
 from kzoo.core.registry import lookup
 from kzoo.data.folders import (
     File,
@@ -197,7 +199,12 @@ def numbered_cells(path: Path, content: str, separator: str, quoting: bool) -> I
 
 @register_dataset("text_folder:", "text", "your own files")
 def text_folder(
-    path: str, *, encoding: str = "utf-8", classes: Sequence[str] | None = None, skip_broken: bool = False
+    path: str,
+    *,
+    encoding: str = "utf-8",
+    classes: Sequence[str] | None = None,
+    skip_broken: bool = False,
+    max_bytes: PositiveInt = MAX_MEMBER,
 ) -> RawData:
     """.txt files of one text each in one folder per class: PATH/CLASS/*, or PATH/train, validation, test/CLASS/*.
 
@@ -206,12 +213,13 @@ def text_folder(
         encoding: of all files.
         classes: the classes to read, in the order of their indices; all if not given.
         skip_broken: leave out files that cannot be read, with a warning that names them.
+        max_bytes: limit on the size that a file in a .zip file claims to have.
 
     Raises:
         ValueError: for a missing folder, fewer than two classes, no texts, or files that are not in the encoding
             (each by name).
     """
-    rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "texts"), classes=classes)
+    rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "texts", max_bytes), classes=classes)
     if skip_broken:
         rows = without_broken(lambda row: read_text(row.file, encoding), rows)
     class_names, splits = classes_and_splits(rows, classes)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.arguments import checked
 from kzoo.core.lazy import keras, np, tf
 from kzoo.core.numbers import percent
-from kzoo.core.ranges import evenly_spaced
+from kzoo.core.ranges import Extent, PositiveInt, evenly_spaced
 from kzoo.core.registry import lookup
 from kzoo.core.warn import warn_caller
 from kzoo.data.splits import Examples
@@ -54,14 +55,15 @@ class TextPreprocess:
     tables = tuple(SEPARATORS)  # suffixes of files with a text in each row
 
     @classmethod
+    @checked
     def fit(
         cls,
         train: Examples,
         *,
         level: str = "words",
-        length: int | None = None,
-        max_tokens: int = 20_000,
-        min_count: int = 1,
+        length: Extent | None = None,
+        max_tokens: Extent = 20_000,
+        min_count: PositiveInt = 1,
     ) -> TextPreprocess:
         """Learn the vocabulary from the raw training texts, and only from them.
 
@@ -75,12 +77,9 @@ class TextPreprocess:
             min_count: smallest number of occurrences of a word of the vocabulary in the training split.
 
         Raises:
-            ValueError: for an unknown level, a number that is not a positive integer, or an empty vocabulary.
+            ValueError: for an unknown level, or an empty vocabulary.
         """
         longest = lookup("level", level, LONGEST)
-        for name, value in {"length": length, "max_tokens": max_tokens, "min_count": min_count}.items():
-            if not (value is None and name == "length") and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
         if level == "words":
             counts, most = count_tokens(train.inputs, split_words)
             vocabulary = most_frequent(counts, max_tokens, min_count)

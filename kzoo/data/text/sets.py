@@ -20,7 +20,7 @@ LANGUAGES = {
 
 
 @register_dataset("language_names", "text", "Unicode CLDR (Unicode licence) in the package Babel (BSD licence)")
-def language_names(*, scripts: Sequence[str] = tuple(LANGUAGES)) -> RawData:
+def language_names(*, scripts: str | Sequence[str] = tuple(LANGUAGES)) -> RawData:
     """15,000 names of countries, languages, months and currencies, 20 classes: the language; needs no download.
 
     The names are those of the installed Babel, whose releases follow CLDR's, so they vary slightly between releases.

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.files import reading
 from kzoo.core.lazy import np
-from kzoo.core.ranges import check_range
+from kzoo.core.ranges import Extent, check_range
 from kzoo.core.warn import warn_caller
 from kzoo.data.folders import classes_and_splits, files_with_suffix, read_bytes, read_each, rows_by_folder
 from kzoo.data.labels import check_classes, class_indices
@@ -60,7 +61,7 @@ def series_files(
     path: str,
     *,
     unequal: str | None = None,
-    length: int | None = None,
+    length: Extent | None = None,
     fill: str | float | None = None,
     label_column: str | int | None = None,
 ) -> RawData:
@@ -95,7 +96,7 @@ def series_files(
 
 @register_dataset("series_folder:", "timeseries", "your own files")
 def series_folder(
-    path: str, *, unequal: str | None = None, length: int | None = None, classes: Sequence[str] | None = None
+    path: str, *, unequal: str | None = None, length: Extent | None = None, classes: Sequence[str] | None = None
 ) -> RawData:
     """One series per file (.csv, .tsv, .npy or .ts), one folder per class: PATH/CLASS/*, or PATH/train, test/CLASS/*.
 
@@ -196,10 +197,8 @@ def read_file(path: Path, label_column: str | int | None = None, fill: str | flo
 
 def read_lines(path: Path) -> list[str]:
     """Return the lines of a text file, whatever ends them."""
-    try:
+    with reading(path):
         return path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def read_ts(path: Path, fill: str | float | None = None) -> SeriesFile:
@@ -430,11 +429,9 @@ def read_one(path: Path, channels: int) -> np.ndarray:
 
 def read_npy(path: Path) -> np.ndarray:
     """Read an array of shape (length,) or (length, channels)."""
-    try:
+    with reading(path, " as an .npy file of numbers"):
         array = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
         values = array.astype("float32")
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as an .npy file of numbers: {error}") from error
     if values.ndim not in (1, 2) or values.size == 0:
         raise ValueError(f"{path} has shape {array.shape}; expected (length,) or (length, channels)")
     if not np.isfinite(values).all():

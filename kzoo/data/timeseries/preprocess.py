@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from kzoo.core.arguments import checked
+from kzoo.core.files import user_path
 from kzoo.core.lazy import keras, np
 from kzoo.data.folders import warn_of_changes
 from kzoo.data.splits import Examples
@@ -43,6 +45,7 @@ class SeriesPreprocess:
     suffixes = (*SUFFIXES, ".npy")
 
     @classmethod
+    @checked
     def fit(cls, train: Examples, *, normalise: str = "set", mask: bool = False) -> SeriesPreprocess:
         """Take length and statistics from the raw training series, shape (n, length, channels).
 
@@ -122,7 +125,7 @@ class SeriesPreprocess:
 
     def read_with_changes(self, path: str | Path) -> tuple[np.ndarray, list[str]]:
         """Read one series as `read` does; return what will be changed in place of a warning."""
-        series = read_one(Path(path).expanduser(), self.channels)
+        series = read_one(user_path(path), self.channels)
         if series.shape[1] != self.channels:
             raise ValueError(f"{path} has {series.shape[1]} channels; this model takes {self.channels}")
         if len(series) < self.length and not self.unequal:

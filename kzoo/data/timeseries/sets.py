@@ -4,13 +4,14 @@ import importlib.util
 from pathlib import Path
 
 from kzoo.core.extras import missing_package
+from kzoo.core.ranges import Extent
 from kzoo.data.splits import DatasetRow, RawData, register_datasets
 from kzoo.data.timeseries.files import series_files
 
 PACKAGES = ("sktime", "aeon")  # either ships the datasets as .ts files
 
 
-def bundled(name: str, *, unequal: str | None = None, length: int | None = None) -> RawData:
+def bundled(name: str, *, unequal: str | None = None, length: Extent | None = None) -> RawData:
     """Load a dataset from the .ts files inside sktime or aeon, without importing either.
 
     Args:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.archives import MAX_BYTES
-from kzoo.core.files import writing
+from kzoo.core.files import user_path, writing
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import MODELS, lookup, registered_name
 from kzoo.nn.naming import Rule, key_mapping
@@ -126,7 +126,7 @@ def save_weights(model: keras.Model, path: str | Path) -> Path:
     Raises:
         ValueError: if the name does not end in .safetensors, or the file cannot be written.
     """
-    file = Path(path).expanduser()
+    file = user_path(path)
     if file.suffix != ".safetensors":
         raise ValueError(f"weights are written as .safetensors, got {file.name}")
     tensors = {weight.path: keras.ops.convert_to_numpy(weight) for weight in model.weights}

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from kzoo.core.extras import missing_package
-from kzoo.core.files import write_file, writing
+from kzoo.core.files import user_path, write_file, writing
 from kzoo.core.lazy import lazy_import, torch
 
 safetensors_torch = lazy_import("safetensors.torch")
@@ -40,7 +40,7 @@ def convert(path: str | Path, out: str | Path) -> str:
         ValueError: if PyTorch is not installed, the checkpoint is missing, damaged or holds anything but data, or
             `out` exists or cannot be written.
     """
-    source, target = Path(path).expanduser(), Path(out).expanduser()
+    source, target = user_path(path), user_path(out)
     if target.suffix != ".safetensors":
         raise ValueError(f"weights are written as .safetensors, got {target.name}")
     if not source.is_file():

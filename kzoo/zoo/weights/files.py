@@ -11,8 +11,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from kzoo.core.archives import DAMAGED, MAX_BYTES, read_npz, reason_to_refuse
-from kzoo.core.files import write_file
+from kzoo.core.archives import MAX_BYTES, check_complete, read_npz, reason_to_refuse
+from kzoo.core.files import check_file, reading, user_path, write_file
 from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import lookup
 
@@ -30,9 +30,8 @@ def read_tensors(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, np.n
     Raises:
         ValueError: for a file that is missing, damaged, a pickle or of an unknown type, or holds NaN or infinity.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ValueError(f"there is no file {file}")
+    file = user_path(path)
+    check_file(file)
     suffix = file.suffix.lower()
     if suffix in PICKLES:
         raise ValueError(
@@ -40,7 +39,8 @@ def read_tensors(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, np.n
             f"{conversion(file)}"
         )
     read = lookup("type of weights file", suffix, READERS)
-    tensors = read(file, max_bytes)
+    with reading(file):
+        tensors = read(file, max_bytes)
     check_finite(file, tensors)
     return tensors
 
@@ -95,16 +95,16 @@ def check_keras_file(file: Path, max_bytes: int = MAX_BYTES) -> None:
 
     Nothing of it is unpacked but the structure of its weights.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-            reason = reason_to_refuse(file, sum(member.file_size for member in members), max_bytes)
-            weights = [] if reason else [member for member in members if member.filename.endswith(".h5")]
-            for member in weights:
-                with archive.open(member) as stream, h5py.File(stream, "r") as content:
-                    reason = reason or reason_to_refuse_h5(content, file, max_bytes)
-    except DAMAGED as error:
-        raise ValueError(f"{file} is damaged or no .keras file: {error}") from error
+    with reading(file, " as a .keras file"), zipfile.ZipFile(file) as archive:
+        check_complete(archive)
+        members = archive.infolist()
+        reason = reason_to_refuse(file, sum(member.file_size for member in members), max_bytes)
+        damaged = None if reason else archive.testzip()
+        if damaged:
+            raise ValueError(f"{damaged} in it is damaged")
+        for member in [] if reason else [member for member in members if member.filename.endswith(".h5")]:
+            with archive.open(member) as stream, h5py.File(stream, "r") as content:
+                reason = reason or reason_to_refuse_h5(content, file, max_bytes)
     if reason:
         raise ValueError(f"{file} is refused: {reason}")
 
