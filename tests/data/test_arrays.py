@@ -145,6 +145,7 @@ class TestMistakes:
 
 
 def test_a_network_learns_them(tmp_path):
+    keras.utils.set_random_seed(0)
     bright = (IMAGES // 4 + 180 * LABELS[:, None, None, None].astype("uint8")).astype("uint8")
     data = kzoo.from_arrays(bright, np.where(LABELS, "light", "dark"), test=0.25, batch_size=8)
     model = kzoo.models.mlp(data.input_shape, data.num_classes)
