@@ -31,6 +31,7 @@ from kzoo.core.registry import lookup
 from kzoo.core.shown import literal
 from kzoo.core.version import __version__
 from kzoo.data import dataset_card, list_datasets
+from kzoo.data.cache import cache_entries, cache_folder, cache_limit, clear_cache, gigabytes
 from kzoo.nn.precision import PRECISIONS
 from kzoo.serving.export import FORMATS, check_target, export
 from kzoo.serving.inputs import windows_for
@@ -218,6 +219,22 @@ def config_title(name: str) -> str:
     comment = re.match(r"(#.*\n)*", find_config(name).read_text()).group()
     text = " ".join(line.lstrip("# ") for line in comment.splitlines())
     return re.match(r".*?(\.(?=\s)|$)", text).group()
+
+
+@app.command("cache")
+def cache_(
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Delete all of it; it is made again when it is needed.")
+    ] = False,
+) -> None:
+    """Show the decoded datasets that `cache: disk` keeps, or delete them."""
+    if clear:
+        typer.echo(f"deleted {gigabytes(clear_cache())} in {cache_folder()}")
+        return
+    entries = cache_entries()
+    show_table("what", "examples", "size", rows=[(e.what, f"{e.examples:,}", gigabytes(e.nbytes)) for e in entries])
+    total, limit = gigabytes(sum(entry.nbytes for entry in entries)), gigabytes(cache_limit())
+    typer.echo(f"\n{total} of at most {limit} in {cache_folder()}; kzoo cache --clear deletes it")
 
 
 @app.command()

@@ -64,6 +64,7 @@ def load_dataset(
     stratify: bool = True,
     augment: Mapping | None = None,
     limit: PositiveInt | None = None,
+    cache: str | None = "auto",
     seed: Seed = 0,
     like=None,
     **options,
@@ -89,6 +90,9 @@ def load_dataset(
             With `mixup` or `cutmix` (see `kzoo.data.mixing.Mixing`; not for texts) the labels of training batches are
             probabilities (batch, num_classes).
         limit: largest number of training examples, a stratified subset; the same examples every time.
+        cache: where decoded image files are kept: "memory", "disk" (`kzoo cache` shows it), None for decoding them anew
+            in each epoch, or "auto": in memory if they take at most a quarter of what is available, otherwise None.
+            With augmentation that crops the original images, those of the train split are always decoded anew.
         seed: of the shuffling and the augmentation, which are a pure function of (seed, epoch).
         like: a pretrained or trained model (or a dataset) whose preprocessing is used, for fine-tuning: size, cropping
             and normalisation are those of its weights, except for options that are given.
@@ -112,5 +116,5 @@ def load_dataset(
     own = None if like is None else preprocess_of(like)
     options = {key: getattr(own, key) for key in keywords(card.load) if hasattr(own, key)} | options
     how = HoldOut.of(validation, test, fold, bool(group), stratify)
-    assembly = Assembly(name, card.modality, how, batch_size, augment, limit, seed, options, own)
+    assembly = Assembly(name, card.modality, how, batch_size, augment, limit, seed, options, own, cache)
     return assembly(card.load(*name.split(":", 1)[1:], **taken_by(card.load, options | named)))

@@ -9,6 +9,7 @@ from kzoo.core.arguments import check_arguments
 from kzoo.core.ranges import Extent, PositiveInt, Seed
 from kzoo.core.registry import check_keywords, keywords, lookup
 from kzoo.data.augment import Augment
+from kzoo.data.cache import cached_splits, check_cache
 from kzoo.data.holdout import HoldOut, complete, limited
 from kzoo.data.splits import MODALITIES, Modality, Preprocess, RawData, Splits, check_examples
 from kzoo.data.trained import adopted
@@ -35,6 +36,7 @@ class Assembly:
         seed: of shuffling and augmentation.
         options: keyword arguments of the preprocessing; others are ignored.
         own: the preprocessing of a pretrained network, in place of one fitted to the data.
+        cache: where decoded files are kept: "auto", "memory", "disk" or None.
 
     Raises:
         ValueError: for a value out of its range, or an unknown augmentation.
@@ -49,10 +51,12 @@ class Assembly:
     seed: Seed
     options: Mapping
     own: Preprocess | None = None
+    cache: str | None = "auto"
 
     def __post_init__(self):
         check_arguments(Assembly, vars(self))
         check_keywords(f"augmentation of {self.modality} data,", self.augment or {}, self.of.augment)
+        check_cache(self.cache)
         self.augmentation  # noqa: B018  (refuses values out of range)
 
     @property
@@ -75,6 +79,8 @@ class Assembly:
             if examples is not None:
                 check_examples(split, examples, len(raw.class_names))
         examples = limited(complete(raw, self.how), self.limit, raw.class_names)
+        originals = self.augmentation is not None and self.augmentation.reads_originals
+        examples = cached_splits(examples, self.cache, self.name, originals)
         fit = self.of.preprocess.fit
         preprocess = fit(examples["train"], **taken_by(fit, self.options))
         if self.own is not None:

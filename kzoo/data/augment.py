@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from kzoo.data.pipeline import reader
 
 
 @dataclass(frozen=True)
@@ -12,6 +15,23 @@ class Augment:
     `seed` is an integer tensor of shape (2,), and all methods run in a `tf.data` pipeline. Derive from this class and
     override what is needed, as `ImageAugment`, `AudioAugment`, `TextAugment` and `SeriesAugment` do.
     """
+
+    @property
+    def reads_originals(self) -> bool:
+        """Whether files are read anew in each epoch, at another crop, so that a cache is of no use."""
+        return False
+
+    def reading(self, inputs) -> tuple[Callable, Augment]:
+        """Return how training examples are read, and the augmentation of what is read.
+
+        Args:
+            inputs: raw examples, an array or a source.
+
+        Returns:
+            A function from indices (batch,) and a seed of each, (batch, 2), to raw examples; and an augmentation.
+        """
+        read = reader(inputs)
+        return (lambda indices, seeds: read(indices)), self
 
     def prepared(self, preprocess) -> Augment:
         """Return a copy with what has to be read first, given the preprocessing; called once by `load_dataset`."""

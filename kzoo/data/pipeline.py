@@ -1,8 +1,11 @@
-"""Backend functions in a `tf.data` pipeline."""
+"""Backend functions and reading at indices in a `tf.data` pipeline."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
 
-from kzoo.core.lazy import keras, tf
+from kzoo.core.lazy import keras, np, tf
 
 
 def computed(function: Callable, shape: Sequence[int | None], *tensors):
@@ -20,3 +23,28 @@ def computed(function: Callable, shape: Sequence[int | None], *tensors):
         return keras.ops.convert_to_numpy(function(*map(keras.ops.convert_to_tensor, arrays)))
 
     return tf.ensure_shape(tf.numpy_function(of_arrays, tensors, tf.float32), shape)
+
+
+def reader(inputs) -> Callable:
+    """Return a function from a tensor of indices to the examples there, of an array in memory or of a source."""
+    if isinstance(inputs, np.ndarray) and not isinstance(inputs, np.memmap):
+        whole = tf.constant(inputs)
+        return lambda indices: tf.gather(whole, indices)
+
+    def read(indices):
+        batch = tf.numpy_function(inputs.__getitem__, [indices], inputs.dtype)
+        return tf.ensure_shape(batch, (None, *inputs.shape[1:]))
+
+    return read
+
+
+@contextlib.contextmanager
+def own_errors() -> Iterator[None]:
+    """Raise a ValueError of a function that ran in a `tf.data` pipeline as itself, not inside one of TensorFlow's."""
+    try:
+        yield
+    except Exception as error:
+        found = re.search(r"ValueError: (.*)", str(error))
+        if found and "tensorflow" in sys.modules and isinstance(error, tf.errors.OpError):
+            raise ValueError(found[1]) from None
+        raise

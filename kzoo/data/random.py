@@ -9,6 +9,12 @@ def fold(seed, number: int):
     return tf.random.experimental.stateless_fold_in(seed, number)
 
 
+def seeds_at(indices, seed):
+    """Return a seed of each example, integers (n, 2): a function of its index and a seed, not of its batch."""
+    first = tf.fill(tf.shape(indices), tf.cast(seed[0], tf.int64))
+    return tf.stack([first, tf.cast(indices, tf.int64)], axis=1)
+
+
 def signed_uniform(count, seed):
     """Draw `count` numbers uniformly from [-1, 1)."""
     return tf.random.stateless_uniform([count], seed, -1.0, 1.0)

@@ -12,8 +12,9 @@ from typing import NamedTuple, Protocol
 from kzoo.core.lazy import keras, lazy_import, np, tf
 from kzoo.data.augment import Augment
 from kzoo.data.display import DatasetCardTable, SplitsTable
-from kzoo.data.pipeline import computed
-from kzoo.data.random import fold
+from kzoo.data.pipeline import computed, reader
+from kzoo.data.random import fold, seeds_at
+from kzoo.data.sources import Source
 
 batches = lazy_import("kzoo.data.batches")
 
@@ -22,10 +23,10 @@ batches = lazy_import("kzoo.data.batches")
 class Examples:
     """Raw examples in a fixed order: `inputs` of shape (n, *raw_shape), `labels` of shape (n,) as class indices.
 
-    The arrays are in memory or, if they are large, memory-mapped from a temporary file.
+    The inputs are an array in memory, or a source that reads them from files at indices.
     """
 
-    inputs: np.ndarray
+    inputs: np.ndarray | Source
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -36,7 +37,12 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> Examples:
         """Return the examples at these indices."""
-        return Examples(self.inputs[indices], self.labels[indices])
+        return Examples(taken(self.inputs, indices), self.labels[indices])
+
+
+def taken(inputs: np.ndarray | Source, indices: np.ndarray) -> np.ndarray | Source:
+    """Return the inputs at indices: a copy of an array, a view of a source."""
+    return inputs.take(indices) if isinstance(inputs, Source) else inputs[indices]
 
 
 class RawData(NamedTuple):
@@ -267,38 +273,34 @@ class Splits(SplitsTable):
 
     def training_batches(self, groups: tf.data.Dataset) -> tf.data.Dataset:
         """Turn (epoch, step, indices) into augmented and preprocessed batches, or this process's slice of them."""
-        gather = gatherer(self.examples["train"])
+        examples = self.examples["train"]
+        labels = tf.constant(examples.labels, tf.int32)
+        read, augment = (self.augment or Augment()).reading(examples.inputs)
 
         def prepared(epoch, step, indices):
             count = self.shard.divisible(tf.shape(indices)[0])
+            chosen = self.shard.rows_of(indices, count) if self.augment is None else indices[:count]
+            seed = tf.stack([self.seed, epoch])
+            inputs, targets = read(chosen, seeds_at(chosen, fold(seed, -1))), tf.gather(labels, chosen)
             if self.augment is None:
-                inputs, labels = gather(self.shard.rows_of(indices, count))
-                return self.prepared(inputs), labels
-            inputs, labels = gather(indices[:count])
-            features, labels = self.augmented(inputs, labels, fold(tf.stack([self.seed, epoch]), step))
-            return self.shard.rows_of(features, count), self.shard.rows_of(labels, count)
+                return self.prepared(inputs), targets
+            features, targets = self.augmented(augment, inputs, targets, fold(seed, step))
+            return self.shard.rows_of(features, count), self.shard.rows_of(targets, count)
 
         return groups.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
-    def augmented(self, inputs, labels, seed):
+    def augmented(self, augment: Augment, inputs, labels, seed):
         """Augment a raw batch, preprocess it, augment the features, and mix them and their labels."""
-        features = self.prepared(tf.ensure_shape(self.augment(inputs, seed), inputs.shape))
-        features = self.augment.features(features, fold(seed, 1), self.preprocess)
-        return self.augment.mix(features, labels, self.num_classes, fold(seed, 2), self.preprocess)
+        features = self.prepared(tf.ensure_shape(augment(inputs, seed), inputs.shape))
+        features = augment.features(features, fold(seed, 1), self.preprocess)
+        return augment.mix(features, labels, self.num_classes, fold(seed, 2), self.preprocess)
 
 
 def gatherer(examples: Examples) -> Callable:
     """Return a function from a tensor of indices to the (inputs, labels) at these indices."""
     labels = tf.constant(examples.labels, tf.int32)
-    if not isinstance(examples.inputs, np.memmap):
-        inputs = tf.constant(examples.inputs)
-        return lambda indices: (tf.gather(inputs, indices), tf.gather(labels, indices))
-
-    def read(indices):
-        batch = tf.numpy_function(examples.inputs.__getitem__, [indices], examples.inputs.dtype)
-        return tf.ensure_shape(batch, (None, *examples.inputs.shape[1:])), tf.gather(labels, indices)
-
-    return read
+    read = reader(examples.inputs)
+    return lambda indices: (read(indices), tf.gather(labels, indices))
 
 
 def check_class_names(dataset: str, class_names: Sequence[str]) -> None:
@@ -323,7 +325,7 @@ def check_examples(name: str, examples: Examples, num_classes: int) -> None:
         raise ValueError(
             f"example {wrong[0]} of the {name} split has label {labels[wrong[0]]}, expected 0 to {num_classes - 1}"
         )
-    if np.issubdtype(examples.inputs.dtype, np.floating):
+    if isinstance(examples.inputs, np.ndarray) and np.issubdtype(examples.inputs.dtype, np.floating):
         finite = np.isfinite(examples.inputs).reshape(len(examples), -1).all(axis=1)
         if not finite.all():
             broken = np.flatnonzero(~finite)

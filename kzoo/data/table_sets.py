@@ -19,7 +19,7 @@ from kzoo.data.audio.folder import most_common_rate, read_rows
 from kzoo.data.folders import Row, split_of
 from kzoo.data.holdout import HoldOut, warn_of_shared_groups
 from kzoo.data.image.files import SUFFIXES as IMAGES
-from kzoo.data.image.files import is_grey, read_images
+from kzoo.data.image.files import pictures
 from kzoo.data.image.geometry import Geometry, Size, takes_geometry
 from kzoo.data.labels import listed, read_labels
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, Examples, RawData, Splits, first_line
@@ -158,8 +158,7 @@ def whole_numbers(cells: Sequence) -> list:
 @takes_geometry
 def image_files(content: Content, rows: Sequence[Row], class_names: Sequence[str], geometry: Geometry):
     """Return the images of each split."""
-    channels = 1 if all(is_grey(row.file) for row in rows) else 3
-    return {split: read_images(part, class_names, channels, geometry) for split, part in by_split(rows).items()}
+    return pictures(by_split(rows), class_names, geometry)
 
 
 def audio_files(content: Content, rows, class_names, *, seconds: float = 1.0, sample_rate: int | None = None):

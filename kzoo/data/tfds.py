@@ -1,23 +1,36 @@
 """Datasets of tensorflow-datasets: download or offline files, input and label features, official splits."""
 
+from __future__ import annotations
+
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from kzoo.core.lazy import tfds
+from kzoo.core.lazy import np, rich_progress, tfds
 from kzoo.core.registry import did_you_mean
+from kzoo.data.cache import remembered
+from kzoo.data.sources import hash_of
 from kzoo.data.splits import Examples, RawData
 
 Builder = "tfds.core.DatasetBuilder"
 
 
-def find_builder(name: str, data_dir: str | None) -> Builder:
-    """Return the builder of a dataset of tensorflow-datasets, without using the network."""
+def find_builder(name: str, data_dir: str | None, file_format: str | None = None) -> Builder:
+    """Return the builder of a dataset of tensorflow-datasets, without using the network.
+
+    Args:
+        name: of the dataset.
+        data_dir: directory of prepared datasets; None for the usual one.
+        file_format: in which it is to be prepared: "array_record", whose examples can be read at indices, or
+            "tfrecord", which is read in order.
+    """
     known = tfds.list_builders(with_community_datasets=False)
     if name.split("/")[0].split(":")[0] not in known:
         raise ValueError(f"unknown dataset 'tfds:{name}'; {did_you_mean(name, known)}")
-    return tfds.builder(name, data_dir=None if data_dir is None else str(Path(data_dir).expanduser()))
+    directory = None if data_dir is None else str(Path(data_dir).expanduser())
+    return tfds.builder(name, data_dir=directory, **({} if file_format is None else {"file_format": file_format}))
 
 
 def input_and_label(builder: Builder, *modalities: str) -> tuple[str, str, str]:
@@ -127,3 +140,41 @@ def download_and_prepare(builder: Builder, own: Path, address: str | None, inste
 def gist(error: Exception) -> str:
     """Return the type and the first 100 characters of an error."""
     return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+
+
+class Record(NamedTuple):
+    """An encoded feature of an example of a prepared dataset, with the methods of a path that reading files needs."""
+
+    examples: Sequence[dict]
+    index: int
+    key: str
+    split: str
+
+    def read_bytes(self) -> bytes:
+        """Return the encoded feature."""
+        return self.examples[self.index][self.key]
+
+    def __str__(self) -> str:
+        return f"{self.split} example {self.index}"
+
+
+def reads_at_indices(builder: Builder) -> bool:
+    """Return whether the examples of a prepared dataset can be read at indices."""
+    return builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD
+
+
+def records(builder: Builder, split: str, key: str, label_key: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the records of a split, an array of objects, and their class indices; the labels are read only once."""
+    examples = builder.as_data_source(split=split, decoders={key: tfds.decode.SkipDecoding()})
+    name = f"{builder.info.full_name} {split}"
+    found = np.empty(len(examples), object)
+    found[:] = [Record(examples, index, key, name) for index in range(len(examples))]
+    directory = str(builder.data_dir)
+    labels = remembered(
+        hash_of("labels", directory, name),
+        f"labels of {name}",
+        lambda: np.array(
+            [example[label_key] for example in rich_progress.track(examples, f"reading labels of {name}")]
+        ),
+    )
+    return found, labels.astype("int32")

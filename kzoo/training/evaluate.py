@@ -14,6 +14,7 @@ from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import figures, keras, lazy_import, np
 from kzoo.core.numbers import percent
 from kzoo.data.in_memory import check_is_dataset
+from kzoo.data.pipeline import own_errors
 from kzoo.data.splits import Splits
 from kzoo.data.trained import as_trained
 from kzoo.data.tta import views_of
@@ -89,6 +90,7 @@ def mean_over_views(model: keras.Model, data: Splits, split: str, tta: Mapping) 
     return total / len(views), seconds
 
 
+@own_errors()
 def predict(model: keras.Model, batches) -> tuple[np.ndarray, float]:
     """Return the logits of all batches, and the seconds of inference without compilation."""
     for inputs, _ in batches.take(1):

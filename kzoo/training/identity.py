@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from kzoo.core.lazy import keras, np
 from kzoo.core.ranges import evenly_spaced
 from kzoo.core.registry import registered_name
+from kzoo.data.sources import Source
 from kzoo.data.splits import Examples, Splits
 
 LONGEST = 120  # characters of a value that is recorded as it is; of a longer one its hash is
@@ -72,7 +73,8 @@ def content(examples: Examples) -> dict[str, str]:
     """Return hashes of the inputs and the labels of a split; of batches of the user's own, what is known of them."""
     if hasattr(examples, "identity"):
         return examples.identity
-    return {"inputs": hash_of_array(examples.inputs), "labels": hash_of_array(np.asarray(examples.labels))}
+    inputs = examples.inputs.fingerprint() if isinstance(examples.inputs, Source) else hash_of_array(examples.inputs)
+    return {"inputs": inputs, "labels": hash_of_array(np.asarray(examples.labels))}
 
 
 def hash_of_array(array: np.ndarray) -> str:

@@ -16,6 +16,7 @@ from kzoo.core.onednn import hint_at_onednn
 from kzoo.core.registry import lookup, registered_name
 from kzoo.core.yaml import write_yaml
 from kzoo.data.in_memory import check_is_dataset
+from kzoo.data.pipeline import own_errors
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
 from kzoo.data.trained import remember, warn_of_order
@@ -273,6 +274,7 @@ class Training:
         best.finish()
         return best.history
 
+    @own_errors()
     def take_steps(self, best: own_callbacks.BestCheckpoint, metrics: Sequence) -> dict[str, list[float]]:
         """Train by gradient steps, from the newest checkpoint if there is one; return the metrics per epoch."""
         epochs, per_epoch = self.recipe.epochs, self.data.steps_per_epoch

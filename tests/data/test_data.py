@@ -119,6 +119,7 @@ class TestSplits:
         in_memory = kzoo.load_dataset(f"folder:{pictures}")
         monkeypatch.setattr(arrays, "MEMORY_LIMIT", 1000)
         raw = kzoo.dataset_card("image_folder:x").load(str(pictures)).train
+        raw = Examples(raw.inputs.load("reading"), raw.labels)
         assert isinstance(raw.inputs, np.memmap)
         mapped = Splits("mapped", "image", {"test": raw}, in_memory.class_names, in_memory.preprocess)
         expected = np.asarray(in_memory.preprocess(np.asarray(raw.inputs)))

@@ -1,15 +1,21 @@
 """Image data augmentation on batches of raw images: a pure function of the seed."""
 
+from __future__ import annotations
+
+import dataclasses
+import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from kzoo.core.lazy import tf
+from kzoo.core.lazy import np, tf
 from kzoo.core.registry import check_keywords, lookup
+from kzoo.data.augment import Augment
 from kzoo.data.image.affine import affine_bilinear, affine_nearest
 from kzoo.data.image.colour import ColorJitter
 from kzoo.data.image.geometry import KERNELS, crop_and_resize, random_boxes
 from kzoo.data.image.randaugment import randaugment, trivialaugment
+from kzoo.data.image.source import Crop, ImageFiles, crop_box
 from kzoo.data.mixing import Mixing
 from kzoo.data.random import check_ranges, fold, inside, signed_uniform, uniform
 
@@ -55,6 +61,11 @@ class ResizedCrop:
         check_span("resized_crop.area", self.area, "fraction of the image", 1)
         check_span("resized_crop.aspect", self.aspect, "ratio of width to height", math.inf)
         lookup("augment.resized_crop.interpolation", self.interpolation, KERNELS | {"random": None})
+
+    def draw(self, size: Sequence[int], generator: np.random.Generator) -> Crop:
+        """Return a random crop of an image of this height and width."""
+        cubic = self.interpolation == "bicubic" or (self.interpolation == "random" and generator.random() < 0.5)
+        return Crop(crop_box(size, generator, self.area, self.aspect), cubic)
 
     def __call__(self, images, seed):
         """Return the crops of 8-bit images (batch, height, width, channels)."""
@@ -144,6 +155,18 @@ class ImageAugment(Mixing):
         check_span("erase_area", self.erase_area, "fraction of the image", 1)
         if not self.erase_aspect:
             raise ValueError("augment.erase_aspect must be above 0")
+
+    @property
+    def reads_originals(self) -> bool:
+        """Whether crops are taken from the original files."""
+        return self.resized_crop is not None
+
+    def reading(self, inputs) -> tuple[Callable, Augment]:
+        """Return how training examples are read: of files a crop of the original, where one is asked for."""
+        if self.resized_crop is None or not isinstance(inputs, ImageFiles):
+            return super().reading(inputs)
+        read = functools.partial(inputs.cropped, draw=self.resized_crop.draw)
+        return read, dataclasses.replace(self, resized_crop=None)
 
     def __call__(self, images, seed):
         """Return an augmented batch of the same type and range.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import math
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from kzoo.core.files import reading
 from kzoo.core.lazy import lazy_import, np
 from kzoo.core.ranges import PositiveInt, evenly_spaced
 from kzoo.core.warn import warn_caller
-from kzoo.data.arrays import collect
 from kzoo.data.folders import (
     File,
     Row,
@@ -26,10 +25,11 @@ from kzoo.data.folders import (
     rows_by_folder,
     without_broken,
 )
-from kzoo.data.image.geometry import MAX_PIXELS, Geometry, resized, takes_geometry
+from kzoo.data.image.geometry import MAX_PIXELS, Geometry, takes_geometry
 from kzoo.data.image.pixels import DEEPEST, WHITE, as_colour, eight_bit, guessed_range, is_deep
+from kzoo.data.image.source import ImageFiles, array_of
 from kzoo.data.labels import class_indices
-from kzoo.data.splits import Examples, RawData, register_dataset
+from kzoo.data.splits import Examples, RawData, register_dataset, taken
 
 PIL_Image = lazy_import("PIL.Image")
 PIL_ImageOps = lazy_import("PIL.ImageOps")
@@ -50,7 +50,7 @@ class Pictures(Examples):
 
     def take(self, indices: np.ndarray) -> Pictures:
         """Return the images at these indices."""
-        return dataclasses.replace(self, inputs=self.inputs[indices], labels=self.labels[indices])
+        return dataclasses.replace(self, inputs=taken(self.inputs, indices), labels=self.labels[indices])
 
 
 def read_image(
@@ -95,8 +95,8 @@ def check_pixels(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def readable(path: str | File) -> str | Path | io.BytesIO:
-    """Return what Pillow can open: the path, or a buffer with the bytes of a file in a .zip file."""
-    return io.BytesIO(read_bytes(path)) if isinstance(path, zipfile.Path) else path
+    """Return what Pillow can open: the path, or a buffer with the bytes of a file in a .zip file or a record."""
+    return path if isinstance(path, (str, Path)) else io.BytesIO(read_bytes(path))
 
 
 def is_grey(path: File) -> bool:
@@ -168,29 +168,41 @@ def image_folder(
     class_names, splits = classes_and_splits(rows, classes)
     if channels not in (None, 1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
-    if channels is None:
-        channels = 1 if all(read_each(lambda row: is_grey(row.file), rows)) else 3
-    loaded = {
-        split: read_images(part, class_names, channels, geometry, max_pixels, **how) for split, part in splits.items()
-    }
-    return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), class_names)
+    parts = pictures(splits, class_names, geometry, channels, max_pixels, **how)
+    return RawData(parts["train"], parts.get("validation"), parts.get("test"), class_names)
 
 
-def read_images(
-    rows: Sequence[Row],
+def pictures(
+    splits: Mapping[str, Sequence[Row]],
     class_names: Sequence[str],
-    channels: int,
     geometry: Geometry,
+    channels: int | None = None,
     max_pixels: int = MAX_PIXELS,
     **how,
-) -> Pictures:
-    """Read image files in parallel; `how` are the further arguments of `read_image`.
+) -> dict[str, Pictures]:
+    """Return the image files of each split, which are decoded when they are needed.
 
-    Raises:
-        ValueError: naming every file that cannot be read, or if the images differ in size.
+    Args:
+        splits: rows of each split.
+        class_names: in the order of the class indices.
+        geometry: how they are brought to one size.
+        channels: 1 for grey, 3 for colour, None for what the files are.
+        max_pixels: see `read_image`.
+        **how: further arguments of `read_image`.
     """
-    images = read_each(
-        lambda row: resized(read_image(row.file, channels, max_pixels=max_pixels, **how), geometry), rows
-    )
-    labels = class_indices([row.label for row in rows], class_names)
-    return Pictures(collect(images, len(rows), "reading images"), labels, **how)
+    files = [row.file for rows in splits.values() for row in rows]
+    channels = channels or (1 if are_grey(files) else 3)
+    decode = functools.partial(read_image, channels=channels, max_pixels=max_pixels, **how)
+    source = ImageFiles.of(files, decode, geometry)
+
+    def of(rows: Sequence[Row]) -> Pictures:
+        labels = class_indices([row.label for row in rows], class_names)
+        return Pictures(dataclasses.replace(source, files=array_of([row.file for row in rows])), labels, **how)
+
+    return {split: of(rows) for split, rows in splits.items()}
+
+
+def are_grey(files: Sequence[File]) -> bool:
+    """Return whether all images are grey; a sample is enough to tell a dataset in colour."""
+    sample = [files[index] for index in evenly_spaced(len(files), SAMPLE)]
+    return all(read_each(is_grey, sample)) and all(read_each(is_grey, files))

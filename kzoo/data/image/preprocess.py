@@ -9,6 +9,7 @@ from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.data.image.files import SUFFIXES, read_image
 from kzoo.data.image.geometry import Geometry, centre, resized, takes_geometry
 from kzoo.data.image.pixels import DEEPEST, WHITE
+from kzoo.data.sources import sampled
 from kzoo.data.splits import Examples
 
 resizing = lazy_import("kzoo.data.image.resizing")
@@ -55,8 +56,11 @@ class ImagePreprocess:
     @classmethod
     @takes_geometry
     def fit(cls, train: Examples, geometry: Geometry) -> ImagePreprocess:
-        """Take statistics, and the size if none is given, from raw training images (n, height, width, channels)."""
-        mean, std = statistics(train.inputs)
+        """Take statistics, and the size if none is given, from raw training images (n, height, width, channels).
+
+        Of images that are not in memory a fixed sample is decoded for the statistics.
+        """
+        mean, std = statistics(sampled(train.inputs))
         size = tuple(train.inputs.shape[1:-1]) if geometry.image_size is None else geometry.image_size
         how = {"crop": geometry.crop, "interpolation": geometry.interpolation, "resize": geometry.resize}
         how |= {name: getattr(train, name) for name in ("background", "value_range") if hasattr(train, name)}

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from kzoo.core.lazy import lazy_import, np, tfds
 from kzoo.data.arrays import collect
+from kzoo.data.image.files import read_image
 from kzoo.data.image.geometry import Geometry, resized, takes_geometry
+from kzoo.data.image.source import ImageFiles
 from kzoo.data.splits import DatasetRow, Examples, RawData, register_dataset, register_datasets
-from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
+from kzoo.data.tfds import (
+    Builder,
+    find_builder,
+    input_and_label,
+    official_splits,
+    prepare,
+    reads_at_indices,
+    records,
+)
 
 sklearn_datasets = lazy_import("sklearn.datasets")
 
@@ -31,6 +42,9 @@ def digits(geometry: Geometry) -> RawData:
 def images_from_tfds(name: str, geometry: Geometry, *, data_dir: str | None = None, download: bool = True) -> RawData:
     """Any image classification dataset of tensorflow-datasets, by its name there.
 
+    One whose images differ in size is prepared as ArrayRecord, whose images are decoded when they are needed; one that
+    was prepared as TFRecord is decoded as a whole before the training.
+
     Args:
         name: e.g. "horses_or_humans" or "imagenet_v2".
         geometry: `image_size` is required if the images differ in size; `resize`, `crop` and `interpolation` too.
@@ -44,10 +58,18 @@ def images_from_tfds(name: str, geometry: Geometry, *, data_dir: str | None = No
     """
     builder = find_builder(name, data_dir)
     _, image_key, label_key = input_and_label(builder, "image")
+    if None in builder.info.features[image_key].shape and not builder.is_prepared():
+        builder = find_builder(name, data_dir, "array_record")
     prepare(builder, download)
-    return official_splits(
-        builder, label_key, lambda split: read_images(builder, split, image_key, label_key, geometry)
-    )
+    read = image_records if reads_at_indices(builder) else read_images
+    return official_splits(builder, label_key, lambda split: read(builder, split, image_key, label_key, geometry))
+
+
+def image_records(builder: Builder, split: str, image_key: str, label_key: str, geometry: Geometry) -> Examples:
+    """Return the images of a split, which are decoded when they are needed, and their class indices."""
+    found, labels = records(builder, split, image_key, label_key)
+    channels = builder.info.features[image_key].shape[-1] or 3
+    return Examples(ImageFiles.of(found, functools.partial(read_image, channels=channels), geometry), labels)
 
 
 def read_images(builder: Builder, split: str, image_key: str, label_key: str, geometry: Geometry) -> Examples:
