@@ -80,7 +80,7 @@ class Assembly:
                 check_examples(split, examples, len(raw.class_names))
         examples = limited(complete(raw, self.how), self.limit, raw.class_names)
         originals = self.augmentation is not None and self.augmentation.reads_originals
-        examples = cached_splits(examples, self.cache, self.name, originals)
+        cached_splits(examples, self.cache, self.name, originals)
         fit = self.of.preprocess.fit
         preprocess = fit(examples["train"], **taken_by(fit, self.options))
         if self.own is not None:

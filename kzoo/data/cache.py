@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,15 +63,22 @@ def check_cache(cache: str | None) -> None:
         lookup("cache", str(cache), dict.fromkeys(CACHES))
 
 
-def cached_splits(splits: Mapping[str, Examples], cache: str | None, name: str, originals: bool) -> dict[str, Examples]:
-    """Return splits that are decoded once, each as by `cached`, but for a train split whose originals are read."""
+def cached_splits(splits: dict[str, Examples], cache: str | None, name: str, originals: bool) -> None:
+    """Replace the examples of each split by ones that are decoded once, but for a train split read from originals.
+
+    Args:
+        splits: examples by split; two names may stand for the same ones.
+        cache: see `cached`.
+        name: of the dataset, for the progress bar.
+        originals: whether the train split is read anew in each epoch.
+    """
     found = {}
     for split, examples in splits.items():
-        what = "originals" if originals and split == "train" else id(examples)
-        if what not in found:
-            found[what] = examples if what == "originals" else cached(examples, cache, f"reading {name} {split}")
-        splits = {**splits, split: found[what]}
-    return splits
+        if originals and split == "train":
+            continue
+        if id(examples) not in found:
+            found[id(examples)] = examples, cached(examples, cache, f"reading {name} {split}")
+        splits[split] = found[id(examples)][1]
 
 
 def cached(examples: Examples, cache: str | None, what: str) -> Examples:
