@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +113,7 @@ class ImageFiles(Source):
         data = read_bytes(file)
         size = upright_jpeg_size(data)
         generator = np.random.Generator(np.random.Philox(key=seed.astype("uint64")))
-        if size is not None:
+        if size is not None and math.prod(size) <= self.decode.keywords.get("max_pixels", math.inf):
             return data, draw(size, generator), None
         image = self.decode(file)
         crop = draw(image.shape[:2], generator)
