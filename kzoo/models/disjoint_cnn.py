@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.blocks import stage_sequence
+from kzoo.nn.blocks import across_channels, channels_as_axis, stage_sequence
 from kzoo.nn.layers import act, batch_norm, conv, dense, global_avg_pool, max_pool, scope
 
 FOUMANI_2021 = Paper(
@@ -54,8 +54,5 @@ class DisjointCNN:
             return dense(x, self.units, "relu")
 
     def disjoint_conv(self, x, filters: int, kernel: int):
-        channels = x.shape[-1]
-        x = keras.ops.expand_dims(x, axis=-1)
-        x = act(batch_norm(conv(x, filters, (kernel, 1))), "elu")
-        x = act(batch_norm(conv(x, filters, (1, channels), padding="valid")), "elu")
-        return keras.ops.squeeze(x, axis=2)
+        x = act(batch_norm(conv(channels_as_axis(x), filters, (kernel, 1))), "elu")
+        return act(batch_norm(across_channels(conv, x, filters=filters)), "elu")

@@ -165,6 +165,27 @@ def stage_sequence(x, stage: Callable, **fields: Sequence):
     return x
 
 
+def named_stages(x, *parts: Callable):
+    """Apply functions in turn, naming the layers of the nth `stage<n>.*` and its output `stage<n>`."""
+    return stage_sequence(x, lambda x, part: part(x), parts=parts)
+
+
+def channels_as_axis(x):
+    """Give the channels of series an axis of their own: (batch, time, channels) becomes (batch, time, channels, 1)."""
+    return keras.ops.expand_dims(x, axis=-1)
+
+
+def across_channels(convolution: Callable, x, **options):
+    """Convolve (batch, time, channels, maps) over all channels, which leaves series (batch, time, filters).
+
+    Args:
+        convolution: `conv` or `depthwise_conv`.
+        x: of `channels_as_axis`, mostly after temporal convolutions.
+        **options: of the convolution.
+    """
+    return keras.ops.squeeze(convolution(x, kernel=(1, x.shape[2]), padding="valid", **options), axis=2)
+
+
 def block_sequence(x, block: Callable, rows: Iterable[tuple]):
     """Apply `block(x, *row)` once for each row of arguments, naming its layers `block0.*`, `block1.*`, and so on."""
     for number, row in enumerate(rows):

@@ -180,16 +180,20 @@ def depthwise_conv(
     stride: Size = 1,
     multiplier: int = 1,
     dilation: Size = 1,
-    padding: str = "same",
+    padding: str | int = "same",
     use_bias: bool = True,
+    max_norm: float | None = None,
 ):
-    """Depthwise convolution with `multiplier` kernels for each channel, He-initialised by the inputs of one output."""
+    """Depthwise convolution with `multiplier` kernels for each channel, He-initialised by the inputs of one output.
+
+    `max_norm` bounds the norm of each kernel in training.
+    """
     x, stride, padding = window(x, kernel, stride, dilation, padding)
     if len(set(per_axis(x, stride))) > 1 and None not in x.shape[1:-1]:
         # TensorFlow 2.21 supports only equal strides along both axes, except with oneDNN (not on a GPU or in float64).
         x = x if padding == "valid" else pad_last(x, kernel, stride, dilation)
         options = {"multiplier": multiplier, "dilation": dilation, "padding": "valid", "use_bias": use_bias}
-        return subsample(depthwise_conv(x, kernel, **options), stride)
+        return subsample(depthwise_conv(x, kernel, max_norm=max_norm, **options), stride)
     return ranked("DepthwiseConv", x)(
         per_axis(x, kernel),
         strides=per_axis(x, stride),
@@ -199,6 +203,7 @@ def depthwise_conv(
         use_bias=use_bias,
         # Keras counts the kernels of all channels as the inputs of each output. An instance of its own for each layer.
         depthwise_initializer=keras.initializers.VarianceScaling(2.0 * x.shape[-1]),
+        depthwise_constraint=max_norm and keras.constraints.MaxNorm(max_norm, axis=list(range(x.ndim - 2))),
         dtype=depthwise_precision(x, kernel),
         name=address("dwconv"),
     )(x)
