@@ -104,6 +104,10 @@ def test_json_with_a_checksum(tmp_path):
     path.write_text(path.read_text().replace("2.5", "2.6"))
     with pytest.raises(ValueError, match="a.json cannot be read: it is damaged, or was changed"):
         read_json(path)
+    write_json(path, {"x": 1})
+    path.write_text(path.read_text().replace("checksum", "Checksum"))
+    with pytest.raises(ValueError, match="a.json cannot be read: it is damaged"):
+        read_json(path)
     path.write_text('{"x": 1}')  # of an earlier version
     assert read_json(path) == {"x": 1}
     for damaged in ("[1]", "[" * 100_000, "{", "\udcff".encode("utf-8", "surrogatepass").decode("latin-1")):
