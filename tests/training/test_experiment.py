@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import kzoo
 from kzoo.core.yaml import parse_yaml
@@ -40,7 +41,7 @@ def stand_in(modality: str):
 def test_config_is_valid_and_says_what_was_seen(name):
     experiment = kzoo.load_experiment(name)
     model, dataset = experiment["model"]["name"], experiment["data"]["name"]
-    called = Path(dataset.rpartition(":")[2]).name.split(".")[0]
+    called = Path(dataset.rpartition(":")[2]).name.split(".")[0].removesuffix("2012")
     modality = kzoo.dataset_card(dataset).modality
     names = (f"{modality}/{model}_{called}", f"{modality}/{called}_record", f"{modality}/shift_{model}_{called}")
     assert name in [each.lower() for each in names]
@@ -75,6 +76,32 @@ def test_config_builds_its_model_on_a_stand_in_for_its_data(name):
         input_shape=preprocess.input_shape, num_classes=10, vocab_size=vocab_size, **experiment["model"]
     )
     assert isinstance(model, keras.Model)
+
+
+def test_the_imagenet_config_takes_twenty_steps_on_a_folder_in_its_layout(tmp_path):
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 16), ("val", 4)):
+        for name in ("n01440764", "n01443537", "n01484850", "n01491361"):
+            folder = tmp_path / "imagenet" / split / name
+            folder.mkdir(parents=True)
+            for index in range(count):
+                size = (60 + index, 50 + index)
+                pixels = rng.integers(0, 256, (5, 6, 3), "uint8")
+                Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(folder / f"{name}_{index}.JPEG")
+    overrides = [
+        f"data.name=folder:{tmp_path / 'imagenet'}",
+        "data.batch_size=16",
+        "data.image_size=32",
+        "model.width=8",
+    ]
+    overrides += ["train.epochs=7", "train.gradient_accumulation_steps=2", "data.test=0.25"]
+    report = kzoo.run_experiment(
+        kzoo.load_experiment("image/resnet50_imagenet", overrides), tmp_path / "run", verbose=False
+    )
+    history = (tmp_path / "run" / "history.csv").read_text().splitlines()
+    assert len(history) == 8
+    assert all(np.isfinite(float(cell)) for row in history[1:] for cell in row.split(",") if cell)
+    assert report.num_examples == 16 if hasattr(report, "num_examples") else 0 <= report.accuracy <= 1
 
 
 def test_overrides_are_yaml():
