@@ -107,7 +107,7 @@ class Benchmark(Shown):
 @checked
 def benchmark(
     model: str | keras.Model,
-    input_shape: Sequence[int] | None = None,
+    input_shape: Sequence[int | None] | None = None,
     *,
     num_classes: int | None = None,
     batch_size: Extent = 32,

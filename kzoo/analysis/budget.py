@@ -101,7 +101,7 @@ class Fit(Shown):
 def fit_to_budget(
     family: str,
     *,
-    input_shape: Sequence[int],
+    input_shape: Sequence[int | None],
     num_classes: int,
     params: PositiveFloat | None = None,
     macs: PositiveFloat | None = None,

@@ -162,14 +162,18 @@ def mapping(value, parts):
 
 
 def sequence(value, parts):
-    """Return a sequence whose entries fit; a string is none."""
+    """Return a sequence whose entries fit; a string is none.
+
+    The number of values in an entry is checked where it is used, which knows what they stand for.
+    """
     required(value, isinstance(value, SEQUENCES) and not isinstance(value, (str, bytes, Mapping)))
     kinds = [kind for kind in parts if kind is not ...]
     if len(kinds) < len(parts) or len(kinds) == 1:
         kinds = kinds * len(value) if hasattr(value, "__len__") else []
     required(value, not parts or not hasattr(value, "__len__") or len(value) == len(kinds))
     for one, kind in zip(value if kinds else (), kinds, strict=True):
-        fitting(one, kind)
+        if typing.get_origin(kind) is not tuple or not hasattr(one, "__len__") or isinstance(one, str):
+            fitting(one, kind)
     return value
 
 

@@ -116,7 +116,7 @@ def test_the_first_calls_are_not_timed():
     [
         ({"model": "resnet5"}, "unknown model 'resnet5'"),
         ({"model": "ds_cnn", "precision": "float8"}, "unknown precision 'float8'"),
-        ({"model": "ds_cnn", "batch_size": 0}, "batch_size must be a positive integer, got 0"),
+        ({"model": "ds_cnn", "batch_size": 0}, "batch_size must be a positive integer, at most 1,000,000, got 0"),
         ({"model": "ds_cnn", "seconds": 0}, "seconds must be a positive number, got 0"),
         ({"model": "ds_cnn", "input_shape": (None, 10, 1)}, "of any size; give the input_shape"),
         ({"model": "lenet5", "input_shape": (8, 8, 1)}, "too small for lenet5"),
