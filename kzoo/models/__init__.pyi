@@ -2126,6 +2126,25 @@ def googlenet(
     stem_width: int = 64,
     dropout: float = 0.2,
 ) -> keras.Model: ...
+def h_inceptiontime(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: PositiveInt | None = None,
+    embed_dim: Extent = 128,
+    features: str | Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    classifier_activation: str | None = None,
+    name: str | None = None,
+    depths: tuple[int, ...] = (3, 3),
+    filters: int = 32,
+    kernels: tuple[int, ...] = (40, 20, 10),
+    width: int = 32,
+    drop_path: float = 0.0,
+    fixed: tuple[int, ...] = (2, 4, 8, 16, 32, 64),
+) -> keras.Model: ...
 def hog_svm(
     input_shape: Sequence[int | None],
     num_classes: int,
@@ -2247,6 +2266,22 @@ def hrnet_w48(
     stem_width: int = 64,
     units: int = 2048,
     kernel: int = 3,
+) -> keras.Model: ...
+def hydra(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: PositiveInt | None = None,
+    embed_dim: Extent = 128,
+    features: str | Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    classifier_activation: str | None = None,
+    name: str | None = None,
+    groups: int = 64,
+    group_size: int = 8,
+    kernel_seed: int = 0,
 ) -> keras.Model: ...
 def inception_next_atto(
     input_shape: Sequence[int | None],
@@ -2390,6 +2425,7 @@ def inceptiontime(
     kernels: tuple[int, ...] = (40, 20, 10),
     width: int = 32,
     drop_path: float = 0.0,
+    fixed: tuple[int, ...] = (),
 ) -> keras.Model: ...
 def lcnet_035(
     input_shape: Sequence[int | None],
@@ -4943,6 +4979,22 @@ def res8_narrow(
     width: int = 19,
     pool: tuple[int, ...] = (4, 3),
     dilated: bool = False,
+    kernel: int = 3,
+) -> keras.Model: ...
+def rescnn(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: PositiveInt | None = None,
+    embed_dim: Extent = 128,
+    features: str | Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    classifier_activation: str | None = None,
+    name: str | None = None,
+    filters: tuple[int, int, int, int] = (64, 128, 256, 128),
+    kernels: tuple[int, ...] = (7, 5, 3),
     kernel: int = 3,
 ) -> keras.Model: ...
 def resnest14d(
@@ -7819,6 +7871,21 @@ def xceptiontime(
     filters: int = 16,
     kernels: tuple[int, ...] = (39, 19, 9),
     positions: int = 50,
+) -> keras.Model: ...
+def xcm(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    vocab_size: PositiveInt | None = None,
+    embed_dim: Extent = 128,
+    features: str | Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    classifier_activation: str | None = None,
+    name: str | None = None,
+    filters: int = 128,
+    window: float = 1.0,
 ) -> keras.Model: ...
 def yamnet(
     input_shape: Sequence[int | None],

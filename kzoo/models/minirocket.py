@@ -18,6 +18,14 @@ DEMPSTER_2021 = Paper(
 )
 
 
+def check_length(name: str, x, least: int) -> None:
+    """Raise a ValueError for series of unknown length, or shorter than the kernels."""
+    if x.shape[1] is None:
+        raise ValueError(f"{name} needs a fixed input size, got a length of None")
+    if x.shape[1] < least:
+        raise InputTooSmall(f"a kernel of {handcrafted.TAPS} does not fit into a series of {x.shape[1]}")
+
+
 # The paper has 9,996 features, the multiple of 84 kernels below 10,000; the linear layer has 9,996 * c + c parameters.
 @register_model("minirocket", DEMPSTER_2021, 19_994, GUNPOINT, dims=(1,))
 @dataclass(frozen=True)
@@ -41,10 +49,7 @@ class MiniRocket:
     kernel_seed: int = 0
 
     def __call__(self, x):
-        if x.shape[1] is None:
-            raise ValueError("minirocket needs a fixed input size, got a length of None")
-        if x.shape[1] < handcrafted.TAPS:
-            raise InputTooSmall(f"a kernel of {handcrafted.TAPS} does not fit into a series of {x.shape[1]}")
+        check_length("minirocket", x, handcrafted.TAPS)
         with scope("stage1"):
             layer = handcrafted.MiniRocketFeatures(
                 self.num_features, self.max_dilations, self.kernel_seed, name=address("features")

@@ -3,8 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, register_model
-from kzoo.nn.blocks import channels_as_axis, stage_sequence
+from kzoo.nn.blocks import stage_sequence
 from kzoo.nn.layers import conv, dropout, flatten, max_pool, scope
 
 CHAMBON_2018 = Paper(
@@ -50,12 +51,16 @@ class Chambon:
 
     def __call__(self, x):
         with scope("stem"):
-            x = channels_as_axis(conv(x, x.shape[-1], 1) if x.shape[-1] > 1 else x)
-        return dropout(flatten(stage_sequence(x, self.layer, filters=self.filters)), self.dropout)
+            x = conv(x, x.shape[-1], 1) if x.shape[-1] > 1 else x
+        channels = [x.shape[-1]] * len(self.filters)
+        x = stage_sequence(x, self.layer, filters=self.filters, channels=channels)
+        return dropout(flatten(x), self.dropout)
 
-    def layer(self, x, filters: int):
+    def layer(self, x, filters: int, channels: int):
+        x = keras.layers.Reshape((-1, channels, x.shape[-1] // channels))(x)
         x = conv(x, filters, (self.kernel, 1), padding=self.kernel // 2, activation="relu")
-        return max_pool(x, (self.pool, 1), padding="valid")
+        x = max_pool(x, (self.pool, 1), padding="valid")
+        return keras.layers.Reshape((-1, channels * filters))(x)
 
 
 @register_model("sleep_stager_blanco", BLANCO_2020, 2_845, Reference((3000, 2), 5), dims=(1,))

@@ -1,4 +1,4 @@
-"""Hand-crafted filter banks as convolution kernels: Sobel, Laplacian, Gabor, difference of Gaussians, sinc.
+"""Hand-crafted filter banks as convolution kernels: Sobel, Laplacian, Gabor, difference of Gaussians, sinc, detectors.
 
 Pure numpy. Kernels for images have shape (height, width, 1, n), for signals (length, 1, n), as of a Keras convolution
 with one input channel. Keras computes a cross-correlation: a kernel is the pattern with the largest response."""
@@ -122,6 +122,33 @@ def sinc(
     time = np.arange(taps)[:, None] - taps // 2
     passes = 2 * edges * np.sinc(2 * edges * time)  # a low-pass for each cut-off frequency, in cycles per sample
     return (np.diff(passes, axis=1) * np.hamming(taps)[:, None])[:, None]
+
+
+def detectors(sizes: Sequence[int]) -> np.ndarray:
+    """Return filters for rises and falls of each size, and for peaks of those of 4 or more, (taps, 1, n).
+
+    Ismail-Fawaz et al., 2022, Deep Learning for Time Series Classification Using New Hand-Crafted Convolution Filters,
+    https://doi.org/10.1109/BigData55660.2022.10020496. All lie where "same" padding has their centres.
+
+    Raises:
+        ValueError: if there is no size, or one that is no power of 2.
+    """
+    if not sizes or any(size < 2 or size & (size - 1) for size in sizes):
+        raise ValueError(f"detectors need sizes that are powers of 2, got {tuple(sizes)}")
+    rises = [np.resize([-1.0, 1.0], size) for size in sizes]
+    kernels = [*rises, *(-rise for rise in rises), *(peak(size // 4) for size in sizes if size >= 4)]
+    taps = max(map(len, kernels))
+    starts = [(taps - 1) // 2 - (len(kernel) - 1) // 2 for kernel in kernels]
+    padded = [
+        np.pad(kernel, (start, taps - start - len(kernel))) for kernel, start in zip(kernels, starts, strict=True)
+    ]
+    return np.stack(padded, axis=-1)[:, None]
+
+
+def peak(quarter: int) -> np.ndarray:
+    """Return a squared ramp up and down, of twice the height between two that are negative, (6 * quarter,)."""
+    ramp = np.linspace(0, 1, quarter + 1)[1:] ** 2
+    return np.concatenate([factor * side for factor in (-1, 2, -1) for side in (ramp, ramp[::-1])])
 
 
 def mel_edges(filters: int, low: float, high: float, sample_rate: int) -> np.ndarray:

@@ -36,7 +36,7 @@ BY_DEFAULT = (
     "vgg",
     "xceptiontime",
 )
-WITHOUT_WIDTH = ("fasttext", "minirocket", "omniscale")
+WITHOUT_WIDTH = ("fasttext", "hydra", "minirocket", "omniscale")
 
 
 def trainable(model: keras.Model) -> int:

@@ -16,7 +16,7 @@ from kzoo.analysis.diagram.layout import Cell, Link, columns, planned
 from kzoo.cli import app
 from kzoo.nn.graph import without_values
 
-WITHOUT_CONVOLUTION = {"mlp", "mlp_tsc", "fasttext", "minirocket", "classical", "fixed_filters"}
+WITHOUT_CONVOLUTION = {"mlp", "mlp_tsc", "fasttext", "hydra", "minirocket", "classical", "fixed_filters"}
 
 
 def read(name: str, **options) -> Box:

@@ -38,7 +38,7 @@ from kzoo.training.runs import load_run
 
 PICTURES = ["kernels", "feature_maps", "grad_cam", "occlusion", "embedding", "top_activations"]
 # none of whose layers has positions
-WITHOUT_PLACES = ("mlp", "mlp_tsc", "fasttext", "minirocket", "mfcc_svm", "tfidf", "nearest_neighbour")
+WITHOUT_PLACES = ("mlp", "mlp_tsc", "fasttext", "hydra", "minirocket", "mfcc_svm", "tfidf", "nearest_neighbour")
 
 
 def corner_network() -> keras.Model:

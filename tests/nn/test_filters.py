@@ -33,6 +33,16 @@ def test_a_constant_image_gives_zero(name):
     np.testing.assert_allclose(answers(kernels, np.ones(kernels.shape[:2])), 0, atol=1e-12)
 
 
+def test_detectors_respond_to_rises_falls_and_peaks():
+    kernels = filters.detectors((2, 4))[:, 0].T
+    rises, falls, peak = kernels[:2], kernels[2:4], kernels[4]
+    np.testing.assert_allclose(rises, [[0, 0, -1, 1, 0, 0], [0, -1, 1, -1, 1, 0]])
+    np.testing.assert_allclose(falls, -rises)
+    np.testing.assert_allclose(peak, [-1, -1, 2, 2, -1, -1])
+    with pytest.raises(ValueError, match=r"powers of 2, got \(2, 6\)"):
+        filters.detectors((2, 6))
+
+
 def test_gabor_filters_respond_most_to_their_own_orientation_and_wavelength():
     kernels = filters.gabor(15, (4.0, 8.0), 4).reshape(15, 15, 1, 2, 4, 2)
     rows, columns = np.mgrid[:15, :15] - 7

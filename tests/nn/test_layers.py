@@ -119,6 +119,14 @@ def test_grouped_kernels_are_initialised_by_the_inputs_of_one_output(shape):
     assert kernel.std() == pytest.approx((2 / (8 * 3 ** (len(shape) - 1))) ** 0.5, rel=0.05)
 
 
+@pytest.mark.parametrize("shape", [(8, 2), (8, 8, 2)])
+def test_the_norm_of_each_depthwise_kernel_is_bounded(shape):
+    inputs = keras.Input(shape)
+    layer = keras.Model(inputs, layers.depthwise_conv(inputs, 3, multiplier=3, max_norm=0.5)).layers[-1]
+    kernel = keras.ops.convert_to_numpy(layer.kernel.constraint(10 * layer.kernel))
+    np.testing.assert_allclose(np.linalg.norm(kernel.reshape(-1, 6), axis=0), 0.5, rtol=1e-4)
+
+
 def test_depthwise_kernels_of_one_network_differ():
     inputs = keras.Input((8, 4))
     model = keras.Model(inputs, layers.depthwise_conv(layers.depthwise_conv(inputs)))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.nn.handcrafted import MiniRocketFeatures
+from kzoo.nn.handcrafted import HydraFeatures, MiniRocketFeatures
 
 pytest.importorskip("aeon")
 networks = pytest.importorskip("aeon.networks")
@@ -21,6 +21,7 @@ TOLERANCE = 1e-4
 TWINS = {
     "disjoint_cnn": ("DisjointCNNNetwork", {}),
     "fcn": ("FCNNetwork", {}),
+    "h_inceptiontime": ("InceptionNetwork", {"use_custom_filters": True}),
     "inceptiontime": ("InceptionNetwork", {}),
     "lite": ("LITENetwork", {}),
     "litemv": ("LITENetwork", {"use_litemv": True}),
@@ -106,22 +107,46 @@ def test_features_equal_those_of_aeon(name, shape):
     assert np.abs(features - expected).max() < TOLERANCE * spread
 
 
+def assign_rocket(layer: MiniRocketFeatures, series: np.ndarray, parameters: tuple) -> None:
+    """Give a layer the dilations, thresholds and channels that aeon drew for series (n, length, channels)."""
+    *drawn, steps, counts, thresholds = parameters
+    layer.build(series.shape)
+    assert layer.dilations == list(zip(steps.tolist(), counts.tolist(), strict=True))
+    layer.thresholds.assign(thresholds)
+    if series.shape[2] > 1:
+        numbers, seen = drawn
+        kernels = np.split(seen, np.cumsum(numbers)[:-1])
+        chosen = np.array([[channel in kernel for channel in range(series.shape[2])] for kernel in kernels])
+        layer.channels.assign(chosen.reshape(len(steps), 84, -1).transpose(0, 2, 1))
+
+
 @pytest.mark.parametrize("shape", [(150, 1), (97, 3), (24, 1)])
 def test_features_of_minirocket(shape):
     convolution_based = pytest.importorskip("aeon.transformations.collection.convolution_based")
     series = tinted_noise(shape)
     theirs = convolution_based.MiniRocket(random_state=0)
     expected = theirs.fit_transform(series.transpose(0, 2, 1))
-    numbers, seen, steps, counts, thresholds = theirs.parameters
     layer = MiniRocketFeatures()
-    layer.build(series.shape)
-    assert layer.dilations == list(zip(steps.tolist(), counts.tolist(), strict=True))
-    layer.thresholds.assign(thresholds)
-    if shape[1] > 1:
-        kernels = np.split(seen, np.cumsum(numbers)[:-1])
-        chosen = np.array([[channel in kernel for channel in range(shape[1])] for kernel in kernels])
-        layer.channels.assign(chosen.reshape(len(steps), 84, shape[1]).transpose(0, 2, 1))
+    assign_rocket(layer, series, theirs.parameters)
     difference = np.abs(keras.ops.convert_to_numpy(layer(series)) - expected)
     # A threshold is a quantile of answers. Where it is one of them, or between two equal ones, the order of the
     # additions decides whether an answer is above it, in aeon as here.
     assert (difference > 1e-5).mean() < 1e-3
+
+
+@pytest.mark.parametrize("shape", [(150, 1), (97, 5), (24, 1)])
+def test_features_of_hydra(shape):
+    convolution_based = pytest.importorskip("aeon.transformations.collection.convolution_based")
+    pytest.importorskip("torch")
+    series = tinted_noise(shape)
+    theirs = convolution_based.HydraTransformer(random_state=0, output_type="numpy")
+    expected = theirs.fit_transform(series.transpose(0, 2, 1))
+    layer, drawn = HydraFeatures(), theirs._hydra
+    layer.build(series.shape)
+    layer.patterns.assign(drawn.W.numpy().reshape(layer.patterns.shape))
+    if shape[1] > 1:
+        chosen = np.stack([index.numpy() for index in drawn.idx])
+        layer.channels.assign((chosen[..., None] == np.arange(shape[1])).sum(axis=-2))
+    found = keras.ops.convert_to_numpy(layer(series))
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 1e-3

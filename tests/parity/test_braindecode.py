@@ -78,8 +78,8 @@ def kernel_here(module, layer, flattened: tuple[int, ...]) -> np.ndarray:
 
 def carry_over(network, model: keras.Model, addresses: list[str]) -> None:
     """Assign the weights of braindecode's layers to ours, kind by kind in the order of both."""
-    flatten = [layer for layer in model.layers if isinstance(layer, keras.layers.Flatten)]
-    flattened = flatten[0].input.shape[1:] if flatten else (-1,)
+    flattened = [layer.input.shape[1:] for layer in model.layers if isinstance(layer, keras.layers.Flatten)] or [(-1,)]
+    merged = [layer.input.shape[1:] for layer in model.layers if isinstance(layer, keras.layers.Reshape)]
     theirs = [module for module in network.modules() if isinstance(module, (*NORMS, *KERNELS))]
     norms = [isinstance(module, NORMS) for module in theirs]
     ours = [model.get_layer(name) for name in (*addresses, "logits")]
@@ -90,7 +90,7 @@ def carry_over(network, model: keras.Model, addresses: list[str]) -> None:
             strict=True,
         )
         for module, layer in pairs:
-            layer.set_weights(list(weights_here(module, layer, flattened)))
+            layer.set_weights(list(weights_here(module, layer, (flattened + merged)[-1])))
 
 
 def weights_here(module, layer, flattened: tuple[int, ...]):

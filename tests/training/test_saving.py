@@ -15,7 +15,7 @@ from kzoo.training.registration import MODULES
 
 PACKAGE = Path(kzoo.__file__).parent
 OWN_LAYERS = ("airbench94", "filter_bank", "hog_svm", "mfcc_svm", "minirocket", "nearest_neighbour", "sinc_filters")
-OWN_LAYERS += ("tfidf", "nfnet_f0", "resnetv2_50x1_bit")
+OWN_LAYERS += ("tfidf", "nfnet_f0", "resnetv2_50x1_bit", "h_inceptiontime", "hydra")
 LOAD = """
 import sys
 from pathlib import Path

@@ -4,8 +4,9 @@ This package imports Keras at once; other modules import it when a network is bu
 of every layer that is an `Adaptable` before it trains the layers that follow.
 """
 
-from kzoo.nn.handcrafted.banks import ImageBank, SincBank
+from kzoo.nn.handcrafted.banks import DetectorBank, ImageBank, SincBank
 from kzoo.nn.handcrafted.hog import BLOCK_NORMS, HOG
+from kzoo.nn.handcrafted.hydra import HydraFeatures
 from kzoo.nn.handcrafted.layer import Adaptable, FixedFeatures
 from kzoo.nn.handcrafted.minirocket import KERNELS, TAPS, MiniRocketFeatures, dilations
 from kzoo.nn.handcrafted.neighbours import NearestNeighbours
@@ -19,7 +20,9 @@ __all__ = [
     "KERNELS",
     "TAPS",
     "Adaptable",
+    "DetectorBank",
     "FixedFeatures",
+    "HydraFeatures",
     "ImageBank",
     "MiniRocketFeatures",
     "NearestNeighbours",

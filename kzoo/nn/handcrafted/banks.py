@@ -1,4 +1,4 @@
-"""Initializers of hand-crafted filter banks: Sobel, Laplacian, Gabor, difference of Gaussians, sinc."""
+"""Initializers of hand-crafted filter banks: Sobel, Laplacian, Gabor, difference of Gaussians, sinc, detectors."""
 
 import keras
 
@@ -42,3 +42,21 @@ class SincBank(keras.initializers.Initializer):
     def __call__(self, shape, dtype=None):
         kernels = filters.sinc(shape[-1], shape[0], self.sample_rate, self.low, self.high)
         return keras.ops.convert_to_tensor(kernels, dtype)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class DetectorBank(keras.initializers.Initializer):
+    """The kernels of `kzoo.nn.filters.detectors`, the same in every input channel.
+
+    Args:
+        sizes: kernel sizes.
+    """
+
+    def __init__(self, sizes: tuple[int, ...]):
+        self.sizes = tuple(sizes)
+
+    def get_config(self) -> dict:
+        return {"sizes": list(self.sizes)}
+
+    def __call__(self, shape, dtype=None):
+        return keras.ops.broadcast_to(keras.ops.convert_to_tensor(filters.detectors(self.sizes), dtype), shape)

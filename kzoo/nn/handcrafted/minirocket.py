@@ -93,14 +93,16 @@ class MiniRocketFeatures(Adaptable, FixedFeatures):
         return keras.ops.conv(x, weights, padding="same", dilation_rate=dilation, data_format="channels_last")
 
     def call(self, x):
-        proportions, start = [], 0
+        return keras.ops.concatenate(list(self.pooled(x, proportions_above)), axis=-1)
+
+    def pooled(self, x, pooling):
+        """Yield for each dilation what a function like `proportions_above` gives."""
+        start = 0
         for index, (dilation, count) in enumerate(self.dilations):
             size = len(KERNELS) * count
             thresholds = keras.ops.reshape(self.thresholds[start : start + size], (len(KERNELS), count))
-            responses = self.responses(x, index)
-            proportions.append(proportions_above(responses, thresholds, 4 * dilation, index % 2))
+            yield pooling(self.responses(x, index), thresholds, 4 * dilation, index % 2)
             start += size
-        return keras.ops.concatenate(proportions, axis=-1)
 
     def adapt(self, series: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
         """Set the thresholds to quantiles of the outputs of each kernel on a randomly chosen training series.
