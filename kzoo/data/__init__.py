@@ -90,9 +90,11 @@ def load_dataset(
             With `mixup` or `cutmix` (see `kzoo.data.mixing.Mixing`; not for texts) the labels of training batches are
             probabilities (batch, num_classes).
         limit: largest number of training examples, a stratified subset; the same examples every time.
-        cache: where decoded image files are kept: "memory", "disk" (`kzoo cache` shows it), None for decoding them anew
-            in each epoch, or "auto": in memory if they take at most a quarter of what is available, otherwise None.
-            With augmentation that crops the original images, those of the train split are always decoded anew.
+        cache: where decoded image and audio files are kept: "memory", "disk" (`kzoo cache` shows it), None for decoding
+            them anew in each epoch, or "auto": in memory if they take at most a quarter of what is available, otherwise
+            None.
+            Training examples that are crops of the original images, and windows of recordings (`hop`), are always
+            decoded anew.
         seed: of the shuffling and the augmentation, which are a pure function of (seed, epoch).
         like: a pretrained or trained model (or a dataset) whose preprocessing is used, for fine-tuning: size, cropping
             and normalisation are those of its weights, except for options that are given.

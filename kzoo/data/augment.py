@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kzoo.data.pipeline import reader
+from kzoo.data.windows import Windowed
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Augment:
         Returns:
             A function from indices (batch,) and a seed of each, (batch, 2), to raw examples; and an augmentation.
         """
+        if isinstance(inputs, Windowed):
+            return inputs.drawn, self
         read = reader(inputs)
         return (lambda indices, seeds: read(indices)), self
 

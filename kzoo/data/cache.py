@@ -15,6 +15,7 @@ from kzoo.core.lazy import np, psutil
 from kzoo.core.registry import lookup
 from kzoo.data.sources import Source
 from kzoo.data.splits import Examples
+from kzoo.data.windows import Windowed
 
 CACHES = ("auto", "memory", "disk")
 EAGER = 2000  # examples; a smaller set is decoded at once, which names each damaged file before the training
@@ -82,7 +83,7 @@ def cached_splits(splits: dict[str, Examples], cache: str | None, name: str, ori
 
 
 def cached(examples: Examples, cache: str | None, what: str) -> Examples:
-    """Return examples that are decoded once, as `cache` says; arrays are unchanged.
+    """Return examples that are decoded once, as `cache` says; arrays and windows of recordings are unchanged.
 
     Args:
         examples: of one split.
@@ -94,7 +95,7 @@ def cached(examples: Examples, cache: str | None, what: str) -> Examples:
         ValueError: for too little memory or space on the disk, or files that cannot be read, by name.
     """
     source = examples.inputs
-    if not isinstance(source, Source):
+    if not isinstance(source, Source) or isinstance(source, Windowed):
         return examples
     fits = source.nbytes <= psutil.virtual_memory().available * SHARE
     if len(source) <= EAGER and fits and cache in ("auto", "memory"):
@@ -112,7 +113,7 @@ def in_memory(source: Source) -> Cached:
     if source.nbytes > free:
         raise ValueError(
             f"cache='memory' needs {gigabytes(source.nbytes)} for {len(source):,} decoded examples, but only "
-            f"{gigabytes(free)} are available; give cache='disk' or a smaller image_size"
+            f"{gigabytes(free)} are available; give cache='disk' or smaller examples"
         )
     return Cached(source, np.empty(source.shape, source.dtype), np.zeros(len(source), bool))
 

@@ -1,7 +1,9 @@
 """Stateless random numbers for data augmentation, spans of indices, and range checks of arguments."""
 
+from __future__ import annotations
+
 from kzoo.core.arguments import check_arguments
-from kzoo.core.lazy import tf
+from kzoo.core.lazy import np, tf
 
 
 def fold(seed, number: int):
@@ -13,6 +15,11 @@ def seeds_at(indices, seed):
     """Return a seed of each example, integers (n, 2): a function of its index and a seed, not of its batch."""
     first = tf.fill(tf.shape(indices), tf.cast(seed[0], tf.int64))
     return tf.stack([first, tf.cast(indices, tf.int64)], axis=1)
+
+
+def generator_of(seed: np.ndarray) -> np.random.Generator:
+    """Return numpy's random numbers for the seed of one example, integers (2,)."""
+    return np.random.Generator(np.random.Philox(key=seed.astype("uint64")))
 
 
 def signed_uniform(count, seed):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import abc
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from kzoo.core.lazy import np
 from kzoo.data.arrays import collect
-from kzoo.data.folders import read_each
+from kzoo.data.folders import File, read_each
 
 SAMPLE = 256  # examples of which statistics are taken, where not all are in memory
 
@@ -48,8 +50,11 @@ class Source(abc.ABC):
         """Read one example, or the batch at a slice or an array of indices."""
         if np.ndim(chosen := np.arange(len(self))[index]) == 0:
             return self.read(int(chosen))
-        batch = [self.read(number) for number in chosen.tolist()]
-        return np.stack(batch) if batch else np.empty((0, *self.shape[1:]), self.dtype)
+        return self.stacked([self.read(number) for number in chosen.tolist()])
+
+    def stacked(self, examples: Sequence[np.ndarray]) -> np.ndarray:
+        """Return examples as a batch, which may be empty."""
+        return np.stack(examples) if examples else np.empty((0, *self.shape[1:]), self.dtype)
 
     def take(self, indices: np.ndarray) -> Source:
         """Return the examples at these indices; nothing is read."""
@@ -102,3 +107,18 @@ def hash_of(*parts: str | bytes) -> str:
         digest.update(len(found).to_bytes(8, "little"))
         digest.update(found)
     return digest.hexdigest()
+
+
+def array_of(files: Sequence[File]) -> np.ndarray:
+    """Return files as an array of objects."""
+    found = np.empty(len(files), object)
+    found[:] = files
+    return found
+
+
+def described(file: File) -> str:
+    """Return the path of a file, its size and the time of its last change, as far as they are known."""
+    if not isinstance(file, Path):
+        return str(file)
+    found = file.stat()
+    return f"{file} {found.st_size} {found.st_mtime_ns}"

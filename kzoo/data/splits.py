@@ -15,6 +15,7 @@ from kzoo.data.display import DatasetCardTable, SplitsTable
 from kzoo.data.pipeline import computed, reader
 from kzoo.data.random import fold, seeds_at
 from kzoo.data.sources import Source
+from kzoo.data.windows import Windowed
 
 batches = lazy_import("kzoo.data.batches")
 
@@ -43,6 +44,14 @@ class Examples:
 def taken(inputs: np.ndarray | Source, indices: np.ndarray) -> np.ndarray | Source:
     """Return the inputs at indices: a copy of an array, a view of a source."""
     return inputs.take(indices) if isinstance(inputs, Source) else inputs[indices]
+
+
+def divided(examples: Examples) -> tuple[Examples, np.ndarray | None]:
+    """Return each window of examples as an example, and the number of windows of each; None if there are no windows."""
+    if not isinstance(examples.inputs, Windowed):
+        return examples, None
+    inputs, counts = examples.inputs.divided()
+    return Examples(inputs, np.repeat(examples.labels, counts)), counts
 
 
 class RawData(NamedTuple):
@@ -185,7 +194,7 @@ class Splits(SplitsTable):
     @functools.cached_property
     def train(self) -> tf.data.Dataset:
         """One epoch of shuffled batches; the n-th iteration over it is epoch n, counted from 0."""
-        if self.without_tensorflow and self.augment is None:
+        if self.indexed:
             return self.epoch_after_epoch()
         epoch = tf.Variable(-1, dtype=tf.int64, trainable=False)
         once = tf.data.Dataset.from_tensors(0).flat_map(lambda _: self.shuffled(epoch.assign_add(1)))
@@ -204,7 +213,7 @@ class Splits(SplitsTable):
 
     def train_batches(self, first_step: int = 0) -> tf.data.Dataset:
         """Return an infinite sequence of batches from `first_step` on, which is counted over all epochs."""
-        if self.without_tensorflow and self.augment is None:
+        if self.indexed:
             return batches.Batches(lambda index: self.training_batch(first_step + index))
         first_epoch, done = divmod(first_step, self.steps_per_epoch)
 
@@ -244,6 +253,12 @@ class Splits(SplitsTable):
     def without_tensorflow(self) -> bool:
         """Whether batches are made without TensorFlow: on the JAX and PyTorch backends, except for texts."""
         return keras.backend.backend() != "tensorflow" and self.examples["train"].inputs.dtype.kind in "biuf"
+
+    @property
+    def indexed(self) -> bool:
+        """Whether training batches are made without TensorFlow: nothing about them is random but their order."""
+        whole = not isinstance(self.examples["train"].inputs, Windowed)
+        return self.without_tensorflow and self.augment is None and whole
 
     def training_batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Return a training batch as arrays; the step is counted over all epochs."""

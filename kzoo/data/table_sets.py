@@ -14,8 +14,7 @@ from kzoo.core.registry import check_keywords, did_you_mean
 from kzoo.core.warn import warn_caller
 from kzoo.data.assemble import Assembly, taken_by
 from kzoo.data.audio.files import SUFFIXES as AUDIO
-from kzoo.data.audio.files import clip_samples
-from kzoo.data.audio.folder import most_common_rate, read_rows
+from kzoo.data.audio.folder import Clips, read_rows
 from kzoo.data.folders import Row, split_of
 from kzoo.data.holdout import HoldOut, warn_of_shared_groups
 from kzoo.data.image.files import SUFFIXES as IMAGES
@@ -33,7 +32,12 @@ TARGETS = ("label", "class", "target", "category")  # columns that are the targe
 LOOKED_AT = 3  # first cells of a column that are looked for as files
 LONGEST = 200  # characters of a file's name
 GEOMETRY = ("image_size", "resize", "crop", "interpolation")
-ONLY_FOR = dict.fromkeys(GEOMETRY, "image") | {"seconds": "audio", "sample_rate": "audio", "unequal": "timeseries"}
+ONLY_FOR = dict.fromkeys(GEOMETRY, "image") | {
+    "seconds": "audio",
+    "sample_rate": "audio",
+    "hop": "audio",
+    "unequal": "timeseries",
+}
 
 
 @dataclass(frozen=True)
@@ -161,11 +165,10 @@ def image_files(content: Content, rows: Sequence[Row], class_names: Sequence[str
     return pictures(by_split(rows), class_names, geometry)
 
 
-def audio_files(content: Content, rows, class_names, *, seconds: float = 1.0, sample_rate: int | None = None):
+def audio_files(content: Content, rows, class_names, *, seconds: float = 1.0, sample_rate=None, hop=None):
     """Return the recordings of each split."""
-    rate = sample_rate or most_common_rate(rows)
-    samples = clip_samples(seconds, rate)
-    return {split: read_rows(part, class_names, rate, samples) for split, part in by_split(rows).items()}
+    clips = Clips.of(rows, seconds, sample_rate, hop)
+    return {split: read_rows(part, class_names, clips) for split, part in by_split(rows).items()}
 
 
 def text_files(content: Content, rows: Sequence[Row], class_names: Sequence[str], *, encoding: str = "utf-8"):
@@ -250,6 +253,7 @@ def table(
     interpolation: str | None = None,
     seconds: float | None = None,
     sample_rate: int | None = None,
+    hop: float | None = None,
     unequal: str | None = None,
     length: int | None = None,
 ) -> RawData:
@@ -276,6 +280,7 @@ def table(
         interpolation: likewise.
         seconds: length of a clip of audio, 1 if not given.
         sample_rate: of all clips; by default the most common one among the files.
+        hop: for windows of longer recordings, in seconds; see `kzoo.data.audio.folder.audio_folder`.
         unequal: how series of several lengths are brought to one: "resample" or "pad".
         length: steps that all series are brought to.
 
@@ -285,7 +290,7 @@ def table(
     """
     tables = {"train": path, "validation": validation, "test": test}
     read = {name: read_table(file, delimiter, header, encoding) for name, file in tables.items() if file is not None}
-    options = {"seconds": seconds, "sample_rate": sample_rate, "unequal": unequal}
+    options = {"seconds": seconds, "sample_rate": sample_rate, "hop": hop, "unequal": unequal}
     options |= dict(zip(GEOMETRY, (image_size, resize, crop, interpolation), strict=True))
     options |= {"length": length, "encoding": encoding}
     content = content_of(read, input, target, split, group, Path(root or Path(path).expanduser().parent))

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import abc
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from kzoo.core.lazy import np, tf
 from kzoo.core.ranges import check_range
+from kzoo.data.random import generator_of
+from kzoo.data.sources import Source, hash_of
 
 
 class Windows(NamedTuple):
@@ -48,3 +53,81 @@ class Windows(NamedTuple):
         """Return where the windows of an example begin; the last one ends where the example ends."""
         last = max(steps - self.length, 0)
         return [*range(0, last, self.hop), last]
+
+
+class Windowed(Source):
+    """Examples that are longer than what is read of them: training sees a random window of each, measuring all.
+
+    Attributes:
+        windows: how an example is divided.
+        lengths: steps of each whole example, integers (n,).
+    """
+
+    windows: Windows
+    lengths: np.ndarray
+
+    @abc.abstractmethod
+    def window(self, index: int, start: int) -> np.ndarray:
+        """Read the window of an example that begins at a step; the end of a shorter example is padded."""
+
+    def read(self, index: int) -> np.ndarray:
+        """Read the central window of an example."""
+        return self.window(index, self.last(index) // 2)
+
+    def last(self, index: int) -> int:
+        """Return where the last window of an example begins."""
+        return max(int(self.lengths[index]) - self.windows.length, 0)
+
+    def at_random(self, index: int, seed: np.ndarray) -> np.ndarray:
+        """Read a random window of an example, of equal probability for each start."""
+        return self.window(index, int(generator_of(seed).integers(self.last(index) + 1)))
+
+    def drawn(self, indices, seeds):
+        """Return a batch of random windows in a `tf.data` pipeline.
+
+        Args:
+            indices: integer tensor (batch,).
+            seeds: one of each example, integers (batch, 2).
+        """
+
+        def read(indices, seeds):
+            return self.stacked([self.at_random(*each) for each in zip(indices, seeds, strict=True)])
+
+        batch = tf.numpy_function(read, [indices, seeds], self.dtype)
+        return tf.ensure_shape(batch, (None, *self.shape[1:]))
+
+    def divided(self) -> tuple[Source, np.ndarray]:
+        """Return all windows of all examples as examples, and the number of windows of each."""
+        starts = [self.windows.starts(length) for length in self.lengths.tolist()]
+        counts = np.array([len(found) for found in starts])
+        return EachWindow(self, np.repeat(np.arange(len(starts)), counts), np.concatenate(starts)), counts
+
+
+@dataclass(frozen=True, eq=False)
+class EachWindow(Source):
+    """Windows of examples, of which each is an example: the indices of the whole ones, and where windows begin."""
+
+    source: Windowed
+    indices: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.indices), *self.source.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.source.dtype
+
+    def read(self, index: int) -> np.ndarray:
+        return self.source.window(int(self.indices[index]), int(self.starts[index]))
+
+    def fingerprint(self) -> str:
+        return hash_of(self.source.fingerprint(), self.indices.tobytes(), self.starts.tobytes())
+
+
+def mean_over_windows(rows: np.ndarray, counts: np.ndarray | None) -> np.ndarray:
+    """Return the mean of the rows of each example's windows, given their numbers; None for rows of whole examples."""
+    if counts is None:
+        return rows
+    return np.add.reduceat(rows, np.cumsum(counts) - counts) / counts[:, None].astype(rows.dtype)

@@ -10,8 +10,9 @@ from kzoo.core.registry import check_keywords
 from kzoo.core.warn import warn_caller
 from kzoo.data import dataset_card, taken_by
 from kzoo.data.labels import listed
-from kzoo.data.splits import MODALITIES, Examples, RawData, check_examples
+from kzoo.data.splits import MODALITIES, Examples, RawData, check_examples, divided
 from kzoo.data.trained import check_classes, check_raw
+from kzoo.data.windows import mean_over_windows
 from kzoo.serving.serve import BATCH, Predictor, find_description, load_predictor
 from kzoo.training.report import Report, classification_report
 
@@ -71,6 +72,8 @@ def class_numbers(predictor: Predictor, path: str, name: str, found: tuple[str, 
 
 
 def probabilities_of(predictor: Predictor, examples: Examples) -> np.ndarray:
-    """Return the probabilities of all raw examples."""
-    starts = range(0, len(examples), BATCH)
-    return np.concatenate([predictor.probabilities(np.asarray(examples.inputs[n : n + BATCH])) for n in starts])
+    """Return the probabilities of all raw examples, the mean over windows where they are read so."""
+    windows, counts = divided(examples)
+    starts = range(0, len(windows), BATCH)
+    rows = np.concatenate([predictor.probabilities(np.asarray(windows.inputs[n : n + BATCH])) for n in starts])
+    return mean_over_windows(rows, counts)

@@ -15,9 +15,10 @@ from kzoo.core.lazy import figures, keras, lazy_import, np
 from kzoo.core.numbers import percent
 from kzoo.data.in_memory import check_is_dataset
 from kzoo.data.pipeline import own_errors
-from kzoo.data.splits import Splits
+from kzoo.data.splits import Splits, divided
 from kzoo.data.trained import as_trained
 from kzoo.data.tta import views_of
+from kzoo.data.windows import mean_over_windows
 from kzoo.nn.precision import in_float32
 from kzoo.training import runs
 from kzoo.training.report import Report, classification_report
@@ -80,14 +81,16 @@ def check_split(data: Splits, split: str) -> None:
 
 
 def mean_over_views(model: keras.Model, data: Splits, split: str, tta: Mapping) -> tuple[np.ndarray, float]:
-    """Return the mean of the probabilities over the views of each example, and the seconds of inference."""
+    """Return the mean of the probabilities over the views and windows of each example, and the seconds of inference."""
     views = views_of(data.modality, tta) if tta else [lambda raw: raw]
+    examples, counts = divided(data.examples[split])
+    windows = replace(data, examples={**data.examples, split: examples})
     total, seconds = 0.0, 0.0
     for view in views:
-        seen = replace(data, preprocess=lambda raw, view=view: data.preprocess(view(raw)))
+        seen = replace(windows, preprocess=lambda raw, view=view: data.preprocess(view(raw)))
         logits, took = predict(model, seen.eval_batches(split))
         total, seconds = total + special.softmax(logits.astype("float64"), axis=-1), seconds + took
-    return total / len(views), seconds
+    return mean_over_windows(total / len(views), counts), seconds
 
 
 @own_errors()

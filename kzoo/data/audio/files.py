@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import io
+import mmap
 import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from kzoo.core.extras import missing_package
 from kzoo.core.files import reading
 from kzoo.core.lazy import np, soundfile
 from kzoo.data import folders
+from kzoo.data.audio import frontends
 from kzoo.data.folders import read_bytes
-from kzoo.data.splits import Examples
+from kzoo.data.splits import Examples, taken
 
 SUFFIXES = {  # of files, and libsndfile's names of the formats that they stand for; none where it cannot read them
     ".wav": ("WAV", "WAVEX", "RF64", "NIST"),
@@ -57,7 +59,7 @@ class Recordings(Examples):
     def take(self, indices: np.ndarray) -> Recordings:
         """Return the recordings at these indices."""
         groups = None if self.groups is None else self.groups[indices]
-        return dataclasses.replace(self, inputs=self.inputs[indices], labels=self.labels[indices], groups=groups)
+        return dataclasses.replace(self, inputs=taken(self.inputs, indices), labels=self.labels[indices], groups=groups)
 
 
 class Sound(NamedTuple):
@@ -68,6 +70,22 @@ class Sound(NamedTuple):
     sample_rate: int
     channels: int
     format: str
+
+
+class Header(NamedTuple):
+    """What an audio file says about itself.
+
+    Attributes:
+        frames: samples of each channel; 0 where it is not known.
+        seekable: whether a part can be read without what is before it.
+    """
+
+    path: str
+    sample_rate: int
+    channels: int
+    format: str
+    frames: int
+    seekable: bool
 
 
 def check_soundfile() -> None:
@@ -83,9 +101,7 @@ def read_audio(path: Path | zipfile.Path) -> Sound:
         ValueError: if the file is missing, empty, truncated or not audio, or contains NaN.
     """
     check_soundfile()
-    suffix = path.name[path.name.rfind(".") :].lower()
-    if not SUFFIXES.get(suffix, "any"):
-        raise ValueError(f"{path} is in a format that is not read, {suffix}; {convert(path)}")
+    check_suffix(path)
     data = read_bytes(path)
     if not data:
         raise ValueError(f"{path} is empty, 0 bytes")
@@ -104,6 +120,66 @@ def read_audio(path: Path | zipfile.Path) -> Sound:
     if not np.isfinite(samples).all():
         raise ValueError(f"{path} contains NaN or infinity")
     return Sound(str(path), samples.mean(axis=1), rate, channels, format)
+
+
+def check_suffix(path: Path | zipfile.Path) -> None:
+    """Raise a ValueError for a file that libsndfile cannot read, with what to do."""
+    suffix = path.name[path.name.rfind(".") :].lower()
+    if not SUFFIXES.get(suffix, "any"):
+        raise ValueError(f"{path} is in a format that is not read, {suffix}; {convert(path)}")
+
+
+def read_header(path: Path | zipfile.Path) -> Header:
+    """Read what a file says about itself.
+
+    Raises:
+        ValueError: if it is missing, empty, a truncated WAV file or not audio.
+    """
+    check_suffix(path)
+    finished = isinstance(path, Path) and is_finished(path)
+    with reading(path, " as audio"), path.open("rb") as raw, soundfile.SoundFile(raw) as file:
+        frames = 0 if file.frames == NO_LENGTH else file.frames
+        return Header(str(path), file.samplerate, file.channels, file.format, frames, finished and file.seekable())
+
+
+def is_finished(path: Path) -> bool:
+    """Return whether the header of a file, if it is a WAV file, states its true size; only the header is read.
+
+    Raises:
+        ValueError: if it is missing, empty, or shorter than its header states.
+    """
+    with reading(path), path.open("rb") as file:
+        if not path.stat().st_size:
+            raise ValueError(f"{path} is empty, 0 bytes")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return finished_wav(path, data) is data
+
+
+def read_part(path: Path, start: int, length: int, sample_rate: int) -> np.ndarray:
+    """Read a part of a file that can seek: the same samples as of the whole file, read and resampled.
+
+    (On the last page of some Ogg Vorbis files in stereo libsndfile seeks to 64 samples too late.)
+
+    Args:
+        path: the file.
+        start: first sample, at `sample_rate`.
+        length: number of samples; fewer at the end of the file.
+        sample_rate: to which the part is resampled.
+
+    Raises:
+        ValueError: if the part is truncated, or contains NaN.
+    """
+    with reading(path, " as audio"), soundfile.SoundFile(path) as file:
+        part = frontends.part_of(start, length, file.samplerate, sample_rate)
+        first, end = part.first, min(part.end, file.frames)
+        file.seek(first)
+        samples = file.read(end - first, dtype="float32", always_2d=True)
+        rate = file.samplerate
+    if len(samples) < end - first:
+        raise ValueError(f"{path} is truncated: it has {first + len(samples)} of {end} samples")
+    if not np.isfinite(samples).all():
+        raise ValueError(f"{path} contains NaN or infinity")
+    return frontends.resampled(samples.mean(axis=1), rate, sample_rate)[part.skipped :][:length]
 
 
 def convert(path) -> str:
@@ -136,15 +212,24 @@ def finished_wav(path, data: bytes) -> bytes:
 
 def changes_of(sound: Sound, sample_rate: int) -> list[str]:
     """Return what is changed in a file, and what may be wrong with it, to complete "1 file ..."."""
-    format, loudest = sound.format, np.abs(sound.wave).max()
+    return changes_of_format(sound, sample_rate) + changes_of_level(np.abs(sound.wave).max())
+
+
+def changes_of_format(sound: Sound | Header, sample_rate: int) -> list[str]:
+    """Return what is changed in a file because of its format."""
+    format = sound.format
     found = {
         f"with {sound.channels} channels, mixed down to one": sound.channels > 1,
         f"at {sound.sample_rate} Hz, resampled to {sample_rate} Hz": sound.sample_rate != sample_rate,
         f"in another format than their suffix says, {format}": format
         not in SUFFIXES.get(Path(sound.path).suffix.lower(), format),
-        "with nothing but silence": loudest == 0,
-        "louder than full scale, clipped": loudest > 1.0001,
     }
+    return [what for what, holds in found.items() if holds]
+
+
+def changes_of_level(loudest: float) -> list[str]:
+    """Return what may be wrong with a file whose largest absolute sample is given; 1 is full scale."""
+    found = {"with nothing but silence": loudest == 0, "louder than full scale, clipped": loudest > 1.0001}
     return [what for what, holds in found.items() if holds]
 
 

@@ -6,25 +6,25 @@ import collections
 import operator
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from kzoo.core.archives import MAX_MEMBER
-from kzoo.core.lazy import np, soundfile
+from kzoo.core.lazy import np
 from kzoo.core.ranges import PositiveInt, SampleRate, Seconds
 from kzoo.core.registry import did_you_mean
-from kzoo.data.arrays import collect
 from kzoo.data.audio.files import (
     SUFFIXES,
+    Header,
     Recordings,
-    Sound,
+    changes_of_format,
     check_soundfile,
     clip_samples,
-    cut_or_pad,
     read_audio,
-    to_int16,
-    warn_of_changes,
+    read_header,
 )
-from kzoo.data.audio.frontends import resampled
+from kzoo.data.audio.frontends import resampled_length
+from kzoo.data.audio.source import AudioFiles, AudioWindows
 from kzoo.data.folders import (
     Listing,
     Row,
@@ -35,10 +35,13 @@ from kzoo.data.folders import (
     read_bytes,
     read_each,
     rows_by_folder,
+    warn_of_changes,
     without_broken,
 )
 from kzoo.data.labels import class_indices
+from kzoo.data.sources import array_of
 from kzoo.data.splits import RawData, register_dataset
+from kzoo.data.windows import Windows
 
 
 @register_dataset("audio_folder:", "audio", "your own files")
@@ -47,6 +50,7 @@ def audio_folder(
     *,
     seconds: Seconds = 1.0,
     sample_rate: SampleRate | None = None,
+    hop: Seconds | None = None,
     pattern: str | None = None,
     label: str | None = None,
     speaker: str = "speaker",
@@ -64,6 +68,9 @@ def audio_folder(
             testing_list.txt, are followed.
         seconds: length of a clip; longer files are cut, shorter ones are padded with silence at the end.
         sample_rate: of all clips; by default the most common one among the files.
+        hop: keep longer files whole: training sees a random window of `seconds` of each in each epoch, and
+            evaluation the mean of the probabilities over windows that begin every `hop` seconds, at most `seconds`.
+            Validation during the training sees the central window.
         pattern: of the names, e.g. "{digit}_{speaker}_{index}.wav", or "{word}/{speaker}_{index}.wav" with folders.
         label: the field of the pattern that is the class; by default the first.
         speaker: the field that names the speaker.
@@ -91,9 +98,7 @@ def audio_folder(
         rows = of_classes(path, rows, classes)
     if skip_broken:
         rows = without_broken(lambda row: read_audio(row.file), rows)
-    rate = most_common_rate(rows) if sample_rate is None else sample_rate
-    samples = clip_samples(seconds, rate)
-    return recorded(rows, int(rate), samples, classes)
+    return recorded(rows, Clips.of(rows, seconds, sample_rate, hop), classes)
 
 
 def rows_by_pattern(
@@ -185,57 +190,79 @@ def speakers_known(rows: list[Row]) -> list[Row]:
     return [row._replace(group=match[1]) for row, match in zip(rows, speakers, strict=True)]
 
 
-def most_common_rate(rows: Sequence[Row]) -> int:
-    """Return the most common sample rate, of the headers; `read_audio` reports files with a damaged one."""
+@dataclass(frozen=True)
+class Clips:
+    """What is read of the files of a dataset.
 
-    def rate_of(row: Row) -> int | None:
-        try:
-            with row.file.open("rb") as file, soundfile.SoundFile(file) as sound:
-                return sound.samplerate
-        except (soundfile.SoundFileError, OSError):
-            return None
+    Args:
+        headers: of each file.
+        sample_rate: of the clips.
+        samples: length of a clip.
+        hop: samples from one window to the next; None for clips from the beginnings of the files.
+    """
 
-    rates = collections.Counter(rate for rate in read_each(rate_of, rows) if rate is not None)
-    return rates.most_common(1)[0][0] if rates else 16000
+    headers: Mapping[Row, Header]
+    sample_rate: int
+    samples: int
+    hop: int | None = None
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], seconds: float, sample_rate: int | None = None, hop: float | None = None) -> Clips:
+        """Read the headers of files.
+
+        Args:
+            rows: of the files.
+            seconds: length of a clip.
+            sample_rate: of the clips; None for the most common one.
+            hop: from one window to the next, in seconds.
+
+        Raises:
+            ValueError: naming every file whose header cannot be read, or for clips that are too long.
+        """
+        check_soundfile()
+        headers = dict(zip(rows, read_each(lambda row: read_header(row.file), rows), strict=True))
+        rate = int(sample_rate or most_common_rate(headers.values()))
+        samples = clip_samples(seconds, rate)
+        return cls(headers, rate, samples, None if hop is None else Windows.of(None, hop, samples, rate).hop)
+
+    def source(self, rows: Sequence[Row]) -> AudioFiles:
+        """Return files as a source."""
+        clips = AudioFiles(array_of([row.file for row in rows]), self.sample_rate, self.samples)
+        return clips if self.hop is None else AudioWindows.of(clips, self.hop, [self.headers[row] for row in rows])
+
+    def warn(self, rows: Sequence[Row]) -> None:
+        """Warn of files of other formats, and of those that are cut."""
+        headers = [self.headers[row] for row in rows]
+        warn_of_changes((one.path, what) for one in headers for what in changes_of_format(one, self.sample_rate))
+        longer = [one.path for one in headers if self.length(one) > self.samples]
+        if longer and self.hop is None:
+            what = f"{len(longer)} of {len(rows)} files are cut to {self.samples / self.sample_rate:g} s"
+            warnings.warn(f"{what}, e.g. {longer[0]}", stacklevel=4)
+
+    def length(self, header: Header) -> int:
+        """Return the samples of a file at the sample rate of the clips."""
+        return resampled_length(header.frames, header.sample_rate, self.sample_rate)
 
 
-def recorded(rows: Sequence[Row], sample_rate: int, samples: int, classes: Sequence[str] | None = None) -> RawData:
-    """Read all files of a dataset.
+def most_common_rate(headers: Iterable[Header]) -> int:
+    """Return the most common sample rate."""
+    return collections.Counter(header.sample_rate for header in headers).most_common(1)[0][0]
+
+
+def recorded(rows: Sequence[Row], clips: Clips, classes: Sequence[str] | None = None) -> RawData:
+    """Return a dataset of files, which are decoded when they are needed.
 
     Raises:
-        ValueError: for fewer than two classes, or naming every file that cannot be read.
+        ValueError: for fewer than two classes.
     """
     class_names, by_split = classes_and_splits(rows, classes)
-    splits = {split: read_rows(part, class_names, sample_rate, samples) for split, part in by_split.items()}
+    splits = {split: read_rows(part, class_names, clips) for split, part in by_split.items()}
     return RawData(splits["train"], splits.get("validation"), splits.get("test"), class_names)
 
 
-def read_rows(rows: Sequence[Row], class_names: Sequence[str], sample_rate: int, samples: int) -> Recordings:
-    """Read audio files in parallel; warn of those that were changed or cut.
-
-    Raises:
-        ValueError: naming every file that cannot be read.
-    """
-    sounds, longer = [], []
-
-    def read(row: Row) -> tuple[Sound, np.ndarray]:
-        sound = read_audio(row.file)
-        return sound, to_int16(resampled(sound.wave, sound.sample_rate, sample_rate))
-
-    def clips() -> Iterator[np.ndarray]:
-        for sound, wave in read_each(read, rows):
-            sounds.append(
-                sound._replace(wave=sound.wave[[np.abs(sound.wave).argmax()]])
-            )  # the loudest sample is enough
-            if len(wave) > samples:
-                longer.append(sound.path)
-            yield cut_or_pad(wave, samples)
-
-    inputs = collect(clips(), len(rows), "reading audio")
-    warn_of_changes(sounds, sample_rate)
-    if longer:
-        what = f"{len(longer)} of {len(rows)} files are cut to {samples / sample_rate:g} s"
-        warnings.warn(f"{what}, e.g. {longer[0]}", stacklevel=4)
+def read_rows(rows: Sequence[Row], class_names: Sequence[str], clips: Clips) -> Recordings:
+    """Return audio files, which are decoded when they are needed; warn of those that are changed or cut."""
+    clips.warn(rows)
     labels = class_indices([row.label for row in rows], class_names)
     groups = np.array([row.group for row in rows]) if all(row.group is not None for row in rows) else None
-    return Recordings(inputs, labels, sample_rate, groups)
+    return Recordings(clips.source(rows), labels, clips.sample_rate, groups)

@@ -289,10 +289,46 @@ def low_pass(up: int, down: int) -> np.ndarray:
     return scipy_signal.firwin(2 * half + 1, 1 / max(up, down), window=("kaiser", 5.0))
 
 
-def resampled(wave: np.ndarray, old: int, new: int) -> np.ndarray:
-    """Return one waveform (samples,) resampled to ceil(samples * new / old) samples by a polyphase filter."""
+def factors(old: int, new: int) -> tuple[int, int]:
+    """Return the smallest factors (up, down) by which one sample rate is multiplied and divided to give another."""
     common = math.gcd(old, new)
-    up, down = new // common, old // common
+    return new // common, old // common
+
+
+def resampled_length(samples: int, old: int, new: int) -> int:
+    """Return the number of samples after resampling."""
+    return -(-samples * new // old)
+
+
+class Part(NamedTuple):
+    """The part of a waveform that is resampled to give another part: its first sample, its end, what is too much."""
+
+    first: int
+    end: int
+    skipped: int
+
+
+def part_of(start: int, length: int, old: int, new: int) -> Part:
+    """Return the part of a waveform that has to be resampled to give samples of the whole waveform, resampled.
+
+    The filter reaches 10 zero crossings to either side. A part begins at a multiple of `down` samples, where the
+    phase of the filter is that of the beginning.
+
+    Args:
+        start: first sample of the result.
+        length: samples of the result.
+        old: sample rate of the waveform.
+        new: sample rate of the result.
+    """
+    up, down = factors(old, new)
+    reach = 10 * max(up, down) // up + 1
+    periods = max(start // up - math.ceil(reach / down), 0)
+    return Part(periods * down, math.ceil((start + length) * down / up) + reach, start - periods * up)
+
+
+def resampled(wave: np.ndarray, old: int, new: int) -> np.ndarray:
+    """Return one waveform (samples,) resampled to `resampled_length` samples by a polyphase filter."""
+    up, down = factors(old, new)
     if up == down:
         return wave
     return scipy_signal.resample_poly(wave, up, down, window=low_pass(up, down)).astype("float32")

@@ -14,6 +14,7 @@ from kzoo.data.audio import frontends
 from kzoo.data.audio.files import FULL_SCALE, SUFFIXES, Recordings, changes_of, cut_or_pad, read_audio, to_int16
 from kzoo.data.audio.frontends import CONSTANT, FrontEnd, resampled
 from kzoo.data.folders import warn_of_changes
+from kzoo.data.sources import sampled
 from kzoo.data.windows import Windows
 
 # From features (batch, frames, bins) to the model's input.
@@ -119,7 +120,7 @@ class AudioPreprocess:
             if front_end.frames(samples) < 1:
                 raise ValueError(f"a frame has {window} samples, but the recordings only {samples}; give more seconds")
         step = cls(rate, samples, feature, layout, normalise, (0.0,), (1.0,), front_end, str(train.inputs.dtype))
-        return step.fitted(train.inputs) if normalise == "set" else step
+        return step.fitted(sampled(train.inputs)) if normalise == "set" else step
 
     def fitted(self, inputs: np.ndarray) -> AudioPreprocess:
         """Return a copy with the mean and standard deviation of each bin over raw recordings (n, samples)."""

@@ -27,8 +27,9 @@ from kzoo.data.folders import (
 )
 from kzoo.data.image.geometry import MAX_PIXELS, Geometry, takes_geometry
 from kzoo.data.image.pixels import DEEPEST, WHITE, as_colour, eight_bit, guessed_range, is_deep
-from kzoo.data.image.source import ImageFiles, array_of
+from kzoo.data.image.source import ImageFiles
 from kzoo.data.labels import class_indices
+from kzoo.data.sources import array_of
 from kzoo.data.splits import Examples, RawData, register_dataset, taken
 
 PIL_Image = lazy_import("PIL.Image")

@@ -8,13 +8,13 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.lazy import lazy_import, np, tf
 from kzoo.data.folders import File, read_bytes
 from kzoo.data.image.geometry import Geometry, resized
-from kzoo.data.sources import Source, hash_of
+from kzoo.data.random import generator_of
+from kzoo.data.sources import Source, array_of, described, hash_of
 
 PIL_Image = lazy_import("PIL.Image")
 
@@ -112,7 +112,7 @@ class ImageFiles(Source):
         file = self.files[index]
         data = read_bytes(file)
         size = upright_jpeg_size(data)
-        generator = np.random.Generator(np.random.Philox(key=seed.astype("uint64")))
+        generator = generator_of(seed)
         if size is not None and math.prod(size) <= self.decode.keywords.get("max_pixels", math.inf):
             return data, draw(size, generator), None
         image = self.decode(file)
@@ -172,13 +172,6 @@ def upright_jpeg_size(data: bytes) -> tuple[int, int] | None:
         return None
 
 
-def array_of(files: Sequence[File]) -> np.ndarray:
-    """Return files as an array of objects."""
-    found = np.empty(len(files), object)
-    found[:] = files
-    return found
-
-
 def fitted(image, image_size: tuple[int, int], cubic=False):
     """Return an 8-bit image resized without keeping its proportions; antialiased if it is more than twice as large."""
 
@@ -196,14 +189,6 @@ def fitted(image, image_size: tuple[int, int], cubic=False):
         by("bilinear", False),
     )
     return tf.cast(tf.clip_by_value(tf.round(chosen), 0, 255), tf.uint8)
-
-
-def described(file: File) -> str:
-    """Return the path of a file, its size and the time of its last change, as far as they are known."""
-    if not isinstance(file, Path):
-        return str(file)
-    found = file.stat()
-    return f"{file} {found.st_size} {found.st_mtime_ns}"
 
 
 def size_text(size: Sequence[int]) -> str:
