@@ -299,13 +299,14 @@ class Splits(SplitsTable):
             inputs, targets = read(chosen, seeds_at(chosen, fold(seed, -1))), tf.gather(labels, chosen)
             if self.augment is None:
                 return self.prepared(inputs), targets
-            features, targets = self.augmented(augment, inputs, targets, fold(seed, step))
+            features, targets = self.augmented(inputs, targets, fold(seed, step), augment)
             return self.shard.rows_of(features, count), self.shard.rows_of(targets, count)
 
         return groups.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
-    def augmented(self, augment: Augment, inputs, labels, seed):
-        """Augment a raw batch, preprocess it, augment the features, and mix them and their labels."""
+    def augmented(self, inputs, labels, seed, augment: Augment | None = None):
+        """Augment a raw batch (as `self.augment`), preprocess it, augment the features, mix them and their labels."""
+        augment = augment or self.augment
         features = self.prepared(tf.ensure_shape(augment(inputs, seed), inputs.shape))
         features = augment.features(features, fold(seed, 1), self.preprocess)
         return augment.mix(features, labels, self.num_classes, fold(seed, 2), self.preprocess)
