@@ -22,6 +22,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!kzoo\.).*"), ("py:class", r"kzoo\..*\.[ST
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+rst_prolog = ".. role:: mpltype"  # in docstrings that Matplotlib gives to the figures of kzoo
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True

@@ -179,7 +179,8 @@ def test_the_commands_are_those_of_the_command_line(page):
     for arguments in found:
         parse_command(arguments)
         if arguments[0] == "train" and arguments[1] in list_configs():
-            load_experiment(arguments[1], [word for word in arguments[2:] if re.match(r"[a-z.]+=", word)])
+            words = [word for before, word in zip(arguments[1:], arguments[2:], strict=False) if before != "--each"]
+            load_experiment(arguments[1], [word for word in words if re.match(r"[a-z.]+=", word)])
 
 
 def test_every_network_that_the_choice_names_is_there():

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from kzoo.core.files import user_path
 from kzoo.core.lazy import np, rich_console, rich_progress
 from kzoo.data.splits import Preprocess
 from kzoo.data.windows import Windows
@@ -56,8 +55,8 @@ def find_files(preprocess: Preprocess, paths: Sequence[str | Path]) -> list[str]
     """
     found = []
     for path in paths:
-        folder = user_path(path)
-        found += (files_below(folder, preprocess.suffixes) if os.path.isdir(folder) else []) or [str(path)]
+        folder = os.path.expanduser(path)
+        found += (files_below(Path(folder), preprocess.suffixes) if os.path.isdir(folder) else []) or [str(path)]
     return found
 
 

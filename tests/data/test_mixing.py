@@ -128,7 +128,7 @@ def test_cutmix_of_series_takes_a_piece_of_time():
 
 @pytest.mark.parametrize("options", [{"mixup": -1}, {"cutmix": "much"}, {"mixup": 1000}])
 def test_values_out_of_range_are_refused(options):
-    with pytest.raises(ValueError, match=f"augment.{next(iter(options))} must lie between 0 and 100"):
+    with pytest.raises(ValueError, match=f"augment.{next(iter(options))} must (lie between 0 and 100|be a number)"):
         Mixing(**options)
 
 

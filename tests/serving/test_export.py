@@ -230,7 +230,7 @@ def test_mistakes_are_explained(model_and_serving, tmp_path, monkeypatch):
 def test_a_wrong_export_is_not_written(model_and_serving, tmp_path, monkeypatch):
     model, serving = model_and_serving
     other = kzoo.create_model("convnet", (8, 8, 1), 10, padding="same")
-    original = kzoo.export.__globals__["write_keras"]
+    original = FORMATS["keras"]
     monkeypatch.setitem(FORMATS, "keras", lambda _, serving, path: original(other, serving, path))
     with pytest.raises(ValueError, match="probabilities, by up to|probabilities differ by up to"):
         kzoo.export(model, tmp_path / "m.keras", data=serving, format="keras")
