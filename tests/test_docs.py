@@ -3,6 +3,7 @@
 import ast
 import csv
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -179,7 +180,7 @@ def test_the_commands_are_those_of_the_command_line(page):
     for arguments in found:
         parse_command(arguments)
         if arguments[0] == "train" and arguments[1] in list_configs():
-            words = [word for before, word in zip(arguments[1:], arguments[2:], strict=False) if before != "--each"]
+            words = [word for before, word in itertools.pairwise(arguments[1:]) if before != "--each"]
             load_experiment(arguments[1], [word for word in words if re.match(r"[a-z.]+=", word)])
 
 
