@@ -90,6 +90,7 @@ def test_a_published_network_is_found_at_its_own_count():
     assert (found.best.name, found.best.hyperparameters, found.best.used) == ("lenet5", {}, 1)
 
 
+@pytest.mark.slow
 def test_few_networks_are_built_for_a_large_family(monkeypatch):
     built = []
     monkeypatch.setattr(budget, "built", lambda *arguments: built.append(arguments) or own(*arguments))
@@ -101,6 +102,7 @@ def test_few_networks_are_built_for_a_large_family(monkeypatch):
 own = budget.built
 
 
+@pytest.mark.slow
 def test_a_receptive_field_decides_which_variants_are_scaled():
     found = fit_to_budget("resnet", params=1_000_000, receptive_field=400, **IMAGE)
     assert all(min(one.receptive_field) >= 400 for one in (found.best, *found.near))

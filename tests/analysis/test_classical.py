@@ -336,6 +336,7 @@ class TestCompareClassical:
         assert report.accuracy == table.rows[0]["test accuracy"]
 
     @needs_series
+    @pytest.mark.slow
     def test_series(self):
         table = kzoo.compare_classical("ItalyPowerDemand", epochs=1, verbose=False)
         assert [row["model"] for row in table.rows] == ["nearest_neighbour", "mlp", "minirocket", "fcn"]

@@ -19,7 +19,11 @@ SMALL = {
 NEEDS = {"audio": "espeakng_loader", "text": "babel", "timeseries": "sktime"}
 
 
-@pytest.mark.parametrize("config", SMALL)
+LONG = "audio/bc_resnet_1_spoken_digits_synthetic"
+EACH = [pytest.param(name, marks=pytest.mark.slow) if name == LONG else name for name in SMALL]
+
+
+@pytest.mark.parametrize("config", EACH)
 def test_two_trainings_are_equal(config, tmp_path):
     pytest.importorskip(NEEDS.get(config.partition("/")[0], "keras"))
     overrides = ["train.epochs=2", "train.deterministic=true", *SMALL[config]]
