@@ -19,6 +19,7 @@ from kzoo.analysis.visualize import (
 from kzoo.core.onednn import enable_onednn
 from kzoo.core.version import __version__
 from kzoo.data import dataset_card, from_arrays, from_batches, from_frame, list_datasets, load_dataset
+from kzoo.data.text.vectors import load_word_vectors
 from kzoo.serving.export import export
 from kzoo.serving.measure import evaluate_on
 from kzoo.serving.pretrained import load_model
@@ -74,6 +75,7 @@ __all__ = [
     "load_predictor",
     "load_run",
     "load_weights",
+    "load_word_vectors",
     "macs",
     "model_card",
     "models",

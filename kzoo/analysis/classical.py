@@ -18,8 +18,8 @@ from kzoo.data import load_dataset, taken_by
 from kzoo.data.splits import Splits
 from kzoo.training import runs
 from kzoo.training.evaluate import evaluate
+from kzoo.training.experiment import untrained
 from kzoo.training.train import fit
-from kzoo.zoo.factory import create_model
 
 STEPS = 600  # approximate length of a network's training if epochs are not given
 FEWEST, MOST = 5, 200  # limits of these epochs
@@ -205,9 +205,7 @@ def prepared_as(data: Splits, options: Mapping) -> Splits:
 
 def measured(experiment: Mapping, data: Splits, folder: Path | None) -> Row:
     """Train and evaluate one method; write a run directory if one is given."""
-    keras.utils.set_random_seed(experiment["seed"])
-    shape, classes, vocabulary = data.input_shape, data.num_classes, data.vocab_size
-    model = create_model(input_shape=shape, num_classes=classes, vocab_size=vocabulary, **experiment["model"])
+    model = untrained(experiment, data)
     with runs.opened(folder, restart=True) if folder else contextlib.nullcontext() as run:
         if run:
             runs.write_config(run, dict(experiment))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import lazy_import
 from kzoo.core.registry import MNIST, Paper, Reference, lookup, register_model
 from kzoo.models.fcn_tsc import GUNPOINT
-from kzoo.nn.layers import InputTooSmall, address, flatten, named_output, scope
+from kzoo.nn.layers import InputTooSmall, TokenEmbedding, address, flatten, named_output, scope
 
 handcrafted = lazy_import("kzoo.nn.handcrafted")
 
@@ -118,10 +118,10 @@ class TfIdfClassifier:
     def __call__(self, x):
         return self.tokens(x, None)
 
-    def tokens(self, x, vocab_size: int | None):
-        """Map token ids (batch, length) to their TF-IDF vector."""
+    def tokens(self, x, embedding: TokenEmbedding | None):
+        """Map token ids (batch, length) to their TF-IDF vector; of the embedding the number of ids is used."""
         with scope("stage1"):
-            layer = handcrafted.TfIdf(vocab_size, name=address("tfidf"))
+            layer = handcrafted.TfIdf(embedding and embedding.vocab_size, name=address("tfidf"))
         return named_output(layer(x), "stage1")
 
 

@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import PYTORCH, Dialect, lookup
@@ -278,6 +279,25 @@ def upsample(x, factor: Size):
     """Nearest-neighbour upsampling: repeat each position `factor` times along each spatial axis."""
     factors = per_axis(x, factor)
     return ranked("UpSampling", x)(factors if len(factors) > 1 else factors[0])(x)
+
+
+@dataclass(frozen=True)
+class TokenEmbedding:
+    """Embedding of token ids: from (batch, length) to (batch, length, channels).
+
+    Attributes:
+        vocab_size: number of token ids.
+        channels: of the embedding.
+        trainable: whether it is trained.
+    """
+
+    vocab_size: int
+    channels: int
+    trainable: bool = True
+
+    def __call__(self, ids):
+        options = {"trainable": self.trainable, "name": address("embedding") or "embedding"}
+        return keras.layers.Embedding(self.vocab_size, self.channels, **options)(ids)
 
 
 def dense(x, units: int, activation: str | None = None):

@@ -26,6 +26,7 @@ from kzoo.core.registry import check_keywords, did_you_mean, lookup
 from kzoo.core.yaml import parse_yaml, read_yaml
 from kzoo.data import dataset_card, load_dataset
 from kzoo.data.splits import MODALITIES, Splits
+from kzoo.data.text.vectors import load_word_vectors
 from kzoo.training import runs
 from kzoo.training.evaluate import Report, check_split, evaluate
 from kzoo.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -37,7 +38,16 @@ from kzoo.zoo.factory import create_model, customised, model_card
 distributed = lazy_import("kzoo.training.distributed")
 
 SECTIONS = {"data": load_dataset, "model": create_model, "train": fit, "evaluate": evaluate}
-GENERAL = {"name", "embed_dim", "dialect", "weights", "precision", "model_name"}  # arguments of `create_model`
+GENERAL = {  # arguments of `create_model`
+    "name",
+    "embed_dim",
+    "embedding",
+    "trainable_embedding",
+    "dialect",
+    "weights",
+    "precision",
+    "model_name",
+}
 SET_BY_RUN = {"run_dir", "restart", "verbose"}
 CONFIGS = Path(__file__).parents[2] / "zoo_configs"  # beside the package, in a checkout and where it is installed
 
@@ -159,10 +169,17 @@ def load_data(experiment: dict) -> Splits:
 def prepared(experiment: dict) -> tuple[keras.Model, Splits]:
     """Return the untrained model of an experiment, and its dataset."""
     data = load_data(experiment)
+    return untrained(experiment, data), data
+
+
+def untrained(experiment: Mapping, data: Splits) -> keras.Model:
+    """Return the model of an experiment for a dataset; `embedding` is a file of word vectors."""
+    settings = dict(experiment["model"])
+    if settings.get("embedding") is not None:
+        settings["embedding"] = load_word_vectors(settings["embedding"], data)
     keras.utils.set_random_seed(experiment["seed"])
     shape, classes, vocabulary = data.input_shape, data.num_classes, data.vocab_size
-    model = create_model(input_shape=shape, num_classes=classes, vocab_size=vocabulary, **experiment["model"])
-    return model, data
+    return create_model(input_shape=shape, num_classes=classes, vocab_size=vocabulary, **settings)
 
 
 @checked

@@ -39,6 +39,7 @@ def identity(model: keras.Model, data: Splits, recipe: Mapping) -> dict:
         "structure": structure(config, names),
         "train": dict(recipe),
         "weights": weights,
+        "word_vectors": getattr(model, "word_vectors", None),
     }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import hashlib
 import inspect
 import numbers
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,13 +15,13 @@ from collections.abc import Callable, Sequence
 import kzoo.models
 from kzoo.core.arguments import check_arguments, checked
 from kzoo.core.files import user_path
-from kzoo.core.lazy import keras
+from kzoo.core.lazy import keras, np
 from kzoo.core.ranges import Extent, PositiveInt
 from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup, registered_name
 from kzoo.core.warn import warn_caller
 from kzoo.data.trained import TrainedWith, hand_on
 from kzoo.nn.inspection import named_stages
-from kzoo.nn.layers import InputTooSmall, global_avg_pool, named_output, written_in
+from kzoo.nn.layers import InputTooSmall, TokenEmbedding, global_avg_pool, named_output, written_in
 from kzoo.nn.precision import computing_in
 from kzoo.zoo import applications, hub
 from kzoo.zoo.migration import (
@@ -30,6 +32,8 @@ from kzoo.zoo.migration import (
     warn_of_misread_shape,
 )
 from kzoo.zoo.weights import load_weights
+
+EMBED_DIM = 128  # channels of an embedding without pretrained vectors
 
 
 @checked
@@ -77,7 +81,9 @@ def create_model(
     num_classes: int,
     *,
     vocab_size: PositiveInt | None = None,
-    embed_dim: Extent = 128,
+    embed_dim: Extent | None = None,
+    embedding: np.ndarray | str | None = None,
+    trainable_embedding: bool = True,
     features: str | Sequence[str] = (),
     dialect: str | None = None,
     weights: str | None = None,
@@ -107,7 +113,9 @@ def create_model(
             width may be None where the network works on any size.
         num_classes: number of outputs; 0 leaves out the classifier and returns the feature vector.
         vocab_size: number of token ids, for an input of token ids; they are embedded before the first convolution.
-        embed_dim: channels of the embedding of token ids.
+        embed_dim: channels of the embedding of token ids; 128, or those of `embedding`, if not given.
+        embedding: pretrained vectors of the token ids, (vocab_size, embed_dim); `kzoo.load_word_vectors` reads them.
+        trainable_embedding: whether the embedding of token ids is trained (non-static) or fixed (static).
         features: names of stages, e.g. `("stage2", "stage4")`: return the list of their feature maps, not logits.
         dialect: framework convention for padding, BatchNorm epsilon and BatchNorm momentum, "tensorflow" or
             "pytorch"; that of the network's reference implementation if not given.
@@ -136,13 +144,15 @@ def create_model(
     architecture = customised(card, hyperparameters)
     check_input(card, input_shape, num_classes, vocab_size)
     check_classifier(num_classes, features, classifier_activation)
+    check_embedding(embedding, trainable_embedding, vocab_size, weights)
+    tokens = TokenEmbedding(vocab_size, channels_of(embedding, embed_dim), trainable_embedding)
     warn_of_misread_shape(card, input_shape)
     convention = card.reference.dialect if dialect is None else lookup("dialect", dialect, DIALECTS)
 
     def build(shape):
         x = inputs = keras.Input(shape, dtype=None if vocab_size is None else "int32", name="inputs")
         with written_in(convention):
-            x = architecture(x) if vocab_size is None else of_tokens(architecture, x, vocab_size, embed_dim)
+            x = architecture(x) if vocab_size is None else of_tokens(architecture, x, tokens)
         classifier = getattr(architecture, "logits", head) if num_classes else head
         x = activated(classifier(x, int(num_classes)), classifier_activation)
         return numbered(keras.Model(inputs, x, name=name if model_name is None else model_name))
@@ -156,6 +166,8 @@ def create_model(
             f"input_shape {tuple(input_shape)} is too small for {name}; the smallest that works is {smallest}"
         ) from error
     model.registered_name, model.architecture = name, architecture
+    if embedding is not None:
+        place_vectors(model, np.asarray(embedding, "float32"))
     if weights is not None:
         load_trained(model, weights)
     return pyramid(model, features)
@@ -323,11 +335,55 @@ def check_classifier(num_classes: int, features: Sequence[str], classifier_activ
         raise ValueError("classifier_activation is for models that end in a classifier, not in features")
 
 
-def of_tokens(architecture: Callable, ids, vocab_size: int, embed_dim: int):
+def check_embedding(embedding, trainable: bool, vocab_size: int | None, weights: str | None) -> None:
+    """Raise a ValueError for vectors that do not fit the token ids, or without token ids or beside other weights."""
+    if vocab_size is None and (embedding is not None or not trainable):
+        raise ValueError("embedding and trainable_embedding are for token ids, which need vocab_size")
+    if embedding is None:
+        return
+    if isinstance(embedding, (str, os.PathLike)):
+        load = f"kzoo.load_word_vectors({str(embedding)!r}, data)"
+        raise ValueError(f"the vectors of a file belong to the words of a dataset: write embedding={load}")
+    if weights is not None:
+        raise ValueError(f"give embedding or weights={weights!r}, not both: the weights hold an embedding")
+    shape = np.shape(embedding)
+    if len(shape) != 2 or shape[0] != vocab_size:
+        raise ValueError(f"embedding must have a row for each token id, shape ({vocab_size}, dimensions), got {shape}")
+
+
+def channels_of(embedding, embed_dim: int | None) -> int:
+    """Return the channels of the embedding of token ids.
+
+    Raises:
+        ValueError: if the vectors have others than were asked for.
+    """
+    own = EMBED_DIM if embedding is None else np.shape(embedding)[1]
+    if embedding is not None and embed_dim not in (None, own):
+        raise ValueError(f"embed_dim is {embed_dim}, but the vectors of embedding have {own} dimensions; leave it out")
+    return own if embed_dim is None else embed_dim
+
+
+def of_tokens(architecture: Callable, ids, embedding: TokenEmbedding):
     """Apply an architecture to token ids: to their embedding, or through its own method `tokens` where it has one."""
     if hasattr(architecture, "tokens"):
-        return architecture.tokens(ids, vocab_size)
-    return architecture(keras.layers.Embedding(vocab_size, embed_dim, name="embedding")(ids))
+        return architecture.tokens(ids, embedding)
+    return architecture(embedding(ids))
+
+
+def place_vectors(model: keras.Model, vectors: np.ndarray) -> None:
+    """Give the embeddings of a model, of which a multichannel one has two, the values of pretrained vectors.
+
+    The model remembers a hash of them, which belongs to the identity of its training.
+
+    Raises:
+        ValueError: if the network embeds no token ids.
+    """
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+    if not layers:
+        raise ValueError(f"{model.name} takes token ids without an embedding; leave out embedding")
+    for layer in layers:
+        layer.set_weights([vectors])
+    model.word_vectors = hashlib.blake2b(vectors.tobytes(), digest_size=8).hexdigest()
 
 
 def head(x, num_classes: int):
