@@ -6,7 +6,6 @@ import collections.abc
 import functools
 import inspect
 import os
-import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -84,9 +83,8 @@ def annotations(function: Callable, names: collections.abc.Iterable[str]) -> dic
     stated = {name: parameters[name].annotation for name in names if name in parameters}
     several = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.empty)
     stated = {n: kind for n, kind in stated.items() if kind is not several[2] and parameters[n].kind not in several}
-    return typing.get_type_hints(
-        types.SimpleNamespace(__annotations__=stated), vars(sys.modules[plain.__module__]), include_extras=True
-    )
+    known = getattr(plain, "__globals__", {})  # of a function that was made by `exec` there is no module
+    return typing.get_type_hints(types.SimpleNamespace(__annotations__=stated), known, include_extras=True)
 
 
 @functools.cache

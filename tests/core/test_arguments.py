@@ -136,3 +136,9 @@ def test_the_variants_of_all_networks_have_the_types_of_their_fields():
 def test_the_functions_of_the_library_check_theirs(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_function_without_a_module_is_checked():
+    namespace = {}
+    exec("def paint(*, layers: int = 1): pass", namespace)
+    assert check_arguments(namespace["paint"], {"layers": 2.0}) == {"layers": 2}
