@@ -16,7 +16,7 @@ AT_ONCE = 16  # files that are read ahead
 MANY = 20  # files from which on the progress is shown
 
 
-class Source(NamedTuple):
+class RawInput(NamedTuple):
     """A file, or a row of a table of texts, as it was read.
 
     Attributes:
@@ -75,7 +75,7 @@ def is_table(preprocess: Preprocess, file: str | Path) -> bool:
     return Path(file).suffix.lower() in getattr(preprocess, "tables", ())
 
 
-def read_files(preprocess: Preprocess, files: Sequence[str], text_column: str = "text") -> Iterator[Source]:
+def read_files(preprocess: Preprocess, files: Sequence[str], text_column: str = "text") -> Iterator[RawInput]:
     """Read files in parallel, a few ahead, in their order; a file that cannot be read has an error."""
     console = rich_console.Console(stderr=True)
     hidden = len(files) < MANY or not console.is_terminal
@@ -88,27 +88,27 @@ def read_files(preprocess: Preprocess, files: Sequence[str], text_column: str = 
                 yield from sources
 
 
-def read_file(preprocess: Preprocess, file: str, text_column: str) -> list[Source]:
+def read_file(preprocess: Preprocess, file: str, text_column: str) -> list[RawInput]:
     """Return what is in a file: one example, or those in the rows of a table."""
     try:
         check_file(preprocess, Path(file).expanduser())
         if is_table(preprocess, file):
             return [as_source(file, line, raw) for line, raw in preprocess.read_rows(file, text_column)] or [
-                Source(file, error=f"{file} holds no rows")
+                RawInput(file, error=f"{file} holds no rows")
             ]
         if hasattr(preprocess, "read_with_changes"):
             raw, changes = preprocess.read_with_changes(file)
-            return [Source(file, raw=raw, changes=changes)]
+            return [RawInput(file, raw=raw, changes=changes)]
         return [as_source(file, None, preprocess.read(file))]
     except (ValueError, OSError) as error:
         return [as_source(file, None, error)]
 
 
-def as_source(file: str, line: int | None, raw: np.ndarray | Exception) -> Source:
+def as_source(file: str, line: int | None, raw: np.ndarray | Exception) -> RawInput:
     """Return a raw example, or what is wrong with it, with its place."""
     if isinstance(raw, Exception):
-        return Source(file, line, error=" ".join(str(raw).split()))
-    return Source(file, line, raw)
+        return RawInput(file, line, error=" ".join(str(raw).split()))
+    return RawInput(file, line, raw)
 
 
 def check_file(preprocess: Preprocess, path: Path) -> None:

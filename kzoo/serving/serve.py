@@ -22,7 +22,7 @@ from kzoo.data.folders import warn_of_changes
 from kzoo.data.serving import names_in, preprocess_from
 from kzoo.data.splits import Preprocess
 from kzoo.data.windows import Windows
-from kzoo.serving.inputs import Source, find_files, is_table, read_files, windows_for
+from kzoo.serving.inputs import RawInput, find_files, is_table, read_files, windows_for
 from kzoo.training import runs
 from kzoo.zoo.weights.files import check_keras_file
 
@@ -100,7 +100,7 @@ class Predictor(NamedTuple):
         warn_of_changes((source.file, what) for source in sources for what in source.changes)
         return [answer(source, answers[index], self.class_names) for index, source in enumerate(sources)]
 
-    def parts(self, read: Iterable[Source], windows: Windows | None, sources: list[Source]) -> Iterator[Part]:
+    def parts(self, read: Iterable[RawInput], windows: Windows | None, sources: list[RawInput]) -> Iterator[Part]:
         """Yield the windows of examples in the shape that the model takes; append their sources, without the data."""
         texts = []
         for source in read:
@@ -132,7 +132,7 @@ class Part(NamedTuple):
     end: float | None = None
 
 
-class Window(NamedTuple):
+class PredictedWindow(NamedTuple):
     """The prediction for one window of a recording or a series, from `start` to `end` in seconds or in steps."""
 
     start: float
@@ -160,7 +160,7 @@ class Prediction(NamedTuple):
     probability: float | None
     probabilities: dict[str, float]
     line: int | None = None
-    windows: tuple[Window, ...] = ()
+    windows: tuple[PredictedWindow, ...] = ()
     error: str | None = None
 
     def to_dict(self) -> dict:
@@ -185,12 +185,12 @@ def grouped(parts: Iterable[Part]) -> Iterator[list[Part]]:
     yield from waiting.values()
 
 
-def answer(source: Source, found: Sequence[tuple], class_names: Sequence[str]) -> Prediction:
+def answer(source: RawInput, found: Sequence[tuple], class_names: Sequence[str]) -> Prediction:
     """Return the prediction for a source from (start, end, probabilities) of each of its windows."""
     if source.error is not None:
         return Prediction(source.file, None, None, {}, source.line, error=source.error)
     found = sorted(found, key=lambda one: one[0] or 0)
-    windows = [Window(start, end, *labelled(row, class_names)) for start, end, row in found if end is not None]
+    windows = [PredictedWindow(start, end, *labelled(row, class_names)) for start, end, row in found if end is not None]
     mean = np.mean([row for *_, row in found], axis=0, dtype="float64")
     return Prediction(source.file, *labelled(mean, class_names), source.line, tuple(windows))
 
