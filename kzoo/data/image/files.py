@@ -35,7 +35,7 @@ from kzoo.data.splits import Examples, RawData, register_dataset, taken
 PIL_Image = lazy_import("PIL.Image")
 PIL_ImageOps = lazy_import("PIL.ImageOps")
 
-SUFFIXES = {  # of photographs and drawings that Pillow reads; HEIF is refused with what to do
+SUFFIXES = {  # of images that Pillow reads; HEIF is refused with what to do
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".jpx", ".webp", ".avif", ".tif", ".tiff"),
     *(".bmp", ".dib", ".gif", ".ppm", ".pgm", ".pbm", ".pnm", ".tga", ".pcx", ".sgi", ".ico", ".qoi", ".heic", ".heif"),
 }
