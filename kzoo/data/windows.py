@@ -9,7 +9,7 @@ from typing import NamedTuple
 from kzoo.core.lazy import np, tf
 from kzoo.core.ranges import check_range
 from kzoo.data.random import generator_of
-from kzoo.data.sources import Source, hash_of
+from kzoo.data.sources import Source, View, hash_of
 
 
 class Windows(NamedTuple):
@@ -104,20 +104,10 @@ class Windowed(Source):
 
 
 @dataclass(frozen=True, eq=False)
-class EachWindow(Source):
+class EachWindow(View):
     """Windows of examples, of which each is an example: the indices of the whole ones, and where windows begin."""
 
-    source: Windowed
-    indices: np.ndarray
     starts: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return (len(self.indices), *self.source.shape[1:])
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.source.dtype
 
     def read(self, index: int) -> np.ndarray:
         return self.source.window(int(self.indices[index]), int(self.starts[index]))
