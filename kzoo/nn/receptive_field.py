@@ -384,8 +384,8 @@ def concatenated(call: Call, views: list[View]) -> View | None:
     """Concatenation, along channels or along positions."""
     axis = without_batch(call.operation.axis, len(call.given[0]))
     places = {view.place[axis] for view in views}
-    if places == {None}:
-        return same(call, views)
+    if None in places:
+        return same(call, [view.collapsed([axis], keepdims=True) for view in views])
     if len(places) > 1 or len({view.place for view in views}) > 1:
         return None
     along = places.pop()

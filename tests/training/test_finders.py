@@ -130,7 +130,7 @@ def test_no_memory_even_for_the_smallest(model, digits, monkeypatch):
         (find_learning_rate, {"lowest": 2.0, "highest": 1.0}, "highest must be above lowest, 2.0, got 1.0"),
         (find_learning_rate, {"steps": 1.5}, "steps must be a positive integer"),
         (find_learning_rate, {"optimizer": "adamv"}, "unknown optimizer 'adamv'"),
-        (find_batch_size, {"smallest": 0}, "smallest must be a positive integer, got 0"),
+        (find_batch_size, {"smallest": 0}, "smallest must be a positive integer, at most 1,000,000, got 0"),
         (find_batch_size, {"smallest": 8, "largest": 4}, "largest must be at least smallest, 8, got 4"),
     ],
 )
