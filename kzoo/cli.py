@@ -25,7 +25,6 @@ from kzoo.analysis.diagram import draw_architecture
 from kzoo.analysis.shift import shift_runs
 from kzoo.analysis.visualize import visualize
 from kzoo.core.lazy import keras, lazy_import, rich_console, rich_table
-from kzoo.core.numbers import percent
 from kzoo.core.pictures import picture_format
 from kzoo.core.registry import lookup
 from kzoo.core.shown import literal
@@ -40,10 +39,11 @@ from kzoo.serving.serve import (
     Prediction,
     failures,
     find_description,
+    load_description,
     load_predictor,
-    load_preprocess,
     summary_of_errors,
 )
+from kzoo.tasks.task import metric_text
 from kzoo.training.evaluate import Report
 from kzoo.training.experiment import (
     apply_override,
@@ -283,12 +283,16 @@ def process_group(*settings: str | int | None):
 
 
 def show_summary(reports: dict[str, Report], folder: Path) -> None:
-    """Print the accuracy of each of several runs, their mean and their standard deviation."""
-    rows = [(name, percent(r.accuracy), percent(r.macro_f1), f"{r.loss:.4f}") for name, r in reports.items()]
-    show_table("run", "accuracy", "macro-F1", "loss", rows=rows)
+    """Print the score and the other numbers of each of several runs, the score's mean and standard deviation."""
+    score = next(iter(reports.values())).task.score
+    measured = {
+        name: {score.words: metric_text(score.name, report.main)} | report.others() for name, report in reports.items()
+    }
+    columns = [key for key, value in next(iter(measured.values())).items() if value]
+    show_table("run", *columns, rows=[(name, *(row[key] for key in columns)) for name, row in measured.items()])
     numbers = summary(reports)
-    mean, spread = percent(numbers["mean"]), percent(numbers["standard_deviation"])
-    typer.echo(f"\nmean accuracy {mean}, standard deviation {spread}, {len(reports)} runs; wrote {folder}")
+    mean, spread = (metric_text(score.name, numbers[key]) for key in ("mean", "standard_deviation"))
+    typer.echo(f"\nmean {score.words} {mean}, standard deviation {spread}, {len(reports)} runs; wrote {folder}")
 
 
 @app.command()
@@ -374,9 +378,9 @@ def predict(
     Recordings and series longer than a window have a row for each window, and one for their mean. Of a .csv or .tsv
     file of texts each row is classified. A file that cannot be read does not stop the others; the exit status is 2.
     """
-    preprocess = load_preprocess(model)
+    preprocess, task = load_description(model)
     windows_for(preprocess, window, hop)
-    predictions = failures(preprocess, files, text_column)
+    predictions = failures(preprocess, task, files, text_column)
     if predictions is None:
         start_keras()
         predictor = load_predictor(model)
@@ -392,18 +396,21 @@ def show_predictions(predictions: Sequence[Prediction], as_json: bool) -> None:
         typer.echo(json.dumps([prediction.to_dict() for prediction in predictions], indent=1))
         return
     rows = [row for prediction in predictions for row in prediction_rows(prediction)]
-    columns = ("file", "start", "end", "label", "probability", "error")
-    shown = [index for index in range(len(columns)) if index in (0, 3, 4) or any(row[index] for row in rows)]
-    if len(rows) > 1 or predictions[0].label:
-        show_table(*(columns[index] for index in shown), rows=[[row[index] for index in shown] for row in rows])
+    if len(rows) > 1 or not predictions[0].error:
+        columns = [name for name in rows[0] if name not in OPTIONAL or any(row[name] for row in rows)]
+        show_table(*columns, rows=[[row[name] for name in columns] for row in rows])
 
 
-def prediction_rows(found: Prediction) -> Iterable[tuple[str, ...]]:
+OPTIONAL = ("start", "end", "error")  # columns of predictions that are left out if they are empty
+
+
+def prediction_rows(found: Prediction) -> Iterable[dict[str, str]]:
     """Return the row of a file or of a line of a table, and those of its windows."""
     name = found.file if found.line is None else f"{found.file}, line {found.line}"
-    yield name, "", "", found.label or "", percent(found.probability, 1), found.error or ""
-    for start, end, label, probability, _ in found.windows:
-        yield name, f"{round(start, 3):.10g}", f"{round(end, 3):.10g}", label, percent(probability, 1), ""
+    yield {"file": name, "start": "", "end": "", **found.cells(), "error": found.error or ""}
+    for window in found.windows:
+        times = {key: f"{round(time, 3):.10g}" for key, time in (("start", window.start), ("end", window.end))}
+        yield {"file": name, **times, **window.cells(), "error": ""}
 
 
 @app.command("convert")

@@ -15,7 +15,7 @@ from kzoo.core.ranges import Extent, PositiveFloat
 from kzoo.core.shown import Shown
 from kzoo.nn.graph import calls, full_shape, rebuilt
 from kzoo.nn.precision import computing_in
-from kzoo.tasks import TASKS
+from kzoo.tasks import Classification
 from kzoo.training import runs
 from kzoo.training.optimizers import build_optimizer, jit_compile
 from kzoo.training.recipes import Recipe
@@ -193,7 +193,7 @@ def measured(model: keras.Model, batch_size: int, seconds: float, say: Callable[
 
 def compile_as_trained(model: keras.Model) -> None:
     """Compile a classifier as `kzoo.fit` does by default."""
-    task, recipe = TASKS["classification"], Recipe()
+    task, recipe = Classification(()), Recipe()
     optimizer = build_optimizer(model, recipe, recipe.learning_rate)
     model.compile(optimizer, task.loss(), metrics=task.metrics(), jit_compile=jit_compile())
 

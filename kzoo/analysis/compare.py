@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.lazy import figures, rich_table, rich_text
-from kzoo.core.numbers import percent
 from kzoo.core.pictures import Curve, Drawn, comparison_figure
 from kzoo.core.registry import MODELS
 from kzoo.core.shown import Shown, table
 from kzoo.core.yaml import flatten, plain
 from kzoo.data import load_dataset
+from kzoo.tasks.task import metric_text
 from kzoo.training import runs
 from kzoo.training.records import Record, distinct_runs, read_record
 from kzoo.training.train import fit
@@ -81,16 +81,18 @@ class Comparison(Drawn, Shown):
 
     def __rich_console__(self, console, options):
         few = len(self.differences()[0]) <= FEW_KEYS
-        yield as_table(self.rows() if few else self.results())
+        score = self.records[0].task.score.name
+        yield as_table(self.rows() if few else self.results(), score)
         if not few:
-            yield as_table(self.by_key())
+            yield as_table(self.by_key(), score)
         for note in self.notes():
             yield rich_text.Text(note)
 
     def figure(self) -> figures.Figure:
         """Return the validation curves of all runs and their test accuracies."""
         each = zip(self.names, self.records, strict=True)
-        return comparison_figure([Curve(name, record.history, with_interval(record)) for name, record in each])
+        curves = [Curve(name, record.history, with_interval(record)) for name, record in each]
+        return comparison_figure(curves, self.records[0].task.score.name)
 
 
 def compare(paths: Sequence[str | Path]) -> Comparison:
@@ -100,11 +102,21 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
         paths: the directories, in the order of the table.
 
     Raises:
-        ValueError: for fewer than two runs, a run that is given twice, or a directory that holds none.
+        ValueError: for fewer than two runs, a run that is given twice, runs of different tasks, or a directory that
+            holds none.
     """
     found = distinct_runs(paths, "compare", least=2)
     records = tuple(map(read_record, found.values()))
+    check_same_task(found, records)
     return Comparison(records, tuple(found), tuple(map(trainable_parameters, found.values())))
+
+
+def check_same_task(runs: Mapping[str, Path], records: Sequence[Record]) -> None:
+    """Raise a ValueError for runs of different tasks, whose scores cannot be compared."""
+    tasks = [record.task.key for record in records]
+    if len(set(tasks)) > 1:
+        each = ", ".join(f"{name} is of {task}" for name, task in zip(runs, tasks, strict=True))
+        raise ValueError(f"compare needs runs of one task: {each}")
 
 
 def trainable_parameters(run: Path) -> int:
@@ -115,7 +127,7 @@ def trainable_parameters(run: Path) -> int:
 
 def result(name: str, record: Record, parameters: int) -> Row:
     """Return the results of one run."""
-    test = record.test or {}
+    test, score = record.test or {}, record.task.score
     return {
         "run": name,
         "model": record.model,
@@ -123,16 +135,19 @@ def result(name: str, record: Record, parameters: int) -> Row:
         "parameters": parameters,
         "epochs": record.epochs,
         "best epoch": record.best_epoch,
-        "validation accuracy": record.at_best("val_accuracy"),
-        "test accuracy": test.get("accuracy"),
-        "95 % interval": test.get("accuracy_interval"),
+        f"validation {score.words}": record.at_best(f"val_{score.name}"),
+        f"test {score.words}": test.get(score.name),
+        "95 % interval": test.get(f"{score.name}_interval"),
         "seconds": record.seconds,
     }
 
 
 def with_interval(record: Record) -> tuple[float, float, float] | None:
-    """Return the test accuracy and the ends of its interval, None if it was not measured."""
-    return record.test and (record.test["accuracy"], *record.test["accuracy_interval"])
+    """Return the score on the test split and the ends of its interval, None if it was not measured."""
+    if not record.test:
+        return None
+    value = record.test[record.task.score.name]
+    return value, *(record.test.get(f"{record.task.score.name}_interval") or (value, value))
 
 
 def differences(configs: Sequence[Mapping]) -> list[Row]:
@@ -162,20 +177,20 @@ def default(config: Mapping, address: str):
     return None if parameter is None or parameter.default is parameter.empty else plain(parameter.default)
 
 
-def as_table(rows: Sequence[Row]) -> rich_table.Table:
-    """Return rows of equal columns as a table."""
+def as_table(rows: Sequence[Row], score: str) -> rich_table.Table:
+    """Return rows of equal columns as a table; the score, by name, is what the runs were measured by."""
     words = sum(column in WORDS for column in rows[0])
-    return table(list(rows[0]), [[shown(*cell) for cell in row.items()] for row in rows], words=words)
+    return table(list(rows[0]), [[shown(*cell, score) for cell in row.items()] for row in rows], words=words)
 
 
-def shown(column: str, value) -> str:
-    """Return a value as the text of a cell."""
+def shown(column: str, value, score: str) -> str:
+    """Return a value as the text of a cell; the score, by name, is what the runs were measured by."""
     if value is None:
         return "-"
-    if column.endswith("accuracy"):
-        return percent(value)
+    if column.startswith(("validation ", "test ")):
+        return metric_text(score, value)
     if column == "95 % interval":
-        return " to ".join(map(percent, value))
+        return " to ".join(metric_text(score, end) for end in value)
     if column.endswith(("parameters", "seconds")):
         return f"{value:,.0f}"
     return str(value)

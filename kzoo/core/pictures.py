@@ -21,12 +21,12 @@ class Curve(NamedTuple):
     Attributes:
         name: in the legend.
         history: values per epoch, by metric.
-        accuracy: (accuracy, lower end, upper end of its interval), in [0, 1]; None where it was not measured.
+        tested: (score, lower end, upper end of its interval) on the test split; None where it was not measured.
     """
 
     name: str
     history: Mapping[str, Sequence[float]]
-    accuracy: tuple[float, float, float] | None
+    tested: tuple[float, float, float] | None
 
 
 class Drawn:
@@ -102,21 +102,22 @@ def label_epochs(axes, name: str, epochs: int) -> None:
     axes.grid(alpha=0.3)
 
 
-def comparison_figure(curves: Sequence[Curve]) -> figures.Figure:
-    """Return the validation cross-entropy and accuracy of several runs over the epochs, and their test accuracies.
+def comparison_figure(curves: Sequence[Curve], score: str) -> figures.Figure:
+    """Return the validation loss and score of several runs over the epochs, and their scores on the test split.
 
     The loss is drawn in place of the cross-entropy if a run has not recorded the latter.
     """
     height = 4.5 + 0.25 * len(curves)
     picture = figures.Figure(figsize=(15, height), layout="constrained")
-    loss, accuracy, tested = picture.subplots(1, 3)
+    loss, scores, tested = picture.subplots(1, 3)
     styles, longest = run_styles(len(curves)), max(len(curve.history.get("val_loss", ())) for curve in curves)
     column = loss_column(curve.history for curve in curves)
-    for axes, metric in ((loss, f"val_{column}"), (accuracy, "val_accuracy")):
+    for axes, metric in ((loss, f"val_{column}"), (scores, f"val_{score}")):
         for curve, style in zip(curves, styles, strict=True):
             draw_line(axes, curve.history.get(metric, ()), label=curve.name, **style)
         label_epochs(axes, metric_name(metric), longest)
-    draw_accuracies(tested, curves, [style["color"] for style in styles])
+    draw_tested(tested, curves, [style["color"] for style in styles])
+    tested.set_xlabel(f"test {metric_name(score)}, 95 % interval")
     figures.add_legend(picture, loss.lines, loc="outside lower center", ncols=min(len(curves), 3))
     return picture
 
@@ -127,14 +128,14 @@ def run_styles(count: int) -> list[dict]:
     return [{"color": colour, "linestyle": line} for line, colour in itertools.islice(itertools.cycle(every), count)]
 
 
-def draw_accuracies(axes, curves: Sequence[Curve], colours: Sequence) -> None:
-    """Draw each measured accuracy as a point with its interval, the first run at the top."""
+def draw_tested(axes, curves: Sequence[Curve], colours: Sequence) -> None:
+    """Draw each measured score as a point with its interval, the first run at the top."""
     for row, (curve, colour) in enumerate(zip(curves, colours, strict=True)):
-        if curve.accuracy is not None:
-            middle, low, high = curve.accuracy
+        if curve.tested is not None:
+            middle, low, high = curve.tested
             axes.errorbar(middle, row, xerr=[[middle - low], [high - middle]], fmt="o", color=colour, capsize=4)
     axes.set_yticks(range(len(curves)), [curve.name for curve in curves])
-    axes.set(xlabel="test accuracy, 95 % interval", ylim=(len(curves) - 0.5, -0.5))
+    axes.set(ylim=(len(curves) - 0.5, -0.5))
     axes.grid(alpha=0.3)
 
 

@@ -59,3 +59,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, words: int =
 def literal(cells: Iterable) -> Iterable[rich_text.Text]:
     """Return what to give to `add_row` of a rich table so that neither markup nor emoji codes are interpreted."""
     return (rich_text.Text(str(cell)) for cell in cells)
+
+
+def listed(names: Sequence[str], shown: int = 5) -> str:
+    """Return the first names of classes or files, and how many there are more."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(map(repr, names[:shown])) + more

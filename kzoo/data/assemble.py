@@ -75,10 +75,9 @@ class Assembly:
         Raises:
             ValueError: for labels out of range, values that are not finite, or too few examples to be divided.
         """
-        for split, examples in zip(RawData._fields, raw[:3], strict=False):
-            if examples is not None:
-                check_examples(split, examples, len(raw.class_names))
-        examples = limited(complete(raw, self.how), self.limit, raw.class_names)
+        for split, examples in raw.splits.items():
+            check_examples(split, examples, raw.asked)
+        examples = limited(complete(raw, self.how), self.limit, raw.asked)
         originals = self.augmentation is not None and self.augmentation.reads_originals
         cached_splits(examples, self.cache, self.name, originals)
         fit = self.of.preprocess.fit
@@ -88,6 +87,5 @@ class Assembly:
         if hasattr(preprocess, "warn_of_losses"):
             preprocess.warn_of_losses({CALLED.get(name, name): part.inputs for name, part in examples.items()})
         augment = self.augmentation and self.augmentation.prepared(preprocess)
-        return Splits(
-            self.name, self.modality, examples, raw.class_names, preprocess, augment, self.batch_size, self.seed
-        )
+        task = raw.asked.fitted(examples["train"].labels)
+        return Splits(self.name, self.modality, examples, task, preprocess, augment, self.batch_size, self.seed)

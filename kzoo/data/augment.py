@@ -48,6 +48,6 @@ class Augment:
         """Return augmented features of the same shape, given what `preprocess` returned."""
         return features
 
-    def mix(self, features, labels, num_classes: int, seed, preprocess):
-        """Return mixed features and labels: class indices (batch,) or probabilities (batch, num_classes)."""
+    def mix(self, features, labels, num_outputs: int, seed, preprocess):
+        """Return mixed features and labels: class indices (batch,) or numbers (batch, num_outputs)."""
         return features, labels

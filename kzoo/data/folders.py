@@ -17,8 +17,9 @@ from typing import NamedTuple, TypeVar
 from kzoo.core.archives import MAX_MEMBER, check_members
 from kzoo.core.files import reading, user_path
 from kzoo.core.registry import lookup
+from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
-from kzoo.data.labels import check_classes, listed
+from kzoo.data.labels import check_classes
 
 S = TypeVar("S")
 T = TypeVar("T")

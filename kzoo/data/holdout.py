@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from kzoo.core.lazy import model_selection, np
 from kzoo.core.ranges import check_range
+from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
-from kzoo.data.labels import listed
 from kzoo.data.splits import Examples, RawData
+from kzoo.tasks import Task
 
 SPLIT_SEED = 0  # the held-out examples do not depend on the seed of a training
 LEAVE_OUT = "; stratify=False divides without regard to classes"
@@ -60,7 +61,10 @@ class HoldOut:
 
 @dataclass(frozen=True)
 class Pool:
-    """What examples are divided by: their labels, their groups where these are to stay together, and class names."""
+    """What examples are divided by: their classes, their groups where these are to stay together, and class names.
+
+    Examples of a task without classes are all of one, and not stratified.
+    """
 
     labels: np.ndarray
     groups: np.ndarray | None
@@ -71,11 +75,22 @@ class Pool:
     def of(cls, raw: RawData, how: HoldOut) -> Pool:
         """Return the pool of a dataset's train split."""
         groups = raw.groups if raw.groups is not None else getattr(raw.train, "groups", None)
-        labels = np.asarray(raw.train.labels)
-        if groups is not None and how.grouped and len(set(zip(labels, groups, strict=True))) == len(set(labels)):
+        pool = cls.of_targets(raw.train.labels, raw.asked)
+        if groups is not None and how.grouped and pool.stratify and pool.classes_are(groups):
             warn_caller("each class is of one group alone, so groups are divided")
             groups = None
-        return cls(labels, groups if how.grouped else None, raw.class_names, how.stratify)
+        return replace(pool, groups=groups if how.grouped else None, stratify=pool.stratify and how.stratify)
+
+    @classmethod
+    def of_targets(cls, targets: np.ndarray, task: Task) -> Pool:
+        """Return the pool of raw targets, without groups."""
+        strata = task.strata(targets)
+        labels = np.zeros(len(targets), "int32") if strata is None else strata
+        return cls(labels, None, task.names, strata is not None)
+
+    def classes_are(self, groups: np.ndarray) -> bool:
+        """Return whether each class is of one group alone."""
+        return len(set(zip(self.labels, groups, strict=True))) == len(set(self.labels))
 
     def take(self, indices: np.ndarray) -> Pool:
         """Return the pool of the examples at these indices."""
@@ -284,7 +299,7 @@ def warn_of_shared_groups(groups: Mapping[str, np.ndarray | None]) -> None:
             warn_caller(f"{len(shared)} groups of the train split are in the {split} split, too: {listed(shared)}")
 
 
-def limited(examples: Mapping[str, Examples], limit: int | None, class_names: Sequence[str]) -> Mapping[str, Examples]:
+def limited(examples: Mapping[str, Examples], limit: int | None, task: Task) -> Mapping[str, Examples]:
     """Return splits whose train split is a stratified subset of at most `limit` examples; None for all.
 
     Raises:
@@ -294,14 +309,12 @@ def limited(examples: Mapping[str, Examples], limit: int | None, class_names: Se
     train = examples["train"]
     if limit is None or limit >= len(train):
         return examples
-    pool, refused = (
-        Pool(np.asarray(train.labels), None, class_names),
-        f"cannot take {limit} of {len(train)} training examples: ",
-    )
-    pool.check_classes(2, refused, "; give no limit")
-    pool.check_room(min(limit, len(train) - limit), refused, "")
+    pool, refused = Pool.of_targets(train.labels, task), f"cannot take {limit} of {len(train)} training examples: "
+    if pool.stratify:
+        pool.check_classes(2, refused, "; give no limit")
+        pool.check_room(min(limit, len(train) - limit), refused, "")
     kept, _ = model_selection.train_test_split(
-        np.arange(len(train)), train_size=limit, stratify=train.labels, random_state=SPLIT_SEED
+        np.arange(len(train)), train_size=limit, stratify=pool.strata, random_state=SPLIT_SEED
     )
     fewer = train.take(np.sort(kept))
     return Divided({name: fewer if split is train else split for name, split in examples.items()})

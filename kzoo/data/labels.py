@@ -7,17 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 from kzoo.core.lazy import np
 from kzoo.core.registry import lookup
+from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
 
 FEW = 16  # at most so many channels; an axis of more is time, height or width
 AXES = {"image": (3, 4), "timeseries": (2, 3), "text": (1,)}  # of an array, by modality
 CHOOSE = "; choose the classes with classes=[...]"
-
-
-def listed(names: Sequence[str], shown: int = 5) -> str:
-    """Return the first names of classes or files, and how many there are more."""
-    more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(map(repr, names[:shown])) + more
 
 
 def class_indices(labels: Sequence[str], class_names: Sequence[str]) -> np.ndarray:

@@ -29,15 +29,15 @@ class Mixing(Augment):
     def __post_init__(self):
         check_ranges(self, {"mixup": 100, "cutmix": 100})
 
-    def mix(self, features, labels, num_classes: int, seed, preprocess):
-        """Return mixed features, and float32 labels (batch, num_classes) whose rows sum to 1.
+    def mix(self, features, labels, num_outputs: int, seed, preprocess):
+        """Return mixed features, and mixed float32 labels (batch, num_outputs); class indices become probabilities.
 
         Without mixup and cutmix both are unchanged: labels stay class indices.
 
         Args:
             features: preprocessed, float (batch, ..., channels).
-            labels: class indices, (batch,).
-            num_classes: number of classes.
+            labels: class indices, (batch,), or numbers (batch, num_outputs).
+            num_outputs: of the network.
             seed: integer tensor of shape (2,).
             preprocess: says which axes the features have.
         """
@@ -45,7 +45,7 @@ class Mixing(Augment):
             return features, labels
         own = self.own_weight(tf.shape(features), self.cut_axes(preprocess), seed)
         mean = tf.reduce_mean(own, axis=list(range(1, len(features.shape))))[:, None]
-        targets = tf.one_hot(labels, num_classes)
+        targets = tf.one_hot(labels, num_outputs) if labels.dtype.is_integer else labels
         return tf.ensure_shape(mixed(features, own), features.shape), mixed(targets, mean)
 
     def cut_axes(self, preprocess) -> tuple[int, ...]:

@@ -11,11 +11,12 @@ from kzoo.core.archives import MAX_BYTES, read_npz
 from kzoo.core.files import reading, user_path
 from kzoo.core.lazy import np
 from kzoo.core.registry import did_you_mean
+from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
 from kzoo.data.folders import split_of
 from kzoo.data.image.geometry import Geometry, takes_geometry
 from kzoo.data.in_memory import read_each_split
-from kzoo.data.labels import listed, modality_of, read_labels
+from kzoo.data.labels import modality_of, read_labels
 from kzoo.data.splits import DATASETS, DatasetCard, RawData, first_line, register_detected
 
 KINDS = {  # of arrays, and the words for them

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.registry import lookup
+from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
 from kzoo.data.image import ImagePreprocess
 from kzoo.data.in_memory import to_array
-from kzoo.data.labels import channels_last, listed
+from kzoo.data.labels import channels_last
 from kzoo.data.splits import MODALITIES, Examples, Preprocess, Splits
 from kzoo.data.timeseries import SeriesPreprocess
+from kzoo.tasks import Classification
 
 batches = lazy_import("kzoo.data.batches")
 
@@ -73,7 +75,7 @@ def from_batches(
         examples["validation"], sources["validation"] = examples["train"], sources["train"]
     warn_caller(f"{name}: a training that resumes within an epoch sees other batches, and reports draw no examples")
     order = {split: examples[split] for split in ("train", "validation", "test") if split in examples}
-    return OwnBatches(name, modality, order, names, preprocess, batch_size=len(inputs), sources=sources)
+    return OwnBatches(name, modality, order, Classification(names), preprocess, batch_size=len(inputs), sources=sources)
 
 
 @dataclass(frozen=True, repr=False)

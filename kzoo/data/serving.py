@@ -1,4 +1,4 @@
-"""Preprocessing, class names and example inputs that are saved with a model and exported with it."""
+"""Preprocessing, task and example inputs that are saved with a model and exported with it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from kzoo.core.files import read_json, reading, write_file, write_json
 from kzoo.core.lazy import np
 from kzoo.core.registry import lookup
 from kzoo.data.splits import MODALITIES, Preprocess, Splits
+from kzoo.tasks import Task, task_from
 
 EXAMPLES = 16  # raw validation examples that are saved with a model, to check its exports
 
 
 @dataclass(frozen=True)
 class Serving:
-    """What inference needs: the preprocessing, the class names, and a few raw examples."""
+    """What inference needs: the preprocessing, the task, and a few raw examples."""
 
     modality: str
     preprocess: Preprocess
-    class_names: tuple[str, ...]
+    task: Task
     examples: np.ndarray
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name for each output of the network."""
+        return self.task.names
 
     @classmethod
     def of(cls, splits: Splits) -> Serving:
@@ -31,7 +37,7 @@ class Serving:
         examples = splits.examples["validation"].inputs[:EXAMPLES]
         if examples.dtype == object:  # texts: never pickled, and not padded to the longest one
             examples = np.array([text[:10_000] for text in examples])
-        return cls(splits.modality, splits.preprocess, splits.class_names, examples)
+        return cls(splits.modality, splits.preprocess, splits.task, examples)
 
     def save(self, data: Path, examples: Path) -> None:
         """Write the examples as an .npz file and everything else as JSON."""
@@ -42,16 +48,16 @@ class Serving:
     def to_dict(self) -> dict:
         """Return everything but the examples as JSON-serialisable values."""
         preprocess = dataclasses.asdict(self.preprocess)
-        return {"modality": self.modality, "class_names": self.class_names, "preprocess": preprocess}
+        return {"modality": self.modality, "task": self.task.to_dict(), "preprocess": preprocess}
 
     @classmethod
     def load(cls, data: Path, examples: Path) -> Serving:
         """Read what `save` wrote."""
         content, arrays = read_json(data), read_npz(examples)
         with reading(data):
-            modality, preprocess, class_names = content["modality"], preprocess_from(content), names_in(content)
+            modality, preprocess, task = content["modality"], preprocess_from(content), task_in(content)
         with reading(examples):
-            return cls(modality, preprocess, class_names, arrays["examples"])
+            return cls(modality, preprocess, task, arrays["examples"])
 
 
 def preprocess_from(content: dict) -> Preprocess:
@@ -62,6 +68,7 @@ def preprocess_from(content: dict) -> Preprocess:
     return preprocess
 
 
-def names_in(content: dict) -> tuple[str, ...]:
-    """Return the class names in what `Serving.to_dict` describes."""
-    return tuple(check_arguments(Serving, {"class_names": content["class_names"]})["class_names"])
+def task_in(content: dict) -> Task:
+    """Return the task in what `Serving.to_dict` describes; kzoo 1.0 wrote the class names of a classification alone."""
+    old = {"name": "classification", "class_names": content.get("class_names")}
+    return task_from(old if "class_names" in content else content["task"])

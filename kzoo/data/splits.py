@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -16,15 +16,17 @@ from kzoo.data.pipeline import computed, reader
 from kzoo.data.random import fold, seeds_at
 from kzoo.data.sources import Source
 from kzoo.data.windows import Windowed
+from kzoo.tasks import Classification, Task
 
 batches = lazy_import("kzoo.data.batches")
 
 
 @dataclass(frozen=True, repr=False)
 class Examples:
-    """Raw examples in a fixed order: `inputs` of shape (n, *raw_shape), `labels` of shape (n,) as class indices.
+    """Raw examples in a fixed order: `inputs` of shape (n, *raw_shape), and their raw targets.
 
-    The inputs are an array in memory, or a source that reads them from files at indices.
+    The inputs are an array in memory, or a source that reads them from files at indices. `labels` are the targets of
+    the dataset's task, an array with one row for each example: class indices (n,) of a classification.
     """
 
     inputs: np.ndarray | Source
@@ -57,7 +59,8 @@ def divided(examples: Examples) -> tuple[Examples, np.ndarray | None]:
 class RawData(NamedTuple):
     """What a loader returns; a split that the dataset does not define is None and is held out from `train`.
 
-    `groups` names the group, such as the patient, of each training example, where that is known.
+    `groups` names the group, such as the patient, of each training example, where that is known. `task` is what is
+    asked of a network; None for the classification of `class_names`.
     """
 
     train: Examples
@@ -65,6 +68,20 @@ class RawData(NamedTuple):
     test: Examples | None
     class_names: tuple[str, ...]
     groups: np.ndarray | None = None
+    task: Task | None = None
+
+    @property
+    def asked(self) -> Task:
+        """The task, without statistics of the targets."""
+        return self.task or Classification(tuple(self.class_names))
+
+    @property
+    def splits(self) -> dict[str, Examples]:
+        """The splits that the dataset defines, by name."""
+        return {name: part for name in SPLITS if (part := getattr(self, name)) is not None}
+
+
+SPLITS = ("train", "validation", "test")
 
 
 class Preprocess(Protocol):
@@ -130,40 +147,39 @@ class Splits(SplitsTable):
     `train`, `validation` and `test` are `tf.data.Dataset`s of (input, label) batches. On the JAX and PyTorch backends
     they are `kzoo.data.batches.Batches` of numpy arrays, which need no TensorFlow, except for texts and augmented
     examples. The order of the training examples and their augmentation are a pure function of (seed, epoch). Labels
-    are class indices (batch,), int32; with mixup or cutmix those of training batches are probabilities
-    (batch, num_classes), float32.
+    are what the task's loss compares with: class indices (batch,), int32, of a classification; with mixup or cutmix
+    those of training batches are probabilities (batch, num_classes), float32.
 
     Attributes:
         name: of the dataset, as given to `load_dataset`.
         modality: a key of `MODALITIES`.
         examples: the raw examples of "train", "validation" and "test".
-        class_names: one name per class, in the order of the class indices.
+        task: from raw targets to what the loss compares with, and from a network's outputs to answers.
         preprocess: from raw examples to the model's input; saved and exported with a model.
         augment: random augmentation of training batches; None for none.
         batch_size: examples per batch; the last batch of an epoch may be smaller, but is not a single example.
         seed: of shuffling and augmentation.
-        task: a name in `kzoo.tasks`.
         shard: the rows of training batches that this process reads, in data-parallel training. The last batch of an
             epoch is cut to a multiple of the number of devices. Augmentation is drawn for whole batches, so that it
             does not depend on the number of processes.
 
     Raises:
-        ValueError: if two classes have one name, with which results, exports and other data could not be told apart.
+        ValueError: if two classes, tags or columns have one name, with which results and exports could not be told
+            apart.
     """
 
     name: str
     modality: str
     examples: Mapping[str, Examples]
-    class_names: tuple[str, ...]
+    task: Task
     preprocess: Preprocess
     augment: Augment | None = None
     batch_size: int = 128
     seed: int = 0
-    task: str = "classification"
     shard: Shard = UNSHARDED
 
     def __post_init__(self):
-        check_class_names(self.name, self.class_names)
+        check_distinct(self.name, self.task)
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -171,9 +187,19 @@ class Splits(SplitsTable):
         return self.preprocess.input_shape
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name for each output of a network, in their order: the classes, tags or columns of the task."""
+        return self.task.names
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of outputs that a network needs."""
+        return self.task.outputs
+
+    @property
     def num_classes(self) -> int:
-        """Number of classes."""
-        return len(self.class_names)
+        """The same as `num_outputs`."""
+        return self.num_outputs
 
     @property
     def vocab_size(self) -> int | None:
@@ -240,7 +266,7 @@ class Splits(SplitsTable):
             return batches.Batches(
                 lambda index: self.load_batch(split, order[index * size :][:size]), math.ceil(count / size)
             )
-        gather = gatherer(self.examples[split])
+        gather = gatherer(self.examples[split].inputs, self.task.encode(self.examples[split].labels))
 
         def prepared(indices):
             inputs, labels = gather(indices)
@@ -270,7 +296,7 @@ class Splits(SplitsTable):
     def load_batch(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the preprocessed examples at these indices, and their labels."""
         examples = self.examples[split]
-        labels = np.asarray(examples.labels)[indices].astype("int32")
+        labels = self.task.encode(np.asarray(examples.labels)[indices])
         return keras.ops.convert_to_numpy(self.preprocess(examples.inputs[indices])), labels
 
     def prepared(self, raw):
@@ -289,7 +315,7 @@ class Splits(SplitsTable):
     def training_batches(self, groups: tf.data.Dataset) -> tf.data.Dataset:
         """Turn (epoch, step, indices) into augmented and preprocessed batches, or this process's slice of them."""
         examples = self.examples["train"]
-        labels = tf.constant(examples.labels, tf.int32)
+        labels = tf.constant(self.task.encode(examples.labels))
         read, augment = (self.augment or Augment()).reading(examples.inputs)
 
         def prepared(epoch, step, indices):
@@ -309,38 +335,31 @@ class Splits(SplitsTable):
         augment = augment or self.augment
         features = self.prepared(tf.ensure_shape(augment(inputs, seed), inputs.shape))
         features = augment.features(features, fold(seed, 1), self.preprocess)
-        return augment.mix(features, labels, self.num_classes, fold(seed, 2), self.preprocess)
+        return augment.mix(features, labels, self.num_outputs, fold(seed, 2), self.preprocess)
 
 
-def gatherer(examples: Examples) -> Callable:
+def gatherer(inputs: np.ndarray | Source, labels: np.ndarray) -> Callable:
     """Return a function from a tensor of indices to the (inputs, labels) at these indices."""
-    labels = tf.constant(examples.labels, tf.int32)
-    read = reader(examples.inputs)
+    labels, read = tf.constant(labels), reader(inputs)
     return lambda indices: (read(indices), tf.gather(labels, indices))
 
 
-def check_class_names(dataset: str, class_names: Sequence[str]) -> None:
-    """Raise a ValueError that names the first two classes of one name."""
+def check_distinct(dataset: str, task: Task) -> None:
+    """Raise a ValueError that names the first two classes, tags or columns of one name."""
     first = {}
-    for index, name in enumerate(class_names):
+    for index, name in enumerate(task.names):
         if first.setdefault(name, index) != index:
-            raise ValueError(f"{dataset} has two classes named {name!r} (class indices {first[name]} and {index})")
+            raise ValueError(f"{dataset} has two {task.noun} named {name!r} (indices {first[name]} and {index})")
 
 
-def check_examples(name: str, examples: Examples, num_classes: int) -> None:
-    """Raise a ValueError that names the first example with a label out of range or a value that is not finite."""
+def check_examples(name: str, examples: Examples, task: Task) -> None:
+    """Raise a ValueError that names the first example with a target out of range or a value that is not finite."""
     labels = np.asarray(examples.labels)
     if len(examples) == 0:
         raise ValueError(f"the {name} split has no examples")
     if len(examples.inputs) != len(labels):
         raise ValueError(f"the {name} split has {len(examples.inputs)} inputs but {len(labels)} labels")
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f"the labels of the {name} split must be integers, got {labels.dtype}")
-    wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
-    if wrong.size:
-        raise ValueError(
-            f"example {wrong[0]} of the {name} split has label {labels[wrong[0]]}, expected 0 to {num_classes - 1}"
-        )
+    task.check(name, labels)
     if isinstance(examples.inputs, np.ndarray) and np.issubdtype(examples.inputs.dtype, np.floating):
         finite = np.isfinite(examples.inputs).reshape(len(examples), -1).all(axis=1)
         if not finite.all():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kzoo.core.lazy import np
 from kzoo.core.registry import check_keywords, did_you_mean
+from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
 from kzoo.data.assemble import Assembly, taken_by
 from kzoo.data.audio.files import SUFFIXES as AUDIO
@@ -20,7 +21,7 @@ from kzoo.data.holdout import HoldOut, warn_of_shared_groups
 from kzoo.data.image.files import SUFFIXES as IMAGES
 from kzoo.data.image.files import pictures
 from kzoo.data.image.geometry import Geometry, Size, takes_geometry
-from kzoo.data.labels import listed, read_labels
+from kzoo.data.labels import read_labels
 from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, Examples, RawData, Splits, first_line
 from kzoo.data.tables import Rows, Table, from_columns, is_empty, is_number, read_table, some
 from kzoo.data.text.files import SUFFIXES as TEXTS

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import lookup
-from kzoo.data.labels import listed
+from kzoo.core.shown import listed
 from kzoo.data.text.files import numbered_cells
 
 pandas = lazy_import("pandas")

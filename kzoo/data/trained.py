@@ -12,9 +12,10 @@ from typing import TypeVar
 
 from kzoo.core.lazy import keras, np
 from kzoo.core.warn import warn_caller
-from kzoo.data.labels import listed
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Examples, Preprocess, Splits
+from kzoo.tasks import Task
+from kzoo.tasks.task import check_names
 
 Data = TypeVar("Data", Splits, Serving)
 RAW = ("raw_dtype", "sample_rate", "channels")  # what raw data must have in common with those of the training
@@ -23,19 +24,19 @@ SHOWN = 3  # fields or classes that a message lists
 
 @dataclasses.dataclass(frozen=True)
 class TrainedWith:
-    """What a network expects of data: their modality, its preprocessing, and its classes in the order of the logits.
+    """What a network expects of data: their modality, its preprocessing, and its task, with the order of its outputs.
 
-    `class_names` is None where nobody has named them, as in most published weights; they are not compared then.
+    `task` is None where nobody has named the outputs, as in most published weights; they are not compared then.
     """
 
     modality: str
     preprocess: Preprocess
-    class_names: tuple[str, ...] | None
+    task: Task | None
 
 
 def remember(model: keras.Model, data: Splits | Serving) -> None:
-    """Remember on a model the preprocessing and the classes of the data that it is trained on."""
-    model.trained_with = TrainedWith(data.modality, data.preprocess, tuple(data.class_names))
+    """Remember on a model the preprocessing and the task of the data that it is trained on."""
+    model.trained_with = TrainedWith(data.modality, data.preprocess, data.task)
 
 
 def preprocess_of(like) -> Preprocess:
@@ -78,12 +79,12 @@ def warn_of_order(model: keras.Model, data: Splits) -> None:
     """Warn if a trained model is trained on with the same classes in another order, or with other preprocessing."""
     warn_of_preprocessing(model, data)
     own = getattr(model, "trained_with", None)
-    if own is None or own.class_names is None or own.class_names == tuple(data.class_names):
+    if own is None or own.task is None or own.task.names == data.task.names:
         return
-    if set(own.class_names) == set(data.class_names):
+    if set(own.task.names) == set(data.task.names):
         warn_caller(
-            f"{called(data)} has the classes in another order than {model.name} was trained with before; from now on "
-            f"its outputs are in the order of {called(data)}"
+            f"{called(data)} has the {own.task.noun} in another order than {model.name} was trained with before; "
+            f"from now on its outputs are in the order of {called(data)}"
         )
 
 
@@ -115,8 +116,8 @@ def as_trained(model: keras.Model, data: Data) -> Data:
     if own is None:
         return data
     check_same_data(model, own, data)
-    if own.class_names not in (None, tuple(data.class_names)):
-        data = in_order(model, own.class_names, data)
+    if own.task not in (None, data.task):
+        data = with_task(model, own.task, data)
     if data.preprocess != own.preprocess:
         fields = ", ".join(different_fields(data.preprocess, own.preprocess)[:SHOWN])
         warn_caller(
@@ -144,17 +145,18 @@ def check_same_data(model: keras.Model, own: TrainedWith, data: Splits | Serving
             raise ValueError(
                 f"{model.name} was trained on data with {field} {expected}, but {called(data)} has {field} {found}"
             )
-    if own.class_names is not None:
-        check_classes(model.name, own.class_names, called(data), data.class_names)
+    if own.task is not None:
+        check_task(model.name, own.task, called(data), data.task)
 
 
-def check_classes(model: str, known: Sequence[str], data: str, found: Sequence[str]) -> None:
-    """Raise a ValueError if data and a model, both by name, have different classes."""
-    unknown, missing = (sorted(set(one) - set(other)) for one, other in pairs(found, known))
-    if unknown or missing:
-        parts = [f"{data} also has {listed(unknown)}"] if unknown else []
-        parts += [f"{data} lacks {listed(missing)}"] if missing else []
-        raise ValueError(f"{model} was trained on other classes: {', and '.join(parts)}")
+def check_task(model: str, own: Task, dataset: str, other: Task, *, lacking: bool = False) -> None:
+    """Raise a ValueError if a network, by name, was trained for another task than a dataset's, or with other classes.
+
+    With `lacking` the dataset need not have all of the classes.
+    """
+    if own.key != other.key:
+        raise ValueError(f"{model} was trained for {own.key}, but {dataset} is for {other.key}")
+    check_names(model, own, dataset, {*other.names, *own.names} if lacking else other.names)
 
 
 def check_raw(model: str, preprocess: Preprocess, data: str, examples: Examples) -> None:
@@ -185,19 +187,15 @@ def check_raw_shape(model: str, preprocess: Preprocess, data: str, inputs: np.nd
         raise ValueError(f"{model} takes raw examples of shape {expected}, but {data} has {found}")
 
 
-def pairs(one: Sequence, other: Sequence) -> tuple[tuple[Sequence, Sequence], tuple[Sequence, Sequence]]:
-    """Return two values in both orders."""
-    return (one, other), (other, one)
-
-
-def in_order(model: keras.Model, class_names: tuple[str, ...], data: Data) -> Data:
-    """Return data whose class indices are those of a model, for the same classes in another order; warn of it."""
-    warn_caller(f"{called(data)} has the classes in another order than {model.name}; that of {model.name} is used")
-    changes = {"class_names": class_names}
+def with_task(model: keras.Model, task: Task, data: Data) -> Data:
+    """Return data whose targets are those of a model's task; warn if the same classes are in another order."""
+    if task.names != data.task.names:
+        others = f"{called(data)} has the {task.noun} in another order than {model.name}"
+        warn_caller(f"{others}; that of {model.name} is used")
+    changes = {"task": task}
     if isinstance(data, Splits):
-        new = np.array([class_names.index(name) for name in data.class_names], "int32")
         changes["examples"] = {
-            split: dataclasses.replace(examples, labels=new[np.asarray(examples.labels)])
+            split: dataclasses.replace(examples, labels=task.matched(data.task, examples.labels))
             for split, examples in data.examples.items()
         }
     return dataclasses.replace(data, **changes)

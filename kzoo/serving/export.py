@@ -1,6 +1,6 @@
 """Model export: SavedModel, Keras, ONNX, LiteRT and OpenVINO, with the preprocessing inside.
 
-An exported model takes raw data and returns probabilities.
+An exported model takes raw data and returns the answers of its task, such as probabilities.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from kzoo.serving.serve import SIDECAR, from_model, shortened, sidecar
 from kzoo.training import runs
 from kzoo.training.train import check_logits
 
-INPUT, OUTPUT = "raw", "probabilities"
+INPUT = "raw"
 # The files in the directory of an export: of kzoo, of a SavedModel, of OpenVINO.
 EXPORTED_FILES = re.compile(
     rf"{re.escape(SIDECAR)}|(saved_model|fingerprint|keras_metadata)\.pb|assets|variables"
@@ -39,16 +39,20 @@ EXPORTED_FILES = re.compile(
 
 
 class Exported(NamedTuple):
-    """An export, and the largest absolute difference of its probabilities to the Keras model's on real examples."""
+    """An export, and the largest absolute difference of its answers to the Keras model's on real examples.
+
+    `answer` is the name of the answers, such as "probabilities".
+    """
 
     path: Path
     format: str
     max_difference: float
     examples: int
+    answer: str
 
     def __str__(self) -> str:
         return (
-            f"wrote {self.path} ({self.format}); loaded in a new process, its probabilities differ from the Keras "
+            f"wrote {self.path} ({self.format}); loaded in a new process, its {self.answer} differ from the Keras "
             f"model's by at most {self.max_difference:.1e} on {self.examples} real examples"
         )
 
@@ -62,15 +66,16 @@ def export(
     format: str = "saved_model",
     overwrite: bool = False,
 ) -> Exported:
-    """Write a model that takes raw data, load it in a new process, and compare its probabilities with Keras's.
+    """Write a model that takes raw data, load it in a new process, and compare its answers with Keras's.
 
     A SavedModel's signature `serve` takes `raw`, a batch of raw inputs (uint8 images of any size, waveforms, strings,
-    series), and returns `probabilities` (batch, classes), `label` (batch,) and `class_names` (classes,). A ".keras"
-    file takes the same and returns the probabilities. The other formats name their input and output likewise; they take
-    raw inputs of the size used in training. `kzoo.json`, beside the file or in the directory, holds the class names.
+    series), and returns the answers of the task (see `decode` of the task) and `class_names`, the names of the outputs:
+    for a classification `probabilities` (batch, classes) and `label` (batch,). A ".keras" file takes the same and
+    returns the first of them. The other formats name their input and output likewise; they take raw inputs of the size
+    used in training. `kzoo.json`, beside the file or in the directory, holds the task with its names.
 
     Args:
-        model: a classifier that returns logits.
+        model: returns logits or values.
         path: file or directory to write.
         data: the dataset it was trained on, or its `Serving` (`kzoo.load_run`).
         format: "saved_model", "keras", "onnx", "litert" or "openvino"; the last three need the extra `export`.
@@ -79,7 +84,7 @@ def export(
     Raises:
         ValueError: for an unknown format, a model that ends in a softmax, a package that is not installed, an existing
             path, with `overwrite` one that is no export of kzoo or holds other files too, a full disk, or an exported
-            model that gives other probabilities.
+            model that gives other answers.
     """
     target = Path(path).expanduser()
     check_target(target, format, overwrite)
@@ -91,7 +96,7 @@ def export(
     except (OSError, tf.errors.OpError) as error:  # a full disk, most often
         reason = getattr(error, "strerror", None) or shortened(error)
         raise ValueError(f"the export {target} cannot be written: {reason}; nothing was changed") from error
-    return Exported(target, format, difference, len(serving.examples))
+    return Exported(target, format, difference, len(serving.examples), serving.task.answer)
 
 
 def write_checked(model: keras.Model, serving: Serving, target: Path, format: str, overwrite: bool) -> float:
@@ -157,7 +162,7 @@ def is_description(path: Path) -> bool:
     """Return whether a file is kzoo's description of an export."""
     try:
         content = json.loads(path.read_text())
-        return content["format"] in FORMATS and {"class_names", "preprocess", "modality"} <= content.keys()
+        return content["format"] in FORMATS and {"preprocess", "modality"} <= content.keys()
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return False
 
@@ -186,18 +191,19 @@ def check_packages(format: str) -> None:
 
 
 def serving_model(model: keras.Model, serving: Serving, *, any_size: bool) -> keras.Model:
-    """Return a Keras model from raw data to probabilities; without `any_size`, for the size used in training only."""
+    """Return a Keras model from raw data to answers; without `any_size`, for the size used in training only."""
     preprocess = serving.preprocess
     shape = preprocess.raw_shape if any_size else serving.examples.shape[1:]
     raw = keras.Input(shape, dtype=preprocess.raw_dtype, name=INPUT)
     network = uncompiled(model)  # a file would hold its loss and schedule, which Keras alone cannot load
-    logits = network(preprocess(raw), training=False)  # else Keras's Resizing turns training on for all that follow
-    probabilities = keras.layers.Activation("softmax", dtype="float32", name=OUTPUT)(logits)
-    return renumbered(keras.Model(raw, probabilities, name=model.name), keep=(INPUT, OUTPUT, model.name))
+    outputs = network(preprocess(raw), training=False)  # else Keras's Resizing turns training on for all that follow
+    answer = serving.task.answer
+    answers = keras.layers.Identity(dtype="float32", name=answer)(serving.task.decode(outputs)[answer])
+    return renumbered(keras.Model(raw, answers, name=model.name), keep=(INPUT, answer, model.name))
 
 
 def renumbered(model: keras.Model, keep: Sequence[str]) -> keras.Model:
-    """Number the layers of the preprocessing from 0; Keras counts those of the whole process, so names would vary."""
+    """Number the layers around the network from 0; Keras counts those of the whole process, so names would vary."""
     layers = [layer for layer in model.operations if layer.name not in keep]
     for index, layer in enumerate(layers):
         layer.name = f"preprocess{index}"
@@ -206,25 +212,28 @@ def renumbered(model: keras.Model, keep: Sequence[str]) -> keras.Model:
 
 def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
     """Write a TensorFlow SavedModel with the signature `serve`."""
-    names = tf.constant(serving.class_names)
+    task = serving.task
 
     def serve(raw):
         check_raw(raw, serving.preprocess.raw_shape)
         # Without training=False Keras's Resizing layer would turn training on for all layers after it.
-        logits = model(serving.preprocess(raw), training=False)
-        probabilities = keras.ops.softmax(keras.ops.cast(logits, "float32"))
-        labels, known = tf.gather(names, tf.argmax(probabilities, axis=-1)), finite(raw)
-        return {
-            "probabilities": tf.where(known[:, None], probabilities, math.nan),
-            "label": tf.where(known, labels, ""),
-            "class_names": names,
-        }
+        answers = task.decode(model(serving.preprocess(raw), training=False))
+        known = finite(raw)
+        answers = {name: as_served(values, known, task.vocabulary.get(name)) for name, values in answers.items()}
+        return answers | {"class_names": tf.constant(task.names)}
 
     archive = keras.export.ExportArchive()
     archive.track(model)
     spec = tf.TensorSpec((None, *serving.preprocess.raw_shape), serving.preprocess.raw_dtype, name=INPUT)
     archive.add_endpoint("serve", serve, input_signature=[spec])
     archive.write_out(str(path), verbose=False)
+
+
+def as_served(values: tf.Tensor, known: tf.Tensor, names: Sequence[str] | None) -> tf.Tensor:
+    """Return an answer with indices as names, and NaN or "" for examples that are not known, (batch,)."""
+    values = values if names is None else tf.gather(tf.constant(names), values)
+    known = tf.reshape(known, [-1] + [1] * (len(values.shape) - 1))
+    return tf.where(known, values, math.nan if names is None else "")
 
 
 def check_raw(raw: tf.Tensor, shape: Sequence[int | None]) -> None:
@@ -250,7 +259,9 @@ def write_keras(model: keras.Model, serving: Serving, path: Path) -> None:
 def write_by_keras(model: keras.Model, serving: Serving, path: Path, format: str) -> None:
     """Write one of the formats that `keras.Model.export` offers."""
     whole = serving_model(model, serving, any_size=False)
-    whole = keras.Model(whole.input, {OUTPUT: whole.output}, name=model.name)  # a dictionary names the output
+    whole = keras.Model(
+        whole.input, {serving.task.answer: whole.output}, name=model.name
+    )  # a dictionary names the output
     whole(serving.examples)  # Keras refuses to export a model that was never called
     whole.export(str(path), format=format, verbose=False)
 
@@ -273,14 +284,14 @@ PACKAGES = {"onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",), "
 
 
 def compare(model: keras.Model, serving: Serving, path: Path) -> float:
-    """Load an export in a new process; return the largest absolute difference of its probabilities to Keras's.
+    """Load an export in a new process; return the largest absolute difference of its answers to Keras's.
 
     Raises:
         ValueError: if it cannot be loaded there, or the difference is above 1e-3.
     """
-    expected = from_model(model, serving.preprocess)(serving.examples)
+    expected = from_model(model, serving.preprocess, serving.task)(serving.examples)
     with tempfile.TemporaryDirectory() as folder:
-        raw, out = Path(folder) / "raw.npy", Path(folder) / "probabilities.npy"
+        raw, out = Path(folder) / "raw.npy", Path(folder) / "answers.npy"
         np.save(raw, serving.examples)
         command = [sys.executable, "-m", "kzoo.serving.serve", str(path), str(raw), str(out)]
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
@@ -290,7 +301,8 @@ def compare(model: keras.Model, serving: Serving, path: Path) -> float:
         difference = float(np.abs(np.load(out) - expected).max())
     if not difference < 1e-3:
         raise ValueError(
-            f"the exported model's probabilities differ by up to {difference:.1e}, more than 1e-3; nothing was written"
+            f"the exported model's {serving.task.answer} differ by up to {difference:.1e}, more than 1e-3; "
+            "nothing was written"
         )
     return difference
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from kzoo.core.lazy import np
 from kzoo.core.registry import check_keywords
+from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
 from kzoo.data import dataset_card, taken_by
-from kzoo.data.labels import listed
 from kzoo.data.splits import MODALITIES, Examples, RawData, check_examples, divided
-from kzoo.data.trained import check_classes, check_raw
+from kzoo.data.trained import check_raw, check_task
 from kzoo.data.windows import mean_over_windows
 from kzoo.serving.serve import BATCH, Predictor, find_description, load_predictor
-from kzoo.training.report import Report, classification_report
+from kzoo.tasks.task import Report, Task
 
 
 def evaluate_on(path: str | Path, data: str, **options) -> Report:
@@ -45,35 +45,34 @@ def evaluate_on(path: str | Path, data: str, **options) -> Report:
 
 def report_on(predictor: Predictor, path: str, name: str, raw: RawData) -> Report:
     """Return the report of a predictor, loaded from a path, on all splits of raw data together."""
-    numbers = class_numbers(predictor, path, name, raw.class_names)
-    splits = {split: part for split, part in zip(RawData._fields, raw[:3], strict=False) if part is not None}
+    check_outputs(predictor, path, name, raw.asked)
+    task, splits = predictor.task, raw.splits
     for split, part in splits.items():
-        check_examples(split, part, len(raw.class_names))
+        check_examples(split, part, raw.asked)
         check_raw(path, predictor.preprocess, name, part)
     if hasattr(predictor.preprocess, "warn_of_losses"):
         predictor.preprocess.warn_of_losses({name: np.concatenate([part.inputs for part in splits.values()])})
     start = time.perf_counter()
-    probabilities = np.concatenate([probabilities_of(predictor, part) for part in splits.values()])
-    speed = len(probabilities) / (time.perf_counter() - start)
-    labels = numbers[np.concatenate([np.asarray(part.labels) for part in splits.values()])]
+    answers = np.concatenate([answers_of(predictor, part) for part in splits.values()])
+    speed = len(answers) / (time.perf_counter() - start)
+    targets = task.matched(raw.asked, np.concatenate([np.asarray(part.labels) for part in splits.values()]))
     groups = [getattr(part, "groups", None) for part in splits.values()]
     groups = None if any(group is None for group in groups) else np.concatenate(groups)
-    return classification_report(name, labels, probabilities, predictor.class_names, speed, groups)
+    return task.report(name, targets, answers, speed, groups)
 
 
-def class_numbers(predictor: Predictor, path: str, name: str, found: tuple[str, ...]) -> np.ndarray:
-    """Return the network's class index of each class of the data; warn of classes that the data lack."""
-    known = predictor.class_names
-    missing = sorted(set(known) - set(found))
-    check_classes(path, known, name, (*found, *missing))
+def check_outputs(predictor: Predictor, path: str, name: str, asked: Task) -> None:
+    """Raise a ValueError for data of another task, or with a class that is not known; warn of classes they lack."""
+    own = predictor.task
+    missing = sorted(set(own.names) - set(asked.names))
+    check_task(path, own, name, asked, lacking=True)
     if missing:
-        warn_caller(f"{name} lacks {listed(missing)} of the {len(known)} classes of {path}")
-    return np.array([known.index(one) for one in found], "int32")
+        warn_caller(f"{name} lacks {listed(missing)} of the {own.outputs} {own.noun} of {path}")
 
 
-def probabilities_of(predictor: Predictor, examples: Examples) -> np.ndarray:
-    """Return the probabilities of all raw examples, the mean over windows where they are read so."""
+def answers_of(predictor: Predictor, examples: Examples) -> np.ndarray:
+    """Return the answers for all raw examples, the mean over windows where they are read so."""
     windows, counts = divided(examples)
     starts = range(0, len(windows), BATCH)
-    rows = np.concatenate([predictor.probabilities(np.asarray(windows.inputs[n : n + BATCH])) for n in starts])
+    rows = np.concatenate([predictor.answers(np.asarray(windows.inputs[n : n + BATCH])) for n in starts])
     return mean_over_windows(rows, counts)

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from kzoo.core.files import user_path
-from kzoo.serving.serve import Predictor, from_model, load_predictor
+from kzoo.serving.serve import Predictor, load_predictor, predictor_of
+from kzoo.tasks import Classification
 from kzoo.zoo import hub
 from kzoo.zoo.factory import create_model
 
@@ -24,4 +25,4 @@ def load_model(name: str | Path) -> Predictor:
     found = hub.find(name)
     shape, built = found.preprocess.input_shape, found.hyperparameters
     model = create_model(found.architecture, shape, found.num_classes, weights=name, **built)
-    return Predictor(from_model(model, found.preprocess), found.preprocess, hub.class_names(found), True)
+    return predictor_of(model, found.preprocess, Classification(hub.class_names(found)))

@@ -1,6 +1,6 @@
 """Prediction with exported models and run directories, by the runtime of the format alone.
 
-`python -m kzoo.serving.serve EXPORT raw.npy probabilities.npy` predicts an array; every export is verified by it.
+`python -m kzoo.serving.serve EXPORT raw.npy answers.npy` predicts an array; every export is verified by it.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ import os
 import sys
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kzoo.core.extras import missing_package
 from kzoo.core.files import check_digests, read_json, reading, user_path
@@ -19,10 +20,11 @@ from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.core.warn import warn_caller
 from kzoo.data.folders import warn_of_changes
-from kzoo.data.serving import names_in, preprocess_from
+from kzoo.data.serving import preprocess_from, task_in
 from kzoo.data.splits import Preprocess
 from kzoo.data.windows import Windows
 from kzoo.serving.inputs import RawInput, find_files, is_table, read_files, windows_for
+from kzoo.tasks import Task
 from kzoo.training import runs
 from kzoo.zoo.weights.files import check_keras_file
 
@@ -34,16 +36,21 @@ class Predictor(NamedTuple):
     """A loaded model with its preprocessing: `predict` takes a file, or a batch of raw data.
 
     Attributes:
-        probabilities: function from a raw batch to probabilities, (batch, classes).
+        answers: function from a raw batch to the answers of the task, such as probabilities (batch, classes).
         preprocess: from raw data to the network's input; it also reads a raw example from a file.
-        class_names: of the outputs.
+        task: of the network.
         any_size: whether raw examples may differ in size from those of training.
     """
 
-    probabilities: Callable[[np.ndarray], np.ndarray]
+    answers: Callable[[np.ndarray], np.ndarray]
     preprocess: Preprocess
-    class_names: tuple[str, ...]
+    task: Task
     any_size: bool
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name for each output of the network."""
+        return self.task.names
 
     def predict(
         self,
@@ -53,11 +60,11 @@ class Predictor(NamedTuple):
         hop: float | None = None,
         text_column: str = "text",
     ) -> Prediction | list[Prediction] | np.ndarray:
-        """Return the prediction for one file, or the probabilities of a raw batch, (batch, classes).
+        """Return the prediction for one file, or the answers for a raw batch, such as probabilities (batch, classes).
 
         Args:
             raw: a file; a folder or a table of texts, for a list of predictions; or a batch of raw examples. The
-                probabilities of recordings and series longer than a window are the mean over their windows.
+                answers for recordings and series longer than a window are the mean over their windows.
             window: as for `predict_files`; so are `hop` and `text_column`.
             hop: see `window`.
             text_column: see `window`.
@@ -75,11 +82,11 @@ class Predictor(NamedTuple):
         return found[0]
 
     def predict_batch(self, raw: np.ndarray, windows: Windows | None) -> np.ndarray:
-        """Return the probabilities of a raw batch, the mean over windows where it is longer than one."""
+        """Return the answers for a raw batch, the mean over windows where it is longer than one."""
         if windows is None or raw.shape[1] <= windows.length:
-            return self.probabilities(raw)
+            return self.answers(raw)
         parts = [raw[:, start : start + windows.length] for start in windows.starts(raw.shape[1])]
-        return np.mean([self.probabilities(np.stack([*map(self.preprocess.sized, part)])) for part in parts], axis=0)
+        return np.mean([self.answers(np.stack([*map(self.preprocess.sized, part)])) for part in parts], axis=0)
 
     def predict_files(
         self,
@@ -94,11 +101,11 @@ class Predictor(NamedTuple):
         sources, answers = [], defaultdict(list)
         paths = find_files(self.preprocess, files)
         for batch in grouped(self.parts(read_files(self.preprocess, paths, text_column), windows, sources)):
-            probabilities = self.probabilities(np.stack([part.raw for part in batch]))
-            for part, row in zip(batch, probabilities, strict=True):
+            rows = self.answers(np.stack([part.raw for part in batch]))
+            for part, row in zip(batch, rows, strict=True):
                 answers[part.source].append((part.start, part.end, row))
         warn_of_changes((source.file, what) for source in sources for what in source.changes)
-        return [answer(source, answers[index], self.class_names) for index, source in enumerate(sources)]
+        return [answer(source, answers[index], self.task) for index, source in enumerate(sources)]
 
     def parts(self, read: Iterable[RawInput], windows: Windows | None, sources: list[RawInput]) -> Iterator[Part]:
         """Yield the windows of examples in the shape that the model takes; append their sources, without the data."""
@@ -132,40 +139,63 @@ class Part(NamedTuple):
     end: float | None = None
 
 
-class PredictedWindow(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """The answer of a network's task for one example.
+
+    Attributes:
+        task: of the network.
+        answer: as JSON-serialisable values by name: for a classification `label`, the class of highest probability,
+            `probability` of that class, and `probabilities`, that of each class by its name, in [0, 1]. Each of them
+            is an attribute, too.
+    """
+
+    task: Task
+    answer: Mapping[str, Any]
+
+    def __getattr__(self, name: str):
+        found = vars(self).get("answer", {})
+        if name in found:
+            return found[name]
+        raise AttributeError(f"a prediction has no {name!r}; it has {', '.join(found)}")
+
+    def cells(self) -> dict[str, str]:
+        """Return the answer as the columns of a table."""
+        return self.task.cells(self.answer)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedWindow(Answered):
     """The prediction for one window of a recording or a series, from `start` to `end` in seconds or in steps."""
 
     start: float
     end: float
-    label: str
-    probability: float
-    probabilities: dict[str, float]
+
+    def to_dict(self) -> dict:
+        """Return everything as JSON-serialisable values."""
+        return {"start": self.start, "end": self.end, **self.answer}
 
 
-class Prediction(NamedTuple):
-    """The prediction for one file: the class of highest probability, and the probability of each class, in [0, 1].
+@dataclass(frozen=True, kw_only=True)
+class Prediction(Answered):
+    """The prediction for one file.
 
     Attributes:
         file: its path.
-        label: the class of highest probability; None if the file could not be read.
-        probability: of that class.
-        probabilities: of each class; the mean over the windows, if there are several.
         line: of a row in a table of texts, counted from 1; None for a whole file.
-        windows: the predictions for the windows of a file that is longer than one.
+        windows: the predictions for the windows of a file that is longer than one; the answer is their mean.
         error: why the file or the row could not be read, in one line; None if it was.
     """
 
     file: str
-    label: str | None
-    probability: float | None
-    probabilities: dict[str, float]
     line: int | None = None
     windows: tuple[PredictedWindow, ...] = ()
     error: str | None = None
 
     def to_dict(self) -> dict:
         """Return everything as JSON-serialisable values."""
-        return self._asdict() | {"windows": [window._asdict() for window in self.windows]}
+        windows = [window.to_dict() for window in self.windows]
+        return {"file": self.file, **self.answer, "line": self.line, "windows": windows, "error": self.error}
 
 
 def grouped(parts: Iterable[Part]) -> Iterator[list[Part]]:
@@ -185,21 +215,19 @@ def grouped(parts: Iterable[Part]) -> Iterator[list[Part]]:
     yield from waiting.values()
 
 
-def answer(source: RawInput, found: Sequence[tuple], class_names: Sequence[str]) -> Prediction:
-    """Return the prediction for a source from (start, end, probabilities) of each of its windows."""
+def answer(source: RawInput, found: Sequence[tuple], task: Task) -> Prediction:
+    """Return the prediction for a source from (start, end, answer) of each of its windows."""
+    place = {"task": task, "file": source.file, "line": source.line}
     if source.error is not None:
-        return Prediction(source.file, None, None, {}, source.line, error=source.error)
+        return Prediction(answer=task.describe(None), error=source.error, **place)
     found = sorted(found, key=lambda one: one[0] or 0)
-    windows = [PredictedWindow(start, end, *labelled(row, class_names)) for start, end, row in found if end is not None]
+    windows = [
+        PredictedWindow(task=task, answer=task.describe(row), start=start, end=end)
+        for start, end, row in found
+        if end is not None
+    ]
     mean = np.mean([row for *_, row in found], axis=0, dtype="float64")
-    return Prediction(source.file, *labelled(mean, class_names), source.line, tuple(windows))
-
-
-def labelled(probabilities: np.ndarray, class_names: Sequence[str]) -> tuple[str, float, dict[str, float]]:
-    """Return the class of highest probability, its probability, and the probability of each class."""
-    named = dict(zip(class_names, probabilities.tolist(), strict=True))
-    label = max(named, key=named.get)
-    return label, named[label], named
+    return Prediction(answer=task.describe(mean), windows=tuple(windows), **place)
 
 
 def sidecar(path: Path) -> Path:
@@ -237,9 +265,9 @@ def load_predictor(path: str | Path) -> Predictor:
     check_digests(path, content.get("files", {}))
     if (path / runs.MODEL).exists():
         model, serving = runs.load_run(path)
-        return Predictor(from_model(model, serving.preprocess), serving.preprocess, serving.class_names, True)
+        return predictor_of(model, serving.preprocess, serving.task)
     with reading(description):
-        preprocess, class_names = preprocess_from(content), names_in(content)
+        preprocess, task = preprocess_from(content), task_in(content)
         load, any_size = lookup("format", content["format"], LOADERS)
     try:
         predict = load(path)
@@ -247,7 +275,12 @@ def load_predictor(path: str | Path) -> Predictor:
         raise missing_package(str(path), error.name, "export") from error
     except (OSError, RuntimeError) as error:
         raise ValueError(f"the export {path} cannot be loaded: {shortened(error)}") from error
-    return Predictor(predict, preprocess, class_names, any_size)
+    return Predictor(lambda raw: predict(raw, task.answer), preprocess, task, any_size)
+
+
+def predictor_of(model: keras.Model, preprocess: Preprocess, task: Task) -> Predictor:
+    """Return the predictor of a Keras model."""
+    return Predictor(from_model(model, preprocess, task), preprocess, task, True)
 
 
 def shortened(error: Exception) -> str:
@@ -255,12 +288,12 @@ def shortened(error: Exception) -> str:
     return textwrap.shorten(str(error), 300, placeholder=" ...")
 
 
-def from_model(model: keras.Model, preprocess: Preprocess) -> Callable:
-    """Return the prediction of a Keras model that returns logits."""
+def from_model(model: keras.Model, preprocess: Preprocess, task: Task) -> Callable:
+    """Return the function from a raw batch to the answers of a Keras model."""
 
     def predict(raw):
-        logits = model(preprocess(raw), training=False)
-        return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+        outputs = model(preprocess(raw), training=False)
+        return keras.ops.convert_to_numpy(task.decode(outputs)[task.answer])
 
     return predict
 
@@ -270,14 +303,14 @@ def from_saved_model(path: Path) -> Callable:
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
-    return lambda raw: loaded.signatures["serve"](raw=tf.constant(raw))["probabilities"].numpy()
+    return lambda raw, answer: loaded.signatures["serve"](raw=tf.constant(raw))[answer].numpy()
 
 
 def from_keras(path: Path) -> Callable:
     """Return the prediction of a Keras file."""
     check_keras_file(path)
     model = keras.models.load_model(path)
-    return lambda raw: keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(raw), training=False))
+    return lambda raw, answer: keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(raw), training=False))
 
 
 def from_onnx(path: Path) -> Callable:
@@ -285,7 +318,7 @@ def from_onnx(path: Path) -> Callable:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda raw: session.run(None, {session.get_inputs()[0].name: raw})[0]
+    return lambda raw, answer: session.run(None, {session.get_inputs()[0].name: raw})[0]
 
 
 def from_litert(path: Path) -> Callable:
@@ -294,7 +327,7 @@ def from_litert(path: Path) -> Callable:
 
     runner = Interpreter(str(path)).get_signature_runner("serving_default")
     (name,) = runner.get_input_details()
-    return lambda raw: next(iter(runner(**{name: raw}).values()))
+    return lambda raw, answer: next(iter(runner(**{name: raw}).values()))
 
 
 def from_openvino(path: Path) -> Callable:
@@ -303,7 +336,7 @@ def from_openvino(path: Path) -> Callable:
 
     exact = {"INFERENCE_PRECISION_HINT": "f32"}  # the default is bfloat16 where the processor has it
     compiled = openvino.Core().compile_model(str(path / "model.xml"), "CPU", exact)
-    return lambda raw: compiled(raw)[0]
+    return lambda raw, answer: compiled(raw)[0]
 
 
 # of each format: how it is loaded, and whether it takes raw data of any size
@@ -316,22 +349,27 @@ LOADERS = {
 }
 
 
-def load_preprocess(path: str | Path) -> Preprocess:
-    """Return the preprocessing of a run directory or an export; no model is loaded.
+def load_description(path: str | Path) -> tuple[Preprocess, Task]:
+    """Return the preprocessing and the task of a run directory or an export; no model is loaded.
 
     Raises:
         ValueError: if the path is neither.
     """
-    return preprocess_from(read_json(find_description(path)))
+    description = find_description(path)
+    content = read_json(description)
+    with reading(description):
+        return preprocess_from(content), task_in(content)
 
 
-def failures(preprocess: Preprocess, paths: Sequence[str | Path], text_column: str = "text") -> list[Prediction] | None:
+def failures(
+    preprocess: Preprocess, task: Task, paths: Sequence[str | Path], text_column: str = "text"
+) -> list[Prediction] | None:
     """Return why each of the files cannot be read, or None as soon as one can be; no model is needed."""
     failed = []
     for source in read_files(preprocess, find_files(preprocess, paths), text_column):
         if source.error is None:
             return None
-        failed.append(answer(source, (), ()))
+        failed.append(answer(source, (), task))
     return failed
 
 
@@ -343,10 +381,10 @@ def predict_files(
     hop: float | None = None,
     text_column: str = "text",
 ) -> list[Prediction]:
-    """Classify files by a run or an export, in the order given.
+    """Ask a run or an export about files, in the order given; the answers are those of its task.
 
     A recording or a series that is longer than a window is classified window by window; the last window ends where
-    the file ends. Its own probabilities are the mean over the windows. A series of a model that resamples series of
+    the file ends. Its own answer is the mean over the windows. A series of a model that resamples series of
     any length is taken as a whole unless a window is given.
 
     Args:
@@ -365,7 +403,7 @@ def predict_files(
     Raises:
         ValueError: for a model that cannot be loaded, or a window that it cannot take.
     """
-    windows_for(load_preprocess(path), window, hop)
+    windows_for(load_description(path)[0], window, hop)
     found = load_predictor(path).predict_files(files, window=window, hop=hop, text_column=text_column)
     if any(prediction.error for prediction in found):
         warn_caller(summary_of_errors(found))

@@ -1,89 +1,33 @@
-"""Tasks: the loss and the metrics that a network is trained with, by the name of the task."""
+"""Tasks: what is asked of a network, one file and one row of `TASKS` each; see `kzoo.tasks.task.Task`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
-from kzoo.core.lazy import keras, lazy_import, np
+from kzoo.core.arguments import check_arguments
 from kzoo.core.registry import lookup
+from kzoo.tasks.classification import Classification
+from kzoo.tasks.task import Report, Task
 
-classification = lazy_import("kzoo.tasks.classification")
-
-
-class Task(NamedTuple):
-    """How a task is trained.
-
-    Attributes:
-        loss: function of label_smoothing, class_weights and focal_gamma that returns a new loss.
-        metrics: function that returns new metrics; the first one decides which epoch is the best.
-    """
-
-    loss: Callable[..., keras.losses.Loss]
-    metrics: Callable[[], list[keras.metrics.Metric]]
+TASKS: dict[str, type[Task]] = {task.key: task for task in (Classification,)}
 
 
-def classification_loss(**options) -> keras.losses.Loss:
-    """Return the loss of a classifier; see `kzoo.tasks.classification.ClassificationLoss`."""
-    return classification.ClassificationLoss(**options)
-
-
-def classification_metrics() -> list[keras.metrics.Metric]:
-    """Return accuracy and plain cross-entropy; see `kzoo.tasks.classification`."""
-    return [classification.ClassificationAccuracy(), classification.ClassificationCrossEntropy()]
-
-
-TASKS = {"classification": Task(classification_loss, classification_metrics)}
-
-
-def balanced_weights(labels: np.ndarray, num_classes: int) -> tuple[float, ...]:
-    """Return class weights inversely proportional to the class frequencies: n / (num_classes x examples of the class).
-
-    Args:
-        labels: class indices of the training examples, (n,).
-        num_classes: number of classes.
+def task_from(content: Mapping) -> Task:
+    """Return the task that `Task.to_dict` described.
 
     Raises:
-        ValueError: for a class without an example.
+        ValueError: for an unknown task, or a field that is missing or of another kind.
     """
-    counts = np.bincount(np.asarray(labels), minlength=num_classes)
-    if not counts.all():
-        raise ValueError(f"balanced class_weights need an example of each class; class {counts.argmin()} has none")
-    return tuple((len(labels) / (num_classes * counts)).tolist())
+    kind = lookup("task", content["name"], TASKS)
+    fields = {key: as_tuple(value) for key, value in content.items() if key != "name"}
+    return kind(**check_arguments(kind, fields, "task."))
 
 
-def weight_per_class(
-    weights: Sequence[float] | Mapping[int | str, float], class_names: Sequence[str]
-) -> tuple[float, ...]:
-    """Return one loss weight for each class, in the order of the classes.
-
-    Args:
-        weights: one number for each class, or numbers by class index or class name; classes that a mapping leaves out
-            weigh 1.
-        class_names: in the order of the class indices.
-
-    Raises:
-        ValueError: for an unknown class, one given both by its index and by its name, or a wrong count of numbers.
-    """
-    if not isinstance(weights, Mapping):
-        if len(weights) != len(class_names):
-            raise ValueError(
-                f"class_weights must be one number for each of {len(class_names)} classes, got {len(weights)}"
-            )
-        return tuple(weights)
-    by_index = {}
-    for key, weight in weights.items():
-        index = class_index(key, class_names)
-        if index in by_index:
-            raise ValueError(f"class_weights name class {index} ({class_names[index]}) twice, by index and by name")
-        by_index[index] = weight
-    return tuple(by_index.get(index, 1.0) for index in range(len(class_names)))
+def as_tuple(value):
+    """Return a list of JSON as a tuple, at any depth."""
+    return tuple(map(as_tuple, value)) if isinstance(value, list) else value
 
 
-def class_index(key: int | str, class_names: Sequence[str]) -> int:
-    """Return the index of a class that is given by its index or its name; raise a ValueError for an unknown one."""
-    if isinstance(key, str):
-        return lookup("class in class_weights", key, {name: index for index, name in enumerate(class_names)})
-    if not 0 <= key < len(class_names):
-        raise ValueError(f"unknown class index in class_weights {key}; expected 0 to {len(class_names) - 1}")
-    return key
+def report_from(content: Mapping) -> Report:
+    """Return the report that `Report.to_dict` described; one without a task is of classification."""
+    return lookup("task", content.get("task", Classification.key), TASKS).read_report(content)

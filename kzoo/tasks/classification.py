@@ -1,140 +1,331 @@
-"""Loss and metrics of classification, as Keras objects that are saved with a model.
+"""Classification: one class an example.
 
-Labels are class indices, of shape (batch,), or class probabilities, float of shape (batch, classes), as mixup makes
-them. This module imports Keras at once; `kzoo.tasks` imports it when a model is compiled.
+The report has accuracy with its interval, F1, calibration, scores of each class, confusions and mistakes.
 """
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
 
-import keras
-import numpy as np
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
 
+from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
+from kzoo.core.numbers import percent, significant
+from kzoo.core.shown import table
+from kzoo.tasks.class_weights import BALANCED, balanced_weights, weight_per_class
+from kzoo.tasks.task import Report, Score, Section, Task
 
-@keras.saving.register_keras_serializable("kzoo")
-class ClassificationLoss(keras.losses.Loss):
-    """Softmax cross-entropy between labels and logits, with label smoothing, class weights and focal modulation.
+keras_losses = lazy_import("kzoo.tasks.losses")
+keras_metrics = lazy_import("kzoo.tasks.metrics")
+metrics = lazy_import("sklearn.metrics")
+scipy_stats = lazy_import("scipy.stats")
+special = lazy_import("scipy.special")
 
-    Computed in float32, without clipping: Keras's focal loss clips probabilities at 1e-7, which removes the gradient of
-    examples that are more wrong than that.
-
-    Args:
-        label_smoothing: fraction of the target spread evenly over all classes, in [0, 1).
-        class_weights: loss weight of each class, from 0; the mean over the batch still divides by its size. A mixed
-            example has the mean weight of its classes.
-        focal_gamma: gamma of the focal loss (Lin et al., 2017, https://arxiv.org/abs/1708.02002): a class of predicted
-            probability p is weighted by (1 - p) ** gamma; 0 for none.
-        name: of the loss.
-        reduction: as for `keras.losses.Loss`.
-        dtype: likewise.
-    """
-
-    def __init__(
-        self,
-        label_smoothing: float = 0.0,
-        class_weights: Sequence[float] | None = None,
-        focal_gamma: float = 0.0,
-        *,
-        name: str = "crossentropy",
-        reduction: str = "sum_over_batch_size",
-        dtype=None,
-    ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        if isinstance(class_weights, Mapping | str):  # iterating over one gives its keys or characters
-            raise ValueError(f"class_weights of the loss must be one number for each class, got {class_weights!r}")
-        self.label_smoothing, self.focal_gamma = label_smoothing, focal_gamma
-        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
-
-    def get_config(self) -> dict:
-        own = {name: getattr(self, name) for name in ("label_smoothing", "class_weights", "focal_gamma")}
-        return super().get_config() | own
-
-    def call(self, y_true, y_pred):
-        ops, logits = keras.ops, keras.ops.cast(y_pred, "float32")
-        targets = class_probabilities(y_true, logits.shape[-1])
-        logarithms = ops.log_softmax(logits)
-        smoothed = (1 - self.label_smoothing) * targets + self.label_smoothing / logits.shape[-1]
-        if self.focal_gamma:  # 1 - p is kept above 0, where the gradient of its power is infinite
-            smoothed = smoothed * ops.power(ops.maximum(-ops.expm1(logarithms), 1e-7), self.focal_gamma)
-        losses = -ops.sum(smoothed * logarithms, axis=-1)
-        return losses * example_weights(targets, self.class_weights) if self.class_weights else losses
+TOP5_FROM = 10  # smallest number of classes for which a top-5 accuracy means anything
+COLUMNS, TITLE = 5, 34  # mistakes side by side, and characters above each
+NAMED, COUNTED = 40, 20  # largest numbers of classes whose names, and whose counts, fit into a confusion matrix
+LONG = 20  # classes from which on their table is folded
+CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
 
 
-class NamedMean(keras.metrics.MeanMetricWrapper):
-    """Mean over the examples of a function of labels and logits; subclasses name the function.
+@dataclass(frozen=True)
+class Classification(Task):
+    """One class an example; targets are class indices.
 
     Args:
-        name: of the metric.
-        dtype: as for `keras.metrics.Metric`.
+        class_names: in the order of the class indices.
     """
 
-    function: staticmethod
-    direction = "up"  # "up" if higher values are better, "down" if lower ones are
+    class_names: tuple[str, ...]
+    key: ClassVar[str] = "classification"
+    noun: ClassVar[str] = "classes"
+    score: ClassVar[Score] = Score("accuracy")
+    answer: ClassVar[str] = "probabilities"
+    drawn: ClassVar[tuple[str, ...]] = (CONFUSION, MISTAKES)
 
-    def __init__(self, name: str, dtype=None):
-        super().__init__(self.function, name=name, dtype=dtype)
-        self._direction = self.direction  # where Keras's callbacks look it up if they are given no mode
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.class_names
 
-    def get_config(self) -> dict:
-        return {"name": self.name, "dtype": self.dtype}
+    @property
+    def output_axes(self):
+        return ("batch", "num_classes")
+
+    def check(self, split, targets):
+        labels = np.asarray(targets)
+        if not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(f"the labels of the {split} split must be integers, got {labels.dtype}")
+        wrong = np.flatnonzero((labels < 0) | (labels >= self.outputs))
+        if wrong.size:
+            raise ValueError(
+                f"example {wrong[0]} of the {split} split has label {labels[wrong[0]]}, "
+                f"expected 0 to {self.outputs - 1}"
+            )
+
+    def encode(self, targets):
+        return np.asarray(targets).astype("int32")
+
+    def strata(self, targets):
+        return np.asarray(targets)
+
+    def loss(self, targets=None, *, label_smoothing=0.0, class_weights=None, focal_gamma=0.0):
+        if class_weights == BALANCED:
+            class_weights = balanced_weights(targets, self.outputs)
+        elif class_weights is not None:
+            class_weights = weight_per_class(class_weights, self.class_names)
+        return keras_losses.ClassificationLoss(label_smoothing, class_weights, focal_gamma)
+
+    def metrics(self):
+        return [keras_metrics.ClassificationAccuracy(), keras_metrics.ClassificationCrossEntropy()]
+
+    def decode(self, outputs):
+        probabilities = keras.ops.softmax(keras.ops.cast(outputs, "float32"))
+        return {self.answer: probabilities, "label": keras.ops.argmax(probabilities, axis=-1)}
+
+    def answers(self, outputs):
+        return special.softmax(outputs.astype("float64"), axis=-1)
+
+    @property
+    def vocabulary(self):
+        return {"label": self.class_names}
+
+    def describe(self, answer):
+        if answer is None:
+            return {"label": None, "probability": None, self.answer: {}}
+        named = super().describe(answer)[self.answer]
+        label = max(named, key=named.get)
+        return {"label": label, "probability": named[label], self.answer: named}
+
+    def cells(self, described):
+        return {"label": described["label"] or "", "probability": percent(described["probability"], 1)}
+
+    def matched(self, other, targets):
+        return np.array([self.names.index(name) for name in other.names], "int32")[np.asarray(targets)]
+
+    def report(self, split, targets, answers, speed, groups=None):
+        return classification_report(split, np.asarray(targets), answers, self.class_names, speed, groups)
+
+    @classmethod
+    def read_report(cls, content):
+        return ClassificationReport.from_dict(content)
 
 
-def is_right(labels, logits):
-    """Return 1 for each example whose largest logit is that of its (most probable) class, 0 for others."""
-    truth = keras.ops.reshape(labels, (-1,)) if are_indices(labels) else keras.ops.argmax(labels, axis=-1)
-    right = keras.ops.equal(keras.ops.cast(truth, "int32"), keras.ops.argmax(logits, axis=-1))
-    return keras.ops.cast(right, "float32")
+@dataclass(frozen=True)
+class Mistake:
+    """A misclassified example: its index in the split, true class, predicted class, and the latter's probability."""
+
+    example: int
+    label: str
+    predicted: str
+    probability: float
 
 
-def crossentropy(labels, logits):
-    """Return the plain cross-entropy of each example, in nats."""
-    logits = keras.ops.cast(logits, "float32")
-    return -keras.ops.sum(class_probabilities(labels, logits.shape[-1]) * keras.ops.log_softmax(logits), axis=-1)
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ClassificationReport(Report):
+    """Metrics of a classifier on one split.
 
-
-@keras.saving.register_keras_serializable("kzoo")
-class ClassificationAccuracy(NamedMean):
-    """Fraction of examples whose largest logit is that of their (most probable) class, in [0, 1]."""
-
-    function = staticmethod(is_right)
-
-    def __init__(self, name: str = "accuracy", dtype=None):
-        super().__init__(name, dtype)
-
-
-@keras.saving.register_keras_serializable("kzoo")
-class ClassificationCrossEntropy(NamedMean):
-    """Mean cross-entropy in nats, without label smoothing, class weights and focal modulation.
-
-    Unlike the loss it is comparable between trainings that differ in these.
+    Attributes:
+        accuracy: fraction of examples whose most probable class is right, in [0, 1].
+        accuracy_interval: its 95 % confidence interval (Wilson).
+        macro_f1: unweighted mean of the F1 scores of all classes that have an example or are predicted, in [0, 1], as
+            scikit-learn's `f1_score(average="macro")`.
+        top5_accuracy: fraction whose class is among the five most probable, in [0, 1]; None below 10 classes.
+        loss: mean cross-entropy, in nats.
+        calibration_error: expected calibration error over 15 equal bins of confidence (Guo et al., 2017,
+            https://arxiv.org/abs/1706.04599), in [0, 1].
+        per_class: precision, recall, F1 and number of examples of each class.
+        per_group: accuracy and number of examples of each group, such as a speaker; None for a dataset without groups.
+        confusion: number of examples by true class (row) and predicted class (column).
+        mistakes: misclassified examples, in descending order of confidence.
     """
 
-    function = staticmethod(crossentropy)
-    direction = "down"
+    task: ClassVar[type[Task]] = Classification
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    macro_f1: float
+    top5_accuracy: float | None
+    loss: float
+    calibration_error: float
+    per_class: dict[str, dict[str, float]]
+    per_group: dict[str, dict[str, float]] | None
+    confusion: list[list[int]]
+    mistakes: list[Mistake]
 
-    def __init__(self, name: str = "crossentropy", dtype=None):
-        super().__init__(name, dtype)
+    @classmethod
+    def from_dict(cls, content):
+        mistakes = [Mistake(**mistake) for mistake in content["mistakes"]]
+        return super().from_dict(content | {"mistakes": mistakes})
+
+    def others(self):
+        return {
+            "macro-F1": percent(self.macro_f1),
+            "top-5 accuracy": self.top5_accuracy and percent(self.top5_accuracy),
+            "cross-entropy": significant(self.loss),
+            "calibration error": percent(self.calibration_error),
+        }
+
+    def tables(self):
+        yield self.class_table()
+        if self.per_group:
+            yield self.group_table()
+
+    def sections(self) -> Iterator[Section]:
+        folded = f"The {len(self.per_class)} classes" if len(self.per_class) > LONG else ""
+        yield Section("Classes", table=self.class_table(), folded=folded)
+        if self.per_group:
+            yield Section("Groups", table=self.group_table())
+        found = [f"{true} predicted as {guess} ({count:,})" for true, guess, count in self.frequent_confusions()]
+        words = f"Most frequent: {', '.join(found)}." if found else "No example was misclassified."
+        alt = f"Confusion matrix: true classes in rows, predicted classes in columns. {words}"
+        yield Section("Confusion matrix", words, CONFUSION, alt)
+        yield self.mistake_section()
+
+    def mistake_section(self) -> Section:
+        """Return the most confident mistakes as a part of the HTML page."""
+        title = "Most confident mistakes"
+        if not self.mistakes:
+            return Section(title, "None.")
+        words = f"The {len(self.mistakes)} most confident mistakes"
+        alt, folded = f"{words}; the table below lists them.", f"{words} as a table"
+        return Section(title, "", MISTAKES, alt, True, True, self.mistake_table(), folded)
+
+    def pictures(self, draw):
+        return {CONFUSION: draw_confusion(self), MISTAKES: draw_mistakes(self, draw)}
+
+    def class_table(self) -> rich_table.Table:
+        """Return precision, recall and F1 of each class as a table."""
+        rows = [
+            (name, *(percent(row[key]) for key in ("precision", "recall", "f1")), f"{row['examples']:,}")
+            for name, row in self.per_class.items()
+        ]
+        return table(("class", "precision", "recall", "F1", "examples"), rows)
+
+    def group_table(self) -> rich_table.Table:
+        """Return the accuracy of each group as a table, the lowest first."""
+        groups = sorted(self.per_group.items(), key=lambda item: item[1]["accuracy"])
+        rows = [(name, percent(row["accuracy"]), f"{row['examples']:,}") for name, row in groups]
+        return table(("group", "accuracy", "examples"), rows)
+
+    def mistake_table(self) -> rich_table.Table:
+        """Return the most confident mistakes as a table."""
+        rows = [(m.label, m.predicted, percent(m.probability), f"{m.example}") for m in self.mistakes]
+        return table(("true class", "predicted", "probability", "example"), rows, words=2)
+
+    def frequent_confusions(self, most: int = 5) -> list[tuple[str, str, int]]:
+        """Return the most frequent confusions: the true class, the predicted class, and how many examples."""
+        names, counts = list(self.per_class), np.array(self.confusion)
+        np.fill_diagonal(counts, 0)
+        order = np.argsort(-counts, axis=None, kind="stable")[:most]
+        pairs = [divmod(int(index), len(names)) for index in order]
+        return [
+            (names[true], names[predicted], int(counts[true, predicted]))
+            for true, predicted in pairs
+            if counts[true, predicted]
+        ]
 
 
-def class_probabilities(labels, num_classes: int):
-    """Return labels of either form as class probabilities, float32 of shape (batch, num_classes)."""
-    if are_indices(labels):
-        return keras.ops.one_hot(keras.ops.cast(keras.ops.reshape(labels, (-1,)), "int32"), num_classes)
-    return keras.ops.cast(labels, "float32")
+def classification_report(
+    split: str,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: tuple[str, ...],
+    speed: float,
+    groups: np.ndarray | None = None,
+) -> ClassificationReport:
+    """Return the report for class indices (n,), predicted probabilities (n, classes) and names of groups (n,)."""
+    classes = list(range(len(class_names)))
+    predicted = probabilities.argmax(axis=-1)
+    right = int((predicted == labels).sum())
+    interval = scipy_stats.binomtest(right, len(labels)).proportion_ci(0.95, method="wilson")
+    top5 = None
+    if len(classes) >= TOP5_FROM:
+        top5 = float(metrics.top_k_accuracy_score(labels, probabilities, k=5, labels=classes))
+    scores = metrics.precision_recall_fscore_support(labels, predicted, labels=classes, zero_division=0)
+    keys = ("precision", "recall", "f1", "examples")
+    per_class = {
+        name: {key: column.item() for key, column in zip(keys, row, strict=True)}
+        for name, row in zip(class_names, zip(*scores, strict=True), strict=True)
+    }
+    return ClassificationReport(
+        split=split,
+        examples=len(labels),
+        accuracy=right / len(labels),
+        accuracy_interval=(float(interval.low), float(interval.high)),
+        macro_f1=float(metrics.f1_score(labels, predicted, average="macro")),
+        top5_accuracy=top5,
+        loss=float(metrics.log_loss(labels, probabilities, labels=classes)),
+        calibration_error=calibration_error(probabilities.max(axis=-1), predicted == labels),
+        per_class=per_class,
+        per_group=None if groups is None else group_accuracy(groups, predicted == labels),
+        confusion=metrics.confusion_matrix(labels, predicted, labels=classes).tolist(),
+        mistakes=confident_mistakes(labels, predicted, probabilities, class_names),
+        examples_per_second=speed,
+    )
 
 
-def are_indices(labels) -> bool:
-    """Return whether labels are class indices, one for each example, of any dtype."""
-    return len(labels.shape) < 2 or labels.shape[-1] == 1
+def group_accuracy(groups: np.ndarray, right: np.ndarray) -> dict[str, dict[str, float]]:
+    """Return the accuracy and the number of examples of each group."""
+    return {
+        str(name): {"accuracy": float(right[groups == name].mean()), "examples": int((groups == name).sum())}
+        for name in np.unique(groups)
+    }
 
 
-def example_weights(targets, class_weights: Sequence[float]):
-    """Return the loss weight of each example, (batch,).
+def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
+    """Return the expected calibration error: the mean gap between confidence and accuracy over bins of equal width."""
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    gap = np.bincount(bin_of, confidence, bins) - np.bincount(bin_of, right, bins)
+    return float(np.abs(gap).sum() / len(confidence))
 
-    Raises:
-        ValueError: if there is not one weight for each class.
-    """
-    if len(class_weights) != targets.shape[-1]:
-        raise ValueError(
-            f"class_weights must be one number for each of {targets.shape[-1]} classes, got {len(class_weights)}"
-        )
-    return keras.ops.sum(targets * np.asarray(class_weights, "float32"), axis=-1)
+
+def confident_mistakes(
+    labels: np.ndarray, predicted: np.ndarray, probabilities: np.ndarray, class_names: tuple[str, ...], most: int = 25
+) -> list[Mistake]:
+    """Return the misclassified examples with the highest probability of the wrong class, in descending order."""
+    wrong = np.flatnonzero(predicted != labels)
+    wrong = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")][:most]
+    return [
+        Mistake(int(i), class_names[labels[i]], class_names[predicted[i]], float(probabilities[i, predicted[i]]))
+        for i in wrong
+    ]
+
+
+def draw_confusion(report: ClassificationReport) -> figures.Figure:
+    """Draw the confusion matrix: colours are fractions of the true class, counts are written where there is room."""
+    names, counts = list(report.per_class), np.array(report.confusion)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = min(max(5, 0.5 * len(names) + 2), 20)
+    figure = figures.Figure(figsize=(size + 0.6, 0.9 * size), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, label="fraction of the true class", shrink=0.6)
+    if len(names) <= NAMED:
+        axes.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
+        axes.set_yticks(range(len(names)), names)
+    if len(names) <= COUNTED:
+        for row, column in np.argwhere(counts):
+            colour = "white" if fractions[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{counts[row, column]:,}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set(xlabel="predicted", ylabel="true", title=f"{report.split} accuracy {percent(report.accuracy)}")
+    return figure
+
+
+def draw_mistakes(report: ClassificationReport, draw: Callable) -> figures.Figure:
+    """Draw the most confident mistakes, each with its true and its predicted class and the latter's probability."""
+    found = report.mistakes
+    columns = min(len(found), COLUMNS) or 1
+    rows = math.ceil(len(found) / columns)
+    figure = figures.Figure(figsize=(max(2.2 * columns, 4.4), 2.5 * rows + 0.4), layout="constrained")
+    if not found:
+        figure.suptitle(f"no mistakes on the {report.split} split", fontsize=10)
+        return figure
+    figure.suptitle(f"most confident mistakes on the {report.split} split", fontsize=10)
+    for axes in figure.subplots(rows, columns, squeeze=False).flat:
+        axes.set_axis_off()
+    for axes, mistake in zip(figure.axes, found, strict=False):
+        draw(axes, mistake.example)
+        true, predicted = f"true {mistake.label}", f"predicted {mistake.predicted} ({percent(mistake.probability, 0)})"
+        between = ", " if len(true) + len(predicted) < TITLE else ",\n"
+        axes.set_title(f"{true}{between}{predicted}", fontsize=8)
+    return figure

@@ -23,6 +23,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemaining
 from kzoo.core import pictures
 from kzoo.data.splits import UNSHARDED, Splits
 from kzoo.nn import averaging
+from kzoo.tasks.task import Score
 from kzoo.training import checkpoint, distributed, runs
 from kzoo.training.checkpoint import Checkpoint, Checkpointing
 from kzoo.training.records import NEVER_BEST, epoch_score
@@ -39,17 +40,19 @@ class TrainingDiverged(ValueError):
 class BestCheckpoint(keras.callbacks.Callback):
     """Keep the history and the weights of the best epoch, in memory and in the run directory.
 
-    The best epoch is the one of highest validation accuracy, and among equals of lowest validation loss. An epoch whose
-    validation loss is NaN or infinite is never the best, and weights that are not finite are never kept or written.
+    The best epoch is the one of the best score on validation, and among equals of lowest validation loss. An epoch
+    whose validation loss is NaN or infinite is never the best, and weights that are not finite are never kept or
+    written.
 
     Args:
         run: the run directory, or None.
         patience: epochs without improvement after which training stops, or None.
+        score: the metric of validation that epochs are ordered by.
     """
 
-    def __init__(self, run: Path | None, patience: int | None):
+    def __init__(self, run: Path | None, patience: int | None, score: Score):
         super().__init__()
-        self.run, self.patience = run, patience
+        self.run, self.patience, self.score = run, patience, score
         self.history: dict[str, list[float]] = {}
         self.best_epoch, self.best_score, self.best_weights, self.saved = 0, NEVER_BEST, None, False
         self.first_weights = None
@@ -84,7 +87,7 @@ class BestCheckpoint(keras.callbacks.Callback):
 
     def consider(self, logs: dict) -> None:
         """Keep the model's weights if they are better than all before."""
-        score = epoch_score(logs["val_accuracy"], logs["val_loss"])
+        score = epoch_score(self.score, logs[f"val_{self.score.name}"], logs["val_loss"])
         if score > self.best_score and are_finite(self.model):
             self.best_epoch, self.best_score = len(self.history["loss"]), score
             self.best_weights = copies(self.model.weights)

@@ -221,7 +221,8 @@ def run_each(config: str | Path, overrides: Sequence[str], each: str, out: str |
         config: as for `load_experiment`; so are `overrides`.
         overrides: see `config`.
         each: `section.key=[VALUE, VALUE, ...]`, e.g. `seed=[0, 1, 2]` or `data.fold=[[0, 10], [1, 10]]`.
-        out: parent of the run directories, and of `summary.json`: each accuracy, their mean and standard deviation.
+        out: parent of the run directories, and of `summary.json`: each score (accuracy, for classification), their mean
+            and standard deviation.
         **options: as for `run_experiment`.
 
     Returns:
@@ -248,12 +249,13 @@ def run_each(config: str | Path, overrides: Sequence[str], each: str, out: str |
 
 
 def summary(reports: Mapping[str, Report]) -> dict:
-    """Return the accuracies of several runs, their mean and their standard deviation (0 for one run)."""
-    accuracies = [report.accuracy for report in reports.values()]
+    """Return the scores of several runs, their mean and their standard deviation (0 for one run)."""
+    scores = {name: report.main for name, report in reports.items()}
+    (name,) = {report.task.score.name for report in reports.values()}
     return {
-        "accuracy": {name: report.accuracy for name, report in reports.items()},
-        "mean": statistics.mean(accuracies),
-        "standard_deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0,
+        name: scores,
+        "mean": statistics.mean(scores.values()),
+        "standard_deviation": statistics.stdev(scores.values()) if len(scores) > 1 else 0.0,
     }
 
 

@@ -15,7 +15,7 @@ from kzoo.core.pictures import Drawn
 from kzoo.core.ranges import Extent, PositiveFloat, PositiveInt
 from kzoo.core.shown import Shown
 from kzoo.data.splits import Splits
-from kzoo.tasks import TASKS
+from kzoo.tasks import Task
 from kzoo.training.optimizers import build_optimizer, jit_compile
 from kzoo.training.recipes import Recipe
 
@@ -237,9 +237,9 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def compile_for_steps(model: keras.Model, optimizer: keras.optimizers.Optimizer, task: str) -> None:
+def compile_for_steps(model: keras.Model, optimizer: keras.optimizers.Optimizer, task: Task) -> None:
     """Compile a model with an optimizer and the loss of its task."""
-    model.compile(optimizer=optimizer, loss=TASKS[task].loss(), jit_compile=jit_compile())
+    model.compile(optimizer=optimizer, loss=task.loss(), jit_compile=jit_compile())
 
 
 @contextlib.contextmanager

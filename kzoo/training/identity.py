@@ -53,21 +53,22 @@ def data_identity(data: Splits) -> dict:
         "steps_per_epoch": data.steps_per_epoch,
         "examples": {split: len(examples) for split, examples in data.examples.items()},
         "augment": str(data.augment),
+        "task": data.task.key,
         "class_names": {str(index): name for index, name in enumerate(data.class_names)},
         "preprocess": recorded({"kind": type(data.preprocess).__name__} | rounded(data.preprocess)),
         "content": {split: content(examples) for split, examples in trained_on.items()},
     }
 
 
-def rounded(preprocess) -> dict:
-    """Return the fields of a preprocessing with statistics rounded, whose last digits depend on the processor."""
+def rounded(described) -> dict:
+    """Return the fields of a preprocessing or a task with statistics rounded: last digits depend on the processor."""
 
     def number(value):
         if isinstance(value, (tuple, list)):
             return [number(part) for part in value]
         return float(f"{value:.5g}") if isinstance(value, float) else value
 
-    return {field.name: number(getattr(preprocess, field.name)) for field in dataclasses.fields(preprocess)}
+    return {field.name: number(getattr(described, field.name)) for field in dataclasses.fields(described)}
 
 
 def content(examples: Examples) -> dict[str, str]:

@@ -30,8 +30,9 @@ from kzoo.core.arguments import check_arguments
 from kzoo.core.ranges import Fraction, NonNegativeFloat, OpenFraction, PositiveFloat, PositiveInt, check_range
 from kzoo.core.registry import lookup
 from kzoo.nn.solvers import SOLVERS
+from kzoo.tasks.class_weights import BALANCED
 
-BALANCED = "balanced"
+LOSS_OPTIONS = ("label_smoothing", "class_weights", "focal_gamma")  # which the loss of a task takes, or refuses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +77,10 @@ class Recipe:
     def warmup_steps(self, steps_per_epoch: int) -> int:
         """Return the number of steps with a rising learning rate."""
         return int(self.warmup_ratio * self.epochs * steps_per_epoch)
+
+    def loss_options(self) -> dict:
+        """Return the options of the loss that differ from their defaults."""
+        return {name: value for name, value in self.settings().items() if name in LOSS_OPTIONS}
 
     def settings(self) -> dict:
         """Return the fields that differ from their defaults, as keyword arguments of `kzoo.fit`."""

@@ -5,19 +5,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kzoo.core.files import read_json, user_path
+from kzoo.core.files import read_json, reading, user_path
+from kzoo.core.registry import lookup
 from kzoo.core.yaml import read_yaml
+from kzoo.tasks import TASKS
+from kzoo.tasks.task import Score, Task
 from kzoo.training import runs
 
 NEVER_BEST = (-math.inf, -math.inf)
 
 
-def epoch_score(accuracy: float, loss: float) -> tuple[float, float]:
-    """Return what epochs are ordered by: higher validation accuracy, then lower validation loss.
+def epoch_score(score: Score, value: float, loss: float) -> tuple[float, float]:
+    """Return what epochs are ordered by: a better score of the task on validation, then lower validation loss.
 
-    An epoch whose validation loss or accuracy is NaN or infinite gets `NEVER_BEST`.
+    An epoch whose validation score or loss is NaN or infinite gets `NEVER_BEST`.
     """
-    return (accuracy, -loss) if math.isfinite(accuracy) and math.isfinite(loss) else NEVER_BEST
+    return (value if score.up else -value, -loss) if math.isfinite(value) and math.isfinite(loss) else NEVER_BEST
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,15 @@ class Record:
     Attributes:
         path: the directory.
         config: the experiment.
+        task: what the network was trained for, a row of `kzoo.tasks.TASKS`.
         history: values per epoch, by metric; empty where no epoch was completed.
-        metrics: of the last evaluation (`kzoo.training.report.Report` as a dictionary); None where there was none.
+        metrics: of the last evaluation (a `kzoo.tasks.task.Report` as a dictionary); None where there was none.
         environment: versions, hardware, seed.
     """
 
     path: Path
     config: Mapping
+    task: type[Task]
     history: Mapping[str, list[float]]
     metrics: Mapping | None
     environment: Mapping
@@ -61,9 +66,9 @@ class Record:
     @property
     def best_epoch(self) -> int | None:
         """The epoch whose weights `kzoo.fit` kept, counted from 1; None if no epoch had a finite validation loss."""
-        losses = self.history.get("val_loss", ())
-        accuracies = self.history.get("val_accuracy", [0.0] * len(losses))
-        scores = [epoch_score(accuracy, loss) for accuracy, loss in zip(accuracies, losses, strict=True)]
+        losses, score = self.history.get("val_loss", ()), self.task.score
+        values = self.history.get(f"val_{score.name}", [0.0] * len(losses))
+        scores = [epoch_score(score, value, loss) for value, loss in zip(values, losses, strict=True)]
         best = max(scores, default=NEVER_BEST)
         return scores.index(best) + 1 if best > NEVER_BEST else None
 
@@ -109,8 +114,14 @@ def read_record(path: str | Path) -> Record:
     config = read_yaml(run / runs.CONFIG)
     if not isinstance(config, dict):
         raise ValueError(f"{run / runs.CONFIG} is not an experiment")
-    metrics, environment = (read_if_there(run / name) for name in (runs.METRICS, runs.ENVIRONMENT))
-    return Record(run, config, read_curves(run), metrics, environment or {})
+    metrics, environment, data = (read_if_there(run / name) for name in (runs.METRICS, runs.ENVIRONMENT, runs.DATA))
+    return Record(run, config, kind_of(data or {}, run), read_curves(run), metrics, environment or {})
+
+
+def kind_of(data: Mapping, run: Path) -> type[Task]:
+    """Return the task of a run by the content of its `data.json`; before kzoo 2 it was always classification."""
+    with reading(run / runs.DATA):
+        return lookup("task", data.get("task", {"name": "classification"})["name"], TASKS)
 
 
 def read_curves(run: Path) -> dict[str, list[float]]:

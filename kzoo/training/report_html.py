@@ -7,13 +7,13 @@ from pathlib import Path
 
 from kzoo.core.files import user_path, write_text, writing
 from kzoo.core.html import Node, node, table, to_html
-from kzoo.core.numbers import percent, significant
 from kzoo.core.pictures import metric_name
 from kzoo.core.shown import table as rows_table
 from kzoo.core.yaml import flatten
+from kzoo.tasks import report_from
+from kzoo.tasks.task import Report, Section, metric_text
 from kzoo.training import runs
 from kzoo.training.records import Record, read_record
-from kzoo.training.report import Report
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1b1f24; --back: #fff; --line: #d0d7de; --soft: #f3f5f7; --quiet: #57606a; }
@@ -39,7 +39,6 @@ img { display: block; max-width: 100%; height: auto; padding: .5rem; border-radi
 pre { padding: .8rem; overflow-x: auto; border-radius: .4rem; background: var(--soft); }
 summary { cursor: pointer; }
 """
-LONG = 20  # classes from which on their table is folded
 UNITS = {"memory_gib": "memory, GiB"}
 ENDS = {"learning_rate": " at the end of the epoch"}
 
@@ -89,10 +88,10 @@ def parts(record: Record) -> Iterator[tuple[str, Iterable[Node]]]:
         words = "This run is not evaluated yet: "
         yield "Result", [node("p", words, node("code", f"kzoo evaluate {shlex.quote(record.name)}"), " does that.")]
     else:
-        report = Report.from_dict(record.metrics)
+        report = report_from(record.metrics)
         yield "Result", result(report)
-        yield "Confusion matrix", confusion(record, report)
-        yield "Most confident mistakes", mistakes(record, report)
+        for section in report.sections():
+            yield section.title, content(record, section)
     yield "Configuration", [node("pre", (record.path / runs.CONFIG).read_text(encoding="utf-8"))]
     yield "Environment", [pairs(environment(record))]
     yield "Reproduce", reproduction(record)
@@ -121,40 +120,27 @@ def training(record: Record) -> Iterator[Node]:
 def at_best(record: Record, name: str) -> str:
     """Return a metric of the epoch whose weights were kept as text, "" where there is none."""
     value = record.at_best(name)
-    if value is None:
-        return ""
-    return percent(value) if name.endswith("accuracy") else significant(value)
+    return "" if value is None else metric_text(name, value)
 
 
 def result(report: Report) -> Iterator[Node]:
-    """Yield the main numbers, then those of each class and group."""
-    yield node("p", f"{report.split} accuracy {percent(report.accuracy)}", **{"class": "headline"})
-    yield pairs(report.measures()[1:])
-    classes = table(report.class_table())
-    folded = node("details", node("summary", f"The {len(report.per_class)} classes"), classes)
-    yield from [node("h3", "Classes"), classes] if len(report.per_class) <= LONG else [folded]
-    if report.per_group:
-        yield from (node("h3", "Groups"), table(report.group_table()))
+    """Yield the main numbers of the whole split."""
+    (name, value), *others = report.measures()
+    yield node("p", f"{report.split} {name} {value}", **{"class": "headline"})
+    yield pairs(others)
 
 
-def confusion(record: Record, report: Report) -> Iterator[Node]:
-    """Yield the picture of the confusion matrix, and its largest entries in words."""
-    found = [f"{true} predicted as {predicted} ({count:,})" for true, predicted, count in report.frequent_confusions()]
-    words = f"Most frequent: {', '.join(found)}." if found else "No example was misclassified."
-    alt = f"Confusion matrix: true classes in rows, predicted classes in columns. {words}"
-    yield from picture(record.path / runs.CONFUSION, alt)
-    yield node("p", words)
-
-
-def mistakes(record: Record, report: Report) -> Iterator[Node]:
-    """Yield the picture of the most confident mistakes, and a table of them."""
-    if not report.mistakes:
-        yield node("p", "None.")
-        return
-    words = f"The {len(report.mistakes)} most confident mistakes"
-    drawn = picture(record.path / runs.MISTAKES, f"{words}; the table below lists them.", kind="examples")
-    yield node("div", *drawn, **{"class": "wide"})
-    yield node("details", node("summary", f"{words} as a table"), table(report.mistake_table()))
+def content(record: Record, section: Section) -> Iterator[Node]:
+    """Yield the picture, the words and the table of a part of a report."""
+    if section.picture:
+        kind = "examples" if section.examples else "chart"
+        drawn = list(picture(record.path / section.picture, section.alt, kind=kind))
+        yield from [node("div", *drawn, **{"class": "wide"})] if section.wide else drawn
+    if section.words:
+        yield node("p", section.words)
+    if section.table:
+        rows = table(section.table)
+        yield node("details", node("summary", section.folded), rows) if section.folded else rows
 
 
 def environment(record: Record) -> list[tuple[str, str]]:

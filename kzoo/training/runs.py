@@ -30,6 +30,7 @@ from kzoo.core.yaml import read_yaml, write_yaml
 from kzoo.data.serving import Serving
 from kzoo.data.trained import remember
 from kzoo.nn.precision import in_float32, uncompiled
+from kzoo.tasks import TASKS
 from kzoo.training import checkpoint
 from kzoo.zoo.weights.files import check_keras_file
 
@@ -39,9 +40,10 @@ filelock = lazy_import("filelock")
 CONFIG, MODEL, HISTORY, METRICS = "config.yaml", "model.keras", "history.csv", "metrics.json"
 CURVES, ENVIRONMENT, DATA, EXAMPLES = "curves.png", "environment.json", "data.json", "examples.npz"
 CHECKPOINTS, TRAINING, LOCK = "checkpoints", "training.json", "lock"
-CONFUSION, MISTAKES, TENSORBOARD, PAGE = "confusion.png", "mistakes.png", "tensorboard", "report.html"
+TENSORBOARD, PAGE = "tensorboard", "report.html"
+DRAWN = sorted({name for task in TASKS.values() for name in task.drawn})  # the pictures of reports
 UNCHANGED = (MODEL, HISTORY, DATA, EXAMPLES)  # once a training is complete
-RESULTS = (MODEL, HISTORY, METRICS, CURVES, ENVIRONMENT, DATA, EXAMPLES, CONFUSION, MISTAKES, PAGE)
+RESULTS = (MODEL, HISTORY, METRICS, CURVES, ENVIRONMENT, DATA, EXAMPLES, *DRAWN, PAGE)
 
 
 @contextlib.contextmanager

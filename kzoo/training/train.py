@@ -13,7 +13,7 @@ from kzoo.core.determinism import make_deterministic
 from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.onednn import hint_at_onednn
-from kzoo.core.registry import lookup, registered_name
+from kzoo.core.registry import check_keywords, lookup, registered_name
 from kzoo.core.yaml import write_yaml
 from kzoo.data.in_memory import check_is_dataset
 from kzoo.data.pipeline import own_errors
@@ -22,12 +22,11 @@ from kzoo.data.splits import Splits
 from kzoo.data.trained import remember, warn_of_order
 from kzoo.nn.inspection import named_stages
 from kzoo.nn.solvers import solve_head
-from kzoo.tasks import TASKS, balanced_weights, weight_per_class
 from kzoo.training import runs
 from kzoo.training.checkpoint import Checkpointing
 from kzoo.training.identity import identity
 from kzoo.training.optimizers import build_optimizer, jit_compile, learning_rate_schedule
-from kzoo.training.recipes import BALANCED, Recipe
+from kzoo.training.recipes import Recipe
 from kzoo.training.steps_per_execution import steps_per_execution
 
 distributed = lazy_import("kzoo.training.distributed")
@@ -68,7 +67,8 @@ def fit(
 ) -> dict[str, list[float]]:
     """Train in place and leave the model with the weights of its best epoch; return the metrics per epoch.
 
-    The best epoch is the one of highest validation accuracy, and among equals of lowest validation loss; one whose
+    The best epoch is the one of the best score of the task on validation (accuracy, for classification), and among
+    equals of lowest validation loss; one whose
     validation loss is NaN or infinite is never the best, and weights that are not finite are never kept. The loss
     contains label smoothing, class weights and focal modulation, in training and validation; the metric
     `crossentropy` (`val_crossentropy`) does not, so use that to compare trainings.
@@ -205,7 +205,7 @@ class Training:
         remember(self.model, self.data)
         if self.saving and distributed.broadcast_object(self.begin):
             return self.finished()
-        best = own_callbacks.BestCheckpoint(self.run_dir, self.recipe.patience)
+        best = own_callbacks.BestCheckpoint(self.run_dir, self.recipe.patience, self.data.task.score)
         adapted = adapt(self.model, self.data)
         if not (self.model.trainable_weights or adapted):
             raise ValueError(f"{self.model.name} has no trainable weights: set trainable = True for some of its layers")
@@ -382,21 +382,26 @@ def freeze(model: keras.Model, until: str) -> list[str]:
 
 def compile_model(model: keras.Model, data: Splits, recipe: Recipe) -> list[keras.metrics.Metric]:
     """Compile a model with the optimizer, the loss and the metrics of a recipe; return the metrics of training."""
-    task = TASKS[data.task]
-    metrics = task.metrics()
-    weights = recipe.class_weights
-    if weights == BALANCED:
-        weights = balanced_weights(data.examples["train"].labels, data.num_classes)
-    elif weights is not None:
-        weights = weight_per_class(weights, data.class_names)
+    metrics = data.task.metrics()
     model.compile(
         optimizer=build_optimizer(model, recipe, learning_rate_of(recipe, data.steps_per_epoch)),
-        loss=task.loss(label_smoothing=recipe.label_smoothing, class_weights=weights, focal_gamma=recipe.focal_gamma),
+        loss=loss_of(data, recipe),
         metrics=metrics,
         jit_compile=jit_compile(),
     )
     model.optimizer.build(model.trainable_variables)
     return [model.metrics[0], *metrics]
+
+
+def loss_of(data: Splits, recipe: Recipe) -> keras.losses.Loss:
+    """Return the loss of the data's task, with the options of a recipe that differ from their defaults.
+
+    Raises:
+        ValueError: for an option that the loss of this task does not have.
+    """
+    options = recipe.loss_options()
+    check_keywords(f"option of the loss for {data.task.key},", options, data.task.loss)
+    return data.task.loss(data.examples["train"].labels, **options)
 
 
 def learning_rate_of(recipe: Recipe, steps_per_epoch: int) -> float | schedules.Schedule:
@@ -408,13 +413,13 @@ def learning_rate_of(recipe: Recipe, steps_per_epoch: int) -> float | schedules.
 
 def check_model(model: keras.Model, data: Splits) -> None:
     """Raise a ValueError if the model's input or output does not fit the data, or its outputs are not logits."""
-    outputs = model.output_shape
-    if isinstance(outputs, list) or len(outputs) != 2:
-        raise ValueError(f"fit needs a model with one output (batch, num_classes); {model.name} has {outputs}")
-    if outputs[-1] != data.num_classes:
+    outputs, axes = model.output_shape, data.task.output_axes
+    if isinstance(outputs, list) or len(outputs) != len(axes):
+        raise ValueError(f"fit needs a model with one output ({', '.join(axes)}); {model.name} has {outputs}")
+    if outputs[-1] != data.num_outputs:
         raise ValueError(
-            f"{model.name} has {outputs[-1]} outputs but {data.name} has {data.num_classes} classes; "
-            f"build it with num_classes={data.num_classes}"
+            f"{model.name} has {outputs[-1]} outputs but {data.name} has {data.num_outputs} {data.task.noun}; "
+            f"build it with num_classes={data.num_outputs}"
         )
     takes, gives = model.input_shape[1:], data.input_shape
     if len(takes) != len(gives) or any(size not in (None, given) for size, given in zip(takes, gives, strict=True)):

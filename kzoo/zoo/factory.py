@@ -23,6 +23,7 @@ from kzoo.data.trained import TrainedWith, hand_on
 from kzoo.nn.inspection import named_stages
 from kzoo.nn.layers import InputTooSmall, TokenEmbedding, global_avg_pool, named_output, written_in
 from kzoo.nn.precision import computing_in
+from kzoo.tasks import Classification
 from kzoo.zoo import applications, hub
 from kzoo.zoo.migration import (
     check_foreign,
@@ -224,7 +225,8 @@ def remember_published(model: keras.Model, found: hub.Pretrained) -> None:
     """Remember on a model the preprocessing of its published weights, at the model's own input size."""
     pairs = zip(model.input_shape[1:], found.preprocess.image_size, strict=False)
     size = tuple(own or published for own, published in pairs)
-    model.trained_with = TrainedWith("image", dataclasses.replace(found.preprocess, image_size=size), found.class_names)
+    task = Classification(found.class_names) if found.class_names else None
+    model.trained_with = TrainedWith("image", dataclasses.replace(found.preprocess, image_size=size), task)
 
 
 def check_built(model: keras.Model, weights: str, hyperparameters: dict) -> None:

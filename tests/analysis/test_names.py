@@ -95,7 +95,7 @@ def test_powers_of_ten_are_still_mathematics(tmp_path):
 
 
 def test_tables_have_them_literally(data, drawn):
-    report = kzoo.training.report.Report.from_dict(kzoo.training.records.read_record(drawn[0][0]).metrics)
+    report = kzoo.tasks.report_from(kzoo.training.records.read_record(drawn[0][0]).metrics)
     for shown, names in ((data, NAMES), (report, NAMES), (drawn[1]["compare"], RUNS), (drawn[1]["shift"], RUNS)):
         console = Console(file=io.StringIO(), width=400, color_system=None)
         console.print(shown)

@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.analysis.shift import changes_of, shift_runs, shift_test
 from kzoo.analysis.shift.stages import find_stages
 from kzoo.cli import app
@@ -32,7 +33,7 @@ def splits_of(modality: str, preprocess, inputs: np.ndarray, labels=None) -> Spl
     labels = np.arange(len(inputs)) % 2 if labels is None else labels
     examples = Examples(inputs, np.asarray(labels, "int32"))
     named = dict.fromkeys(("train", "validation", "test"), examples)
-    return Splits("made", modality, named, ("no", "yes"), preprocess, batch_size=8)
+    return Splits("made", modality, named, Classification(("no", "yes")), preprocess, batch_size=8)
 
 
 def images(inputs: np.ndarray, labels=None) -> Splits:

@@ -14,6 +14,7 @@ import pytest
 from networks import random_batch, sampled, smallest_working
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.analysis.visualize import (
     activation_maximization,
     draw_embedding,
@@ -97,11 +98,11 @@ TEXTS = np.array(["a film of great beauty", "great charm", "a film and a film of
 
 def images() -> Serving:
     raw = np.random.default_rng(0).integers(0, 255, (16, 8, 8, 1)).astype("uint8")
-    return Serving("image", ImagePreprocess((8, 8), 1, (127.0,), (70.0,)), ("left", "right"), raw)
+    return Serving("image", ImagePreprocess((8, 8), 1, (127.0,), (70.0,)), Classification(("left", "right")), raw)
 
 
 def texts() -> Serving:
-    return Serving("text", WORDS, ("dull", "great"), TEXTS)
+    return Serving("text", WORDS, Classification(("dull", "great")), TEXTS)
 
 
 # -- gradients

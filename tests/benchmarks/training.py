@@ -29,6 +29,7 @@ import keras
 import numpy as np
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.data.image import ImagePreprocess
 from kzoo.data.splits import Examples, Splits
 
@@ -67,7 +68,7 @@ def random_splits(shape: tuple[int, ...], count: int, batch: int = BATCH) -> Spl
     train = Examples(inputs, rng.integers(0, 10, count).astype("int32"))
     examples = {"train": train, "validation": train.take(np.arange(batch)), "test": train.take(np.arange(batch))}
     names = tuple("0123456789")
-    return Splits("random", "image", examples, names, ImagePreprocess.fit(train), batch_size=batch)
+    return Splits("random", "image", examples, Classification(names), ImagePreprocess.fit(train), batch_size=batch)
 
 
 def network(name: str, shape: tuple[int, ...], precision: str = "float32") -> keras.Model:

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.data.audio import Recordings
 from kzoo.data.audio.augment import Background
 from kzoo.data.mixing import Mixing
@@ -51,7 +52,7 @@ def splits(modality: str, seed: int = 0, **changes) -> Splits:
     (preprocessing, augmentation), raw = MODALITIES[modality], RAW[modality]
     augment = augmentation(**changes) if changes else None
     every = dict.fromkeys(("train", "validation", "test"), raw)
-    return Splits("set", modality, every, ("a", "b", "c"), preprocessing.fit(raw), augment, 10, seed)
+    return Splits("set", modality, every, Classification(("a", "b", "c")), preprocessing.fit(raw), augment, 10, seed)
 
 
 def batches(data: Splits) -> list:

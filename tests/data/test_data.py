@@ -121,7 +121,7 @@ class TestSplits:
         raw = kzoo.dataset_card("image_folder:x").load(str(pictures)).train
         raw = Examples(raw.inputs.load("reading"), raw.labels)
         assert isinstance(raw.inputs, np.memmap)
-        mapped = Splits("mapped", "image", {"test": raw}, in_memory.class_names, in_memory.preprocess)
+        mapped = Splits("mapped", "image", {"test": raw}, in_memory.task, in_memory.preprocess)
         expected = np.asarray(in_memory.preprocess(np.asarray(raw.inputs)))
         np.testing.assert_array_equal(np.concatenate([x for x, _ in batches(mapped.test)]), expected)
 

@@ -14,6 +14,7 @@ import scipy.signal
 import tensorflow as tf
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.data.audio import (
     AudioAugment,
     AudioPreprocess,
@@ -355,7 +356,7 @@ class TestPreprocess:
     def test_it_is_saved_as_json(self, tmp_path):
         train = recordings()
         preprocess = AudioPreprocess.fit(train, feature="mfcc", layout="time")
-        serving = Serving("audio", preprocess, ("a", "b"), train.inputs)
+        serving = Serving("audio", preprocess, Classification(("a", "b")), train.inputs)
         serving.save(tmp_path / "a.json", tmp_path / "a.npz")
         assert Serving.load(tmp_path / "a.json", tmp_path / "a.npz").preprocess == preprocess
         assert preprocess_from(serving.to_dict()) == preprocess

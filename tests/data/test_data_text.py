@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.core.lazy import lazy_import
 from kzoo.data.holdout import HoldOut, complete
 from kzoo.data.serving import Serving
@@ -157,7 +158,7 @@ class TestEveryLevel:
 
     def test_it_is_the_same_after_a_way_through_json(self, level, tmp_path):
         preprocess = fitted(*TRAIN, level=level)
-        serving = Serving("text", preprocess, ("a", "b"), strings(*TRAIN))
+        serving = Serving("text", preprocess, Classification(("a", "b")), strings(*TRAIN))
         serving.save(tmp_path / "serving.json", tmp_path / "examples.npz")
         loaded = Serving.load(tmp_path / "serving.json", tmp_path / "examples.npz")
         assert loaded.preprocess == preprocess

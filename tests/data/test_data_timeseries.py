@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Examples
 from kzoo.data.timeseries import SeriesAugment, SeriesExamples, SeriesPreprocess
@@ -380,7 +381,7 @@ class TestPreprocess:
         expected = keras.ops.convert_to_numpy(keras.ops.softmax(model(preprocess(raw))))
         piped = next(iter(tf.data.Dataset.from_tensors(raw).map(preprocess)))
         np.testing.assert_allclose(piped, preprocess(raw), atol=1e-6)
-        serving = Serving("timeseries", preprocess, ("a", "b", "c"), raw)
+        serving = Serving("timeseries", preprocess, Classification(("a", "b", "c")), raw)
         serving_model(model, serving, any_size=True).save(tmp_path / "m.keras")
         np.testing.assert_allclose(keras.models.load_model(tmp_path / "m.keras")(raw), expected, atol=1e-5)
         if normalise == "example" and unequal:
@@ -391,7 +392,7 @@ class TestPreprocess:
     def test_all_fields_survive_as_json(self, tmp_path):
         raw = batch()
         preprocess = SeriesPreprocess.fit(SeriesExamples(raw, np.zeros(3, "int32"), "pad"), mask=True)
-        Serving("timeseries", preprocess, ("a", "b"), raw).save(tmp_path / "data.json", tmp_path / "examples.npz")
+        Serving("timeseries", preprocess, Classification(("a", "b")), raw).save(tmp_path / "data.json", tmp_path / "examples.npz")
         assert Serving.load(tmp_path / "data.json", tmp_path / "examples.npz").preprocess == preprocess
         assert json.loads((tmp_path / "data.json").read_text())["modality"] == "timeseries"
 

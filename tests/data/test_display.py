@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.data.display import shape_text
 
 
@@ -31,7 +32,7 @@ def test_a_dataset_is_a_table_in_a_notebook(digits):
 
 def test_many_classes_are_not_all_listed(digits):
     many = [f"word{number}" for number in range(50)]
-    found = str(type(digits)(**{**vars(digits), "class_names": tuple(many)}))
+    found = str(type(digits)(**{**vars(digits), "task": Classification(tuple(many))}))
     assert "and 40 more" in found
     assert "word49" not in found
 

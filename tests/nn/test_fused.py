@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.data.image import ImagePreprocess
 from kzoo.data.splits import Examples, Splits
 
@@ -61,7 +62,7 @@ def image_splits():
     images, labels = random.integers(0, 256, (89, 8, 8, 1), dtype="uint8"), np.arange(89, dtype="int32") % 2
     examples = Examples(images, labels)
     parts = {"train": examples, "validation": examples.take(np.arange(9)), "test": examples.take(np.arange(9))}
-    return Splits("noise", "image", parts, ("no", "yes"), ImagePreprocess.fit(examples), batch_size=32)
+    return Splits("noise", "image", parts, Classification(("no", "yes")), ImagePreprocess.fit(examples), batch_size=32)
 
 
 def test_the_training_uses_it_and_leaves_the_layers_as_they_were(image_splits, monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.data.audio import AudioPreprocess
 from kzoo.data.audio.folder import Recordings
 from kzoo.data.image import ImagePreprocess
@@ -37,7 +38,7 @@ def export(folder, modality: str, name: str, preprocess, examples: np.ndarray, *
     """Export an untrained network."""
     keras.utils.set_random_seed(0)
     model = kzoo.create_model(name, preprocess.input_shape, len(NAMES), **options)
-    write_saved_model(model, Serving(modality, preprocess, NAMES, examples), folder)
+    write_saved_model(model, Serving(modality, preprocess, Classification(NAMES), examples), folder)
     return Served(tf.saved_model.load(str(folder)).signatures["serve"], from_model(model, preprocess))
 
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.data.audio.files import Recordings
 from kzoo.data.splits import MODALITIES, Examples, Splits
 from kzoo.data.timeseries import SeriesExamples
@@ -48,7 +49,7 @@ def small_splits(modality, augment=None) -> Splits:
     preprocess = preprocessing.fit(examples)
     augment = augmentation(**augment).prepared(preprocess) if augment else None
     splits = {"train": examples, "validation": few, "test": few}
-    return Splits(modality, modality, splits, ("no", "yes"), preprocess, augment, batch_size=8)
+    return Splits(modality, modality, splits, Classification(("no", "yes")), preprocess, augment, batch_size=8)
 
 
 def small_model(splits):

@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+from kzoo.tasks.classification import ClassificationReport, calibration_error, classification_report
 from rich.console import Console
 from scipy.special import softmax
 from sklearn.metrics import f1_score
@@ -17,7 +18,6 @@ import kzoo
 from kzoo.data.tta import views_of
 from kzoo.training import runs
 from kzoo.training.evaluate import draw_confusion, draw_mistakes, mean_over_views, write_report
-from kzoo.training.report import Report, calibration_error, classification_report
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
@@ -106,7 +106,7 @@ def test_zeros_of_the_confusion_matrix_are_empty(report):
 
 
 def test_a_report_comes_back_from_its_dictionary(report):
-    assert Report.from_dict(json.loads(json.dumps(report.to_dict()))).to_dict() == json.loads(
+    assert ClassificationReport.from_dict(json.loads(json.dumps(report.to_dict()))).to_dict() == json.loads(
         json.dumps(report.to_dict())
     )
 

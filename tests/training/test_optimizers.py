@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.tasks.classification import ClassificationAccuracy, ClassificationLoss
+from kzoo.tasks.losses import ClassificationLoss
+from kzoo.tasks.metrics import ClassificationAccuracy
 from kzoo.training.optimizers import OPTIMIZERS, SCHEDULES, build_optimizer, learning_rate_schedule, plateau_factor
 from kzoo.training.recipes import Recipe
 from kzoo.training.schedules import Plateau

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.tasks import Classification
 from kzoo.data.splits import MODALITIES, Examples, Splits
 from kzoo.data.trained import remember
 from kzoo.training import runs
@@ -69,7 +70,7 @@ def test_an_export_has_the_preprocessing_and_the_classes_of_the_network(trained,
         kzoo.export(trained[0], tmp_path / "model.keras", data=other, format="keras")
     assert len([one for one in warned if "another" in str(one.message)]) == 2
     description = json.loads((tmp_path / "model.keras.kzoo.json").read_text())
-    assert tuple(description["class_names"]) == digits.class_names
+    assert tuple(description["task"]["class_names"]) == digits.class_names
     assert tuple(description["preprocess"]["mean"]) == digits.preprocess.mean
 
 
@@ -129,7 +130,7 @@ def test_raw_examples_of_another_length_are_refused():
         rng = np.random.default_rng(0)
         raw = Examples(rng.normal(size=(20, length, 1)).astype("float32"), np.arange(20, dtype="int32") % 2)
         step = MODALITIES["timeseries"].preprocess.fit(raw)
-        return Splits("waves", "timeseries", dict.fromkeys(("train", "validation", "test"), raw), ("a", "b"), step)
+        return Splits("waves", "timeseries", dict.fromkeys(("train", "validation", "test"), raw), Classification(("a", "b")), step)
 
     model = kzoo.create_model("fcn", (16, 1), 2)
     remember(model, series(16))

@@ -1,0 +1,286 @@
+"""What every task and every report have: the contract between a network's outputs and the world."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+from kzoo.core.lazy import figures, keras, np, rich_table, rich_text
+from kzoo.core.numbers import percent, significant
+from kzoo.core.shown import Shown, listed
+
+# Metrics, with or without a prefix, that are fractions and shown in percent.
+FRACTIONS = ("accuracy", "average_precision", "f1")
+
+
+class Score(NamedTuple):
+    """A metric that decides which epoch is the best and which run is better.
+
+    Attributes:
+        name: of the metric, as in the history of a training without "val_", and of the report's field.
+        up: whether higher values are better.
+    """
+
+    name: str
+    up: bool = True
+
+    @property
+    def words(self) -> str:
+        """The name in words."""
+        return self.name.replace("_", " ")
+
+
+def metric_text(name: str, value: float | None) -> str:
+    """Return the value of a metric as text: in percent if it is a fraction."""
+    if value is None:
+        return "-"
+    return percent(value) if name.replace(" ", "_").endswith(FRACTIONS) else significant(value)
+
+
+@dataclass(frozen=True)
+class Task:
+    """From raw targets to what the loss compares with, and from a network's outputs to answers.
+
+    A frozen dataclass derives from it for each task, whose fields are plain values: they are written as JSON beside a
+    trained model and are part of every export. One row of `kzoo.tasks.TASKS` makes it known.
+
+    Attributes:
+        key: name of the task, the key in `TASKS`.
+        head: "pooled" for one vector of outputs an example, "positions" for one at each position.
+        noun: what the outputs are, in messages and tables.
+        score: the metric of validation that decides which epoch is the best.
+        answer: name of the answers in exports and predictions.
+        drawn: names of the files of the report's pictures.
+    """
+
+    key: ClassVar[str]
+    head: ClassVar[str] = "pooled"
+    noun: ClassVar[str] = "outputs"
+    score: ClassVar[Score]
+    answer: ClassVar[str] = "values"
+    drawn: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each output."""
+        raise NotImplementedError
+
+    @property
+    def output_axes(self) -> tuple[str, ...]:
+        """The axes of a network's output, in words."""
+        return ("batch", "num_outputs")
+
+    @property
+    def outputs(self) -> int:
+        """Width of the network's last axis."""
+        return len(self.names)
+
+    def fitted(self, targets: np.ndarray) -> Task:
+        """Return the task with statistics of the training targets alone."""
+        return self
+
+    def check(self, split: str, targets: np.ndarray) -> None:
+        """Raise a ValueError that names the first raw target of a split that is none."""
+
+    def encode(self, targets: np.ndarray) -> np.ndarray:
+        """Return what the loss compares with."""
+        return np.asarray(targets, "float32")
+
+    def strata(self, targets: np.ndarray) -> np.ndarray | None:
+        """Return the class index of each target, which held-out splits are stratified by; None for no classes."""
+        return None
+
+    def loss(self, targets: np.ndarray | None = None) -> keras.losses.Loss:
+        """Return a new loss, a registered Keras object; keyword arguments are those of `kzoo.fit` that it takes.
+
+        Args:
+            targets: raw targets of training, for losses that depend on their frequencies.
+        """
+        raise NotImplementedError
+
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Return new metrics, registered Keras objects; one of them has the name of the score."""
+        raise NotImplementedError
+
+    def decode(self, outputs) -> dict[str, Any]:
+        """Return the answers as named tensors that share the batch axis, the first one called `answer`.
+
+        Only `keras.ops`: it is part of exported graphs.
+        """
+        return {self.answer: keras.ops.cast(outputs, "float32")}
+
+    def answers(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the first tensor of `decode` as an array of float64."""
+        return outputs.astype("float64")
+
+    @property
+    def vocabulary(self) -> Mapping[str, tuple[str, ...]]:
+        """For tensors of `decode` that are indices of names: the names, which formats with strings write instead."""
+        return {}
+
+    def describe(self, answer: np.ndarray | None) -> dict[str, Any]:
+        """Return the answer for one example as JSON-serialisable values, by name; None gives values of nothing."""
+        values = {} if answer is None else dict(zip(self.names, np.ravel(answer).tolist(), strict=True))
+        return {self.answer: values}
+
+    def cells(self, described: Mapping) -> dict[str, str]:
+        """Return the columns of a table for what `describe` returned."""
+        return {name: significant(value) for name, value in described[self.answer].items()}
+
+    def matched(self, other: Task, targets: np.ndarray) -> np.ndarray:
+        """Return raw targets of another task, whose names are among those of this one, as targets of this one."""
+        return targets
+
+    def report(
+        self, split: str, targets: np.ndarray, answers: np.ndarray, speed: float, groups: np.ndarray | None = None
+    ) -> Report:
+        """Return the report for raw targets and `answers`."""
+        raise NotImplementedError
+
+    @classmethod
+    def read_report(cls, content: Mapping) -> Report:
+        """Return the report that `Report.to_dict` described."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict:
+        """Return the task as JSON-serialisable values."""
+        return {"name": self.key} | dataclasses.asdict(self)
+
+
+def check_names(model: str, task: Task, dataset: str, found: Sequence[str]) -> None:
+    """Raise a ValueError if a dataset has other classes, tags or columns than a network was trained with."""
+    unknown, missing = (sorted(set(one) - set(other)) for one, other in ((found, task.names), (task.names, found)))
+    if unknown or missing:
+        parts = [f"{dataset} also has {listed(unknown)}"] if unknown else []
+        parts += [f"{dataset} lacks {listed(missing)}"] if missing else []
+        raise ValueError(f"{model} was trained on other {task.noun}: {', and '.join(parts)}")
+
+
+class Section(NamedTuple):
+    """A part of the HTML page of a run.
+
+    Attributes:
+        title: heading.
+        words: a sentence; "" for none.
+        picture: name of a file in the run directory; None for none.
+        alt: what the picture shows, in words.
+        examples: whether the picture shows examples, whose colours are their own.
+        wide: whether the picture scrolls on small screens.
+        table: shown below the words; None for none.
+        folded: words on which the table is unfolded; "" for a table that is always shown.
+    """
+
+    title: str
+    words: str = ""
+    picture: str | None = None
+    alt: str = ""
+    examples: bool = False
+    wide: bool = False
+    table: rich_table.Table | None = None
+    folded: str = ""
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Report(Shown):
+    """Metrics of a network on one split.
+
+    Attributes:
+        split: "validation" or "test", or the name of a dataset of which all splits were taken together.
+        examples: number of examples.
+        examples_per_second: inference speed on this machine, the data pipeline included; all views of an example
+            count as one. None for a report that was read from a file.
+        tta: the options of test-time augmentation; None for none.
+    """
+
+    task: ClassVar[type[Task]]
+    split: str
+    examples: int
+    examples_per_second: float | None = None
+    tta: Mapping | None = None
+
+    @property
+    def main(self) -> float:
+        """Value of the task's score."""
+        return getattr(self, self.task.score.name)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % confidence interval of the task's score; None where none is computed."""
+        return getattr(self, f"{self.task.score.name}_interval", None)
+
+    def to_dict(self) -> dict:
+        """Return all numbers, ready for JSON."""
+        return {"task": self.task.key} | dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping) -> Report:
+        """Return the report that `to_dict` described."""
+        return cls(**{field.name: content.get(field.name) for field in dataclasses.fields(cls)})
+
+    def __rich_console__(self, console, options):
+        yield rich_text.Text(self.headline())
+        yield from self.tables()
+
+    def __str__(self) -> str:
+        return self.headline()
+
+    def interval_text(self) -> str:
+        """Return the interval of the score in words."""
+        return " to ".join(metric_text(self.task.score.name, end) for end in self.interval)
+
+    def headline(self) -> str:
+        """Return the main numbers in one line."""
+        (_, score), *found = self.measures()
+        others = [f"{name} {value}" for name, value in found if name not in IN_BRACKETS]
+        interval = f"95 % interval {self.interval_text()}, " if self.interval else ""
+        main = f"{self.split} {self.task.score.words} {score} ({interval}{self.examples:,} examples)"
+        return "  ".join([main, *others])
+
+    def measures(self) -> list[tuple[str, str]]:
+        """Return the name and the value of each metric of the whole split, as text, the score first."""
+        score = self.task.score
+        found = {score.words: metric_text(score.name, self.main)}
+        found |= {"95 % interval": self.interval and self.interval_text()}
+        found |= {"examples": f"{self.examples:,}"} | self.others()
+        found["examples/s"] = self.examples_per_second and f"{self.examples_per_second:,.0f}"
+        found["test-time augmentation"] = self.tta and ", ".join(f"{key} {value}" for key, value in self.tta.items())
+        return [(name, value) for name, value in found.items() if value]
+
+    def others(self) -> dict[str, str | None]:
+        """Return the other metrics of the whole split, as text by name; None leaves one out."""
+        return {}
+
+    def tables(self) -> Iterator[rich_table.Table]:
+        """Yield the tables that follow the headline."""
+        yield from ()
+
+    def sections(self) -> Iterator[Section]:
+        """Yield the parts of the HTML page that follow the main numbers."""
+        yield from ()
+
+    def pictures(self, draw: Callable) -> dict[str, figures.Figure]:
+        """Return the pictures by the name of their file.
+
+        Args:
+            draw: function of matplotlib axes and the index of an example, which draws it where it is known.
+        """
+        return {}
+
+
+IN_BRACKETS = ("95 % interval", "examples")  # measures, in the headline
+
+
+def bootstrap(statistic: Callable, *columns: np.ndarray, draws: int = 1000) -> tuple[float, float]:
+    """Return the 95 % interval of a statistic of examples by the percentile bootstrap, with a fixed seed.
+
+    Args:
+        statistic: function of the columns' drawn rows that returns a number.
+        *columns: arrays whose first axis is the examples.
+        draws: number of samples with replacement.
+    """
+    rng, count = np.random.default_rng(0), len(columns[0])
+    picks = (rng.integers(0, count, count) for _ in range(draws))
+    low, high = np.nanpercentile([statistic(*(column[pick] for column in columns)) for pick in picks], (2.5, 97.5))
+    return float(low), float(high)
