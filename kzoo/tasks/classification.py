@@ -5,7 +5,6 @@ The report has accuracy with its interval, F1, calibration, scores of each class
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +13,7 @@ from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
 from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import table
 from kzoo.tasks.class_weights import BALANCED, balanced_weights, weight_per_class
-from kzoo.tasks.task import Report, Score, Section, Task
+from kzoo.tasks.task import Report, Score, Section, Task, draw_examples
 
 keras_losses = lazy_import("kzoo.tasks.losses")
 keras_metrics = lazy_import("kzoo.tasks.metrics")
@@ -23,7 +22,7 @@ scipy_stats = lazy_import("scipy.stats")
 special = lazy_import("scipy.special")
 
 TOP5_FROM = 10  # smallest number of classes for which a top-5 accuracy means anything
-COLUMNS, TITLE = 5, 34  # mistakes side by side, and characters above each
+TITLE = 34  # characters above a mistake
 NAMED, COUNTED = 40, 20  # largest numbers of classes whose names, and whose counts, fit into a confusion matrix
 LONG = 20  # classes from which on their table is folded
 CONFUSION, MISTAKES = "confusion.png", "mistakes.png"
@@ -313,19 +312,11 @@ def draw_confusion(report: ClassificationReport) -> figures.Figure:
 
 def draw_mistakes(report: ClassificationReport, draw: Callable) -> figures.Figure:
     """Draw the most confident mistakes, each with its true and its predicted class and the latter's probability."""
-    found = report.mistakes
-    columns = min(len(found), COLUMNS) or 1
-    rows = math.ceil(len(found) / columns)
-    figure = figures.Figure(figsize=(max(2.2 * columns, 4.4), 2.5 * rows + 0.4), layout="constrained")
-    if not found:
-        figure.suptitle(f"no mistakes on the {report.split} split", fontsize=10)
-        return figure
-    figure.suptitle(f"most confident mistakes on the {report.split} split", fontsize=10)
-    for axes in figure.subplots(rows, columns, squeeze=False).flat:
-        axes.set_axis_off()
-    for axes, mistake in zip(figure.axes, found, strict=False):
-        draw(axes, mistake.example)
+    if not report.mistakes:
+        return draw_examples(f"no mistakes on the {report.split} split", [], draw)
+    captions = []
+    for mistake in report.mistakes:
         true, predicted = f"true {mistake.label}", f"predicted {mistake.predicted} ({percent(mistake.probability, 0)})"
         between = ", " if len(true) + len(predicted) < TITLE else ",\n"
-        axes.set_title(f"{true}{between}{predicted}", fontsize=8)
-    return figure
+        captions.append((mistake.example, f"{true}{between}{predicted}"))
+    return draw_examples(f"most confident mistakes on the {report.split} split", captions, draw)

@@ -82,3 +82,123 @@ def example_weights(targets, class_weights: Sequence[float]):
             f"class_weights must be one number for each of {targets.shape[-1]} classes, got {len(class_weights)}"
         )
     return keras.ops.sum(targets * np.asarray(class_weights, "float32"), axis=-1)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class TaggingLoss(keras.losses.Loss):
+    """Mean over the tags of the binary cross-entropy between tags and logits, with focal modulation.
+
+    Targets are 0 or 1, or between them as mixup makes them, float (..., tags); NaN stands for what is not known, such
+    as the padded steps of a sequence, and counts for nothing. Computed in float32, without clipping.
+
+    Args:
+        label_smoothing: fraction of the target that is replaced by 1/2, in [0, 1).
+        class_weights: weight of each tag's loss where the tag is present, from 0, as PyTorch's `pos_weight`.
+        focal_gamma: gamma of the focal loss (Lin et al., 2017, https://arxiv.org/abs/1708.02002): the loss of a tag
+            whose state has the predicted probability p is weighted by (1 - p) ** gamma; 0 for none.
+        summed: whether the losses of the tags are summed, not averaged.
+        name: of the loss.
+        reduction: as for `keras.losses.Loss`.
+        dtype: likewise.
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+        focal_gamma: float = 0.0,
+        *,
+        summed: bool = False,
+        name: str = "binary_crossentropy",
+        reduction: str = "sum_over_batch_size",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.label_smoothing, self.focal_gamma, self.summed = label_smoothing, focal_gamma, summed
+        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
+
+    def get_config(self) -> dict:
+        own = {name: getattr(self, name) for name in ("label_smoothing", "class_weights", "focal_gamma", "summed")}
+        return super().get_config() | own
+
+    def call(self, y_true, y_pred):
+        ops, logits = keras.ops, keras.ops.cast(y_pred, "float32")
+        targets, known = known_targets(y_true)
+        smoothed = (1 - self.label_smoothing) * targets + self.label_smoothing / 2
+        present, absent = smoothed * ops.softplus(-logits), (1 - smoothed) * ops.softplus(logits)
+        if self.focal_gamma:  # the weight is kept above 0, where the gradient of its power is infinite
+            p = ops.sigmoid(logits)
+            present *= ops.power(ops.maximum(1 - p, 1e-7), self.focal_gamma)
+            absent *= ops.power(ops.maximum(p, 1e-7), self.focal_gamma)
+        if self.class_weights:
+            present *= np.asarray(self.class_weights, "float32")
+        return mean_of_known(present + absent, known, summed=self.summed)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class RegressionLoss(keras.losses.Loss):
+    """Mean error of standardised values, of which NaN stands for one that is not known and counts for nothing.
+
+    Args:
+        kind: "mse", "mae" or "huber" (quadratic up to an error of 1, linear above; Huber, 1964,
+            https://doi.org/10.1214/aoms/1177703732).
+        quantiles: in (0, 1), for the pinball loss (Koenker and Bassett, 1978, https://doi.org/10.2307/1913643) in place
+            of the others; each value has this many outputs, side by side.
+        name: of the loss.
+        reduction: as for `keras.losses.Loss`.
+        dtype: likewise.
+    """
+
+    def __init__(
+        self,
+        kind: str = "mse",
+        quantiles: Sequence[float] = (),
+        *,
+        name: str = "regression",
+        reduction: str = "sum_over_batch_size",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.kind, self.quantiles = kind, [float(quantile) for quantile in quantiles]
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"kind": self.kind, "quantiles": self.quantiles}
+
+    def call(self, y_true, y_pred):
+        ops, outputs = keras.ops, keras.ops.cast(y_pred, "float32")
+        targets, known = known_targets(y_true)
+        if self.quantiles:
+            count = len(self.quantiles)
+            targets, known = ops.repeat(targets, count, axis=-1), ops.repeat(known, count, axis=-1)
+            levels = np.tile(np.asarray(self.quantiles, "float32"), outputs.shape[-1] // count)
+            errors = targets - outputs
+            return mean_of_known(ops.maximum(levels * errors, (levels - 1) * errors), known)
+        return mean_of_known(ERRORS[self.kind](outputs - targets), known)
+
+
+def huber(errors):
+    """Return half the square of errors up to 1, and of larger ones their absolute value less a half."""
+    size = keras.ops.abs(errors)
+    return keras.ops.where(size <= 1, errors * errors / 2, size - 0.5)
+
+
+ERRORS = {"mse": lambda errors: errors * errors, "mae": lambda errors: keras.ops.abs(errors), "huber": huber}
+
+
+def known_targets(y_true):
+    """Return float32 targets with 0 for NaN, and 1 where they are known, 0 for NaN."""
+    targets = keras.ops.cast(y_true, "float32")
+    known = keras.ops.logical_not(keras.ops.isnan(targets))
+    return keras.ops.where(known, targets, 0.0), keras.ops.cast(known, "float32")
+
+
+def mean_of_known(losses, known, *, summed: bool = False):
+    """Return the mean loss of each example, (batch,), over the outputs and positions that are known.
+
+    With `summed` the losses of one position are summed, and the mean is over positions.
+    """
+    axes = list(range(1, len(losses.shape)))
+    total = keras.ops.sum(losses * known, axis=axes)
+    counted = keras.ops.max(known, axis=-1) if summed else known
+    count = keras.ops.sum(counted, axis=axes[: len(counted.shape) - 1])
+    return total / keras.ops.maximum(count, 1.0)

@@ -3,9 +3,12 @@
 This module imports Keras at once; the tasks import it when a model is compiled.
 """
 
-import keras
+from collections.abc import Sequence
 
-from kzoo.tasks.losses import are_indices, class_probabilities
+import keras
+import numpy as np
+
+from kzoo.tasks.losses import TaggingLoss, are_indices, class_probabilities, known_targets
 
 
 class NamedMean(keras.metrics.MeanMetricWrapper):
@@ -62,3 +65,72 @@ class ClassificationCrossEntropy(NamedMean):
 
     def __init__(self, name: str = "crossentropy", dtype=None):
         super().__init__(name, dtype)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class TaggingAveragePrecision(keras.metrics.AUC):
+    """Mean over the tags of the area under the curve of precision and recall, at 200 thresholds, in [0, 1].
+
+    The report computes the average precision itself, without thresholds; tags that no example has count as 0 here.
+
+    Args:
+        num_labels: number of tags.
+        name: of the metric.
+        dtype: as for `keras.metrics.Metric`.
+    """
+
+    def __init__(self, num_labels: int, name: str = "average_precision", dtype=None):
+        super().__init__(curve="PR", multi_label=True, num_labels=num_labels, from_logits=True, name=name, dtype=dtype)
+
+    def get_config(self) -> dict:
+        return {"num_labels": self.num_labels, "name": self.name, "dtype": self.dtype}
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(keras.ops.round(y_true), y_pred)  # of mixed examples the tags that weigh more
+
+
+def binary_crossentropy(targets, logits):
+    """Return the plain binary cross-entropy of each example in nats, the mean over its tags."""
+    return TaggingLoss().call(targets, logits)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class TaggingCrossEntropy(NamedMean):
+    """Mean binary cross-entropy in nats, without label smoothing, weights and focal modulation."""
+
+    function = staticmethod(binary_crossentropy)
+    direction = "down"
+
+    def __init__(self, name: str = "crossentropy", dtype=None):
+        super().__init__(name, dtype)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class MeanAbsoluteError(keras.metrics.Metric):
+    """Mean absolute error in the original unit over all values that are known.
+
+    Args:
+        deviation: standard deviation of each column, by which its values were divided.
+        every: number of outputs of each column, of which the one in the middle is measured.
+        name: of the metric.
+        dtype: as for `keras.metrics.Metric`.
+    """
+
+    def __init__(self, deviation: Sequence[float] = (1.0,), every: int = 1, name: str = "mae", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.deviation, self.every, self._direction = [float(value) for value in deviation], every, "down"
+        self.total = self.add_weight(name="total", initializer="zeros")
+        self.count = self.add_weight(name="count", initializer="zeros")
+
+    def get_config(self) -> dict:
+        return {"deviation": self.deviation, "every": self.every, "name": self.name, "dtype": self.dtype}
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        targets, known = known_targets(y_true)
+        outputs = keras.ops.cast(y_pred, "float32")[..., self.every // 2 :: self.every]
+        errors = keras.ops.abs(outputs - targets) * known * np.asarray(self.deviation, "float32")
+        self.total.assign_add(keras.ops.sum(errors))
+        self.count.assign_add(keras.ops.sum(known))
+
+    def result(self):
+        return self.total / keras.ops.maximum(self.count, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -53,6 +54,7 @@ class Task:
         score: the metric of validation that decides which epoch is the best.
         answer: name of the answers in exports and predictions.
         drawn: names of the files of the report's pictures.
+        losses: names of the losses that `loss` takes as `loss=`, the default first; () for a single one.
     """
 
     key: ClassVar[str]
@@ -61,6 +63,7 @@ class Task:
     score: ClassVar[Score]
     answer: ClassVar[str] = "values"
     drawn: ClassVar[tuple[str, ...]] = ()
+    losses: ClassVar[tuple[str, ...]] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,6 +135,10 @@ class Task:
     def matched(self, other: Task, targets: np.ndarray) -> np.ndarray:
         """Return raw targets of another task, whose names are among those of this one, as targets of this one."""
         return targets
+
+    def calibrated(self, targets: np.ndarray, answers: np.ndarray) -> Task:
+        """Return the task with what is chosen on validation after a training, such as thresholds."""
+        return self
 
     def report(
         self, split: str, targets: np.ndarray, answers: np.ndarray, speed: float, groups: np.ndarray | None = None
@@ -269,7 +276,40 @@ class Report(Shown):
         return {}
 
 
+COLUMNS = 5  # examples side by side
+
+
+def draw_examples(title: str, captions: Sequence[tuple[int, str]], draw: Callable) -> figures.Figure:
+    """Draw examples in a grid, each below its caption.
+
+    Args:
+        title: of the whole figure.
+        captions: the index of each example, and what to write above it.
+        draw: function of matplotlib axes and the index of an example.
+    """
+    columns = min(len(captions), COLUMNS) or 1
+    rows = math.ceil(len(captions) / columns)
+    figure = figures.Figure(figsize=(max(2.2 * columns, 4.4), 2.5 * rows + 0.4), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    for axes in figure.subplots(rows, columns, squeeze=False).flat if captions else ():
+        axes.set_axis_off()
+    for axes, (example, caption) in zip(figure.axes, captions, strict=False):
+        draw(axes, example)
+        axes.set_title(caption, fontsize=8)
+    return figure
+
+
 IN_BRACKETS = ("95 % interval", "examples")  # measures, in the headline
+
+
+def bootstrap_weights(count: int, draws: int = 200) -> np.ndarray:
+    """Return how often each of some examples is drawn by a bootstrap with a fixed seed, (1 + draws, count).
+
+    The first row is the examples themselves, each once.
+    """
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=draws)
+    return np.vstack([np.ones((1, count), drawn.dtype), drawn])
 
 
 def bootstrap(statistic: Callable, *columns: np.ndarray, draws: int = 1000) -> tuple[float, float]:

@@ -24,7 +24,7 @@ import copy
 import dataclasses
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kzoo.core.arguments import check_arguments
 from kzoo.core.ranges import Fraction, NonNegativeFloat, OpenFraction, PositiveFloat, PositiveInt, check_range
@@ -54,6 +54,8 @@ class Recipe:
     weight_decay: NonNegativeFloat = 0.0
     global_clipnorm: PositiveFloat | None = None
     gradient_accumulation_steps: PositiveInt = 1
+    loss: Any = None
+    metrics: Sequence = ()
     label_smoothing: Fraction = 0.0
     class_weights: str | Sequence[float] | Mapping[int | str, float] | None = None
     focal_gamma: NonNegativeFloat = 0.0
@@ -64,6 +66,8 @@ class Recipe:
 
     def __post_init__(self):
         object.__setattr__(self, "class_weights", checked_class_weights(self.class_weights))
+        if isinstance(self.metrics, (str, Mapping)) or not isinstance(self.metrics, Sequence):
+            raise ValueError(f"metrics must be a list of metrics, got {self.metrics!r}")
         for name, value in check_arguments(Recipe, vars(self)).items():
             object.__setattr__(self, name, value)
         if self.solver is not None:

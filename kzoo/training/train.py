@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from kzoo.core.arguments import checked
@@ -13,7 +13,7 @@ from kzoo.core.determinism import make_deterministic
 from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.onednn import hint_at_onednn
-from kzoo.core.registry import check_keywords, lookup, registered_name
+from kzoo.core.registry import lookup, registered_name
 from kzoo.core.yaml import write_yaml
 from kzoo.data.in_memory import check_is_dataset
 from kzoo.data.pipeline import own_errors
@@ -22,9 +22,11 @@ from kzoo.data.splits import Splits
 from kzoo.data.trained import remember, warn_of_order
 from kzoo.nn.inspection import named_stages
 from kzoo.nn.solvers import solve_head
+from kzoo.tasks import Task
 from kzoo.training import runs
 from kzoo.training.checkpoint import Checkpointing
 from kzoo.training.identity import identity
+from kzoo.training.objective import loss_of, metrics_of, settings_of
 from kzoo.training.optimizers import build_optimizer, jit_compile, learning_rate_schedule
 from kzoo.training.recipes import Recipe
 from kzoo.training.steps_per_execution import steps_per_execution
@@ -50,6 +52,8 @@ def fit(
     weight_decay: float = Recipe.weight_decay,
     global_clipnorm: float | None = Recipe.global_clipnorm,
     gradient_accumulation_steps: int = Recipe.gradient_accumulation_steps,
+    loss: str | keras.losses.Loss | Callable | None = Recipe.loss,
+    metrics: Sequence = Recipe.metrics,
     label_smoothing: float = Recipe.label_smoothing,
     class_weights: str | Sequence[float] | Mapping[int | str, float] | None = Recipe.class_weights,
     focal_gamma: float = Recipe.focal_gamma,
@@ -112,6 +116,9 @@ def fit(
         global_clipnorm: global norm for gradient clipping; None for no clipping.
         gradient_accumulation_steps: batches whose gradients are averaged for one step of the optimizer; also across the
             end of an epoch. What is left of them at the end of the training is not used.
+        loss: a loss of Keras, a function of targets and outputs, or a name (of the task's own losses, or of Keras), in
+            place of the task's own.
+        metrics: metrics of Keras, functions of targets and outputs, or names, beside the task's own.
         label_smoothing: fraction of the target spread evenly over all classes, in [0, 1).
         class_weights: loss weight per class, from 0: a sequence in the order of the classes, or a mapping from class
             indices or class names, where classes that it leaves out weigh 1; "balanced" for weights inversely
@@ -152,6 +159,8 @@ def fit(
         weight_decay=weight_decay,
         global_clipnorm=global_clipnorm,
         gradient_accumulation_steps=gradient_accumulation_steps,
+        loss=loss,
+        metrics=metrics,
         label_smoothing=label_smoothing,
         class_weights=class_weights,
         focal_gamma=focal_gamma,
@@ -211,9 +220,22 @@ class Training:
             raise ValueError(f"{self.model.name} has no trainable weights: set trainable = True for some of its layers")
         solved = self.recipe.solver is not None or not self.model.trainable_weights
         history = self.solve(best) if solved else self.take_steps(best, metrics)
+        self.calibrate()
         if self.run_dir:
             runs.complete(self.run_dir)
         return history
+
+    def calibrate(self) -> None:
+        """Let the task choose on validation what it is to choose after a training, and remember it with the model."""
+        task, validation = self.data.task, self.data.examples["validation"]
+        if type(task).calibrated is Task.calibrated:
+            return
+        outputs = self.model.predict(self.data.eval_batches("validation"), verbose=0)
+        data = dataclasses.replace(self.data, task=task.calibrated(validation.labels, task.answers(outputs)))
+        remember(self.model, data)
+        if self.run_dir:
+            with writing(self.run_dir):
+                Serving.of(data).save(self.run_dir / runs.DATA, self.run_dir / runs.EXAMPLES)
 
     def begin(self) -> bool:
         """Write what is known before the first step; return whether the training in the run directory is complete.
@@ -222,7 +244,7 @@ class Training:
             ValueError: if the directory holds another training, or one of which only results are left, or cannot be
                 written.
         """
-        run, own = self.run_dir, identity(self.model, self.data, dataclasses.asdict(self.recipe))
+        run, own = self.run_dir, identity(self.model, self.data, settings_of(self.recipe))
         with writing(run):
             complete = runs.claim(run, own)
             if not complete:
@@ -238,17 +260,19 @@ class Training:
         if not (run / runs.CONFIG).exists():
             kept = {"name": data.name, "batch_size": data.batch_size}
             content = {"seed": data.seed, "data": kept, "model": {"name": registered_name(model)}}
-            write_yaml(run / runs.CONFIG, content | {"train": dataclasses.asdict(self.recipe)})
+            write_yaml(run / runs.CONFIG, content | {"train": settings_of(self.recipe)})
 
     def finished(self) -> dict[str, list[float]]:
         """Load the best weights of the complete training; return its metrics per epoch."""
 
         def read():
             with distributed.single_device():
-                return runs.load_run(self.run_dir)[0].get_weights(), runs.read_history(self.run_dir)
+                model, serving = runs.load_run(self.run_dir)
+                return model.get_weights(), serving.task, runs.read_history(self.run_dir)
 
-        weights, history = distributed.broadcast_object(read)
+        weights, task, history = distributed.broadcast_object(read)
         self.model.set_weights(weights)
+        remember(self.model, dataclasses.replace(self.data, task=task))
         if self.verbose and self.run_dir:
             print(f"the training in {self.run_dir} is complete; to train again, start over (--restart)")
         return history
@@ -382,7 +406,7 @@ def freeze(model: keras.Model, until: str) -> list[str]:
 
 def compile_model(model: keras.Model, data: Splits, recipe: Recipe) -> list[keras.metrics.Metric]:
     """Compile a model with the optimizer, the loss and the metrics of a recipe; return the metrics of training."""
-    metrics = data.task.metrics()
+    metrics = metrics_of(data, recipe)
     model.compile(
         optimizer=build_optimizer(model, recipe, learning_rate_of(recipe, data.steps_per_epoch)),
         loss=loss_of(data, recipe),
@@ -391,17 +415,6 @@ def compile_model(model: keras.Model, data: Splits, recipe: Recipe) -> list[kera
     )
     model.optimizer.build(model.trainable_variables)
     return [model.metrics[0], *metrics]
-
-
-def loss_of(data: Splits, recipe: Recipe) -> keras.losses.Loss:
-    """Return the loss of the data's task, with the options of a recipe that differ from their defaults.
-
-    Raises:
-        ValueError: for an option that the loss of this task does not have.
-    """
-    options = recipe.loss_options()
-    check_keywords(f"option of the loss for {data.task.key},", options, data.task.loss)
-    return data.task.loss(data.examples["train"].labels, **options)
 
 
 def learning_rate_of(recipe: Recipe, steps_per_epoch: int) -> float | schedules.Schedule:

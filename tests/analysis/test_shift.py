@@ -13,7 +13,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.analysis.shift import changes_of, shift_runs, shift_test
 from kzoo.analysis.shift.stages import find_stages
 from kzoo.cli import app
@@ -24,6 +23,7 @@ from kzoo.data.splits import Examples, Splits
 from kzoo.data.text.preprocess import TextPreprocess
 from kzoo.data.timeseries.preprocess import SeriesPreprocess
 from kzoo.nn.inspection import feature_layers
+from kzoo.tasks import Classification
 
 RNG = np.random.default_rng(0)
 

@@ -14,7 +14,6 @@ import pytest
 from networks import random_batch, sampled, smallest_working
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.analysis.visualize import (
     activation_maximization,
     draw_embedding,
@@ -34,6 +33,7 @@ from kzoo.analysis.visualize import (
 from kzoo.data.image.preprocess import ImagePreprocess
 from kzoo.data.serving import Serving
 from kzoo.data.text.preprocess import TextPreprocess
+from kzoo.tasks import Classification
 from kzoo.training import runs
 from kzoo.training.runs import load_run
 

@@ -28,10 +28,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kzoo.tasks import Classification
 from kzoo.data.image import ImageAugment, ImagePreprocess
 from kzoo.data.image.randaugment import OPERATIONS
 from kzoo.data.splits import Examples, Splits
+from kzoo.tasks import Classification
 
 SHAPES = {"CIFAR-like": (32, 32, 3), "MNIST-like": (28, 28, 1)}
 SHIFT, SIDE, MAGNITUDE = 4, 8, 9
@@ -42,7 +42,9 @@ def ours(examples: Examples, batch: int) -> tf.data.Dataset:
     """Return kzoo's batches, without an end."""
     augment = ImageAugment(shift=SHIFT, flip=True, randaugment=MAGNITUDE, cutout=SIDE)
     names = tuple(map(str, range(10)))
-    splits = Splits("random", "image", {"train": examples}, Classification(names), ImagePreprocess.fit(examples), augment, batch)
+    splits = Splits(
+        "random", "image", {"train": examples}, Classification(names), ImagePreprocess.fit(examples), augment, batch
+    )
     return splits.train_batches()
 
 

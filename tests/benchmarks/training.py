@@ -29,9 +29,9 @@ import keras
 import numpy as np
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.data.image import ImagePreprocess
 from kzoo.data.splits import Examples, Splits
+from kzoo.tasks import Classification
 
 BATCH = 64
 SHAPES = {"lenet5": (28, 28, 1), "convnet": (28, 28, 1), "resnet20": (32, 32, 3), "fcn": (150, 1)}

@@ -7,12 +7,12 @@ import pytest
 import tensorflow as tf
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.data.audio import Recordings
 from kzoo.data.audio.augment import Background
 from kzoo.data.mixing import Mixing
 from kzoo.data.splits import MODALITIES, Examples, Splits
 from kzoo.data.timeseries import SeriesAugment
+from kzoo.tasks import Classification
 
 RNG = np.random.default_rng(0)
 COUNT = 24

@@ -14,7 +14,6 @@ import scipy.signal
 import tensorflow as tf
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.data.audio import (
     AudioAugment,
     AudioPreprocess,
@@ -30,6 +29,7 @@ from kzoo.data.audio.augment import Background
 from kzoo.data.audio.frontends import FEATURE_STYLES, FrontEnd
 from kzoo.data.folders import files_with_suffix
 from kzoo.data.serving import Serving, preprocess_from
+from kzoo.tasks import Classification
 
 soundfile = pytest.importorskip("soundfile")
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.core.lazy import lazy_import
 from kzoo.data.holdout import HoldOut, complete
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Examples
 from kzoo.data.text import ALPHABET, TextAugment, TextPreprocess, files, sets
 from kzoo.data.tfds import find_builder, input_and_label
+from kzoo.tasks import Classification
 
 TRAIN = ("It's GOOD, isn\u2019t it?", "good good film", "bad film")
 HUGE = "Hello, world's " * 700_000  # 10 MB in one line

@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Examples
 from kzoo.data.timeseries import SeriesAugment, SeriesExamples, SeriesPreprocess
@@ -19,6 +18,7 @@ from kzoo.data.timeseries.files import UNEQUAL, at_length
 from kzoo.data.timeseries.preprocess import NORMALISE, pad, resample
 from kzoo.data.timeseries.sets import PACKAGES
 from kzoo.serving.export import serving_model, write_saved_model
+from kzoo.tasks import Classification
 
 packaged = pytest.mark.skipif(
     not any(importlib.util.find_spec(package) for package in PACKAGES),
@@ -392,7 +392,9 @@ class TestPreprocess:
     def test_all_fields_survive_as_json(self, tmp_path):
         raw = batch()
         preprocess = SeriesPreprocess.fit(SeriesExamples(raw, np.zeros(3, "int32"), "pad"), mask=True)
-        Serving("timeseries", preprocess, Classification(("a", "b")), raw).save(tmp_path / "data.json", tmp_path / "examples.npz")
+        Serving("timeseries", preprocess, Classification(("a", "b")), raw).save(
+            tmp_path / "data.json", tmp_path / "examples.npz"
+        )
         assert Serving.load(tmp_path / "data.json", tmp_path / "examples.npz").preprocess == preprocess
         assert json.loads((tmp_path / "data.json").read_text())["modality"] == "timeseries"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.data.display import shape_text
+from kzoo.tasks import Classification
 
 
 @pytest.fixture(scope="module")

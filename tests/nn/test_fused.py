@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.data.image import ImagePreprocess
 from kzoo.data.splits import Examples, Splits
+from kzoo.tasks import Classification
 
 fused = importlib.import_module("kzoo.nn.fused")
 tf = pytest.importorskip("tensorflow")

@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.data.audio import AudioPreprocess
 from kzoo.data.audio.folder import Recordings
 from kzoo.data.image import ImagePreprocess
@@ -19,6 +18,7 @@ from kzoo.data.text import TextPreprocess
 from kzoo.data.timeseries.preprocess import SeriesPreprocess
 from kzoo.serving.export import write_saved_model
 from kzoo.serving.serve import from_model
+from kzoo.tasks import Classification
 
 NAMES = ("no", "yes", "perhaps")
 RNG = np.random.default_rng(0)

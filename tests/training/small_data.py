@@ -4,10 +4,10 @@ import keras
 import numpy as np
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.data.audio.files import Recordings
 from kzoo.data.splits import MODALITIES, Examples, Splits
 from kzoo.data.timeseries import SeriesExamples
+from kzoo.tasks import Classification
 
 NETWORKS = {
     "image": ("convnet", {"filters": (4,), "padding": "same", "norm": "batch"}),

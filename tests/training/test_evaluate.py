@@ -9,13 +9,13 @@ import shutil
 
 import numpy as np
 import pytest
-from kzoo.tasks.classification import ClassificationReport, calibration_error, classification_report
 from rich.console import Console
 from scipy.special import softmax
 from sklearn.metrics import f1_score
 
 import kzoo
 from kzoo.data.tta import views_of
+from kzoo.tasks.classification import ClassificationReport, calibration_error, classification_report
 from kzoo.training import runs
 from kzoo.training.evaluate import draw_confusion, draw_mistakes, mean_over_views, write_report
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.data.splits import MODALITIES, Examples, Splits
 from kzoo.data.trained import remember
+from kzoo.tasks import Classification
 from kzoo.training import runs
 
 WARNING = "digits has another preprocessing .* than convnet was trained with; that of convnet is used"
@@ -130,7 +130,9 @@ def test_raw_examples_of_another_length_are_refused():
         rng = np.random.default_rng(0)
         raw = Examples(rng.normal(size=(20, length, 1)).astype("float32"), np.arange(20, dtype="int32") % 2)
         step = MODALITIES["timeseries"].preprocess.fit(raw)
-        return Splits("waves", "timeseries", dict.fromkeys(("train", "validation", "test"), raw), Classification(("a", "b")), step)
+        return Splits(
+            "waves", "timeseries", dict.fromkeys(("train", "validation", "test"), raw), Classification(("a", "b")), step
+        )
 
     model = kzoo.create_model("fcn", (16, 1), 2)
     remember(model, series(16))

@@ -12,10 +12,10 @@ from hub_files import STEPS, fill_cache, name_imagenet_classes, write_repository
 from PIL import Image
 
 import kzoo
-from kzoo.tasks import Classification
 from kzoo.data.image import ImagePreprocess
 from kzoo.data.splits import Examples, Splits
 from kzoo.data.trained import warn_of_order
+from kzoo.tasks import Classification
 from kzoo.training.experiment import load_data
 from kzoo.zoo import applications, hub
 
@@ -72,7 +72,9 @@ def test_published_weights_bring_their_preprocessing_and_the_names_of_their_clas
     rng = np.random.default_rng(0)
     raw = Examples(rng.integers(0, 256, (40, 32, 32, 3), dtype="uint8"), np.arange(40, dtype="int32") % 4)
     own = ImagePreprocess.fit(raw)
-    data = Splits("mine", "image", dict.fromkeys(("train", "validation", "test"), raw), Classification(tuple("abcd")), own)
+    data = Splits(
+        "mine", "image", dict.fromkeys(("train", "validation", "test"), raw), Classification(tuple("abcd")), own
+    )
     inputs = (raw.inputs / 255 - STEPS["mean"]) / STEPS["std"]
     predicted = trained.predict(inputs, verbose=0).argmax(-1)
     with pytest.warns(UserWarning, match="mine has another preprocessing .* than resnet8 was trained with"):

@@ -1,0 +1,292 @@
+"""Regression: one or more numbers an example.
+
+The report has errors in the original unit with intervals, scatter and residual pictures, and the worst examples.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
+from kzoo.core.numbers import percent, significant
+from kzoo.core.shown import table
+from kzoo.tasks.task import Report, Score, Section, Task, bootstrap, draw_examples
+
+keras_losses = lazy_import("kzoo.tasks.losses")
+keras_metrics = lazy_import("kzoo.tasks.metrics")
+
+SCATTER, WORST = "scatter.png", "worst.png"
+SHOWN = 25  # worst examples
+LEAST = 1e-12  # relative to the mean, the deviation below which targets are constant
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """One or more numbers an example, standardised by the training targets; targets are float (n, columns).
+
+    Args:
+        columns: names of the numbers.
+        mean: of each column over the training targets.
+        deviation: standard deviation, likewise.
+        quantiles: ascending, in (0, 1), for intervals: a network has an output for each column and quantile, and learns
+            them with the pinball loss. () for one output a column.
+        masked: whether NaN stands for a target that is not known, and is left out of loss and metrics.
+    """
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    quantiles: tuple[float, ...] = ()
+    masked: bool = False
+    key: ClassVar[str] = "regression"
+    noun: ClassVar[str] = "numbers"
+    score: ClassVar[Score] = Score("mae", up=False)
+    drawn: ClassVar[tuple[str, ...]] = (SCATTER, WORST)
+    losses: ClassVar[tuple[str, ...]] = ("mse", "mae", "huber")
+
+    def __post_init__(self):
+        levels = list(self.quantiles)
+        ascending = levels == sorted(set(levels)) and all(0 < level < 1 for level in levels)
+        if levels and not (ascending and len(levels) % 2):
+            example = "an odd number of ascending fractions in (0, 1), such as [0.05, 0.5, 0.95]"
+            raise ValueError(f"quantiles must be {example}, got {levels}")
+
+    @property
+    def names(self):
+        if not self.quantiles:
+            return self.columns
+        return tuple(f"{column} {100 * level:g} %" for column in self.columns for level in self.quantiles)
+
+    @property
+    def every(self) -> int:
+        """Number of outputs of each column."""
+        return len(self.quantiles) or 1
+
+    def check(self, split, targets):
+        rows = np.asarray(targets)
+        if rows.ndim != 2 or rows.shape[1] != len(self.columns):
+            raise ValueError(
+                f"the targets of the {split} split have shape {rows.shape}, expected (n, {len(self.columns)})"
+            )
+        if rows.dtype.kind not in "iuf":
+            raise ValueError(f"the targets of the {split} split are {rows.dtype}; expected numbers")
+        wrong = np.argwhere(np.isinf(rows) | (np.isnan(rows) & (not self.masked)))
+        if len(wrong):
+            row, column = wrong[0]
+            hint = "" if self.masked else "; leave the example out, or leave such targets out of the loss: masked=True"
+            raise ValueError(
+                f"example {row} of the {split} split has {rows[row, column]:g} for {self.columns[column]!r}, "
+                f"expected a number{hint}"
+            )
+
+    def fitted(self, targets):
+        rows = np.asarray(targets, "float64")
+        mean, deviation = np.nanmean(rows, axis=0), np.nanstd(rows, axis=0)
+        constant = np.flatnonzero(~(deviation > LEAST * np.maximum(np.abs(mean), 1)))
+        if constant.size:
+            column = constant[0]
+            raise ValueError(
+                f"all training targets of {self.columns[column]!r} are {mean[column]:g}; there is nothing to learn"
+            )
+        return dataclasses.replace(self, mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
+
+    def encode(self, targets):
+        return ((np.asarray(targets, "float64") - self.mean) / self.deviation).astype("float32")
+
+    def loss(self, targets=None, *, loss="mse"):
+        return keras_losses.RegressionLoss(loss, self.quantiles)
+
+    def metrics(self):
+        return [keras_metrics.MeanAbsoluteError(self.deviation, self.every)]
+
+    def decode(self, outputs):
+        scale, shift = (np.repeat(np.asarray(part, "float32"), self.every) for part in (self.deviation, self.mean))
+        return {self.answer: keras.ops.cast(outputs, "float32") * scale + shift}
+
+    def answers(self, outputs):
+        return outputs.astype("float64") * np.repeat(self.deviation, self.every) + np.repeat(self.mean, self.every)
+
+    def report(self, split, targets, answers, speed, groups=None):
+        return regression_report(self, split, np.asarray(targets, "float64"), answers, speed)
+
+    @classmethod
+    def read_report(cls, content):
+        return RegressionReport.from_dict(content)
+
+
+@dataclass(frozen=True)
+class Miss:
+    """An example with a large error: its index in the split, the column, the true and the predicted number."""
+
+    example: int
+    column: str
+    true: float
+    predicted: float
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class RegressionReport(Report):
+    """Metrics of a regression on one split, in the original units.
+
+    Attributes:
+        mae: mean absolute error, the mean over the columns.
+        mae_interval: its 95 % confidence interval, of a bootstrap of the examples.
+        rmse: root of the mean squared error, the mean over the columns.
+        r2: fraction of the variance that is explained (R squared), the mean over the columns; at most 1.
+        per_column: of each column `mae`, `rmse` and `r2`, each with its interval, and the number of known targets; with
+            quantiles `coverage`, the fraction of targets between the outermost two.
+        points: true and predicted numbers of at most 2,000 examples by column, for the pictures.
+        worst: the largest errors relative to the column's deviation, in descending order.
+    """
+
+    task: ClassVar[type[Task]] = Regression
+    mae: float
+    mae_interval: tuple[float, float]
+    rmse: float
+    r2: float
+    per_column: dict[str, dict]
+    points: dict[str, list[list[float]]]
+    worst: list[Miss]
+
+    @classmethod
+    def from_dict(cls, content):
+        return super().from_dict(content | {"worst": [Miss(**miss) for miss in content["worst"]]})
+
+    def others(self):
+        return {"RMSE": significant(self.rmse), "R squared": significant(self.r2)}
+
+    def tables(self):
+        yield self.column_table()
+
+    def column_table(self) -> rich_table.Table:
+        """Return the errors of each column as a table."""
+        covered = any(row["coverage"] is not None for row in self.per_column.values())
+        rows = [
+            (name, *(with_interval(row[key], row[f"{key}_interval"]) for key in ("mae", "rmse", "r2")))
+            + ((percent(row["coverage"]),) if covered else ())
+            + (f"{row['examples']:,}",)
+            for name, row in self.per_column.items()
+        ]
+        names = ("number", "MAE (95 % interval)", "RMSE", "R squared", *(("coverage",) if covered else ()), "examples")
+        return table(names, rows)
+
+    def worst_table(self) -> rich_table.Table:
+        """Return the largest errors as a table."""
+        rows = [(m.column, significant(m.true), significant(m.predicted), f"{m.example}") for m in self.worst]
+        return table(("number", "true", "predicted", "example"), rows)
+
+    def sections(self) -> Iterator[Section]:
+        yield Section("Numbers", table=self.column_table())
+        words = f"Predicted against true numbers, and residuals, on the {self.split} split."
+        yield Section("Predictions and residuals", words, SCATTER, words, wide=True)
+        title = f"The {len(self.worst)} largest errors"
+        alt, folded = f"{title}; the table below lists them.", f"{title} as a table"
+        yield Section("Worst examples", "", WORST, alt, True, True, self.worst_table(), folded)
+
+    def pictures(self, draw):
+        return {SCATTER: draw_scatter(self), WORST: draw_worst(self, draw)}
+
+
+def with_interval(value: float, ends: tuple[float, float]) -> str:
+    """Return a number and its interval as text."""
+    return f"{significant(value)} ({significant(ends[0])} to {significant(ends[1])})"
+
+
+def mae(true, predicted) -> float:
+    """Return the mean absolute error of the known targets."""
+    return float(np.nanmean(np.abs(true - predicted)))
+
+
+def rmse(true, predicted) -> float:
+    """Return the root of the mean squared error of the known targets."""
+    return float(np.sqrt(np.nanmean((true - predicted) ** 2)))
+
+
+def r2(true, predicted) -> float:
+    """Return the fraction of the variance of the known targets that is explained; NaN without variance."""
+    variance = np.nanvar(true)
+    return float(1 - np.nanmean((true - predicted) ** 2) / variance) if variance > 0 else float("nan")
+
+
+def regression_report(
+    task: Regression, split: str, targets: np.ndarray, answers: np.ndarray, speed: float
+) -> RegressionReport:
+    """Return the report for true numbers (n, columns) and outputs (n, columns x quantiles), in the original units."""
+    predicted = answers[:, task.every // 2 :: task.every]
+    per_column = {
+        name: column_scores(targets[:, n], predicted[:, n], answers[:, n * task.every : (n + 1) * task.every])
+        for n, name in enumerate(task.columns)
+    }
+    means = {key: float(np.nanmean([row[key] for row in per_column.values()])) for key in ("mae", "rmse", "r2")}
+    return RegressionReport(
+        split=split,
+        examples=len(targets),
+        mae_interval=bootstrap(mae, targets, predicted),
+        per_column=per_column,
+        points={name: points(targets[:, n], predicted[:, n]) for n, name in enumerate(task.columns)},
+        worst=largest(task, targets, predicted),
+        examples_per_second=speed,
+        **means,
+    )
+
+
+def column_scores(true: np.ndarray, predicted: np.ndarray, quantiles: np.ndarray) -> dict:
+    """Return the errors of one column, with intervals and, where there are several quantiles, their coverage."""
+    found = {}
+    for key, score in (("mae", mae), ("rmse", rmse), ("r2", r2)):
+        found |= {key: score(true, predicted), f"{key}_interval": bootstrap(score, true, predicted)}
+    known = ~np.isnan(true)
+    inside = (true >= quantiles[:, 0]) & (true <= quantiles[:, -1])
+    covered = float(inside[known].mean()) if quantiles.shape[1] > 1 else None
+    return found | {"coverage": covered, "examples": int(known.sum())}
+
+
+def points(true: np.ndarray, predicted: np.ndarray, most: int = 2000) -> list[list[float]]:
+    """Return pairs of known true and predicted numbers, evenly spaced over the examples."""
+    known = np.flatnonzero(~np.isnan(true))
+    chosen = known[np.linspace(0, len(known) - 1, min(most, len(known))).astype(int)]
+    return np.stack([true[chosen], predicted[chosen]], axis=1).tolist()
+
+
+def largest(task: Regression, targets: np.ndarray, predicted: np.ndarray) -> list[Miss]:
+    """Return the largest errors relative to the deviation of the training targets, in descending order."""
+    errors = np.nan_to_num(np.abs(targets - predicted) / task.deviation)
+    order = np.argsort(-errors, axis=None, kind="stable")[:SHOWN]
+    return [
+        Miss(int(row), task.columns[column], float(targets[row, column]), float(predicted[row, column]))
+        for row, column in zip(*np.unravel_index(order, errors.shape), strict=True)
+    ]
+
+
+def draw_scatter(report: RegressionReport) -> figures.Figure:
+    """Draw predicted against true numbers, and residuals against predictions, a row for each column."""
+    rows = len(report.points)
+    figure = figures.Figure(figsize=(9, 4 * rows), layout="constrained")
+    for (name, pairs), (left, right) in zip(
+        report.points.items(), figure.subplots(rows, 2, squeeze=False), strict=True
+    ):
+        true, predicted = np.array(pairs).T
+        ends = [float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))]
+        left.plot(ends, ends, color="grey", linewidth=1)
+        left.scatter(true, predicted, s=8, alpha=0.5)
+        left.set(
+            xlabel=f"true {name}",
+            ylabel=f"predicted {name}",
+            title=f"MAE {significant(report.per_column[name]['mae'])}",
+        )
+        right.axhline(0, color="grey", linewidth=1)
+        right.scatter(predicted, predicted - true, s=8, alpha=0.5)
+        right.set(xlabel=f"predicted {name}", ylabel="predicted - true", title="residuals")
+    return figure
+
+
+def draw_worst(report: RegressionReport, draw: Callable) -> figures.Figure:
+    """Draw the examples of the largest errors, each with its true and its predicted number."""
+    captions = []
+    for miss in report.worst:
+        name = f"{miss.column} " if len(report.per_column) > 1 else ""
+        captions.append((miss.example, f"{name}true {significant(miss.true)}\npredicted {significant(miss.predicted)}"))
+    return draw_examples(f"largest errors on the {report.split} split", captions, draw)

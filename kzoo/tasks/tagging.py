@@ -1,0 +1,342 @@
+"""Tagging: any number of labels an example, none included.
+
+The report has the average precision and F1 of all tags and of each, with intervals, how tags occur together, and the
+most confident mistakes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
+from kzoo.core.numbers import percent, significant
+from kzoo.core.shown import table
+from kzoo.tasks.class_weights import BALANCED, weight_per_class
+from kzoo.tasks.task import Report, Score, Section, Task, bootstrap_weights, draw_examples
+
+keras_losses = lazy_import("kzoo.tasks.losses")
+keras_metrics = lazy_import("kzoo.tasks.metrics")
+metrics = lazy_import("sklearn.metrics")
+special = lazy_import("scipy.special")
+
+TOGETHER, MISTAKES = "together.png", "mistakes.png"
+NAMED = 40  # largest number of tags whose names fit into a picture
+LONG = 20  # tags from which on their table is folded
+SHOWN = 25  # mistakes
+
+
+@dataclass(frozen=True)
+class Tagging(Task):
+    """Any number of tags an example; targets are 0 and 1, float (n, tags).
+
+    Args:
+        tag_names: in the order of the outputs.
+        thresholds: probability from which on each tag is given; `kzoo.fit` chooses those of the highest F1 on
+            validation. () for 0.5.
+    """
+
+    tag_names: tuple[str, ...]
+    thresholds: tuple[float, ...] = ()
+    key: ClassVar[str] = "tagging"
+    noun: ClassVar[str] = "tags"
+    score: ClassVar[Score] = Score("average_precision")
+    answer: ClassVar[str] = "probabilities"
+    drawn: ClassVar[tuple[str, ...]] = (TOGETHER, MISTAKES)
+
+    @property
+    def names(self):
+        return self.tag_names
+
+    @property
+    def limits(self) -> np.ndarray:
+        """The threshold of each tag, float32."""
+        return np.asarray(self.thresholds or (0.5,) * self.outputs, "float32")
+
+    def check(self, split, targets):
+        rows = np.asarray(targets)
+        if rows.ndim != 2 or rows.shape[1] != self.outputs:
+            raise ValueError(f"the tags of the {split} split have shape {rows.shape}, expected (n, {self.outputs})")
+        wrong = np.argwhere((rows != 0) & (rows != 1))
+        if len(wrong):
+            row, column = wrong[0]
+            raise ValueError(
+                f"example {row} of the {split} split has {rows[row, column]:g} for {self.tag_names[column]!r}, "
+                "expected 0 or 1"
+            )
+
+    def fitted(self, targets):
+        never = np.flatnonzero(~np.asarray(targets).any(axis=0))
+        if never.size:
+            raise ValueError(f"no training example has the tag {self.tag_names[never[0]]!r}")
+        return self
+
+    def loss(self, targets=None, *, label_smoothing=0.0, class_weights=None, focal_gamma=0.0):
+        if class_weights == BALANCED:
+            present = np.asarray(targets).mean(axis=0)
+            class_weights = tuple(((1 - present) / present).tolist())
+        elif class_weights is not None:
+            class_weights = weight_per_class(class_weights, self.tag_names)
+        return keras_losses.TaggingLoss(label_smoothing, class_weights, focal_gamma)
+
+    def metrics(self):
+        return [keras_metrics.TaggingAveragePrecision(self.outputs), keras_metrics.TaggingCrossEntropy()]
+
+    def decode(self, outputs):
+        probabilities = keras.ops.sigmoid(keras.ops.cast(outputs, "float32"))
+        given = keras.ops.cast(probabilities >= self.limits, "int32")
+        return {self.answer: probabilities, "tags": given * np.arange(1, self.outputs + 1, dtype="int32")}
+
+    def answers(self, outputs):
+        return special.expit(outputs.astype("float64"))
+
+    @property
+    def vocabulary(self):
+        return {"tags": ("", *self.tag_names)}
+
+    def describe(self, answer):
+        if answer is None:
+            return {"tags": [], self.answer: {}}
+        given = [name for name, given in zip(self.names, np.asarray(answer) >= self.limits, strict=True) if given]
+        return {"tags": given} | super().describe(answer)
+
+    def cells(self, described):
+        given = {name: described[self.answer][name] for name in described["tags"]}
+        return {"tags": ", ".join(f"{name} ({percent(value, 0)})" for name, value in given.items())}
+
+    def matched(self, other, targets):
+        found = np.zeros((len(targets), self.outputs), "float32")
+        found[:, [self.names.index(name) for name in other.names]] = targets
+        return found
+
+    def calibrated(self, targets, answers):
+        best = [best_threshold(*columns) for columns in zip(np.asarray(targets).T, answers.T, strict=True)]
+        return dataclasses.replace(self, thresholds=tuple(best))
+
+    def report(self, split, targets, answers, speed, groups=None):
+        return tagging_report(self, split, np.asarray(targets), answers, speed)
+
+    @classmethod
+    def read_report(cls, content):
+        return TaggingReport.from_dict(content)
+
+
+def best_threshold(present: np.ndarray, probabilities: np.ndarray) -> float:
+    """Return the threshold of the highest F1, 0.5 for a tag that no example has."""
+    if not present.any():
+        return 0.5
+    precision, recall, thresholds = metrics.precision_recall_curve(present, probabilities)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return float(thresholds[f1[:-1].argmax()])
+
+
+@dataclass(frozen=True)
+class TagMistake:
+    """A tag that an example has and is least probable, or has not and is most: the example, its tag, the probability.
+
+    `tags` are all those that the example has, `present` whether the tag is one of them.
+    """
+
+    example: int
+    tag: str
+    present: bool
+    probability: float
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class TaggingReport(Report):
+    """Metrics of a tagger on one split; tags that no example of it has count for none of the means.
+
+    Attributes:
+        average_precision: mean over the tags of the average precision (mAP), in [0, 1].
+        average_precision_interval: its 95 % confidence interval, of a bootstrap of the examples.
+        macro_f1: mean over the tags of the F1 score at their thresholds, in [0, 1].
+        micro_f1: F1 score of all decisions together, in [0, 1].
+        auc: mean over the tags of the area under the receiver operating characteristic, in [0, 1]; None if undefined.
+        loss: mean binary cross-entropy of a decision, in nats.
+        per_tag: average precision with its interval, threshold, precision, recall, F1 and number of examples of each.
+        together: number of examples with both tags, (tags, tags); on the diagonal of those with the tag.
+        mistakes: the most confident mistakes, in descending order of confidence.
+    """
+
+    task: ClassVar[type[Task]] = Tagging
+    average_precision: float
+    average_precision_interval: tuple[float, float]
+    macro_f1: float
+    micro_f1: float
+    auc: float | None
+    loss: float
+    per_tag: dict[str, dict]
+    together: list[list[int]]
+    mistakes: list[TagMistake]
+
+    @classmethod
+    def from_dict(cls, content):
+        mistakes = [TagMistake(**mistake | {"tags": tuple(mistake["tags"])}) for mistake in content["mistakes"]]
+        return super().from_dict(content | {"mistakes": mistakes})
+
+    def others(self):
+        return {
+            "macro-F1": percent(self.macro_f1),
+            "micro-F1": percent(self.micro_f1),
+            "AUC": self.auc and significant(self.auc),
+            "binary cross-entropy": significant(self.loss),
+        }
+
+    def tables(self):
+        yield self.tag_table()
+
+    def tag_table(self) -> rich_table.Table:
+        """Return the scores of each tag as a table."""
+        rows = [
+            (
+                name,
+                percent(row["average_precision"]),
+                interval(row["interval"]),
+                f"{row['threshold']:.3f}",
+                *(percent(row[key]) for key in ("precision", "recall", "f1")),
+                f"{row['examples']:,}",
+            )
+            for name, row in self.per_tag.items()
+        ]
+        columns = ("tag", "average precision", "95 % interval", "threshold", "precision", "recall", "F1", "examples")
+        return table(columns, rows)
+
+    def mistake_table(self) -> rich_table.Table:
+        """Return the most confident mistakes as a table."""
+        rows = [
+            (m.tag, "missed" if m.present else "wrong", ", ".join(m.tags), percent(m.probability), f"{m.example}")
+            for m in self.mistakes
+        ]
+        return table(("tag", "mistake", "true tags", "probability", "example"), rows, words=3)
+
+    def sections(self) -> Iterator[Section]:
+        folded = f"The {len(self.per_tag)} tags" if len(self.per_tag) > LONG else ""
+        yield Section("Tags", table=self.tag_table(), folded=folded)
+        words = f"Most frequent pairs: {', '.join(self.frequent_pairs()) or 'none'}."
+        yield Section("Tags that occur together", words, TOGETHER, f"Co-occurrence of tags. {words}")
+        title = f"The {len(self.mistakes)} most confident mistakes"
+        alt, folded = f"{title}; the table below lists them.", f"{title} as a table"
+        yield Section("Most confident mistakes", "", MISTAKES, alt, True, True, self.mistake_table(), folded)
+
+    def frequent_pairs(self, most: int = 5) -> list[str]:
+        """Return the pairs of tags that most examples have, in words."""
+        names, counts = list(self.per_tag), np.triu(self.together, 1)
+        order = np.argsort(-counts, axis=None, kind="stable")[:most]
+        pairs = [divmod(int(index), len(names)) for index in order]
+        return [f"{names[a]} and {names[b]} ({counts[a, b]:,})" for a, b in pairs if counts[a, b]]
+
+    def pictures(self, draw):
+        return {TOGETHER: draw_together(self), MISTAKES: draw_mistakes(self, draw)}
+
+
+def interval(ends: tuple[float, float] | None) -> str:
+    """Return an interval of fractions as text."""
+    return " to ".join(map(percent, ends)) if ends else "-"
+
+
+def tagging_report(
+    task: Tagging, split: str, targets: np.ndarray, probabilities: np.ndarray, speed: float
+) -> TaggingReport:
+    """Return the report for tags (n, tags), 0 and 1, and predicted probabilities (n, tags)."""
+    weights = bootstrap_weights(len(targets))
+    known = targets.any(axis=0)
+    draws = [average_precisions(*columns, weights) for columns in zip(targets.T, probabilities.T, strict=True)]
+    given = probabilities >= task.limits
+    scores = metrics.precision_recall_fscore_support(targets, given, zero_division=0)
+    per_tag = {
+        name: {
+            "average_precision": float(draw[0]) if found else None,
+            "interval": percentiles(draw[1:]) if found else None,
+            "threshold": float(limit),
+            **dict(zip(("precision", "recall", "f1", "examples"), (value.item() for value in row), strict=True)),
+        }
+        for name, draw, found, limit, *row in zip(task.names, draws, known, task.limits, *scores, strict=True)
+    }
+    means = np.nanmean(np.stack(draws)[known], axis=0)
+    both = known & ~targets.all(axis=0)
+    clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    return TaggingReport(
+        split=split,
+        examples=len(targets),
+        average_precision=float(means[0]),
+        average_precision_interval=percentiles(means[1:]),
+        macro_f1=float(scores[2][known].mean()),
+        micro_f1=float(metrics.f1_score(targets, given, average="micro", zero_division=0)),
+        auc=float(metrics.roc_auc_score(targets[:, both], probabilities[:, both])) if both.any() else None,
+        loss=float(-np.mean(targets * np.log(clipped) + (1 - targets) * np.log1p(-clipped))),
+        per_tag=per_tag,
+        together=(targets.T @ targets).astype(int).tolist(),
+        mistakes=confident_mistakes(task, targets, probabilities),
+        examples_per_second=speed,
+    )
+
+
+def average_precisions(present: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the average precision of one tag for several weightings of the examples, NaN without a positive one.
+
+    It is the sum of precisions, each weighted by the rise in recall, as scikit-learn's `average_precision_score`.
+
+    Args:
+        present: 0 or 1, (n,).
+        probabilities: (n,).
+        weights: from 0, (draws, n).
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(probabilities[order])), len(order) - 1)  # of equal probabilities
+    drawn = weights[:, order]
+    hits, counted = (np.cumsum(part, axis=1)[:, ends] for part in (drawn * present[order], drawn))
+    rises = np.diff(hits, axis=1, prepend=0)
+    total = np.where(hits[:, -1] > 0, hits[:, -1], np.nan)
+    return (rises * hits / np.maximum(counted, 1)).sum(axis=1) / total
+
+
+def percentiles(draws: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % interval of values of a bootstrap."""
+    low, high = np.nanpercentile(draws, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def confident_mistakes(task: Tagging, targets: np.ndarray, probabilities: np.ndarray) -> list[TagMistake]:
+    """Return the decisions that are furthest on the wrong side of their threshold, in descending order."""
+    wrong = (probabilities >= task.limits) != targets.astype(bool)
+    confidence = np.where(wrong, np.abs(probabilities - task.limits), -1.0)
+    order = np.argsort(-confidence, axis=None, kind="stable")[: min(SHOWN, int(wrong.sum()))]
+    return [
+        TagMistake(
+            int(row),
+            task.names[column],
+            bool(targets[row, column]),
+            float(probabilities[row, column]),
+            tuple(name for name, has in zip(task.names, targets[row], strict=True) if has),
+        )
+        for row, column in zip(*np.unravel_index(order, targets.shape), strict=True)
+    ]
+
+
+def draw_together(report: TaggingReport) -> figures.Figure:
+    """Draw how often tags occur together: the fraction of the row's tag that has the column's."""
+    counts = np.array(report.together)
+    names = list(report.per_tag)
+    fractions = counts / np.maximum(counts.diagonal()[:, None], 1)
+    size = min(max(5, 0.4 * len(names) + 2), 20)
+    figure = figures.Figure(figsize=(size + 0.6, 0.9 * size), layout="constrained")
+    axes = figure.subplots()
+    figure.colorbar(axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1), label="fraction of the row's tag", shrink=0.6)
+    if len(names) <= NAMED:
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="also tagged", ylabel="tag", title=f"tags of the {report.split} split that occur together")
+    return figure
+
+
+def draw_mistakes(report: TaggingReport, draw: Callable) -> figures.Figure:
+    """Draw the examples of the most confident mistakes, each with the tag and its probability."""
+    captions = []
+    for mistake in report.mistakes:
+        what = f"{'missed' if mistake.present else 'wrong'} {mistake.tag} ({percent(mistake.probability, 0)})"
+        captions.append((mistake.example, f"{what}\ntags: {', '.join(mistake.tags) or 'none'}"))
+    return draw_examples(f"most confident mistakes on the {report.split} split", captions, draw)
