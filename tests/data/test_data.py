@@ -18,6 +18,7 @@ from kzoo.data import arrays
 from kzoo.data.holdout import HoldOut, complete
 from kzoo.data.image.files import read_image
 from kzoo.data.splits import MODALITIES, DatasetRow, Examples, RawData, Splits, register_datasets
+from kzoo.tasks import Classification
 
 
 def batches(dataset) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -48,7 +49,7 @@ class TestSplits:
     def test_two_classes_of_one_name_are_refused(self, digits):
         names = ("0", "1", "cat", "3", "4", "cat", *"6789")
         with pytest.raises(ValueError, match=r"digits has two classes named 'cat' \(class indices 2 and 5\)"):
-            dataclasses.replace(digits, class_names=names)
+            dataclasses.replace(digits, task=Classification(names))
 
     def test_the_splits_of_digits_share_no_example_and_hold_them_all(self, digits):
         assert sizes(digits.examples) == {"train": 1293, "validation": 144, "test": 360}

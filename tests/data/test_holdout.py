@@ -70,7 +70,7 @@ class TestFractions:
         with pytest.raises(ValueError, match="cannot hold out 0.1 of 20 .* for test: 2 examples cannot be of all 10"):
             complete(raw, HoldOut())
         with pytest.raises(ValueError, match="cannot take 5 of 20 training examples: 5 examples cannot be of all 10"):
-            limited({"train": raw.train}, 5, raw.class_names)
+            limited({"train": raw.train}, 5, raw.asked)
 
     @pytest.mark.parametrize("wrong", [1, 1.5, -0.1, True, "x"])
     def test_a_fraction_out_of_range(self, wrong):

@@ -143,7 +143,7 @@ def test_evaluation_is_the_mean_over_windows_with_a_hop(folder, network):
 def test_evaluation_on_other_data_is_that_of_predicted_files(folder, network):
     data = loaded(folder, hop=0.3)
     softmax = lambda raw: np.asarray(keras.ops.softmax(network(data.preprocess(raw))))  # noqa: E731
-    predictor = Predictor(softmax, data.preprocess, data.class_names, True)
+    predictor = Predictor(softmax, data.preprocess, data.task, True)
     examples = data.examples["train"]
     predicted = predictor.predict_files([*map(str, examples.inputs.files)], hop=0.3)
     expected = [[one.probabilities[name] for name in data.class_names] for one in predicted]

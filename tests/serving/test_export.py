@@ -117,7 +117,7 @@ def test_an_image_resized_ahead_equals_one_resized_when_served(model_and_serving
     from kzoo.serving.serve import from_model
 
     model, serving = model_and_serving
-    predict = from_model(model, serving.preprocess)
+    predict = from_model(model, serving.preprocess, serving.task)
     raw = np.random.default_rng(0).integers(0, 256, size=(2, 30, 20, 1), dtype="uint8")
     np.testing.assert_allclose(predict(raw), predict(resized(raw, Geometry(8))), atol=5e-3)  # a level in a few pixels
 

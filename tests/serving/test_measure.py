@@ -13,6 +13,7 @@ from kzoo.data.text import TextPreprocess
 from kzoo.data.timeseries import SeriesPreprocess
 from kzoo.serving import measure
 from kzoo.serving.serve import Predictor
+from kzoo.tasks import Classification
 
 
 def write_images(folder, images, labels, mode="L") -> None:
@@ -65,7 +66,9 @@ def test_other_modalities_and_unknown_options_are_refused(run):
 def described(preprocess, monkeypatch, probabilities) -> None:
     """Let any path be a predictor of the classes "b" and "a"."""
     monkeypatch.setattr(measure, "find_description", lambda path: path)
-    monkeypatch.setattr(measure, "load_predictor", lambda path: Predictor(probabilities, preprocess, ("b", "a"), True))
+    monkeypatch.setattr(
+        measure, "load_predictor", lambda path: Predictor(probabilities, preprocess, Classification(("b", "a")), True)
+    )
 
 
 def threshold(level: float):

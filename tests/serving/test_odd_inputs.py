@@ -39,7 +39,9 @@ def export(folder, modality: str, name: str, preprocess, examples: np.ndarray, *
     keras.utils.set_random_seed(0)
     model = kzoo.create_model(name, preprocess.input_shape, len(NAMES), **options)
     write_saved_model(model, Serving(modality, preprocess, Classification(NAMES), examples), folder)
-    return Served(tf.saved_model.load(str(folder)).signatures["serve"], from_model(model, preprocess))
+    return Served(
+        tf.saved_model.load(str(folder)).signatures["serve"], from_model(model, preprocess, Classification(NAMES))
+    )
 
 
 @pytest.fixture(scope="module")

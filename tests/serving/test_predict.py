@@ -15,6 +15,7 @@ from kzoo.data.timeseries import SeriesPreprocess
 from kzoo.data.windows import Windows
 from kzoo.serving import serve
 from kzoo.serving.serve import Part, Predictor, failures, grouped
+from kzoo.tasks import Classification
 
 RATE = 100
 
@@ -26,7 +27,7 @@ def brightness(raw: np.ndarray) -> np.ndarray:
 
 
 def predictor(preprocess, probabilities=brightness, any_size=True) -> Predictor:
-    return Predictor(probabilities, preprocess, ("dark", "bright"), any_size)
+    return Predictor(probabilities, preprocess, Classification(("dark", "bright")), any_size)
 
 
 @pytest.fixture
@@ -204,11 +205,11 @@ class TestFiles:
 
     def test_failures_are_known_without_a_model(self, grey, tmp_path):
         Image.new("L", (2, 2), 255).save(tmp_path / "good.png")
-        assert [one.error for one in failures(grey.preprocess, ["a.png", "b.png"])] == [
+        assert [one.error for one in failures(grey.preprocess, grey.task, ["a.png", "b.png"])] == [
             "there is no file a.png",
             "there is no file b.png",
         ]
-        assert failures(grey.preprocess, ["a.png", tmp_path / "good.png"]) is None
+        assert failures(grey.preprocess, grey.task, ["a.png", tmp_path / "good.png"]) is None
 
     def test_examples_of_one_shape_are_classified_together(self):
         parts = [Part(n, np.zeros((1 + n % 2, 4), "uint8")) for n in range(70)]

@@ -15,9 +15,15 @@ from sklearn.metrics import f1_score
 
 import kzoo
 from kzoo.data.tta import views_of
-from kzoo.tasks.classification import ClassificationReport, calibration_error, classification_report
+from kzoo.tasks.classification import (
+    ClassificationReport,
+    calibration_error,
+    classification_report,
+    draw_confusion,
+    draw_mistakes,
+)
 from kzoo.training import runs
-from kzoo.training.evaluate import draw_confusion, draw_mistakes, mean_over_views, write_report
+from kzoo.training.evaluate import mean_over_views, write_report
 
 LABELS = np.array([0, 0, 1, 1])
 PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
@@ -93,7 +99,7 @@ def test_a_run_has_numbers_and_pictures(run):
 @pytest.mark.parametrize("count, cells, columns", [(3, 3, 3), (7, 10, 5), (0, 0, 0)])
 def test_the_picture_of_the_mistakes_is_as_large_as_they_are(report, digits, count, cells, columns):
     mistake = dataclasses.replace(report.mistakes[0], label="6", predicted="8", probability=0.391)
-    figure = draw_mistakes(dataclasses.replace(report, mistakes=[mistake] * count), digits)
+    figure = draw_mistakes(dataclasses.replace(report, mistakes=[mistake] * count), lambda axes, example: None)
     assert len(figure.axes) == cells
     assert len([axes for axes in figure.axes if axes.images]) == count
     assert {axes.get_title() for axes in figure.axes if axes.images} <= {"true 6, predicted 8 (39 %)"}

@@ -18,6 +18,7 @@ from small_data import AUGMENT, small_model, small_splits
 
 import kzoo
 from kzoo.data.splits import Examples
+from kzoo.tasks import Classification
 from kzoo.training import checkpoint, runs
 
 EPOCHS = 3
@@ -279,7 +280,7 @@ class TestDamage:
         others = {
             "labels": {"examples": splits.examples | {"train": Examples(train_split.inputs, labels)}},
             "inputs": {"examples": splits.examples | {"train": Examples(inputs, train_split.labels)}},
-            "class names": {"class_names": names},
+            "class names": {"task": Classification(names)},
             "preprocessing": {"preprocess": dataclasses.replace(splits.preprocess, mean=(1.0,))},
         }
         message = {

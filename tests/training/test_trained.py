@@ -39,7 +39,7 @@ def dark(digits):
 def reordered(digits):
     """The same digits, with the classes the other way round."""
     examples = {name: Examples(part.inputs, 9 - part.labels) for name, part in digits.examples.items()}
-    return dataclasses.replace(digits, examples=examples, class_names=digits.class_names[::-1])
+    return dataclasses.replace(digits, examples=examples, task=Classification(digits.class_names[::-1]))
 
 
 def accuracy_of(model, data, preprocess):
@@ -65,7 +65,7 @@ def test_the_shift_test_uses_it_too(trained, digits, dark):
 
 
 def test_an_export_has_the_preprocessing_and_the_classes_of_the_network(trained, digits, dark, reordered, tmp_path):
-    other = dataclasses.replace(dark, class_names=reordered.class_names)
+    other = dataclasses.replace(dark, task=reordered.task)
     with pytest.warns(UserWarning, match=WARNING.replace("digits", "the data")) as warned:
         kzoo.export(trained[0], tmp_path / "model.keras", data=other, format="keras")
     assert len([one for one in warned if "another" in str(one.message)]) == 2
@@ -84,10 +84,10 @@ def test_classes_in_another_order_are_mapped(trained, digits, reordered):
 
 
 def test_other_classes_are_refused(trained, digits):
-    other = dataclasses.replace(digits, class_names=(*digits.class_names[:9], "ten"))
+    other = dataclasses.replace(digits, task=Classification((*digits.class_names[:9], "ten")))
     with pytest.raises(ValueError, match="trained on other classes: digits also has 'ten', and digits lacks '9'"):
         kzoo.evaluate(trained[0], other)
-    fewer = dataclasses.replace(digits, class_names=digits.class_names[:3])
+    fewer = dataclasses.replace(digits, task=Classification(digits.class_names[:3]))
     with pytest.raises(ValueError, match="other classes: digits lacks '3', '4', '5', '6', '7' and 2 more"):
         kzoo.evaluate(trained[0], fewer)
 
@@ -114,14 +114,14 @@ def test_training_on_in_another_order_of_the_classes_is_said(trained, reordered)
     model = kzoo.load_run(trained[1])[0]
     with pytest.warns(UserWarning, match="digits has the classes in another order than convnet was trained with b"):
         kzoo.fit(model, reordered, epochs=1, verbose=False)
-    assert model.trained_with.class_names == reordered.class_names
+    assert model.trained_with.task == reordered.task
 
 
 def test_an_ensemble_of_trained_networks_remembers_what_all_do(trained, digits):
     again = kzoo.load_run(trained[1])[0]
     both = kzoo.ensemble([trained[0], again])
     assert both.trained_with == trained[0].trained_with
-    again.trained_with = dataclasses.replace(again.trained_with, class_names=digits.class_names[::-1])
+    again.trained_with = dataclasses.replace(again.trained_with, task=Classification(digits.class_names[::-1]))
     assert not hasattr(kzoo.ensemble([trained[0], again]), "trained_with")
 
 
@@ -149,4 +149,4 @@ def test_a_complete_run_is_remembered_as_well(trained, digits, dark, tmp_path):
     with pytest.warns(UserWarning, match=WARNING):
         pictures = kzoo.visualize(trained[1], data=dark)
     assert pictures
-    assert model.trained_with.class_names == digits.class_names
+    assert model.trained_with.task == digits.task
