@@ -96,10 +96,15 @@ def test_a_run_has_numbers_and_pictures(run):
         assert (run / picture).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+def drawer(digits):
+    """Return the function that draws an example of the test split."""
+    return lambda axes, example: digits.preprocess.draw(axes, digits.examples["test"].inputs[example])
+
+
 @pytest.mark.parametrize("count, cells, columns", [(3, 3, 3), (7, 10, 5), (0, 0, 0)])
 def test_the_picture_of_the_mistakes_is_as_large_as_they_are(report, digits, count, cells, columns):
     mistake = dataclasses.replace(report.mistakes[0], label="6", predicted="8", probability=0.391)
-    figure = draw_mistakes(dataclasses.replace(report, mistakes=[mistake] * count), lambda axes, example: None)
+    figure = draw_mistakes(dataclasses.replace(report, mistakes=[mistake] * count), drawer(digits))
     assert len(figure.axes) == cells
     assert len([axes for axes in figure.axes if axes.images]) == count
     assert {axes.get_title() for axes in figure.axes if axes.images} <= {"true 6, predicted 8 (39 %)"}
