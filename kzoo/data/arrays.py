@@ -34,3 +34,13 @@ def allocate(shape: tuple[int, ...], dtype) -> np.ndarray:
     if np.prod(shape, dtype="int64") * np.dtype(dtype).itemsize <= MEMORY_LIMIT:
         return np.empty(shape, dtype)
     return np.memmap(TemporaryFile(), dtype, "w+", shape=shape)
+
+
+def to_array(values) -> np.ndarray:
+    """Return what numpy, pandas, PyTorch, TensorFlow or Python have as an array; strings as objects."""
+    if hasattr(values, "detach"):  # PyTorch
+        values = values.detach().cpu()
+    array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] == 1 and array.dtype.kind in "OSU":
+        array = array[:, 0]
+    return array.astype(object) if array.dtype.kind in "SU" else array

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from kzoo.core.lazy import np
 from kzoo.core.registry import check_keywords
+from kzoo.data.arrays import to_array
 from kzoo.data.assemble import Assembly, taken_by
 from kzoo.data.audio.files import Recordings, to_int16
 from kzoo.data.holdout import HoldOut, is_fraction
 from kzoo.data.image.geometry import Geometry, resized, takes_geometry
-from kzoo.data.labels import channels_last, modality_of, read_labels
+from kzoo.data.labels import channels_last, modality_of
 from kzoo.data.splits import MODALITIES, Examples, RawData, Splits
+from kzoo.data.targets import reader_of, targets_as
 from kzoo.data.timeseries.files import SeriesExamples
 
 
@@ -19,6 +21,7 @@ def from_arrays(
     x,
     y,
     *,
+    task: str | None = None,
     validation: float | tuple = 0.1,
     test: float | tuple | None = None,
     class_names: Sequence[str] | None = None,
@@ -39,9 +42,12 @@ def from_arrays(
         x: inputs of the train split: 8-bit images (n, height, width) or (n, height, width, channels), floats of the
             same shapes, series (n, length) or (n, length, channels), or n strings.
         y: labels: names, whole numbers (from 0 or not, as floats too), booleans, or one-hot rows (n, classes).
+        task: "classification" if not given; "tagging", whose `y` are rows of 0 and 1, (n, tags), or a list of names of
+            tags for each example; "regression", whose `y` are numbers, (n,) or (n, columns).
         validation: the pair (x, y) of the validation split, or as for `kzoo.load_dataset`; so is `test`.
         test: see `validation`.
-        class_names: in the order of the class indices; the different labels, sorted, if not given.
+        class_names: in the order of the class indices; the different labels, sorted, if not given. Of other tasks the
+            names of the tags or numbers.
         modality: "image", "timeseries", "text" or "audio", where the arrays do not say it. Recordings, (n, samples) of
             16-bit integers or floats between -1 and 1, need `modality="audio"` and `sample_rate`.
         groups: group of each training example, such as the patient; one group is never divided.
@@ -64,17 +70,17 @@ def from_arrays(
     inputs = {split: to_array(pair[0]) for split, pair in pairs.items()}
     modality = modality if modality == "audio" else modality_of(inputs["train"], "x", modality)
     fit = MODALITIES[modality].preprocess.fit
-    check_keywords(f"option of {modality} arrays,", options, from_arrays, READERS[modality], fit)
+    read = reader_of(task).values
+    check_keywords(f"option of {modality} arrays,", options, from_arrays, READERS[modality], fit, read)
     fractions = [
         default if split in pairs else parts[split] for split, default in (("validation", 0.1), ("test", None))
     ]
     how = HoldOut(*fractions, fold, groups is not None, stratify)
     assembly = Assembly(name, modality, how, batch_size, augment, limit, seed, options)
-    class_names, labels = read_labels({split: to_array(pair[1]) for split, pair in pairs.items()}, class_names, name)
-    loaded = read_each_split(modality, inputs, labels, options)
-    return assembly(
-        RawData(*loaded, class_names, None if groups is None else read_groups(groups, len(labels["train"])))
-    )
+    asked, targets = targets_as(task, {split: pair[1] for split, pair in pairs.items()}, class_names, name, **options)
+    loaded = read_each_split(modality, inputs, targets, options)
+    groups = None if groups is None else read_groups(groups, len(targets["train"]))
+    return assembly(RawData(*loaded, asked.names, groups, asked))
 
 
 def read_each_split(
@@ -120,16 +126,6 @@ def pair_of(split: str, part) -> tuple:
     if isinstance(part, (tuple, list)) and len(part) == 2:
         return tuple(part)
     raise ValueError(f"{split} must be a fraction or a pair (x, y), got {type(part).__name__}")
-
-
-def to_array(values) -> np.ndarray:
-    """Return what numpy, pandas, PyTorch, TensorFlow or Python have as an array; strings as objects."""
-    if hasattr(values, "detach"):  # PyTorch
-        values = values.detach().cpu()
-    array = np.asarray(values)
-    if array.ndim == 2 and array.shape[1] == 1 and array.dtype.kind in "OSU":
-        array = array[:, 0]
-    return array.astype(object) if array.dtype.kind in "SU" else array
 
 
 @takes_geometry

@@ -182,7 +182,7 @@ def from_one_hot(labels: np.ndarray, what: str) -> np.ndarray:
     if wrong.size:
         raise ValueError(
             f"{what} have shape {labels.shape}, but row {wrong[0]} is not one-hot: {labels[wrong[0]].tolist()[:5]}; "
-            "expected one label for each example"
+            "expected one label for each example; for several say task='tagging', for numbers task='regression'"
         )
     return rows.argmax(axis=1)
 

@@ -16,8 +16,9 @@ from kzoo.core.warn import warn_caller
 from kzoo.data.folders import split_of
 from kzoo.data.image.geometry import Geometry, takes_geometry
 from kzoo.data.in_memory import read_each_split
-from kzoo.data.labels import modality_of, read_labels
+from kzoo.data.labels import modality_of
 from kzoo.data.splits import DATASETS, DatasetCard, RawData, first_line, register_detected
+from kzoo.data.targets import targets_as
 
 KINDS = {  # of arrays, and the words for them
     "x": ("x", "image", "images", "data", "input", "inputs", "features", "texts", "series"),
@@ -110,6 +111,7 @@ def images(
     *,
     channels_first: bool | None = None,
     modality: str | None = None,
+    task: str | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> RawData:
     """Images in an .npz file; see `npz`.
@@ -119,28 +121,35 @@ def images(
         geometry: of 8-bit images.
         channels_first: whether the axis of channels is the first of an image; told by the shape if not given.
         modality: see `npz`.
+        task: "classification" if not given, "tagging" of rows of 0 and 1, or "regression"; `class_names` in the file
+            are the names of the tags or numbers.
         max_bytes: a file whose arrays would take more is refused before memory is taken.
     """
     options = vars(geometry) | {"channels_first": channels_first}
-    return loaded(path, "image", max_bytes, options)
+    return loaded(path, "image", task, max_bytes, options)
 
 
 def series(
-    path: str, *, channels_first: bool | None = None, modality: str | None = None, max_bytes: int = MAX_BYTES
+    path: str,
+    *,
+    channels_first: bool | None = None,
+    modality: str | None = None,
+    task: str | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> RawData:
     """Series in an .npz file; see `npz` and `images`."""
-    return loaded(path, "timeseries", max_bytes, {"channels_first": channels_first})
+    return loaded(path, "timeseries", task, max_bytes, {"channels_first": channels_first})
 
 
-def texts(path: str, *, modality: str | None = None, max_bytes: int = MAX_BYTES) -> RawData:
+def texts(path: str, *, modality: str | None = None, task: str | None = None, max_bytes: int = MAX_BYTES) -> RawData:
     """Texts in an .npz file; see `npz` and `images`."""
-    return loaded(path, "text", max_bytes, {})
+    return loaded(path, "text", task, max_bytes, {})
 
 
 LOADERS = {"image": images, "timeseries": series, "text": texts}
 
 
-def loaded(path: str, modality: str, max_bytes: int, options: Mapping) -> RawData:
+def loaded(path: str, modality: str, task: str | None, max_bytes: int, options: Mapping) -> RawData:
     """Return the arrays of a file as examples.
 
     Raises:
@@ -154,10 +163,10 @@ def loaded(path: str, modality: str, max_bytes: int, options: Mapping) -> RawDat
         {split: arrays[used[kind, split]] for split in RawData._fields[:3] if (kind, split) in used} for kind in "xy"
     )
     warn_of_arrays(path, arrays, used, inputs)
-    class_names, labels = read_labels({split: labels[split] for split in inputs}, class_names, path)
+    asked, targets = targets_as(task, {split: labels[split] for split in inputs}, class_names, path)
     inputs = {split: part.astype(object) if part.dtype.kind in "SU" else part for split, part in inputs.items()}
     groups = arrays.get(used.get(("groups", "train")))
-    return RawData(*read_each_split(modality, inputs, labels, options), class_names, groups)
+    return RawData(*read_each_split(modality, inputs, targets, options), asked.names, groups, asked)
 
 
 def warn_of_arrays(path: str, arrays: Mapping, used: Mapping[Place, str], inputs: Mapping[str, np.ndarray]) -> None:

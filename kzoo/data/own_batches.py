@@ -13,8 +13,8 @@ from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.registry import lookup
 from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
+from kzoo.data.arrays import to_array
 from kzoo.data.image import ImagePreprocess
-from kzoo.data.in_memory import to_array
 from kzoo.data.labels import channels_last
 from kzoo.data.splits import MODALITIES, Examples, Preprocess, Splits
 from kzoo.data.timeseries import SeriesPreprocess

@@ -21,15 +21,17 @@ from kzoo.data.holdout import HoldOut, warn_of_shared_groups
 from kzoo.data.image.files import SUFFIXES as IMAGES
 from kzoo.data.image.files import pictures
 from kzoo.data.image.geometry import Geometry, Size, takes_geometry
-from kzoo.data.labels import read_labels
-from kzoo.data.splits import DATASETS, MODALITIES, DatasetCard, Examples, RawData, Splits, first_line
+from kzoo.data.splits import DATASETS, MODALITIES, SPLITS, DatasetCard, Examples, RawData, Splits, first_line
 from kzoo.data.tables import Rows, Table, from_columns, is_empty, is_number, read_table, some
+from kzoo.data.targets import check_task_options, reader_of, targets_as
 from kzoo.data.text.files import SUFFIXES as TEXTS
 from kzoo.data.text.files import read_texts
 from kzoo.data.timeseries.files import SeriesExamples, SeriesFile, check_channels, common_length, examples, read_one
+from kzoo.tasks import Task
 
 FILES = {"image": IMAGES, "audio": AUDIO, "text": TEXTS, "timeseries": {".npy", ".ts"}}  # suffixes by modality
 TARGETS = ("label", "class", "target", "category")  # columns that are the target if none is named
+NO_CLASS = ("",)  # the class of files whose targets are in the table
 LOOKED_AT = 3  # first cells of a column that are looked for as files
 LONGEST = 200  # characters of a file's name
 GEOMETRY = ("image_size", "resize", "crop", "interpolation")
@@ -49,7 +51,7 @@ class Content:
         table: of all splits.
         splits: the split of each row.
         input: the columns of the input: one of file names or texts, or several of numbers or texts.
-        target: the column of the labels.
+        target: the column of the labels or tags, or several of tags or numbers.
         group: the column of the groups; None for none.
         root: folder of the files.
     """
@@ -57,7 +59,7 @@ class Content:
     table: Table
     splits: np.ndarray
     input: tuple[str, ...]
-    target: str
+    target: tuple[str, ...]
     group: str | None
     root: Path
 
@@ -108,17 +110,17 @@ class Content:
         """Return the group of each row."""
         return None if self.group is None else np.array(list(map(str, self.table.filled(self.group))))
 
-    def labels(self, class_names: Sequence[str] | None) -> tuple[tuple[str, ...], np.ndarray]:
-        """Return the class names, and the class index of each row."""
-        cells = np.array(whole_numbers(self.table.filled(self.target)))
-        parts = {split: cells[self.splits == split] for split in RawData._fields[:3] if (self.splits == split).any()}
-        names, indices = read_labels(parts, class_names, self.table.name)
-        labels = np.empty(len(cells), "int32")
-        for split, part in indices.items():
-            labels[self.splits == split] = part
-        return names, labels
+    def targets(
+        self, task: str | None, names: Sequence[str] | None, options: Mapping
+    ) -> tuple[Task, dict[str, np.ndarray]]:
+        """Return the task, and the raw targets of each split."""
+        cells = reader_of(task).cells
+        values = cells(self.table, self.target, **taken_by(cells, options))
+        if names is None and isinstance(values, np.ndarray):
+            names = self.target
+        return targets_as(task, by_split(values, self.splits), names, self.table.name, **options)
 
-    def files(self, labels: Sequence[str]) -> list[Row]:
+    def files(self) -> list[Row]:
         """Return the file of each row.
 
         Raises:
@@ -132,7 +134,7 @@ class Content:
         if missing:
             raise ValueError(f"{len(missing)} of {len(cells)} files are not in {folder}: {some(missing)}")
         groups = [None] * len(cells) if groups is None else groups
-        return [Row(folder, *parts) for parts in zip(inside, labels, self.splits, groups, strict=True)]
+        return [Row(folder, name, *NO_CLASS, *of) for name, *of in zip(inside, self.splits, groups, strict=True)]
 
 
 def found_in(folder: Path, cells: Sequence[str], suffix: str) -> list[str | None]:
@@ -150,53 +152,48 @@ def found_in(folder: Path, cells: Sequence[str], suffix: str) -> list[str | None
     return [next((cell + ending for ending in tried if there(cell + ending)), None) for cell in cells]
 
 
-def whole_numbers(cells: Sequence) -> list:
-    """Return texts that are all whole numbers in their shortest form as integers, other cells as they are."""
-    if all(isinstance(cell, str) for cell in cells):
-        texts = [cell.strip() for cell in cells]
-        return (
-            list(map(int, texts)) if all(text.isdecimal() and str(int(text)) == text for text in set(texts)) else texts
-        )
-    return list(cells)
-
-
 @takes_geometry
-def image_files(content: Content, rows: Sequence[Row], class_names: Sequence[str], geometry: Geometry):
+def image_files(content: Content, rows: Sequence[Row], geometry: Geometry):
     """Return the images of each split."""
-    return pictures(by_split(rows), class_names, geometry)
+    return pictures(rows_by_split(rows), NO_CLASS, geometry)
 
 
-def audio_files(content: Content, rows, class_names, *, seconds: float = 1.0, sample_rate=None, hop=None):
+def audio_files(content: Content, rows, *, seconds: float = 1.0, sample_rate=None, hop=None):
     """Return the recordings of each split."""
     clips = Clips.of(rows, seconds, sample_rate, hop)
-    return {split: read_rows(part, class_names, clips) for split, part in by_split(rows).items()}
+    return {split: read_rows(part, NO_CLASS, clips) for split, part in rows_by_split(rows).items()}
 
 
-def text_files(content: Content, rows: Sequence[Row], class_names: Sequence[str], *, encoding: str = "utf-8"):
+def text_files(content: Content, rows: Sequence[Row], *, encoding: str = "utf-8"):
     """Return the texts of each split."""
-    return {split: read_texts(part, class_names, encoding) for split, part in by_split(rows).items()}
+    return {split: read_texts(part, NO_CLASS, encoding) for split, part in rows_by_split(rows).items()}
 
 
-def series_in_files(content: Content, rows, class_names, *, unequal: str | None = None, length: int | None = None):
+def series_in_files(content: Content, rows, *, unequal: str | None = None, length: int | None = None):
     """Return the series of each split, one in each file."""
     name = Path(content.table.name)
     files = {
-        split: SeriesFile(name, [read_one(row.file, 1) for row in part], range(len(part)), [r.label for r in part], [])
-        for split, part in by_split(rows).items()
+        split: SeriesFile(name, [read_one(row.file, 1) for row in part], range(len(part)), [*NO_CLASS] * len(part), [])
+        for split, part in rows_by_split(rows).items()
     }
     check_channels(files)
     unequal = unequal or (length and "resample")
     length = length or common_length(list(files.values()), unequal)
-    return {split: examples(file, class_names, length, unequal) for split, file in files.items()}
+    return {split: examples(file, NO_CLASS, length, unequal) for split, file in files.items()}
 
 
 FROM_FILES = {"image": image_files, "audio": audio_files, "text": text_files, "timeseries": series_in_files}
 
 
-def by_split(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Return the rows of each split that is not empty."""
-    splits = {split: [row for row in rows if row.split == split] for split in RawData._fields[:3]}
-    return {split: part for split, part in splits.items() if part}
+def rows_by_split(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the files of each split that is not empty."""
+    return by_split(rows, [row.split for row in rows])
+
+
+def by_split(values: Sequence, splits: Sequence[str]) -> dict[str, list]:
+    """Return the values of each split that is not empty."""
+    parts = {split: [value for value, of in zip(values, splits, strict=True) if of == split] for split in SPLITS}
+    return {split: part for split, part in parts.items() if part}
 
 
 def cells_as_inputs(content: Content, modality: str) -> np.ndarray:
@@ -211,34 +208,35 @@ def cells_as_inputs(content: Content, modality: str) -> np.ndarray:
     return np.array(texts, dtype=object)
 
 
-def raw_data(content: Content, class_names: Sequence[str] | None, options: Mapping) -> RawData:
+def raw_data(content: Content, task: str | None, class_names: Sequence[str] | None, options: Mapping) -> RawData:
     """Read the dataset of a table.
 
     Raises:
         ValueError: for cells that are empty or wrong, and files that are missing or damaged, by their rows.
     """
-    names, labels = content.labels(class_names)
+    asked, targets = content.targets(task, class_names, options)
     modality, groups = content.modality, content.groups()
-    indices = {split: np.flatnonzero(content.splits == split) for split in RawData._fields[:3]}
+    indices = {split: np.flatnonzero(content.splits == split) for split in SPLITS}
     if content.place is not None:
-        rows = content.files([names[label] for label in labels])
         build = FROM_FILES[modality]
-        parts = build(content, rows, names, **taken_by(build, options))
+        files = build(content, content.files(), **taken_by(build, options))
+        parts = {split: dataclasses.replace(part, labels=targets[split]) for split, part in files.items()}
     else:
         inputs, kind = cells_as_inputs(content, modality), SeriesExamples if modality == "timeseries" else Examples
-        parts = {split: kind(inputs[part], labels[part]) for split, part in indices.items() if len(part)}
-    if groups is None:
-        return RawData(*(parts.get(split) for split in indices), names)
-    if modality != "audio":  # whose examples know their groups
+        parts = {split: kind(inputs[part], targets[split]) for split, part in indices.items() if len(part)}
+    if groups is not None and modality != "audio":  # whose examples know their groups
         warn_of_shared_groups({split: groups[part] for split, part in indices.items()})
-    return RawData(*(parts.get(split) for split in indices), names, groups[indices["train"]])
+    groups = None if groups is None else groups[indices["train"]]
+    return RawData(*map(parts.get, SPLITS), asked.names, groups, asked)
 
 
 def table(
     path: str,
     *,
     input: str | int | Sequence[str | int] | None = None,
-    target: str | int | None = None,
+    target: str | int | Sequence[str | int] | None = None,
+    task: str | None = None,
+    separator: str | None = None,
     split: str | None = None,
     group: str | None = None,
     validation: str | None = None,
@@ -265,13 +263,18 @@ def table(
         input: the column of the input: names of image, audio, text or series (.npy, .ts) files, with or without their
             suffix, or texts. Several columns are a series of numbers, or texts that are joined; `"pixel*"` stands for
             all columns that match. By default the one column that is left.
-        target: the column of the labels; by default label, class, target or category, otherwise the last one.
+        target: the column of the labels; by default label, class, target or category, otherwise the last one. For
+            tagging the column of the tags, or several columns of 0 and 1, one for each tag; for regression one or
+            several columns of numbers. `"genre_*"` stands for all columns that match.
+        task: "classification" if not given, "tagging" or "regression".
+        separator: between the tags of a cell, for tagging; ";" if not given.
         split: a column that says train, validation or test.
         group: a column of groups, such as the patient, that are never divided.
         validation: another table of the same columns, as the validation split.
         test: likewise, as the test split.
         root: folder of the files; by default that of the table. Files may lie in a folder within it.
-        class_names: in the order of the class indices; the different labels, sorted, if not given.
+        class_names: in the order of the class indices; the different labels, sorted, if not given. For tagging the
+            names of the tags, for regression of the numbers.
         delimiter: between cells; by default tabs in .tsv, otherwise commas, semicolons or tabs.
         header: whether the first line names the columns; otherwise they are called 0, 1, ...
         encoding: of the tables and text files.
@@ -296,14 +299,21 @@ def table(
     options |= {"length": length, "encoding": encoding}
     content = content_of(read, input, target, split, group, Path(root or Path(path).expanduser().parent))
     check_options(content.modality, options)
-    return raw_data(content, class_names, {key: value for key, value in options.items() if value is not None})
+    reading = given({"separator": separator})
+    check_task_options(task, reading)
+    return raw_data(content, task, class_names, given(options) | reading)
+
+
+def given(options: Mapping) -> dict:
+    """Return the options that are not None."""
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def detect(
     path: str,
     *,
     input: str | int | Sequence[str | int] | None = None,
-    target: str | int | None = None,
+    target: str | int | Sequence[str | int] | None = None,
     split: str | None = None,
     group: str | None = None,
     root: str | None = None,
@@ -336,16 +346,21 @@ def content_of(tables: Mapping[str, Table], input, target, split, group, root: P
     for name in (split, group):
         if name is not None:
             first.column(name)
-    target = str(target) if target is not None else likely_target(names, {split, group})
-    first.column(target)
-    left = [name for name in names if name not in (target, split, group)]
-    columns = matched(first, left, [input] if isinstance(input, (str, int)) else input)
-    whole, splits = combined(tables, {*columns, target, *([group] if group is not None else [])})
+    target = likely_target(names, {split, group}) if target is None else target
+    targets = matched(first, names, several(target))
+    left = [name for name in names if name not in (*targets, split, group)]
+    columns = matched(first, left, several(input))
+    whole, splits = combined(tables, {*columns, *targets, *([group] if group is not None else [])})
     if split is not None:
         if len(tables) > 1:
             raise ValueError("give either split, a column, or other tables for validation and test; got both")
         splits = splits_named(first, split)
-    return Content(whole, splits, columns, target, group, root)
+    return Content(whole, splits, columns, targets, group, root)
+
+
+def several(columns):
+    """Return one or several columns as several; None as it is."""
+    return [columns] if isinstance(columns, (str, int)) else columns
 
 
 def likely_target(names: Sequence[str], others: set) -> str:
@@ -408,7 +423,8 @@ def from_frame(
     frame,
     *,
     input: str | Sequence[str] | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
+    task: str | None = None,
     split: str | None = None,
     group: str | None = None,
     root: str = ".",
@@ -428,8 +444,9 @@ def from_frame(
 
     Args:
         frame: with columns as in `table:` (`kzoo.data.table_sets.table`).
-        input: as for `table:`; so are `target`, `split`, `group` and `class_names`.
+        input: as for `table:`; so are `target`, `task`, `split`, `group` and `class_names`.
         target: see `input`.
+        task: see `input`.
         split: see `input`.
         group: see `input`.
         root: folder that names of files are relative to.
@@ -444,14 +461,17 @@ def from_frame(
         limit: see `validation`.
         seed: see `validation`.
         name: of the dataset, for tables and messages.
-        **options: of `table:` for the modality (`image_size`, `seconds`, ...) and of the preprocessing.
+        **options: of `table:` for the modality (`image_size`, `seconds`, ...) and the task (`separator`), and of the
+            preprocessing.
 
     Raises:
         ValueError: as `kzoo.load_dataset`.
     """
     content = content_of({"train": from_columns(frame, name)}, input, target, split, group, Path(root).expanduser())
     fit = MODALITIES[content.modality].preprocess.fit
-    check_keywords(f"option of {content.modality} data,", options, from_frame, FROM_FILES[content.modality], fit)
+    check_keywords(
+        f"option of {content.modality} data,", options, from_frame, FROM_FILES[content.modality], fit, *reader_of(task)
+    )
     how = HoldOut(validation, test, fold, True, stratify)
     assembly = Assembly(name, content.modality, how, batch_size, augment, limit, seed, options)
-    return assembly(raw_data(content, class_names, options))
+    return assembly(raw_data(content, task, class_names, options))

@@ -1,0 +1,197 @@
+"""Targets of every task as users have them (names, tags, numbers), from arrays and from the cells of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from kzoo.core.lazy import np
+from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
+from kzoo.data.arrays import to_array
+from kzoo.data.labels import read_labels, warn_of_names
+from kzoo.data.tables import Table, is_empty
+from kzoo.tasks import Classification, Regression, Tagging, Task
+
+Splits = Mapping[str, Any]  # the targets of "train" and, if there, "validation" and "test"
+NAME_THEM = "; name the tags with class_names=[...]"
+
+
+class Reader(NamedTuple):
+    """How the targets of a task are read.
+
+    Attributes:
+        values: function of (splits, names, where) that returns the task, and the raw targets of each split.
+        cells: function of (table, columns) that returns what `values` takes, of all rows.
+    """
+
+    values: Callable[..., tuple[Task, dict]]
+    cells: Callable[..., Sequence]
+
+
+def reader_of(task: str | None) -> Reader:
+    """Return how the targets of a task are read; of classification for None.
+
+    Raises:
+        ValueError: for an unknown task; the error suggests the closest valid one.
+    """
+    return READERS[Classification.key] if task is None else lookup("task", task, READERS)
+
+
+def targets_as(
+    task: str | None, splits: Splits, names: Sequence[str] | None = None, where: str = "the data", **options
+) -> tuple[Task, dict[str, np.ndarray]]:
+    """Return the task, and the raw targets of each split.
+
+    Args:
+        task: "classification" (as None), "tagging" or "regression".
+        splits: targets of "train" and, if there, "validation" and "test".
+        names: of the classes, tags or numbers; told by the targets if not given.
+        where: what the targets belong to, for messages.
+        **options: of the task's reader; others are ignored.
+
+    Raises:
+        ValueError: for an unknown task, or targets of another kind.
+    """
+    read = reader_of(task).values
+    return read(splits, names, where, **{key: options[key] for key in options if key in keywords(read)})
+
+
+def check_task_options(task: str | None, options: Mapping) -> None:
+    """Raise a ValueError for an option of reading targets that the task does not have."""
+    check_keywords(f"option of {task or Classification.key}", options, *reader_of(task))
+
+
+def classes(splits: Splits, names: Sequence[str] | None, where: str) -> tuple[Task, dict[str, np.ndarray]]:
+    """Return class indices, int32 (n,), of names, whole numbers or one-hot rows."""
+    names, labels = read_labels({split: to_array(values) for split, values in splits.items()}, names, where)
+    return Classification(names), labels
+
+
+def class_cells(table: Table, columns: Sequence[str]) -> list:
+    """Return the labels of a column; texts that are all whole numbers in their shortest form as integers.
+
+    Raises:
+        ValueError: for several columns, or empty cells.
+    """
+    if len(columns) > 1:
+        raise ValueError(
+            f"target names {len(columns)} columns of {table.name}; say task='tagging' or task='regression'"
+        )
+    cells = table.filled(columns[0])
+    if not all(isinstance(cell, str) for cell in cells):
+        return list(cells)
+    texts = [cell.strip() for cell in cells]
+    whole = all(text.isdecimal() and str(int(text)) == text for text in set(texts))
+    return list(map(int, texts)) if whole else texts
+
+
+def tags(splits: Splits, names: Sequence[str] | None, where: str) -> tuple[Task, dict[str, np.ndarray]]:
+    """Return tags, float32 (n, tags) of 0 and 1, of multi-hot rows or of lists of names.
+
+    Raises:
+        ValueError: for rows of another kind, or a tag that is not among the names or that no training example has.
+    """
+    rows = {split: tag_rows(values, split) for split, values in splits.items()}
+    if len({isinstance(part, np.ndarray) for part in rows.values()}) > 1:
+        raise ValueError(f"the tags of {where} differ in kind between splits; expected rows of 0 and 1, or of names")
+    if isinstance(rows["train"], np.ndarray):
+        names = names if names is not None else getattr(splits["train"], "columns", range(rows["train"].shape[1]))
+        return Tagging(tuple(map(str, names))), rows
+    known = tuple(map(str, names)) if names is not None else tuple(sorted(set().union(*rows["train"])))
+    warn_of_names(set().union(*(set(row) for part in rows.values() for row in part)), where, (), NAME_THEM)
+    why = "is none of class_names" if names is not None else f"no training example of {where} has"
+    return Tagging(known), {split: multi_hot(part, known, split, why) for split, part in rows.items()}
+
+
+def tag_rows(values, split: str) -> np.ndarray | list[list[str]]:
+    """Return tags as rows of 0 and 1, float32, or as lists of names.
+
+    Raises:
+        ValueError: naming the first example that is neither.
+    """
+    if hasattr(values, "columns") or getattr(getattr(values, "dtype", None), "kind", "O") != "O":
+        values = to_array(values)
+    rows = [row.tolist() if hasattr(row, "tolist") else row for row in values]
+    expected = "expected a row of 0 and 1, or a list of names of tags"
+    wrong = next((n for n, row in enumerate(rows) if not isinstance(row, (list, tuple, set, frozenset))), None)
+    if wrong is not None:
+        raise ValueError(f"example {wrong} of the {split} split has {rows[wrong]!r}; {expected}")
+    if any(isinstance(tag, str) for row in rows for tag in row) or not any(map(len, rows)):
+        return [names_in(row, f"example {n} of the {split} split") for n, row in enumerate(rows)]
+    widths = {len(row) for row in rows}
+    if len(widths) > 1:
+        raise ValueError(f"the tags of the {split} split have rows of {min(widths)} and of {max(widths)}; {expected}")
+    return np.array(rows, "float32")
+
+
+def names_in(row, which: str) -> list[str]:
+    """Return the tags of one example; raise a ValueError for one that is no name."""
+    for tag in row:
+        if not isinstance(tag, str) or not tag.strip():
+            raise ValueError(f"{which} has the tag {tag!r}, expected a name")
+    return list(row)
+
+
+def multi_hot(rows: Sequence[Sequence[str]], names: Sequence[str], split: str, why: str) -> np.ndarray:
+    """Return lists of tags as rows of 0 and 1, float32 (n, tags).
+
+    Raises:
+        ValueError: naming the first tag that is unknown, for the reason `why`.
+    """
+    found, index = np.zeros((len(rows), len(names)), "float32"), {name: column for column, name in enumerate(names)}
+    for number, row in enumerate(rows):
+        for tag in row:
+            if tag not in index:
+                raise ValueError(
+                    f"example {number} of the {split} split has the tag {tag!r}, which {why}; "
+                    f"{did_you_mean(tag, names)}"
+                )
+            found[number, index[tag]] = 1
+    return found
+
+
+def tag_cells(table: Table, columns: Sequence[str], *, separator: str = ";") -> Sequence:
+    """Return the tags of each row: of one column, whose cells hold several with a separator, or of one column a tag.
+
+    Raises:
+        ValueError: naming the first row whose cell in a column of a tag is not a number.
+    """
+    if len(columns) > 1:
+        return np.stack([table.numbers(name) for name in columns], axis=1)
+    cells = table.column(columns[0])
+    return [[] if is_empty(cell) else split_cell(cell, separator) for cell in cells]
+
+
+def split_cell(cell, separator: str) -> list[str]:
+    """Return the tags of a cell; JSON and Parquet have lists."""
+    parts = cell.split(separator) if isinstance(cell, str) else cell
+    return [part.strip() for part in parts if part.strip()]
+
+
+def numbers(splits: Splits, names: Sequence[str] | None, where: str) -> tuple[Task, dict[str, np.ndarray]]:
+    """Return numbers, float64 (n, columns), of arrays (n,) or (n, columns).
+
+    Raises:
+        ValueError: for targets that are no numbers.
+    """
+    found = {split: to_array(values) for split, values in splits.items()}
+    for split, rows in found.items():
+        if rows.dtype.kind not in "biuf" or rows.ndim not in (1, 2):
+            raise ValueError(
+                f"the targets of the {split} split of {where} are {rows.dtype} of shape {rows.shape}; expected numbers"
+            )
+    rows = {split: part.reshape(len(part), -1).astype("float64") for split, part in found.items()}
+    names = names if names is not None else getattr(splits["train"], "columns", range(rows["train"].shape[1]))
+    return Regression(tuple(map(str, names))), rows
+
+
+def number_cells(table: Table, columns: Sequence[str]) -> np.ndarray:
+    """Return the numbers of the columns; a ValueError names the first cell that is none."""
+    return np.stack([table.numbers(name) for name in columns], axis=1)
+
+
+READERS = {
+    Classification.key: Reader(classes, class_cells),
+    Tagging.key: Reader(tags, tag_cells),
+    Regression.key: Reader(numbers, number_cells),
+}
