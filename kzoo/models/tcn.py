@@ -49,8 +49,12 @@ class TCN:
 
     def __call__(self, x):
         readout = lookup("readout", self.readout, READOUTS)
+        return readout(self.feature_map(x))
+
+    def feature_map(self, x):
+        """Return the values at all positions, (batch, length, channels), which `head="positions"` reads."""
         dilations = [2**n for n in range(len(self.filters))]
-        return readout(stage_sequence(x, self.residual_block, filters=self.filters, dilations=dilations))
+        return stage_sequence(x, self.residual_block, filters=self.filters, dilations=dilations)
 
     def residual_block(self, x, filters: int, dilation: int):
         y = x

@@ -179,7 +179,7 @@ def untrained(experiment: Mapping, data: Splits) -> keras.Model:
         settings["embedding"] = load_word_vectors(settings["embedding"], data)
     keras.utils.set_random_seed(experiment["seed"])
     shape, classes, vocabulary = data.input_shape, data.num_classes, data.vocab_size
-    return create_model(input_shape=shape, num_classes=classes, vocab_size=vocabulary, **settings)
+    return create_model(input_shape=shape, num_classes=classes, head=data.task.head, vocab_size=vocabulary, **settings)
 
 
 @checked

@@ -428,7 +428,8 @@ def check_model(model: keras.Model, data: Splits) -> None:
     """Raise a ValueError if the model's input or output does not fit the data, or its outputs are not logits."""
     outputs, axes = model.output_shape, data.task.output_axes
     if isinstance(outputs, list) or len(outputs) != len(axes):
-        raise ValueError(f"fit needs a model with one output ({', '.join(axes)}); {model.name} has {outputs}")
+        how = "" if isinstance(outputs, list) else f"; build it with head={data.task.head!r}"
+        raise ValueError(f"fit needs a model with one output ({', '.join(axes)}); {model.name} has {outputs}{how}")
     if outputs[-1] != data.num_outputs:
         raise ValueError(
             f"{model.name} has {outputs[-1]} outputs but {data.name} has {data.num_outputs} {data.task.noun}; "

@@ -20,8 +20,9 @@ from kzoo.core.ranges import Extent, PositiveInt
 from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup, registered_name
 from kzoo.core.warn import warn_caller
 from kzoo.data.trained import TrainedWith, hand_on
+from kzoo.nn.heads import HEADS, check_keeps_positions
 from kzoo.nn.inspection import named_stages
-from kzoo.nn.layers import InputTooSmall, TokenEmbedding, global_avg_pool, named_output, written_in
+from kzoo.nn.layers import InputTooSmall, TokenEmbedding, written_in
 from kzoo.nn.precision import computing_in
 from kzoo.tasks import Classification
 from kzoo.zoo import applications, hub
@@ -35,6 +36,7 @@ from kzoo.zoo.migration import (
 from kzoo.zoo.weights import load_weights
 
 EMBED_DIM = 128  # channels of an embedding without pretrained vectors
+ANY_SIZE = 1024  # of an axis without a size, where one is needed
 
 
 @checked
@@ -81,6 +83,7 @@ def create_model(
     input_shape: Sequence[int | None],
     num_classes: int,
     *,
+    head: str = "pooled",
     vocab_size: PositiveInt | None = None,
     embed_dim: Extent | None = None,
     embedding: np.ndarray | str | None = None,
@@ -113,6 +116,8 @@ def create_model(
             `(height, width, channels)`, or `(length,)` of token ids, which needs `vocab_size`. A length, height or
             width may be None where the network works on any size.
         num_classes: number of outputs; 0 leaves out the classifier and returns the feature vector.
+        head: "pooled" for one vector of outputs an example, "positions" for one at each position of the input, (batch,
+            length, num_classes) of a series: for networks that keep the length.
         vocab_size: number of token ids, for an input of token ids; they are embedded before the first convolution.
         embed_dim: channels of the embedding of token ids; 128, or those of `embedding`, if not given.
         embedding: pretrained vectors of the token ids, (vocab_size, embed_dim); `kzoo.load_word_vectors` reads them.
@@ -144,22 +149,27 @@ def create_model(
         hyperparameters.pop("dialect", None)
     architecture = customised(card, hyperparameters)
     check_input(card, input_shape, num_classes, vocab_size)
+    classifier = classifier_of(architecture, head, num_classes)
     check_classifier(num_classes, features, classifier_activation)
     check_embedding(embedding, trainable_embedding, vocab_size, weights)
     tokens = TokenEmbedding(vocab_size, channels_of(embedding, embed_dim), trainable_embedding)
     warn_of_misread_shape(card, input_shape)
+    network = getattr(architecture, "feature_map", architecture) if head == "positions" else architecture
     convention = card.reference.dialect if dialect is None else lookup("dialect", dialect, DIALECTS)
 
     def build(shape):
         x = inputs = keras.Input(shape, dtype=None if vocab_size is None else "int32", name="inputs")
         with written_in(convention):
-            x = architecture(x) if vocab_size is None else of_tokens(architecture, x, tokens)
-        classifier = getattr(architecture, "logits", head) if num_classes else head
+            x = network(x) if vocab_size is None else of_tokens(network, x, tokens)
+        if head == "positions":
+            check_keeps_positions(name, inputs, x)
         x = activated(classifier(x, int(num_classes)), classifier_activation)
         return numbered(keras.Model(inputs, x, name=name if model_name is None else model_name))
 
     try:
         with computing_in(precision):
+            if head == "positions" and None in input_shape:
+                build(tuple(ANY_SIZE if size is None else size for size in input_shape))  # tells the stride
             model = build(tuple(input_shape))
     except InputTooSmall as error:
         smallest = smallest_shape(build, tuple(input_shape), vocab_size is not None)
@@ -388,17 +398,14 @@ def place_vectors(model: keras.Model, vectors: np.ndarray) -> None:
     model.word_vectors = hashlib.blake2b(vectors.tobytes(), digest_size=8).hexdigest()
 
 
-def head(x, num_classes: int):
-    """Classifier: global average pooling of a feature map, then one logit per class.
+def classifier_of(architecture: Callable, head: str, num_classes: int) -> Callable:
+    """Return the head of a network: one of `HEADS`, or the architecture's own classifier in place of the pooled one.
 
-    With `num_classes` 0 it returns the feature vector. An architecture with a classifier of its own has a method
-    `logits` of the same arguments.
+    Raises:
+        ValueError: for an unknown head.
     """
-    if x.ndim > 2:
-        x = global_avg_pool(x)
-    if num_classes == 0:
-        return named_output(x, "features")
-    return keras.layers.Dense(num_classes, dtype="float32", name="logits")(x)
+    own = getattr(architecture, "logits", None) if num_classes and head == "pooled" else None
+    return own or lookup("head", head, HEADS)
 
 
 def pyramid(model: keras.Model, features: Sequence[str]) -> keras.Model:

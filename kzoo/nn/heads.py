@@ -1,0 +1,63 @@
+"""Heads: from a feature map to the outputs of a network, one vector an example or one at each position."""
+
+from collections.abc import Callable
+
+from kzoo.core.lazy import keras
+from kzoo.nn.graph import calls
+from kzoo.nn.layers import global_avg_pool, named_output
+from kzoo.nn.receptive_field import views_in
+
+KEEPING = "tcn, fcn, resnet_tsc or inceptiontime"  # networks whose feature maps have the size of the input
+
+
+def pooled(x, num_outputs: int):
+    """Global average pooling of a feature map, then one number for each output, (batch, outputs).
+
+    With `num_outputs` 0 it returns the feature vector. An architecture with a classifier of its own has a method
+    `logits` of the same arguments.
+    """
+    return readout(global_avg_pool(x) if x.ndim > 2 else x, num_outputs)
+
+
+def positions(x, num_outputs: int):
+    """One number for each output at each position of a feature map, (batch, length, outputs) of a series.
+
+    With `num_outputs` 0 it returns the feature map. An architecture that reduces its feature map to a vector has a
+    method `feature_map` that does not.
+    """
+    return readout(x, num_outputs)
+
+
+def readout(x, num_outputs: int):
+    """Dense layer in float32 on the last axis; with 0 outputs the features themselves."""
+    if num_outputs == 0:
+        return named_output(x, "features")
+    return keras.layers.Dense(num_outputs, dtype="float32", name="logits")(x)
+
+
+HEADS: dict[str, Callable] = {"pooled": pooled, "positions": positions}
+
+
+def check_keeps_positions(name: str, inputs, features) -> None:
+    """Raise a ValueError that says the stride of a network whose feature map has not the positions of the input.
+
+    Args:
+        name: of the network.
+        inputs: symbolic input, (batch, ..., channels) or token ids (batch, length), of known sizes.
+        features: what the network makes of it.
+    """
+    before, after = inputs.shape[1 : max(inputs.ndim - 1, 2)], features.shape[1:-1]
+    if before == after:
+        return
+    left = f"{' x '.join(map(str, after))} of {' x '.join(map(str, before))} positions are left"
+    reason = f"has stride {strides(inputs, features)}, {left}" if after else "ends in one vector an example"
+    raise ValueError(f"{name} {reason}; head='positions' needs a network that keeps them all, such as {KEEPING}")
+
+
+def strides(inputs, features) -> str:
+    """Return the cumulative stride of a feature map in words: "32", or "2 x 1" where axes differ."""
+    found = calls(keras.Model(inputs, features))
+    view = views_in(found, inputs.shape[1:])[found[-1].targets[0]]
+    steps = [None] if view is None else view.field().stride
+    words = ["unknown" if step is None else f"{step:g}" for step in steps]
+    return " x ".join(words if len(set(words)) > 1 else words[:1])
