@@ -36,10 +36,18 @@ def sampled(parameters: list[tuple], default: Collection[str] = STRUCTURES) -> l
     return [pytest.param(*values, marks=() if values[0] in default else pytest.mark.slow) for values in parameters]
 
 
-def one_of_each_family(parameters: list[tuple[str, int]]) -> list:
+def one_of_each_family(parameters: list[tuple[str, int]], default: Collection[str] = FAMILIES) -> list:
     """Take one (name, dim) of each family, in the rank that it was published in; with `-m slow` all others."""
-    default = {(name, len(kzoo.model_card(name).reference.input_shape) - 1) for name in FAMILIES}
-    return [pytest.param(*pair, marks=() if pair in default else pytest.mark.slow) for pair in parameters]
+    pairs = {(name, len(kzoo.model_card(name).reference.input_shape) - 1) for name in default}
+    return [pytest.param(*pair, marks=() if pair in pairs else pytest.mark.slow) for pair in parameters]
+
+
+def share(part: int, parts: int = 4) -> list[str]:
+    """Return the networks of every fourth family; tests take different parts, so that each family is in some of them.
+
+    With `-m slow` each test is run for all.
+    """
+    return sorted(FAMILIES)[part::parts]
 
 
 def narrow(name: str) -> dict:

@@ -152,8 +152,14 @@ def test_external_links_lead_somewhere(site):
     assert broken == []
 
 
+QUICK = ("choosing", "data", "own_tf_data", "tasks", "training")  # the others train for longer: `-m slow`
+SNIPPETS = [
+    pytest.param(page, marks=() if page.stem in QUICK else pytest.mark.slow) for page in PAGES if snippets(page)
+]
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", SNIPPETS, ids=lambda page: page.stem)
 def test_the_snippets_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     before = dict(kzoo.core.registry.MODELS), dict(kzoo.data.splits.DATASETS)

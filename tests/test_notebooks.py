@@ -18,7 +18,7 @@ NEEDS = {
 }
 
 
-QUICK = ("image", "timeseries")  # the others train for longer, and run with `-m slow`
+QUICK = ("timeseries",)  # the others train for longer, and run with `-m slow`
 RUN = [path if path.stem in QUICK else pytest.param(path, marks=pytest.mark.slow) for path in NOTEBOOKS]
 
 

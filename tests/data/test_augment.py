@@ -65,7 +65,9 @@ def test_every_augmentation_is_among_those_tested():
         assert CHANGES[modality].keys() == {field.name for field in dataclasses.fields(augmentation)}
 
 
-@pytest.mark.parametrize("modality, name", EACH)
+@pytest.mark.parametrize(
+    "modality, name", [pytest.param(*one, marks=() if one in EACH[::3] else pytest.mark.slow) for one in EACH]
+)
 def test_batches_are_a_function_of_seed_epoch_and_step(modality, name):
     changes = {name: CHANGES[modality][name]} | WITH.get(name, {})
     plain, first, again = (batches(splits(modality, **options)) for options in ({}, changes, changes))

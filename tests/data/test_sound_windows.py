@@ -12,7 +12,7 @@ from kzoo.data.audio.source import AudioFiles, AudioWindows
 from kzoo.data.sources import array_of
 from kzoo.data.splits import divided
 from kzoo.data.windows import Windows, mean_over_windows
-from kzoo.serving.measure import probabilities_of
+from kzoo.serving.measure import answers_of
 from kzoo.serving.serve import Predictor
 from kzoo.training.evaluate import mean_over_views
 
@@ -147,7 +147,7 @@ def test_evaluation_on_other_data_is_that_of_predicted_files(folder, network):
     examples = data.examples["train"]
     predicted = predictor.predict_files([*map(str, examples.inputs.files)], hop=0.3)
     expected = [[one.probabilities[name] for name in data.class_names] for one in predicted]
-    np.testing.assert_allclose(probabilities_of(predictor, examples), expected, rtol=1e-5)
+    np.testing.assert_allclose(answers_of(predictor, examples), expected, rtol=1e-5)
     assert max(len(one.windows) for one in predicted) > 4
 
 

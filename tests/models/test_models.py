@@ -11,6 +11,7 @@ from networks import (
     one_of_each_family,
     random_batch,
     sampled,
+    share,
     smallest_working,
     weights_without_values,
 )
@@ -18,6 +19,7 @@ from networks import (
 import kzoo
 from kzoo.tasks import TASKS
 
+DROPPING = [(name,) for name in FAMILIES if "drop_path" in kzoo.model_card(name).hyperparameters]
 every_model = pytest.mark.parametrize("name", kzoo.list_models())
 MODELS_AND_DIMS = [(name, dim) for name in kzoo.list_models() for dim in kzoo.model_card(name).dims]
 
@@ -30,7 +32,7 @@ def test_parameter_count_is_the_published_one(name):
     assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == card.params
 
 
-@pytest.mark.parametrize("name, dim", one_of_each_family(MODELS_AND_DIMS))
+@pytest.mark.parametrize("name, dim", one_of_each_family(MODELS_AND_DIMS, share(0, 2)))
 def test_model_is_built_trained_saved_and_loaded(name, dim, tmp_path):
     model = smallest_working(name, dim)
     x = random_batch(model)
@@ -101,7 +103,7 @@ def badly_named_weights(model: keras.Model) -> list[str]:
     return [path for path in paths if path.startswith(automatic) or paths.count(path) > 1]
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sampled([(name,) for name in FAMILIES], share(1)))
 def test_logits_are_float32_under_mixed_precision(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -112,7 +114,7 @@ def test_logits_are_float32_under_mixed_precision(name):
     assert np.isfinite(outputs_of(model, random_batch(model))).all()
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if "drop_path" in kzoo.model_card(name).hyperparameters])
+@pytest.mark.parametrize("name", sampled(DROPPING, [name for (name,) in DROPPING[::3]]))
 def test_stochastic_depth_drops_whole_feature_maps_in_training_only(name):
     keras.utils.set_random_seed(0)
     model, certain = (smallest_working(name, kzoo.model_card(name).dims[-1], drop_path=rate) for rate in (0.3, 0.0))

@@ -8,7 +8,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from networks import FAMILIES, narrow, sampled, smallest_working
+from networks import narrow, sampled, share, smallest_working
 
 import kzoo
 from kzoo.nn.layers import along_first_axis
@@ -16,7 +16,7 @@ from kzoo.nn.layers import along_first_axis
 TWINS = [(name,) for name in kzoo.list_models() if kzoo.model_card(name).dims == (1, 2)]
 
 
-@pytest.mark.parametrize("name", sampled(TWINS, FAMILIES))
+@pytest.mark.parametrize("name", sampled(TWINS, share(3, 5)))
 def test_a_signal_is_an_image_of_one_column(name, double_precision):
     signal_model = smallest_working(name, dim=1)
     length, channels = signal_model.input_shape[1:]

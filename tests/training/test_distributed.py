@@ -256,6 +256,7 @@ class TestJax:
     def test_four_devices_train_as_one(self, four_devices, one):
         assert_close(four_devices[0], one, 1e-5)
 
+    @pytest.mark.slow
     def test_a_killed_process_ends_the_others(self, killed):
         _, statuses, errors, steps = killed
         assert statuses[1] == -signal.SIGKILL
@@ -263,6 +264,7 @@ class TestJax:
         assert RESUME in errors[0] or "another task died" in errors[0]  # kzoo's words or JAX's, whoever sees it first
         assert steps[-1] == 5
 
+    @pytest.mark.slow
     def test_two_processes_that_resume_are_equal_and_train_as_one(self, killed, resumed, one):
         first, second = (result(killed[0], index) for index in range(2))
         assert_equal(second, first)

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from networks import sampled
 
 import kzoo
 from kzoo.training import runs
@@ -19,11 +20,7 @@ SMALL = {
 NEEDS = {"audio": "espeakng_loader", "text": "babel", "timeseries": "sktime"}
 
 
-LONG = "audio/bc_resnet_1_spoken_digits_synthetic"
-EACH = [pytest.param(name, marks=pytest.mark.slow) if name == LONG else name for name in SMALL]
-
-
-@pytest.mark.parametrize("config", EACH)
+@pytest.mark.parametrize("config", sampled([(name,) for name in SMALL], ("timeseries/lite_gunpoint",)))
 def test_two_trainings_are_equal(config, tmp_path):
     pytest.importorskip(NEEDS.get(config.partition("/")[0], "keras"))
     overrides = ["train.epochs=2", "train.deterministic=true", *SMALL[config]]

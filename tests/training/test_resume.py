@@ -14,6 +14,7 @@ import filelock
 import keras
 import numpy as np
 import pytest
+from networks import sampled
 from small_data import AUGMENT, small_model, small_splits
 
 import kzoo
@@ -101,6 +102,9 @@ OPTIONS = {
 }
 
 
+QUICK = ("moving average and batch normalisation", "plateau and warm-up", "accumulated gradients")
+
+
 class TestTheSameLastBit:
     """An interrupted and resumed training against one that was not."""
 
@@ -108,18 +112,21 @@ class TestTheSameLastBit:
     def uninterrupted(self, splits):
         return train(splits)
 
-    @pytest.mark.parametrize("steps", PLACES.values(), ids=PLACES.keys())
-    def test_wherever_it_is_interrupted(self, splits, uninterrupted, tmp_path, steps):
-        for step in steps:
+    @pytest.mark.parametrize(
+        "place", sampled([(place,) for place in PLACES], ("middle of an epoch", "twice in one epoch"))
+    )
+    def test_wherever_it_is_interrupted(self, splits, uninterrupted, tmp_path, place):
+        for step in PLACES[place]:
             assert train(splits, tmp_path, kill_at=step) is None
         assert_equal(train(splits, tmp_path), uninterrupted)
 
-    @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-    def test_whatever_the_recipe(self, splits, tmp_path, options):
+    @pytest.mark.parametrize("name", sampled([(name,) for name in OPTIONS], QUICK))
+    def test_whatever_the_recipe(self, splits, tmp_path, name):
+        options = OPTIONS[name]
         assert train(splits, tmp_path, kill_at=33, **options) is None
         assert_equal(train(splits, tmp_path, **options), train(splits, **options))
 
-    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+    @pytest.mark.parametrize("policy", sampled([("mixed_bfloat16",), ("mixed_float16",)], ("mixed_float16",)))
     def test_in_mixed_precision(self, splits, tmp_path, policy):
         keras.config.set_dtype_policy(policy)
         try:
@@ -170,6 +177,7 @@ class TestTheSameLastBit:
         options = OPTIONS["plateau and warm-up"]
         assert_equal(train(splits, kill_at=1000, **options), train(splits, **options))
 
+    @pytest.mark.slow
     def test_by_the_command(self, tmp_path):
         """SIGTERM ends the process with 143; the same command goes on; both give what one run gives."""
         overrides = ["train.epochs=4", "train.deterministic=true", "train.checkpoint_steps=3"]

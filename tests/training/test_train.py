@@ -600,6 +600,7 @@ class TestFreeze:
         kzoo.fit(trained, faint, epochs=1, learning_rate=1e-2, verbose=False)
         np.testing.assert_array_equal(self.features(trained, digits), before)
 
+    @pytest.mark.slow
     def test_it_matters_that_frozen_normalisations_keep_their_statistics(self, trained, digits, faint):
         """The trap: weights that no gradient changes, under statistics that every batch changes."""
         before = self.features(trained, digits)
