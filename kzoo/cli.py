@@ -361,7 +361,7 @@ def export_(
 def predict(
     model: RunOrExport,
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE", help="Files to classify; a folder stands for the files in it.")
+        list[str], typer.Argument(metavar="FILE", help="Files to predict for; a folder stands for the files in it.")
     ],
     window: Annotated[
         float | None,
@@ -373,10 +373,10 @@ def predict(
     text_column: Annotated[str, typer.Option(metavar="NAME", help="Column of a table that holds the texts.")] = "text",
     as_json: Json = False,
 ) -> None:
-    """Classify files.
+    """Predict the classes, the tags or the numbers of files, whatever the model was trained for.
 
     Recordings and series longer than a window have a row for each window, and one for their mean. Of a .csv or .tsv
-    file of texts each row is classified. A file that cannot be read does not stop the others; the exit status is 2.
+    file of texts each row has its own. A file that cannot be read does not stop the others; the exit status is 2.
     """
     preprocess, task = load_description(model)
     windows_for(preprocess, window, hop)
@@ -549,7 +549,7 @@ def visualize_(
         str | None, typer.Option(metavar="NAME", help="Layer whose kernels and filters are drawn.")
     ] = None,
     data: Annotated[
-        bool, typer.Option("--data", help="Load the dataset, for validation examples with true classes.")
+        bool, typer.Option("--data", help="Load the dataset, for validation examples with their targets.")
     ] = False,
 ) -> None:
     """Draw kernels, feature maps, Grad-CAM, occlusion, embedding map and top-activating examples of a run's model."""

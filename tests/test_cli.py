@@ -58,7 +58,7 @@ MISTAKES = [
     (["predict", "{run}", "nowhere.png"], "there is no file nowhere.png"),
     (
         ["predict", "{run}", "nowhere.png", "{notes}", "--json"],
-        "2 of 2 files could not be classified: there is no file",
+        "2 of 2 files could not be read: there is no file",
     ),
     (["predict", "{run}", "{empty}"], "holds no file that this model reads ("),
     (["predict", "{run}", "{photo}", "--window", "1"], "window and hop are for recordings and series"),
@@ -198,7 +198,7 @@ def test_train_evaluate_export_predict(tmp_path, digits, capsys, monkeypatch):
     with pytest.raises(SystemExit, match="2"):
         cli.main()
     out, err = capsys.readouterr()
-    assert err == "kzoo: 1 of 2 files could not be classified: there is no file nowhere.png\n"
+    assert err == "kzoo: 1 of 2 files could not be read: there is no file nowhere.png\n"
     assert re.search(r"nowhere.png +- +there is no file nowhere.png\ndigit.png +\d +\d+\.\d %", out)
     for label in digits.class_names:
         (tmp_path / "dark" / label).mkdir(parents=True)

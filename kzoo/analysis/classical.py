@@ -16,6 +16,7 @@ from kzoo.core.registry import lookup
 from kzoo.core.shown import Shown
 from kzoo.data import load_dataset, taken_by
 from kzoo.data.splits import Splits
+from kzoo.tasks.task import check_exclusive
 from kzoo.training import runs
 from kzoo.training.evaluate import evaluate
 from kzoo.training.experiment import untrained
@@ -139,7 +140,7 @@ class ClassicalComparison(Shown):
 
     def __rich_console__(self, console, options):
         yield rich_text.Text(f"{self.dataset}, {self.examples:,} training examples")
-        yield as_table(self.rows)
+        yield as_table(self.rows, "accuracy")
         for note in self.notes:
             yield rich_text.Text(note)
 
@@ -171,10 +172,11 @@ def compare_classical(
             no validation split by default.
 
     Raises:
-        ValueError: as `kzoo.load_dataset`, for a kind of data without classical methods, or an invalid number of
-            epochs.
+        ValueError: as `kzoo.load_dataset`, for a kind of data without classical methods, a task without one class an
+            example, or an invalid number of epochs.
     """
     data = load_dataset(dataset, seed=seed, **options)
+    check_exclusive(data.task, "a comparison with classical methods")
     contenders = lookup("kind of data to compare on", data.modality, CONTENDERS)
     if missing := {k: v for k, v in OPTIONS.get(data.modality, {}).items() if k not in options}:
         options |= missing

@@ -16,7 +16,7 @@ from kzoo.core.yaml import flatten, plain
 from kzoo.data import load_dataset
 from kzoo.tasks.task import metric_text
 from kzoo.training import runs
-from kzoo.training.records import Record, distinct_runs, read_record
+from kzoo.training.records import Record, check_same_task, distinct_runs, read_record
 from kzoo.training.train import fit
 from kzoo.zoo.factory import model_card
 
@@ -107,16 +107,8 @@ def compare(paths: Sequence[str | Path]) -> Comparison:
     """
     found = distinct_runs(paths, "compare", least=2)
     records = tuple(map(read_record, found.values()))
-    check_same_task(found, records)
+    check_same_task("compare", found, records)
     return Comparison(records, tuple(found), tuple(map(trainable_parameters, found.values())))
-
-
-def check_same_task(runs: Mapping[str, Path], records: Sequence[Record]) -> None:
-    """Raise a ValueError for runs of different tasks, whose scores cannot be compared."""
-    tasks = [record.task.key for record in records]
-    if len(set(tasks)) > 1:
-        each = ", ".join(f"{name} is of {task}" for name, task in zip(runs, tasks, strict=True))
-        raise ValueError(f"compare needs runs of one task: {each}")
 
 
 def trainable_parameters(run: Path) -> int:

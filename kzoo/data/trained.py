@@ -1,4 +1,4 @@
-"""The preprocessing and the classes that a network was trained with, remembered on the model.
+"""The preprocessing and the task that a network was trained with, remembered on the model.
 
 `kzoo.fit`, `kzoo.load_run` and the loading of published weights by name remember them; whatever shows other data to the
 network uses them, not those of the data.
@@ -14,7 +14,7 @@ from kzoo.core.lazy import keras, np
 from kzoo.core.warn import warn_caller
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Examples, Preprocess, Splits
-from kzoo.tasks import Task
+from kzoo.tasks import Classification, Task
 from kzoo.tasks.task import check_names
 
 Data = TypeVar("Data", Splits, Serving)
@@ -37,6 +37,17 @@ class TrainedWith:
 def remember(model: keras.Model, data: Splits | Serving) -> None:
     """Remember on a model the preprocessing and the task of the data that it is trained on."""
     model.trained_with = TrainedWith(data.modality, data.preprocess, data.task)
+
+
+def known_task(model: keras.Model) -> Task | None:
+    """Return the task that a model remembers, None if it remembers none."""
+    own = getattr(model, "trained_with", None)
+    return own and own.task
+
+
+def task_of(model: keras.Model) -> Task:
+    """Return the task of a model; of one that remembers none, the classification of its outputs, named by index."""
+    return known_task(model) or Classification(tuple(map(str, range(model.output_shape[-1]))))
 
 
 def preprocess_of(like) -> Preprocess:
@@ -67,11 +78,27 @@ def adopted(own: Preprocess, fitted: Preprocess, options: Mapping) -> Preprocess
     return dataclasses.replace(own, **given)
 
 
+def common_task(models: Sequence[keras.Model]) -> Task:
+    """Return the task of several models together.
+
+    Raises:
+        ValueError: for models of different tasks: of other classes, say, or of numbers that are standardised otherwise.
+    """
+    tasks = [task_of(model) for model in models if known_task(model)] or [task_of(models[0])]
+    kinds = sorted({task.key for task in tasks})
+    found = tasks[0].joined(tasks) if len(kinds) == 1 else None
+    if found is None:
+        differ = " and ".join(kinds) if len(kinds) > 1 else f"different {tasks[0].noun}, or their order or scale"
+        raise ValueError(f"models can be joined if they were trained for one task; these are for {differ}")
+    return found
+
+
 def hand_on(models: Sequence[keras.Model], made: keras.Model) -> keras.Model:
     """Let a model that is made of others remember what all of them do, if they agree; return it."""
     first, *others = [getattr(model, "trained_with", None) for model in models]
-    if first is not None and all(other == first for other in others):
-        made.trained_with = first
+    if first is not None and all(other and dataclasses.replace(other, task=first.task) == first for other in others):
+        known = all(map(known_task, models))
+        made.trained_with = dataclasses.replace(first, task=common_task(models) if known else None)
     return made
 
 

@@ -88,8 +88,8 @@ def get_activations(model: keras.Model, x: np.ndarray, layers: Sequence[keras.La
     return {name: np.concatenate([keras.ops.convert_to_numpy(part[name][1]) for part in parts]) for name in parts[0]}
 
 
-def class_probabilities(model: keras.Model, x: np.ndarray) -> np.ndarray:
-    """Return the softmax of a classifier's logits for any number of inputs, (n, classes)."""
+def get_outputs(model: keras.Model, x: np.ndarray) -> np.ndarray:
+    """Return the outputs of a network for any number of inputs, (n, ...); computed 32 at a time."""
     starts = range(0, len(x), BATCH)
-    logits = [model(keras.ops.convert_to_tensor(x[start : start + BATCH]), training=False) for start in starts]
-    return np.concatenate([keras.ops.convert_to_numpy(keras.ops.softmax(part)) for part in logits])
+    parts = [model(keras.ops.convert_to_tensor(x[start : start + BATCH]), training=False) for start in starts]
+    return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts])

@@ -1,4 +1,4 @@
-"""Files to classify, read as raw examples: single files, folders, and tables of texts."""
+"""Files to predict for, read as raw examples: single files, folders, and tables of texts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def windows_for(preprocess: Preprocess, window: float | None, hop: float | None)
 
 
 def find_files(preprocess: Preprocess, paths: Sequence[str | Path]) -> list[str]:
-    """Return the files to classify: for a folder those in it, at any depth, with a suffix of the modality.
+    """Return the files to predict for: for a folder those in it, at any depth, with a suffix of the modality.
 
     Hidden files and folders are left out. A folder without such files stays, as does a path that does not exist:
     reading it says so.
@@ -80,7 +80,7 @@ def read_files(preprocess: Preprocess, files: Sequence[str], text_column: str = 
     console = rich_console.Console(stderr=True)
     hidden = len(files) < MANY or not console.is_terminal
     starts = range(0, len(files), AT_ONCE)
-    steps = rich_progress.track(starts, "classifying", console=console, transient=True, disable=hidden)
+    steps = rich_progress.track(starts, "predicting", console=console, transient=True, disable=hidden)
     with ThreadPoolExecutor() as pool:
         for start in steps:
             chunk = files[start : start + AT_ONCE]

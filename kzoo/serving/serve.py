@@ -96,7 +96,7 @@ class Predictor(NamedTuple):
         hop: float | None = None,
         text_column: str = "text",
     ) -> list[Prediction]:
-        """Classify files; see `kzoo.predict_files`."""
+        """Ask about files; see `kzoo.predict_files`."""
         windows = windows_for(self.preprocess, window, hop)
         sources, answers = [], defaultdict(list)
         paths = find_files(self.preprocess, files)
@@ -383,13 +383,13 @@ def predict_files(
 ) -> list[Prediction]:
     """Ask a run or an export about files, in the order given; the answers are those of its task.
 
-    A recording or a series that is longer than a window is classified window by window; the last window ends where
+    A recording or a series that is longer than a window is taken window by window; the last window ends where
     the file ends. Its own answer is the mean over the windows. A series of a model that resamples series of
     any length is taken as a whole unless a window is given.
 
     Args:
         path: a run directory or an export.
-        files: to classify. A folder stands for the files in it, at any depth, that the model's modality can read,
+        files: to ask about. A folder stands for the files in it, at any depth, that the model's modality can read,
             without hidden ones. With a model of texts, a .csv or .tsv file is a table with a text in each row.
         window: length of a window, in seconds of a recording or steps of a series; by default, and at most, the
             length that the network takes.
@@ -411,10 +411,10 @@ def predict_files(
 
 
 def summary_of_errors(predictions: Sequence[Prediction]) -> str:
-    """Return in one line how many files or rows could not be classified, and why the first could not."""
+    """Return in one line how many files or rows could not be read, and why the first could not."""
     errors = [prediction.error for prediction in predictions if prediction.error]
     what = "rows" if any(prediction.line for prediction in predictions) else "files"
-    return f"{len(errors)} of {len(predictions)} {what} could not be classified: {errors[0]}"
+    return f"{len(errors)} of {len(predictions)} {what} could not be read: {errors[0]}"
 
 
 if __name__ == "__main__":

@@ -42,6 +42,9 @@ class Classification(Task):
     score: ClassVar[Score] = Score("accuracy")
     answer: ClassVar[str] = "probabilities"
     drawn: ClassVar[tuple[str, ...]] = (CONFUSION, MISTAKES)
+    exclusive: ClassVar[bool] = True
+    quantity: ClassVar[str] = "probability"
+    stability: ClassVar[Score] = Score("consistency")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -98,6 +101,39 @@ class Classification(Task):
 
     def cells(self, described):
         return {"label": described["label"] or "", "probability": percent(described["probability"], 1)}
+
+    def shown(self, value):
+        return percent(value, 0)
+
+    def explained(self, answer):
+        return int(answer.argmax())
+
+    def which(self, output):
+        return "the predicted class" if output is None else f"the {self.names[output]!r} class"
+
+    def caption(self, answer, output=None, target=None):
+        predicted = self.explained(answer)
+        words = [] if target is None else [f"true {self.names[target]}"]
+        words.append(f"predicted {self.names[predicted]} ({self.shown(answer[predicted])})")
+        if output not in (None, predicted):
+            words.append(f"{self.names[output]} ({self.shown(answer[output])})")
+        return ", ".join(words)
+
+    def shades(self, answers, targets):
+        return answers.argmax(axis=-1) if targets is None else self.strata(targets)
+
+    def averaged(self, outputs):
+        mean = keras.ops.mean(keras.ops.stack([keras.ops.softmax(logits) for logits in outputs]), axis=0)
+        return keras.ops.log(keras.ops.maximum(mean, 1e-30))
+
+    def measured(self, targets, answers):
+        return float((answers.argmax(axis=-1) == targets).mean())
+
+    def agreement(self, before, after):
+        return float((before.argmax(axis=-1) == after.argmax(axis=-1)).mean())
+
+    def confidence(self, targets, answers):
+        return answers[np.arange(len(targets)), targets]
 
     def matched(self, other, targets):
         return np.array([self.names.index(name) for name in other.names], "int32")[np.asarray(targets)]

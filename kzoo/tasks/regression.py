@@ -109,6 +109,28 @@ class Regression(Task):
     def answers(self, outputs):
         return outputs.astype("float64") * np.repeat(self.deviation, self.every) + np.repeat(self.mean, self.every)
 
+    def explained(self, answer):
+        return self.every // 2
+
+    def which(self, output):
+        return repr(self.names[self.every // 2 if output is None else output])
+
+    def caption(self, answer, output=None, target=None):
+        index = self.explained(answer) if output is None else output
+        name = f"{self.names[index]} " if self.outputs > 1 else ""
+        true = "" if target is None else f"true {significant(np.ravel(target)[index // self.every])}, "
+        return f"{name}{true}predicted {self.shown(answer[index])}"
+
+    def shades(self, answers, targets):
+        return answers[:, self.every // 2] if targets is None else np.asarray(targets, "float64")[:, 0]
+
+    def measured(self, targets, answers):
+        return mae(targets, answers[:, self.every // 2 :: self.every])
+
+    def agreement(self, before, after):
+        """Return the mean absolute change of the answers in standard deviations of the training targets."""
+        return float(np.mean(np.abs(after - before) / np.repeat(self.deviation, self.every)))
+
     def report(self, split, targets, answers, speed, groups=None):
         return regression_report(self, split, np.asarray(targets, "float64"), answers, speed)
 

@@ -45,6 +45,8 @@ class Tagging(Task):
     score: ClassVar[Score] = Score("average_precision")
     answer: ClassVar[str] = "probabilities"
     drawn: ClassVar[tuple[str, ...]] = (TOGETHER, MISTAKES)
+    quantity: ClassVar[str] = "probability"
+    stability: ClassVar[Score] = Score("consistency")
 
     @property
     def names(self):
@@ -99,12 +101,53 @@ class Tagging(Task):
     def describe(self, answer):
         if answer is None:
             return {"tags": [], self.answer: {}}
-        given = [name for name, given in zip(self.names, np.asarray(answer) >= self.limits, strict=True) if given]
-        return {"tags": given} | super().describe(answer)
+        return {"tags": self.given(np.asarray(answer) >= self.limits)} | super().describe(answer)
 
     def cells(self, described):
         given = {name: described[self.answer][name] for name in described["tags"]}
         return {"tags": ", ".join(f"{name} ({percent(value, 0)})" for name, value in given.items())}
+
+    def shown(self, value):
+        return percent(value, 0)
+
+    def explained(self, answer):
+        return int(answer.argmax())
+
+    def which(self, output):
+        return "the most probable tag" if output is None else f"the tag {self.names[output]!r}"
+
+    def caption(self, answer, output=None, target=None):
+        index = self.explained(answer) if output is None else output
+        words = [] if target is None else [f"true {', '.join(self.given(target)) or 'none'}"]
+        return ", ".join([*words, f"{self.names[index]} ({self.shown(answer[index])})"])
+
+    def given(self, present: np.ndarray) -> list[str]:
+        """Return the tags of one example by which of them are there."""
+        return [name for name, there in zip(self.names, present, strict=True) if there]
+
+    def shades(self, answers, targets):
+        return (answers if targets is None else np.where(targets, answers, answers - 1)).argmax(axis=-1)
+
+    def averaged(self, outputs):
+        mean = keras.ops.mean(keras.ops.stack([keras.ops.sigmoid(logits) for logits in outputs]), axis=0)
+        mean = keras.ops.clip(mean, 1e-7, 1 - 1e-7)
+        return keras.ops.log(mean) - keras.ops.log1p(-mean)
+
+    def joined(self, tasks):
+        """Return the task with the mean of each tag's thresholds, which every network has chosen for itself."""
+        if any(dataclasses.replace(task, thresholds=self.thresholds) != self for task in tasks):
+            return None
+        return dataclasses.replace(self, thresholds=tuple(np.mean([task.limits for task in tasks], axis=0).tolist()))
+
+    def measured(self, targets, answers):
+        once = np.ones((1, len(targets)))
+        return float(np.nanmean([average_precisions(*tag, once) for tag in zip(targets.T, answers.T, strict=True)]))
+
+    def agreement(self, before, after):
+        return float(((before >= self.limits) == (after >= self.limits)).all(axis=-1).mean())
+
+    def confidence(self, targets, answers):
+        return answers[np.asarray(targets, bool)]
 
     def matched(self, other, targets):
         found = np.zeros((len(targets), self.outputs), "float32")
@@ -311,7 +354,7 @@ def confident_mistakes(task: Tagging, targets: np.ndarray, probabilities: np.nda
             task.names[column],
             bool(targets[row, column]),
             float(probabilities[row, column]),
-            tuple(name for name, has in zip(task.names, targets[row], strict=True) if has),
+            tuple(task.given(targets[row])),
         )
         for row, column in zip(*np.unravel_index(order, targets.shape), strict=True)
     ]

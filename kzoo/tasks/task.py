@@ -13,7 +13,7 @@ from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import Shown, listed
 
 # Metrics, with or without a prefix, that are fractions and shown in percent.
-FRACTIONS = ("accuracy", "average_precision", "f1")
+FRACTIONS = ("accuracy", "average_precision", "f1", "consistency")
 
 
 class Score(NamedTuple):
@@ -55,6 +55,10 @@ class Task:
         answer: name of the answers in exports and predictions.
         drawn: names of the files of the report's pictures.
         losses: names of the losses that `loss` takes as `loss=`, the default first; () for a single one.
+        exclusive: whether exactly one output holds for each example, of which the target is the index; linear
+            classifiers and nearest neighbours need that.
+        quantity: what one number of an answer is.
+        stability: what `agreement` measures, 1 for equal answers if higher values are better, else 0.
     """
 
     key: ClassVar[str]
@@ -64,6 +68,9 @@ class Task:
     answer: ClassVar[str] = "values"
     drawn: ClassVar[tuple[str, ...]] = ()
     losses: ClassVar[tuple[str, ...]] = ()
+    exclusive: ClassVar[bool] = False
+    quantity: ClassVar[str] = "value"
+    stability: ClassVar[Score] = Score("change", up=False)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -132,6 +139,60 @@ class Task:
         """Return the columns of a table for what `describe` returned."""
         return {name: significant(value) for name, value in described[self.answer].items()}
 
+    def shown(self, value: float) -> str:
+        """Return one number of an answer as text."""
+        return significant(value)
+
+    def explained(self, answer: np.ndarray) -> int:
+        """Return the index of the output that is explained of an example unless another one is asked for."""
+        return 0
+
+    def which(self, output: int | None) -> str:
+        """Return an output, by its index, or the one that is explained if none is asked for, in words."""
+        return repr(self.names[output or 0])
+
+    def caption(self, answer: np.ndarray, output: int | None = None, target=None) -> str:
+        """Return an answer for one example in a few words, with that of an output and the raw target where given."""
+        index = self.explained(answer) if output is None else output
+        true = [] if target is None else [f"true {', '.join(map(significant, np.ravel(target).tolist()))}"]
+        return ", ".join([*true, f"{self.names[index]} {self.shown(answer[index])}"])
+
+    def shades(self, answers: np.ndarray, targets: np.ndarray | None) -> np.ndarray:
+        """Return what colours examples: the index of a name each as integers (n,), or a number each as floats (n,).
+
+        Args:
+            answers: for the examples.
+            targets: raw ones, which go before the answers; None where they are not known.
+        """
+        rows = answers if targets is None else np.asarray(targets, "float64")
+        return rows.reshape(len(rows), -1)[:, 0]
+
+    def averaged(self, outputs: Sequence):
+        """Return the outputs of an ensemble, whose answers are the mean of those for the outputs of its networks.
+
+        Only `keras.ops`: it is part of a network.
+        """
+        return keras.ops.mean(keras.ops.stack(outputs), axis=0)
+
+    def joined(self, tasks: Sequence[Task]) -> Task | None:
+        """Return the task of an ensemble of networks that were trained for these; None if they have none in common."""
+        return self if all(task == self for task in tasks) else None
+
+    def measured(self, targets: np.ndarray, answers: np.ndarray) -> float:
+        """Return the score of the task, without the rest of a report."""
+        return self.report("test", targets, answers, None).main
+
+    def agreement(self, before: np.ndarray, after: np.ndarray) -> float:
+        """Return how far answers stay the same after a change of the inputs; see `stability`.
+
+        Here it is their mean absolute change in standard deviations of the answers before.
+        """
+        return float(np.mean(np.abs(after - before)) / (before.std(axis=0).mean() or 1))
+
+    def confidence(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray | None:
+        """Return the probability of each thing that is true of the examples, (n,); None without probabilities."""
+        return None
+
     def matched(self, other: Task, targets: np.ndarray) -> np.ndarray:
         """Return raw targets of another task, whose names are among those of this one, as targets of this one."""
         return targets
@@ -154,6 +215,21 @@ class Task:
     def to_dict(self) -> dict:
         """Return the task as JSON-serialisable values."""
         return {"name": self.key} | dataclasses.asdict(self)
+
+
+def check_pooled(task: Task, purpose: str) -> None:
+    """Raise a ValueError for a task with more than one vector of outputs an example."""
+    if len(task.output_axes) != 2:
+        raise ValueError(
+            f"{purpose} is for networks with one vector of outputs an example; {task.key} has outputs of shape "
+            f"({', '.join(task.output_axes)})"
+        )
+
+
+def check_exclusive(task: Task, purpose: str) -> None:
+    """Raise a ValueError for a task whose targets are not one class an example."""
+    if not task.exclusive:
+        raise ValueError(f"{purpose} is for one class an example, not for {task.key}")
 
 
 def check_names(model: str, task: Task, dataset: str, found: Sequence[str]) -> None:

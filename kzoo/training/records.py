@@ -1,7 +1,7 @@
 """Records of a run directory: configuration, training history, metrics, environment."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,6 +116,14 @@ def read_record(path: str | Path) -> Record:
         raise ValueError(f"{run / runs.CONFIG} is not an experiment")
     metrics, environment, data = (read_if_there(run / name) for name in (runs.METRICS, runs.ENVIRONMENT, runs.DATA))
     return Record(run, config, kind_of(data or {}, run), read_curves(run), metrics, environment or {})
+
+
+def check_same_task(purpose: str, names: Iterable[str], records: Iterable[Record]) -> None:
+    """Raise a ValueError for runs of different tasks, whose scores cannot be compared."""
+    tasks = [record.task.key for record in records]
+    if len(set(tasks)) > 1:
+        each = ", ".join(f"{name} is of {task}" for name, task in zip(names, tasks, strict=True))
+        raise ValueError(f"{purpose} needs runs of one task: {each}")
 
 
 def kind_of(data: Mapping, run: Path) -> type[Task]:

@@ -1,4 +1,4 @@
-"""Training: fit any Keras classifier on any dataset of the zoo, keep its best epoch, write a run directory."""
+"""Training: fit any Keras network on any dataset of the zoo, keep its best epoch, write a run directory."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from kzoo.data.trained import remember, warn_of_order
 from kzoo.nn.inspection import named_stages
 from kzoo.nn.solvers import solve_head
 from kzoo.tasks import Task
+from kzoo.tasks.task import check_exclusive
 from kzoo.training import runs
 from kzoo.training.checkpoint import Checkpointing
 from kzoo.training.identity import identity
@@ -99,7 +100,7 @@ def fit(
     sends the others the state to resume from.
 
     Args:
-        model: a classifier that returns logits.
+        model: returns logits or values, one for each class, tag or number of the data.
         data: the dataset; validation follows each epoch.
         epochs: passes over the train split.
         optimizer: "adamw", "adam", "sgd" (Nesterov momentum 0.9), "lamb", "lion" or "muon"; see
@@ -144,9 +145,9 @@ def fit(
         verbose: show a progress bar with the remaining time, and a line per epoch.
 
     Raises:
-        ValueError: for a value out of its range, a model that does not fit the data or ends in a softmax, or a run
-            directory that holds another training (saying what differs), is in use by another process or cannot be
-            written; also (`kzoo.training.callbacks.TrainingDiverged`) when the loss becomes NaN or infinite: the model
+        ValueError: for a value out of its range, a model that does not fit the data or ends in a softmax or a sigmoid,
+            a solver for a task without one class an example, or a run directory that holds another training (saying
+            what differs), is in use by another process or cannot be written; also (`kzoo.training.callbacks.TrainingDiverged`) when the loss becomes NaN or infinite: the model
             keeps the last good weights.
     """
     recipe = Recipe(
@@ -174,6 +175,8 @@ def fit(
     check_model(model, data)
     check_weights(model)
     check_callbacks(callbacks, recipe)
+    if recipe.solver is not None:
+        check_exclusive(data.task, f"solver {recipe.solver!r}")
     hint_at_onednn()
     data = distributed.shard(data)
     check_accumulation(recipe, data)
@@ -374,6 +377,8 @@ def adapt(model: keras.Model, data: Splits) -> list[keras.layers.Layer]:
     """Adapt the layers that take values from the training inputs without a gradient; return these layers."""
     found = [layer for layer in model.layers if isinstance(layer, handcrafted.Adaptable)]
     for layer in found:
+        if layer.needs_classes:
+            check_exclusive(data.task, model.name)
         inputs, labels = as_arrays(data.eval_batches("train"))
         if layer.input is not model.input:
             inputs = keras.Model(model.input, layer.input).predict(inputs, verbose=0)
@@ -449,17 +454,19 @@ def check_weights(model: keras.Model) -> None:
 
 
 def check_logits(model: keras.Model) -> None:
-    """Raise a ValueError if a model ends in a softmax, which would be applied twice."""
+    """Raise a ValueError if a model ends in a softmax or a sigmoid, which would be applied twice."""
     outputs = getattr(model, "outputs", None)  # a subclassed model has none
     if not outputs:
         return
     last = outputs[0]._keras_history.operation
     if isinstance(last, keras.Model):
         check_logits(last)
-    elif type(last).__name__ == "Softmax" or getattr(last, "activation", None) is keras.activations.softmax:
+        return
+    activation = {"Softmax": keras.activations.softmax}.get(type(last).__name__, getattr(last, "activation", None))
+    if activation in (keras.activations.softmax, keras.activations.sigmoid):
         raise ValueError(
-            f"{model.name} ends in a softmax ({last.name}), but kzoo needs logits: build it with "
-            "classifier_activation=None, or leave out the softmax at the end"
+            f"{model.name} ends in a {activation.__name__} ({last.name}), but kzoo needs logits or values: build it with "
+            f"classifier_activation=None, or leave out the {activation.__name__} at the end"
         )
 
 

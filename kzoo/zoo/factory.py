@@ -19,7 +19,7 @@ from kzoo.core.lazy import keras, np
 from kzoo.core.ranges import Extent, PositiveInt
 from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup, registered_name
 from kzoo.core.warn import warn_caller
-from kzoo.data.trained import TrainedWith, hand_on
+from kzoo.data.trained import TrainedWith, common_task, hand_on
 from kzoo.nn.heads import HEADS, check_keeps_positions
 from kzoo.nn.inspection import named_stages
 from kzoo.nn.layers import InputTooSmall, TokenEmbedding, written_in
@@ -261,26 +261,27 @@ def check_built(model: keras.Model, weights: str, hyperparameters: dict) -> None
 
 
 def ensemble(models: Sequence[keras.Model]) -> keras.Model:
-    """Return one classifier that averages the probabilities of several, such as the five networks of InceptionTime.
+    """Return one network whose answers are the mean of those of several, such as the five networks of InceptionTime.
+
+    The mean is that of the probabilities for classes and tags, and of the values for numbers.
 
     Args:
-        models: classifiers of the same input and classes that return logits; fit each of them first.
+        models: networks of the same input and outputs that return logits or values; fit each of them first.
 
     Returns:
-        A model of the same input. Its outputs are the logarithms of the mean probabilities, which are logits as well.
+        A model of the same input. Its outputs are logits or values as well: of classes the logarithms of the mean
+        probabilities.
 
     Raises:
-        ValueError: for no model, or models that differ in input or output shape.
+        ValueError: for no model, or models that differ in input or output shape, or in their task.
     """
     shapes = {(model.input_shape, model.output_shape) for model in models}
     if len(shapes) != 1:
         raise ValueError(f"an ensemble needs models of one input and one output shape, got {sorted(map(str, shapes))}")
     inputs = keras.Input(models[0].input_shape[1:], dtype=models[0].input.dtype, name="inputs")
     parts = [keras.Model(m.input, m.output, name=f"{m.name}_{n}")(inputs) for n, m in enumerate(models)]
-    probabilities = [keras.ops.softmax(logits) for logits in parts]
-    mean = keras.ops.mean(keras.ops.stack(probabilities), axis=0)
-    logits = keras.ops.log(keras.ops.maximum(mean, 1e-30))
-    return hand_on(models, numbered(keras.Model(inputs, logits, name=f"{models[0].name}_ensemble")))
+    outputs = common_task(models).averaged(parts)
+    return hand_on(models, numbered(keras.Model(inputs, outputs, name=f"{models[0].name}_ensemble")))
 
 
 def customised(card: ModelCard, hyperparameters: dict) -> Callable:

@@ -389,7 +389,7 @@ def test_bad_options_are_explained(options, message, run, digits):
 def test_models_that_do_not_fit_are_explained(digits):
     model = kzoo.create_model("convnet", digits.input_shape, digits.num_classes, padding="same")
     with pytest.raises(ValueError, match=r"convnet takes input \(8, 8, 1\) but made gives \(24, 24, 1\)"):
-        shift_test(model, dataclasses.replace(noise(), class_names=digits.class_names))
+        shift_test(model, dataclasses.replace(noise(), task=digits.task))
     with pytest.raises(ValueError, match="convnet has 10 outputs but made has 2 classes"):
         shift_test(model, noise(8))
 

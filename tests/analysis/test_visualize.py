@@ -181,12 +181,12 @@ def two_channel_network() -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("class_index, quadrant", [(1, np.s_[:4, :4]), (0, np.s_[4:, 4:])])
-def test_maps_are_large_only_in_the_quadrant_of_the_class(class_index, quadrant):
+@pytest.mark.parametrize("output, quadrant", [(1, np.s_[:4, :4]), (0, np.s_[4:, 4:])])
+def test_maps_are_large_only_in_the_quadrant_of_the_class(output, quadrant):
     x = np.zeros((8, 8, 1), "float32")
     x[:2, :2], x[6:, 6:] = 3.0, -3.0  # bright in one quadrant, dark in another
     model = two_channel_network()
-    for heat in (grad_cam(model, x, class_index), occlusion(model, x, class_index)):
+    for heat in (grad_cam(model, x, output), occlusion(model, x, output)):
         share = heat[quadrant].sum() / np.maximum(heat, 0).sum()
         assert heat.shape == (8, 8)
         assert share > 0.99
@@ -220,9 +220,9 @@ def test_grad_cam_and_occlusion_pick_the_word_that_counts():
 
 
 def test_words_have_the_colour_of_their_value_as_background():
-    figure = draw_grad_cam(word_network(WORDS, "great"), texts(), TEXTS[:2], class_index=1)
+    figure = draw_grad_cam(word_network(WORDS, "great"), texts(), TEXTS[:2], output=1)
     *panels, bar = figure.axes
-    assert bar.get_ylabel() == "evidence for the class, relative to the panel's largest"
+    assert bar.get_ylabel() == "evidence, relative to the panel's largest"
     for axes, text, wanted in zip(panels, TEXTS[:2], (3, 0), strict=True):
         assert [word.get_text() for word in axes.texts] == text.split()
         brightness = [sum(patch.get_facecolor()[:3]) for patch in axes.patches]
@@ -365,7 +365,7 @@ def test_embedding_map_shows_true_classes_and_mistakes_of_a_dataset(digits):
     points = [len(part.get_offsets()) for part in figure.axes[0].collections]
     assert sum(points[:-1]) == 50  # and the last are rings around those that are taken for another class
     assert 25 < points[-1] <= 50
-    assert "true class" in figure.axes[0].get_title()
+    assert "true classes" in figure.axes[0].get_title()
 
 
 def test_feature_maps_have_a_row_for_each_stage():
@@ -395,7 +395,7 @@ def test_attribution_says_true_and_predicted_classes_and_has_a_colour_bar(digits
         assert bar.get_ylabel().endswith("relative to the panel's largest")
         assert all(re.match(r"true \d, predicted \d \(\d+ %\)", axes.get_title()) for axes in panels)
         assert {int(axes.get_title()[5]) for axes in panels} <= set(labels)
-        title = draw(model, Serving.of(digits), class_index=3).axes[0].get_title()
+        title = draw(model, Serving.of(digits), output=3).axes[0].get_title()
         assert re.match(r"predicted \d \(\d+ %\)", title)
         assert title.startswith("predicted 3") or ", 3 (" in title
 

@@ -198,7 +198,7 @@ class TestFiles:
     def test_python_says_how_many_failed_and_one_file_alone_raises(self, grey, tmp_path, monkeypatch):
         monkeypatch.setattr(serve, "load_description", lambda path: (grey.preprocess, grey.task))
         monkeypatch.setattr(serve, "load_predictor", lambda path: grey)
-        with pytest.warns(UserWarning, match="1 of 1 files could not be classified: there is no file nowhere.png"):
+        with pytest.warns(UserWarning, match="1 of 1 files could not be read: there is no file nowhere.png"):
             assert kzoo.predict_files("run", ["nowhere.png"])[0].error == "there is no file nowhere.png"
         with pytest.raises(ValueError, match="there is no file nowhere.png"):
             grey.predict("nowhere.png")

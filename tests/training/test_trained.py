@@ -122,7 +122,8 @@ def test_an_ensemble_of_trained_networks_remembers_what_all_do(trained, digits):
     both = kzoo.ensemble([trained[0], again])
     assert both.trained_with == trained[0].trained_with
     again.trained_with = dataclasses.replace(again.trained_with, task=Classification(digits.class_names[::-1]))
-    assert not hasattr(kzoo.ensemble([trained[0], again]), "trained_with")
+    with pytest.raises(ValueError, match="one task; these are for different classes, or their order or scale"):
+        kzoo.ensemble([trained[0], again])
 
 
 def test_raw_examples_of_another_length_are_refused():

@@ -13,7 +13,7 @@ from kzoo.analysis.shift.changes import Changes, changes_of
 from kzoo.analysis.shift.report import Robustness, ShiftComparison, ShiftReport
 from kzoo.analysis.shift.stages import StageError, find_stages, shifts_of, stage_errors
 from kzoo.core.arguments import checked
-from kzoo.core.lazy import keras, lazy_import, np, rich_console, rich_progress
+from kzoo.core.lazy import keras, np, rich_console, rich_progress
 from kzoo.core.ranges import PositiveInt, evenly_spaced
 from kzoo.core.registry import lookup
 from kzoo.data.splits import Splits
@@ -21,12 +21,11 @@ from kzoo.data.trained import as_trained
 from kzoo.nn.graph import check_graph
 from kzoo.nn.inspection import BATCH
 from kzoo.nn.precision import in_float32
+from kzoo.tasks.task import check_pooled
 from kzoo.training import runs
 from kzoo.training.experiment import load_data, load_experiment
-from kzoo.training.records import distinct_runs
+from kzoo.training.records import check_same_task, distinct_runs, read_record
 from kzoo.training.train import check_model
-
-special = lazy_import("scipy.special")
 
 __all__ = ["Robustness", "ShiftComparison", "ShiftReport", "StageError", "changes_of", "shift_runs", "shift_test"]
 
@@ -43,11 +42,12 @@ def shift_test(
     examples: PositiveInt = 1000,
     verbose: bool = True,
 ) -> ShiftReport:
-    """Measure the robustness of a classifier to shifts and other small transformations of its input.
+    """Measure the robustness of a network to shifts and other small transformations of its input.
 
     Every shift up to `max_shift` is applied, to images every pair of one down and one right. Consistency is the
-    fraction of examples whose predicted class does not change (Zhang, 2019, Making Convolutional Networks
-    Shift-Invariant Again, https://arxiv.org/abs/1904.11486). Rotation, scaling and noise are applied to images, other
+    fraction of examples whose predicted class, or set of tags, does not change (Zhang, 2019, Making Convolutional
+    Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486). For numbers it is replaced by their mean absolute
+    change in standard deviations of the training targets. Rotation, scaling and noise are applied to images, other
     transformations to other kinds of data; `kzoo.analysis.shift.changes_of` defines them, their units and how the
     border is filled. The equivariance error of each stage is defined by `kzoo.analysis.shift.StageError`.
 
@@ -55,7 +55,7 @@ def shift_test(
     networks on the same examples rather than distances.
 
     Args:
-        model: takes the data's input, returns one logit per class.
+        model: takes the data's input, returns logits or values.
         data: images, recordings, series or texts.
         split: "train", "validation" or "test".
         max_shift: the largest shift, in pixels, samples, frames, steps or tokens.
@@ -67,25 +67,28 @@ def shift_test(
 
     Raises:
         ValueError: for a model that does not fit the data or whose layers are not known, an unknown split, a number
-            that is not a positive integer, or a shift that leaves nothing of the input.
+            that is not a positive integer, a shift that leaves nothing of the input, or a task without one vector of
+            outputs an example.
     """
     lookup("split", split, data.examples)
     check_graph(model)
     data = as_trained(model, data)
+    check_pooled(data.task, "a shift test")
     check_model(model, data)
     changes = changes_of(data)
     check_size(max_shift, data, changes)
     chosen = evenly_spaced(len(data.examples[split].inputs), examples)
-    raw, labels = data.examples[split].inputs[chosen], np.asarray(data.examples[split].labels)[chosen]
-    tested = Tested(in_float32(model), data, changes, raw, labels)
+    raw, targets = data.examples[split].inputs[chosen], np.asarray(data.examples[split].labels)[chosen]
+    tested = Tested(in_float32(model), data, changes, raw, targets)
     with progress(verbose) as bar:
         shifts = tested.shifts(max_shift, bar)
         return ShiftReport(
             model=model.name,
             dataset=data.name,
             split=split,
-            examples=len(tested.labels),
-            accuracy=next(result.accuracy for by, result in shifts.items() if not any(by)),
+            task=type(data.task),
+            examples=len(tested.targets),
+            score=next(result.score for by, result in shifts.items() if not any(by)),
             unit=changes.unit,
             filled=changes.filled,
             shifts=shifts,
@@ -103,10 +106,11 @@ def shift_runs(paths: Sequence[str | Path], **options) -> ShiftComparison:
         **options: of `shift_test`.
 
     Raises:
-        ValueError: for no run or one that is given twice, runs whose data are shifted in different units, and as
-            `shift_test`.
+        ValueError: for no run or one that is given twice, runs of different tasks or whose data are shifted in
+            different units, and as `shift_test`.
     """
     found = distinct_runs(paths, "a shift test")
+    check_same_task("a shift test", found, [read_record(run) for run in found.values()])
     loaded = [(runs.load_run(run)[0], load_experiment(run / runs.CONFIG)) for run in found.values()]
     reports = tuple(shift_test(model, load_data(experiment), **options) for model, experiment in loaded)
     units = sorted({report.unit for report in reports})
@@ -135,13 +139,13 @@ def progress(verbose: bool) -> Iterator[rich_progress.Progress]:
 
 @dataclass(frozen=True)
 class Tested:
-    """A network and the raw examples that it is tested on, with their class indices."""
+    """A network and the raw examples that it is tested on, with their raw targets."""
 
     model: keras.Model
     data: Splits
     changes: Changes
     raw: np.ndarray
-    labels: np.ndarray
+    targets: np.ndarray
 
     def shifts(self, most: int, bar: rich_progress.Progress) -> dict[tuple[int, ...], Robustness]:
         """Return the robustness to every shift."""
@@ -182,24 +186,24 @@ class Tested:
 
     def robustness(self, change: Callable) -> Robustness:
         """Return the robustness to a transformation, a function of a batch and a random generator."""
-        before, after = self.unchanged, self.probabilities(change)
-        rows = np.arange(len(self.labels))
+        before, after, task = self.unchanged, self.answers(change), self.data.task
+        then, now = (task.confidence(self.targets, answers) for answers in (before, after))
         return Robustness(
-            consistency=float((before.argmax(-1) == after.argmax(-1)).mean()),
-            probability_change=float((after - before)[rows, self.labels].mean()),
-            accuracy=float((after.argmax(-1) == self.labels).mean()),
+            consistency=task.agreement(before, after),
+            probability_change=None if now is None or not now.size else float((now - then).mean()),
+            score=task.measured(self.targets, after),
         )
 
     @functools.cached_property
     def unchanged(self) -> np.ndarray:
-        """Class probabilities of the original examples."""
-        return self.probabilities(lambda batch, rng: batch)
+        """The answers for the original examples."""
+        return self.answers(lambda batch, rng: batch)
 
-    def probabilities(self, change: Callable) -> np.ndarray:
-        """Return the class probabilities after a transformation, (n, classes)."""
-        size, logits = self.data.batch_size, []
+    def answers(self, change: Callable) -> np.ndarray:
+        """Return the answers after a transformation, (n, outputs)."""
+        size, outputs = self.data.batch_size, []
         for start in range(0, len(self.raw), size):
             rng = np.random.default_rng(start)  # the same noise for every network and at every amount
             made = self.inputs(self.raw[start : start + size], lambda batch, rng=rng: change(batch, rng))
-            logits.append(keras.ops.convert_to_numpy(self.model.predict_on_batch(made)))
-        return special.softmax(np.concatenate(logits).astype("float64"), axis=-1)
+            outputs.append(keras.ops.convert_to_numpy(self.model.predict_on_batch(made)))
+        return self.data.task.answers(np.concatenate(outputs))

@@ -8,34 +8,52 @@ from typing import NamedTuple
 
 from kzoo.analysis.shift.stages import StageError
 from kzoo.core.lazy import figures, np, rich_table, rich_text
-from kzoo.core.numbers import percent
 from kzoo.core.pictures import Drawn, run_styles
 from kzoo.core.ranges import evenly_spaced
 from kzoo.core.shown import Shown, table
+from kzoo.tasks.task import Task, metric_text
 from kzoo.zoo.profile import sizes
 
 ROWS = 10  # largest number of distances in a table
 COLUMNS = 5  # heat maps side by side
-PROBABILITY = "true class's probability, points"
+PROBABILITY = "true probability, points"
 
 
 class Robustness(NamedTuple):
     """Robustness of a network to one transformation of its input.
 
     Attributes:
-        consistency: fraction of examples whose predicted class does not change, in [0, 1].
-        probability_change: mean change of the true class's probability, in [-1, 1].
-        accuracy: on the transformed examples, in [0, 1].
+        consistency: what `agreement` of the task measures: the fraction of examples whose predicted class, or set of
+            tags, does not change, in [0, 1]; for numbers their mean absolute change in standard deviations, from 0.
+        probability_change: mean change of the probabilities of what is true, in [-1, 1]; None for numbers.
+        score: of the task on the transformed examples, such as the accuracy.
     """
 
     consistency: float
-    probability_change: float
-    accuracy: float
+    probability_change: float | None
+    score: float
+
+    def to_dict(self, task: type[Task]) -> dict[str, float]:
+        """Return all numbers by the names that they have for a task."""
+        known = {} if self.probability_change is None else {"probability_change": self.probability_change}
+        return {task.stability.name: self.consistency} | known | {task.score.name: self.score}
+
+    def cells(self, task: type[Task]) -> dict[str, str]:
+        """Return all numbers as the columns of a table."""
+        known = {} if self.probability_change is None else {PROBABILITY: points(self)}
+        measured = metric_text(task.stability.name, self.consistency)
+        return {steadiness(task): measured} | known | {task.score.words: metric_text(task.score.name, self.score)}
+
+
+def steadiness(task: type[Task]) -> str:
+    """Return what `consistency` is for a task, in words."""
+    return task.stability.words if task.stability.up else f"{task.stability.words}, standard deviations"
 
 
 def mean(results: Sequence[Robustness]) -> Robustness:
     """Return the mean of several results."""
-    return Robustness(*(sum(column) / len(results) for column in zip(*results, strict=True)))
+    columns = zip(*results, strict=True)
+    return Robustness(*(None if None in column else sum(column) / len(results) for column in columns))
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,8 +64,9 @@ class ShiftReport(Drawn, Shown):
         model: name of the network.
         dataset: name of the dataset.
         split: "train", "validation" or "test".
+        task: of the network.
         examples: number of examples.
-        accuracy: on the original examples, in [0, 1].
+        score: of the task on the original examples, such as the accuracy.
         unit: of the shifts: pixels, samples, frames, steps or tokens.
         filled: what fills the positions at the border, in words.
         shifts: robustness to each shift, in whole units along each shifted axis (down and right in images), positive
@@ -61,8 +80,9 @@ class ShiftReport(Drawn, Shown):
     model: str
     dataset: str
     split: str
+    task: type[Task]
     examples: int
-    accuracy: float
+    score: float
     unit: str
     filled: str
     shifts: dict[tuple[int, ...], Robustness]
@@ -86,15 +106,19 @@ class ShiftReport(Drawn, Shown):
 
     def to_dict(self) -> dict:
         """Return all numbers, ready for JSON."""
-        names = ("model", "dataset", "split", "examples", "accuracy", "unit", "filled")
+        names = ("model", "dataset", "split", "examples", "unit", "filled")
+
+        def numbers(result):
+            return result.to_dict(self.task)
+
         return {
             **{name: getattr(self, name) for name in names},
-            "by_distance": [{"distance": step} | result._asdict() for step, result in self.by_distance.items()],
-            "shifts": [{"by": list(by)} | result._asdict() for by, result in self.shifts.items()],
+            "task": self.task.key,
+            self.task.score.name: self.score,
+            "by_distance": [{"distance": step} | numbers(result) for step, result in self.by_distance.items()],
+            "shifts": [{"by": list(by)} | numbers(result) for by, result in self.shifts.items()],
             "changes": {
-                name: [
-                    {"amount": amount, "unit": self.units[name]} | result._asdict() for amount, result in row.items()
-                ]
+                name: [{"amount": amount, "unit": self.units[name]} | numbers(result) for amount, result in row.items()]
                 for name, row in self.changes.items()
             },
             "stages": [stage.to_dict() for stage in self.stages],
@@ -102,15 +126,18 @@ class ShiftReport(Drawn, Shown):
 
     def headline(self) -> str:
         """Return what was tested, in one line."""
-        return (
-            f"{self.model} on {self.examples:,} examples of the {self.split} split of {self.dataset}, accuracy "
-            f"{percent(self.accuracy)}; the border is filled with {self.filled}"
-        )
+        where = f"{self.model} on {self.examples:,} examples of the {self.split} split of {self.dataset}"
+        return f"{where}, {self.task.score.words} {self.measured}; the border is filled with {self.filled}"
+
+    @property
+    def measured(self) -> str:
+        """The score as text."""
+        return metric_text(self.task.score.name, self.score)
 
     def __rich_console__(self, console, options):
         yield rich_text.Text(self.headline())
-        rows = [(name, percent(r.consistency), points(r), percent(r.accuracy)) for name, r in self.rows()]
-        yield table(("transformation", "consistency", PROBABILITY, "accuracy"), rows)
+        rows = [{"transformation": name} | result.cells(self.task) for name, result in self.rows()]
+        yield table(list(rows[0]), [list(row.values()) for row in rows])
         if self.stages:
             yield rich_text.Text("\nequivariance error of features under shifts: 0 exactly equivariant, 1 unrelated")
             yield self.stage_table()
@@ -169,16 +196,20 @@ class ShiftComparison(Drawn, Shown):
             return
         first = self.reports[0]
         steps, others = shown(first.max_shift), list(first.changes)
-        yield rich_text.Text(f"consistency of predictions under shifts, in {first.unit}, and other transformations")
+        what = steadiness(first.task)
+        yield rich_text.Text(f"{what} of predictions under shifts, in {first.unit}, and other transformations")
         rows = []
         for name, report in zip(self.names, self.reports, strict=True):
             by_distance = report.by_distance
-            cells = [report.accuracy, *(by_distance[step].consistency for step in steps)]
-            cells += [mean(list(report.changes[other].values())).consistency for other in others]
-            rows.append((name, *map(percent, cells), points(by_distance[steps[-1]])))
-        yield table(("run", "accuracy", *map(str, steps), *others, PROBABILITY), rows)
-        last = f"last column: at {counted(steps[-1], first.unit)}; the border is filled with {first.filled}"
-        for note in [last, *self.notes()]:
+            found = [by_distance[step] for step in steps]
+            found += [mean(list(report.changes[other].values())) for other in others]
+            cells = [metric_text(first.task.stability.name, one.consistency) for one in found]
+            rows.append((name, report.measured, *cells, points(by_distance[steps[-1]])))
+        shift = points(first.by_distance[steps[-1]])
+        columns = ("run", first.task.score.words, *map(str, steps), *others, PROBABILITY)
+        yield table(columns if shift else columns[:-1], rows if shift else [row[:-1] for row in rows])
+        last = f"last column: at {counted(steps[-1], first.unit)}; " if shift else ""
+        for note in [f"{last}the border is filled with {first.filled}", *self.notes()]:
             yield rich_text.Text(note)
 
     def figure(self) -> figures.Figure:
@@ -187,8 +218,8 @@ class ShiftComparison(Drawn, Shown):
 
 
 def points(result: Robustness) -> str:
-    """Return the change of the true class's probability in percentage points."""
-    return f"{100 * result.probability_change:+.2f}"
+    """Return the change of the probability of what is true in percentage points, "" if it is not known."""
+    return "" if result.probability_change is None else f"{100 * result.probability_change:+.2f}"
 
 
 def distance(by: Sequence[int]) -> int:
@@ -216,9 +247,9 @@ def draw_reports(names: Sequence[str], reports: Sequence[ShiftReport]) -> figure
     styles = run_styles(len(reports))
     draw_curves(above, names, reports, styles)
     draw_changes(between, reports, styles)
-    least = min((result.consistency for _, report in planes for result in report.shifts.values()), default=0)
+    found = [result.consistency for _, report in planes for result in report.shifts.values()]
     for row, part in enumerate(below):
-        draw_heat_maps(part, planes[row * COLUMNS :][:COLUMNS], least)
+        draw_heat_maps(part, planes[row * COLUMNS :][:COLUMNS], (min(found), max(found)))
     return figure
 
 
@@ -233,12 +264,13 @@ def draw_curves(figure, names: Sequence[str], reports: Sequence[ShiftReport], st
     for name, report, style in zip(names, reports, styles, strict=True):
         results = along_axis(report)
         consistency.plot(list(results), [r.consistency for r in results.values()], marker=".", label=name, **style)
-        change.plot(list(results), [r.probability_change for r in results.values()], marker=".", **style)
+        changes = [np.nan if r.probability_change is None else r.probability_change for r in results.values()]
+        change.plot(list(results), changes, marker=".", **style)
         errors = [np.nan if stage.errors[1] is None else stage.errors[1] for stage in report.stages]
         error.plot(errors, marker=".", **style)
     unit, stages = reports[0].unit, max((report.stages for report in reports), key=len)
-    consistency.set(xlabel=f"shift in {unit}", ylabel="consistency")
-    change.set(xlabel=f"shift in {unit}", ylabel="change of true class's probability")
+    consistency.set(xlabel=f"shift in {unit}", ylabel=steadiness(reports[0].task))
+    change.set(xlabel=f"shift in {unit}", ylabel="change of the true probability")
     error.set(ylabel=f"equivariance error, shift of {counted(1, unit)}", ylim=(0, None))
     error.set_xticks(range(len(stages)), [stage.name for stage in stages], rotation=30, ha="right", fontsize="small")
     for axes in (consistency, change):
@@ -261,13 +293,13 @@ def draw_changes(figure, reports: Sequence[ShiftReport], styles: Sequence[dict])
         for report, style in zip(reports, styles, strict=True):
             results = report.changes[name]
             axes.plot(list(results), [result.consistency for result in results.values()], marker=".", **style)
-        axes.set(xlabel=f"{name}, {unit}", ylabel="consistency")
+        axes.set(xlabel=f"{name}, {unit}", ylabel=steadiness(reports[0].task))
         axes.grid(alpha=0.3)
     for axes in figure.axes[len(reports[0].units) :]:
         axes.set_axis_off()
 
 
-def draw_heat_maps(figure, planes: Sequence[tuple[str, ShiftReport]], least: float) -> None:
+def draw_heat_maps(figure, planes: Sequence[tuple[str, ShiftReport]], ends: tuple[float, float]) -> None:
     """Draw the consistency under every shift of images, side by side, with one colour scale."""
     row = figure.subplots(1, COLUMNS)
     for axes in row[len(planes) :]:
@@ -277,9 +309,9 @@ def draw_heat_maps(figure, planes: Sequence[tuple[str, ShiftReport]], least: flo
         steps = range(-most, most + 1)
         values = [[report.shifts[down, right].consistency for right in steps] for down in steps]
         extent = (-most - 0.5, most + 0.5, most + 0.5, -most - 0.5)
-        image = axes.imshow(values, extent=extent, vmin=least, vmax=1, cmap="viridis")
+        image = axes.imshow(values, extent=extent, vmin=ends[0], vmax=ends[1], cmap="viridis")
         axes.set_title(name, fontsize="small")
         axes.set(xlabel="right", ylabel="down")
         for axis in (axes.xaxis, axes.yaxis):
             axis.get_major_locator().set_params(integer=True)
-    figure.colorbar(image, ax=list(row), label="consistency")
+    figure.colorbar(image, ax=list(row), label=steadiness(planes[0][1].task))

@@ -1,7 +1,7 @@
 """Visualization of trained networks: kernels, feature maps, attribution maps, top activations, embeddings.
 
-Each function takes any Keras classifier that returns logits, and data (images, audio, texts, series) as a `Splits` or
-the `Serving` of a run, and returns a matplotlib figure.
+Each function takes any Keras network that returns logits or values, and data (images, audio, texts, series) as a
+`Splits` or the `Serving` of a run, and returns a matplotlib figure.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def visualize(run: str | Path, *, layer: str | None = None, data: Splits | None 
         run: a run directory.
         layer: name of a layer whose kernels (if it is a convolution) and top activations are drawn.
         data: the run's dataset; its validation split is drawn in place of the examples that are stored in the run,
-            with its true classes.
+            with its targets.
 
     Returns:
         The pictures written.

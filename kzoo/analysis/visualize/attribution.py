@@ -11,35 +11,40 @@ from kzoo.analysis.visualize.overlay import (
     Data,
     Panel,
     Scale,
+    answers_of,
     example_panel,
     gallery,
     kind_of,
-    labels_of,
     prepared,
     raw_examples,
     sized,
+    targets_of,
 )
 from kzoo.core.lazy import figures, keras, np
-from kzoo.core.numbers import percent
 from kzoo.core.registry import lookup
-from kzoo.data.trained import as_trained
-from kzoo.nn.inspection import BATCH, class_probabilities, feature_layers, forward_hooks, get_activations
+from kzoo.data.trained import as_trained, task_of
+from kzoo.nn.inspection import BATCH, feature_layers, forward_hooks, get_activations, get_outputs
+from kzoo.tasks import Task
+from kzoo.tasks.task import check_pooled
 
 PARTS = {1: 20, 2: 8}  # windows side by side along an axis, by number of spatial axes
 WORDS = 256  # largest number of tokens of which each is occluded on its own
 SHOWN = {"image": 8, "curve": 6, "text": 8}  # examples drawn by default
 
 
-def grad_cam(model: keras.Model, x: np.ndarray, class_index: int | None = None, stage: str | None = None) -> np.ndarray:
-    """Return the Grad-CAM map of one input: the evidence for a class at each position, relative to the largest.
+def grad_cam(
+    model: keras.Model, x: np.ndarray, output: int | str | None = None, stage: str | None = None
+) -> np.ndarray:
+    """Return the Grad-CAM map of one input: the evidence for an output at each position, relative to the largest.
 
-    The map is the ReLU of the sum of the stage's channels, weighted by the mean gradient of the class's logit with
+    The map is the ReLU of the sum of the stage's channels, weighted by the mean gradient of the output with
     respect to each, resized to the input by linear interpolation. Selvaraju et al., 2017, Grad-CAM, https://arxiv.org/abs/1610.02391.
 
     Args:
-        model: a classifier.
+        model: returns logits or values.
         x: one input as the model takes it, (length, channels), (height, width, channels), or (length,) of token ids.
-        class_index: of the class; the predicted one if not given.
+        output: index or name of the class, tag or number; if not given, the predicted class, the most probable tag or
+            the first number.
         stage: name of a layer; if not given, of token ids their embedding, else the last stage with at least 4
             positions along each axis.
 
@@ -47,35 +52,41 @@ def grad_cam(model: keras.Model, x: np.ndarray, class_index: int | None = None, 
         (length,) or (height, width), values in [0, 1].
 
     Raises:
-        ValueError: for a network none of whose layers has positions, or an unknown class or stage.
+        ValueError: for a network none of whose layers has positions, or an unknown output or stage.
     """
     x = np.asarray(x)[None]
-    class_index = chosen_class(model, x, class_index)
+    index = chosen_output(model, task_of(model), x, output)
     stage, activations = stage_activations(model, x, stage)
     layer = feature_layers(model)[stage]
 
-    def logit(change):
+    def value(change):
         with forward_hooks([layer], lambda _, given, made: made + change):
-            return model(keras.ops.convert_to_tensor(x), training=False)[0, class_index]
+            return model(keras.ops.convert_to_tensor(x), training=False)[0, index]
 
-    gradients = gradient(logit, np.zeros_like(activations))
+    gradients = gradient(value, np.zeros_like(activations))
     weights = gradients.mean(tuple(range(1, gradients.ndim - 1)), keepdims=True)
     heat = resized(np.maximum((weights * activations).sum(-1)[0], 0), positions(x))
     return heat / (heat.max() or 1)
 
 
-def chosen_class(model: keras.Model, x: np.ndarray, class_index: int | None) -> int:
-    """Return the index of a class, by default of the predicted one.
+def chosen_output(model: keras.Model, task: Task, x: np.ndarray, output: int | str | None) -> int:
+    """Return the index of an output, by default of the one that the task explains."""
+    index = output_index(model, task, output)
+    return task.explained(task.answers(get_outputs(model, x))[0]) if index is None else index
+
+
+def output_index(model: keras.Model, task: Task, output: int | str | None) -> int | None:
+    """Return the index of an output that is given by its index or its name; None for None.
 
     Raises:
-        ValueError: if the model has no such class.
+        ValueError: if the model has no such output, or a task without one vector of outputs an example.
     """
-    scores = class_probabilities(model, x)[0]
-    if class_index is None:
-        return int(scores.argmax())
-    if not 0 <= class_index < len(scores):
-        raise ValueError(f"{model.name} has classes 0 to {len(scores) - 1}, got {class_index}")
-    return int(class_index)
+    check_pooled(task, "an attribution map")
+    if isinstance(output, str):
+        return lookup(f"output of {model.name}", output, {name: index for index, name in enumerate(task.names)})
+    if output is not None and not 0 <= output < task.outputs:
+        raise ValueError(f"{model.name} has {task.noun} 0 to {task.outputs - 1}, got {output}")
+    return output
 
 
 def stage_activations(model: keras.Model, x: np.ndarray, stage: str | None = None) -> tuple[str, np.ndarray]:
@@ -99,39 +110,42 @@ def stage_activations(model: keras.Model, x: np.ndarray, stage: str | None = Non
 def occlusion(
     model: keras.Model,
     x: np.ndarray,
-    class_index: int | None = None,
+    output: int | str | None = None,
     *,
+    task: Task | None = None,
     window: int | tuple[int, ...] | None = None,
     stride: int | tuple[int, ...] | None = None,
     value: float | None = None,
 ) -> np.ndarray:
-    """Return the occlusion map of one input: how much a class's probability drops when each position is hidden.
+    """Return the occlusion map of one input: how much one number of the answer drops when each position is hidden.
 
-    A window slides over the input; a position's value is the mean drop over the windows that cover it. Only outputs of
-    the network are used, so any classifier will do. Zeiler, Fergus, 2014, Visualizing and Understanding Convolutional
-    Networks, https://arxiv.org/abs/1311.2901.
+    A window slides over the input; a position's value is the mean drop over the windows that cover it: of a probability
+    for classes and tags, of the value in its unit for numbers. Only outputs of the network are used, so any will do.
+    Zeiler, Fergus, 2014, Visualizing and Understanding Convolutional Networks, https://arxiv.org/abs/1311.2901.
 
     Args:
-        model: a classifier that returns logits.
+        model: returns logits or values.
         x: one input, as for `grad_cam`.
-        class_index: of the class; the predicted one if not given.
+        output: as for `grad_cam`.
+        task: of the network; if not given, what it was trained for, else a classification.
         window: size of the occluded window along each axis, in positions; an eighth of an image, a twentieth of a
             series, one token of a text if not given.
         stride: of the sliding window; half a window if not given.
         value: of occluded positions; 0 (padding) for token ids, else the example's mean of each channel if not given.
 
     Returns:
-        Drop of the probability, (length,) or (height, width), in [-1, 1]; negative where occlusion raises it.
+        The drop, (length,) or (height, width); negative where occlusion raises the number.
 
     Raises:
-        ValueError: for an unknown class, or a window or stride that does not fit into the input.
+        ValueError: for an unknown output, or a window or stride that does not fit into the input.
     """
     x = np.asarray(x)
     sizes = positions(x[None])
     window = per_axis("window", window, sizes, usual_window(x[None]))
     stride = per_axis("stride", stride, sizes, tuple(-(-size // 2) for size in window))
-    class_index = chosen_class(model, x[None], class_index)
-    before = class_probabilities(model, x[None])[0, class_index]
+    task = task_of(model) if task is None else task
+    index = chosen_output(model, task, x[None], output)
+    before = task.answers(get_outputs(model, x[None]))[0, index]
     if value is None:
         value = 0 if is_tokens(x[None]) else x.mean(tuple(range(len(sizes))))
     total, times = np.zeros(sizes), np.zeros(sizes)
@@ -140,9 +154,9 @@ def occlusion(
         occluded = np.repeat(x[None], len(batch), axis=0)
         for example, covered in zip(occluded, batch, strict=True):
             example[covered] = value
-        after = class_probabilities(model, occluded)[:, class_index]
-        for covered, probability in zip(batch, after, strict=True):
-            total[covered] += before - probability
+        after = task.answers(get_outputs(model, occluded))[:, index]
+        for covered, changed in zip(batch, after, strict=True):
+            total[covered] += before - changed
             times[covered] += 1
     return total / np.maximum(times, 1)
 
@@ -184,96 +198,93 @@ def draw_grad_cam(
     data: Data,
     examples: Sequence | None = None,
     *,
-    class_index: int | None = None,
+    output: int | str | None = None,
     stage: str | None = None,
 ) -> figures.Figure:
     """Draw `grad_cam` over raw examples: images, spectrograms, waveforms, texts or series.
 
     Args:
-        model: a classifier that returns logits.
+        model: returns logits or values.
         data: what it was trained on: a `Splits`, or the `Serving` of a run.
-        examples: raw ones; some of the data's own if not given, with their true classes where `data` is a `Splits`.
-        class_index: of the class; for each example the predicted one if not given.
+        examples: raw ones; some of the data's own if not given, with their targets where `data` is a `Splits`.
+        output: index or name of the class, tag or number; if not given, for each example the predicted class or the
+            most probable tag, or the first number.
         stage: see `grad_cam`.
 
     Raises:
         ValueError: as `grad_cam`.
     """
     data = as_trained(model, data)
+    output = output_index(model, data.task, output)
     chosen = chosen_examples(model, data, examples)
     stage, _ = stage_activations(model, prepared(data, [chosen[0].raw]), stage)
-    panels = attributed(model, data, chosen, class_index, lambda x: grad_cam(model, x, class_index, stage))
-    title = f"Grad-CAM for the {explained(data, class_index)} class, at {stage} of {model.name}"
-    return gallery(data, panels, title, scale=Scale("evidence for the class, relative to the panel's largest"))
+    panels = attributed(model, data, chosen, output, lambda x, index: grad_cam(model, x, index, stage))
+    title = f"Grad-CAM for {data.task.which(output)}, at {stage} of {model.name}"
+    return gallery(data, panels, title, scale=Scale("evidence, relative to the panel's largest"))
 
 
 def draw_occlusion(
-    model: keras.Model, data: Data, examples: Sequence | None = None, *, class_index: int | None = None, **options
+    model: keras.Model, data: Data, examples: Sequence | None = None, *, output: int | str | None = None, **options
 ) -> figures.Figure:
     """Draw `occlusion` over raw examples; arguments as `draw_grad_cam`, and those of `occlusion`."""
     data = as_trained(model, data)
+    task, output = data.task, output_index(model, data.task, output)
     chosen = chosen_examples(model, data, examples)
 
-    def heat(x):
-        return occlusion(model, x, class_index, **options)
+    def heat(x, index):
+        return occlusion(model, x, index, task=task, **options)
 
-    panels = attributed(model, data, chosen, class_index, heat, signed=True)
-    title = f"occlusion: drop of the probability of the {explained(data, class_index)} class, by {model.name}"
+    panels = attributed(model, data, chosen, output, heat, signed=True)
+    title = f"occlusion: drop of the {task.quantity} of {task.which(output)}, by {model.name}"
     return gallery(data, panels, title, scale=Scale("drop, relative to the panel's largest", signed=True))
 
 
-def explained(data: Data, class_index: int | None) -> str:
-    """Return which class a map is of, in words."""
-    return "predicted" if class_index is None else f"{data.class_names[class_index]!r}"
-
-
 class Chosen(NamedTuple):
-    """A raw example to draw, at the training's size, and the index of its true class where it is known."""
+    """A raw example to draw, at the training's size, and its raw target where it is known."""
 
     raw: np.ndarray
-    label: int | None = None
+    target: np.ndarray | None = None
 
 
 def chosen_examples(model: keras.Model, data: Data, examples: Sequence | None) -> list[Chosen]:
-    """Return the examples to draw; if none are given, a few of the data's, of many predicted classes."""
+    """Return the examples to draw; if none are given, a few of the data's, with many outputs to explain."""
     if examples is not None:
         return [Chosen(sized(data, raw)) for raw in examples]
     every = [sized(data, raw) for raw in raw_examples(data)]
-    labels = labels_of(data) or [None] * len(every)
-    classes = class_probabilities(model, prepared(data, every)).argmax(-1).tolist()
-    rank = [classes[:index].count(predicted) for index, predicted in enumerate(classes)]  # the first of each class is 0
-    order = sorted(range(len(every)), key=lambda index: (rank[index], index))
-    return [Chosen(every[index], labels[index]) for index in order[: SHOWN[kind_of(data)]]]
+    targets = targets_of(data)
+    explained = [data.task.explained(row) for row in answers_of(model, data, prepared(data, every))]
+    rank = [explained[:index].count(output) for index, output in enumerate(explained)]  # the first of each output is 0
+    order = sorted(range(len(every)), key=lambda index: (rank[index], index))[: SHOWN[kind_of(data)]]
+    return [Chosen(every[index], None if targets is None else targets[index]) for index in order]
 
 
 def attributed(
     model: keras.Model,
     data: Data,
     examples: Sequence[Chosen],
-    class_index: int | None,
+    output: int | None,
     heat: Callable,
     *,
     signed: bool = False,
 ) -> list[Panel]:
-    """Return a panel for each example: its classes and probability as title, and its map laid over it."""
-    inputs, panels = prepared(data, [one.raw for one in examples]), []
-    for one, x, scores in zip(examples, inputs, class_probabilities(model, inputs), strict=True):
-        found = heat(x)
-        title = panel_title(data, scores, class_index, one.label)
+    """Return a panel for each example: its target and its answer as title, and its map laid over it.
+
+    Args:
+        model: a network.
+        data: what it was trained on.
+        examples: to draw.
+        output: index of the output that the maps are of; None for the one that the task explains.
+        heat: function from an input and the index of an output to a map.
+        signed: the maps have values below 0, too.
+    """
+    task, inputs, panels = data.task, prepared(data, [one.raw for one in examples]), []
+    for one, x, answer in zip(examples, inputs, answers_of(model, data, inputs), strict=True):
+        found = heat(x, task.explained(answer) if output is None else output)
+        title = task.caption(answer, output, one.target)
         if signed:
             between = "\n" if kind_of(data) == "image" else ", "
-            title += f"{between}largest change {percent(np.abs(found).max(), 0)}"
+            title += f"{between}largest change {task.shown(np.abs(found).max())}"
         elif not found.any():
             title += ", no evidence"
         panels.append(example_panel(data, title, one.raw, found, signed=signed))
     return panels
-
-
-def panel_title(data: Data, scores: np.ndarray, class_index: int | None, label: int | None) -> str:
-    """Return e.g. "true 6, predicted 8 (39 %)"; of a class that was asked for, its probability as well."""
-    predicted, names = int(scores.argmax()), data.class_names
-    words = [] if label is None else [f"true {names[label]}"]
-    words.append(f"predicted {names[predicted]} ({percent(scores[predicted], 0)})")
-    if class_index not in (None, predicted):
-        words.append(f"{names[class_index]} ({percent(scores[class_index], 0)})")
-    return ", ".join(words)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from kzoo.analysis.visualize.overlay import (
     FORMS,
     Data,
+    answers_of,
     example_panel,
     is_spectral,
     kind_of,
@@ -22,11 +23,12 @@ from kzoo.data.trained import as_trained
 from kzoo.nn.inspection import (
     BATCH,
     all_layers,
-    class_probabilities,
     feature_layers,
     get_activations,
     get_inputs_and_outputs,
 )
+from kzoo.tasks import Task
+from kzoo.tasks.task import check_pooled
 
 decomposition = lazy_import("sklearn.decomposition")
 
@@ -111,45 +113,56 @@ def draw_embedding(
     """Draw the penultimate features of examples along their first two principal components.
 
     Args:
-        model: a classifier that returns logits.
-        data: a `Splits`, whose examples are coloured by true class, with a ring around misclassified ones; or the
-            `Serving` of a run, whose examples are coloured by predicted class.
+        model: returns logits or values.
+        data: a `Splits`, whose examples are coloured by true class (with a ring around misclassified ones), by the most
+            probable of their tags, or by the first number; or the `Serving` of a run, whose examples are coloured by
+            what is predicted.
         split: "train", "validation" or "test", of a `Splits`.
         most: largest number of examples, evenly spaced over the split.
 
     Raises:
-        ValueError: for fewer than three examples.
+        ValueError: for fewer than three examples, or a task without one vector of outputs an example.
     """
     data = as_trained(model, data)
-    raw, labels = labelled(data, split, most)
+    check_pooled(data.task, "an embedding")
+    raw, targets = labelled(data, split, most)
     if len(raw) < 3:
         raise ValueError(f"an embedding needs at least three examples, got {len(raw)}")
     inputs = prepared(data, [sized(data, one) for one in raw])
-    predicted = class_probabilities(model, inputs).argmax(-1)
+    answers = answers_of(model, data, inputs)
     found = features(model, inputs)
     plane = decomposition.PCA(min(2, found.shape[1]), random_state=0).fit(found)
     points = np.pad(plane.transform(found), ((0, 0), (0, 1)))[:, :2]
-    what = "predicted" if labels is None else "true"
     figure = figures.Figure(figsize=(7.5, 5.5), layout="constrained")
     axes = figure.subplots()
-    draw_points(axes, points, predicted if labels is None else labels, data.class_names)
-    if labels is not None and (wrong := predicted != labels).any():
+    what = draw_shaded(figure, axes, points, data.task, data.task.shades(answers, targets))
+    if data.task.exclusive and targets is not None and (wrong := answers.argmax(-1) != targets).any():
         ring = {"facecolors": "none", "edgecolors": "black", "linewidths": 0.7}
         axes.scatter(*points[wrong].T, s=45, label="misclassified", **ring)
     first, second = (percent(ratio, 0) for ratio in [*plane.explained_variance_ratio_, 0.0][:2])
     axes.set(xlabel=f"first principal component, {first} of the variance", ylabel=f"second, {second}")
-    title = f"PCA of {found.shape[1]} features of {model.name}, {len(raw)} examples, coloured by {what} class"
-    axes.set_title(title, fontsize=9)
-    if len(data.class_names) <= LEGEND:
+    title = f"PCA of {found.shape[1]} features of {model.name}, {len(raw)} examples, coloured by "
+    axes.set_title(f"{title}{'predicted' if targets is None else 'true'} {what}", fontsize=9)
+    if len(axes.get_legend_handles_labels()[1]) <= LEGEND:
         figures.add_legend(figure, axes.collections, loc="outside right center", fontsize=8)
     axes.grid(alpha=0.2)
     return figure
 
 
-def draw_points(axes, points: np.ndarray, classes: np.ndarray, class_names: Sequence[str]) -> None:
+def draw_shaded(figure, axes, points: np.ndarray, task: Task, shades: np.ndarray) -> str:
+    """Draw points (n, 2) in the colours of `Task.shades`; return what they stand for, in words."""
+    size = 40 if len(points) < 100 else 14
+    if shades.dtype.kind in "iu":
+        draw_points(axes, points, shades, task.names, size)
+        return task.noun
+    drawn = axes.scatter(*points.T, c=shades, s=size, cmap="viridis", alpha=0.8)
+    figure.colorbar(drawn, label=task.which(None))
+    return task.which(None)
+
+
+def draw_points(axes, points: np.ndarray, classes: np.ndarray, class_names: Sequence[str], size: float) -> None:
     """Draw points (n, 2), coloured by class."""
     palette = matplotlib.colormaps["tab10" if len(class_names) <= 10 else "tab20"].colors
-    size = 40 if len(points) < 100 else 14
     for index, name in enumerate(class_names):
         own = classes == index
         if own.any():
@@ -157,7 +170,7 @@ def draw_points(axes, points: np.ndarray, classes: np.ndarray, class_names: Sequ
 
 
 def labelled(data: Data, split: str, most: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return raw examples, and their class indices where they are known."""
+    """Return raw examples, and their raw targets where they are known."""
     if isinstance(data, Serving):
         return data.examples, None
     examples = data.examples[split]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from kzoo.core.lazy import figures, keras, lazy_import, matplotlib, np
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
+from kzoo.nn.inspection import get_outputs
 
 patches = lazy_import("matplotlib.patches")
 
@@ -65,11 +66,16 @@ def raw_examples(data: Data) -> np.ndarray:
     return data.examples if isinstance(data, Serving) else Serving.of(data).examples
 
 
-def labels_of(data: Data) -> list[int] | None:
-    """Return the class indices of `raw_examples`, None where they are not known."""
+def targets_of(data: Data) -> np.ndarray | None:
+    """Return the raw targets of `raw_examples`, None where they are not known."""
     if isinstance(data, Serving):
         return None
-    return np.asarray(data.examples["validation"].labels)[: len(raw_examples(data))].tolist()
+    return np.asarray(data.examples["validation"].labels)[: len(raw_examples(data))]
+
+
+def answers_of(model: keras.Model, data: Data, x: np.ndarray) -> np.ndarray:
+    """Return the answers of a network for its inputs, by the task of the data."""
+    return data.task.answers(get_outputs(model, x))
 
 
 def prepared(data: Data, raw: Sequence) -> np.ndarray:

@@ -8,14 +8,20 @@ from kzoo.nn.receptive_field import View, everything
 
 
 class Adaptable:
-    """Mixin of a layer that takes weights from the training inputs, without a gradient; `kzoo.fit` calls `adapt`."""
+    """Mixin of a layer that takes weights from the training inputs, without a gradient; `kzoo.fit` calls `adapt`.
+
+    Attributes:
+        needs_classes: whether the labels must be class indices.
+    """
+
+    needs_classes = False
 
     def adapt(self, inputs: np.ndarray, labels: np.ndarray, seed: int = 0) -> None:
         """Set the weights.
 
         Args:
             inputs: training inputs of this layer, (n, ...).
-            labels: class indices, (n,).
+            labels: what the loss compares with, (n, ...); class indices (n,) of a classification.
             seed: of random choices.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how it is adapted")

@@ -28,6 +28,7 @@ class NearestNeighbours(Adaptable, FixedFeatures):
     """
 
     ARGUMENTS = ("classes", "room")
+    needs_classes = True
 
     def __init__(self, classes: int, room: int = 1000, **options):
         super().__init__(**options)
