@@ -82,9 +82,9 @@ def export(
         overwrite: replace an earlier export at that path, after the new one has been verified; anything else is kept.
 
     Raises:
-        ValueError: for an unknown format, a model that ends in a softmax or a sigmoid, a package that is not installed, an existing
-            path, with `overwrite` one that is no export of kzoo or holds other files too, a full disk, or an exported
-            model that gives other answers.
+        ValueError: for an unknown format, a model that ends in a softmax or a sigmoid, a package that is not installed,
+            an existing path, with `overwrite` one that is no export of kzoo or holds other files too, a full disk, or
+            an exported model that gives other answers.
     """
     target = Path(path).expanduser()
     check_target(target, format, overwrite)

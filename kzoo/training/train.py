@@ -147,8 +147,9 @@ def fit(
     Raises:
         ValueError: for a value out of its range, a model that does not fit the data or ends in a softmax or a sigmoid,
             a solver for a task without one class an example, or a run directory that holds another training (saying
-            what differs), is in use by another process or cannot be written; also (`kzoo.training.callbacks.TrainingDiverged`) when the loss becomes NaN or infinite: the model
-            keeps the last good weights.
+            what differs), is in use by another process or cannot be written; also
+            (`kzoo.training.callbacks.TrainingDiverged`) when the loss becomes NaN or infinite: the model keeps the last
+            good weights.
     """
     recipe = Recipe(
         epochs=epochs,
@@ -464,9 +465,10 @@ def check_logits(model: keras.Model) -> None:
         return
     activation = {"Softmax": keras.activations.softmax}.get(type(last).__name__, getattr(last, "activation", None))
     if activation in (keras.activations.softmax, keras.activations.sigmoid):
+        name = activation.__name__
         raise ValueError(
-            f"{model.name} ends in a {activation.__name__} ({last.name}), but kzoo needs logits or values: build it with "
-            f"classifier_activation=None, or leave out the {activation.__name__} at the end"
+            f"{model.name} ends in a {name} ({last.name}), but kzoo needs logits or values: build it with "
+            f"classifier_activation=None, or leave out the {name} at the end"
         )
 
 

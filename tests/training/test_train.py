@@ -157,7 +157,7 @@ def ending_in_softmax(input_shape):
 
 
 def test_a_model_that_ends_in_softmax_is_refused(digits, tmp_path):
-    message = "ends in a softmax .* needs logits: build it with classifier_activation=None, or leave out"
+    message = "ends in a softmax .* needs logits or values: build it with classifier_activation=None, or leave out"
     for model in ending_in_softmax(digits.input_shape).values():
         with pytest.raises(ValueError, match=message):
             kzoo.fit(model, digits)

@@ -61,7 +61,7 @@ def test_other_data_are_evaluated_with_the_preprocessing_of_the_network(trained,
 def test_the_shift_test_uses_it_too(trained, digits, dark):
     with pytest.warns(UserWarning, match=WARNING):
         report = kzoo.shift_test(trained[0], dark, max_shift=1, verbose=False)
-    assert report.accuracy == pytest.approx(accuracy_of(trained[0], dark, digits.preprocess), abs=1e-6)
+    assert report.score == pytest.approx(accuracy_of(trained[0], dark, digits.preprocess), abs=1e-6)
 
 
 def test_an_export_has_the_preprocessing_and_the_classes_of_the_network(trained, digits, dark, reordered, tmp_path):
