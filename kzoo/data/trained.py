@@ -106,9 +106,9 @@ def warn_of_order(model: keras.Model, data: Splits) -> None:
     """Warn if a trained model is trained on with the same classes in another order, or with other preprocessing."""
     warn_of_preprocessing(model, data)
     own = getattr(model, "trained_with", None)
-    if own is None or own.task is None or own.task.names == data.task.names:
+    if own is None or own.task is None or own.task.target_names == data.task.target_names:
         return
-    if set(own.task.names) == set(data.task.names):
+    if set(own.task.target_names) == set(data.task.target_names):
         warn_caller(
             f"{called(data)} has the {own.task.noun} in another order than {model.name} was trained with before; "
             f"from now on its outputs are in the order of {called(data)}"
@@ -183,7 +183,7 @@ def check_task(model: str, own: Task, dataset: str, other: Task, *, lacking: boo
     """
     if own.key != other.key:
         raise ValueError(f"{model} was trained for {own.key}, but {dataset} is for {other.key}")
-    check_names(model, own, dataset, {*other.names, *own.names} if lacking else other.names)
+    check_names(model, own, dataset, {*other.target_names, *own.target_names} if lacking else other.target_names)
 
 
 def check_raw(model: str, preprocess: Preprocess, data: str, examples: Examples) -> None:
@@ -216,7 +216,7 @@ def check_raw_shape(model: str, preprocess: Preprocess, data: str, inputs: np.nd
 
 def with_task(model: keras.Model, task: Task, data: Data) -> Data:
     """Return data whose targets are those of a model's task; warn if the same classes are in another order."""
-    if task.names != data.task.names:
+    if task.target_names != data.task.target_names:
         others = f"{called(data)} has the {task.noun} in another order than {model.name}"
         warn_caller(f"{others}; that of {model.name} is used")
     changes = {"task": task}

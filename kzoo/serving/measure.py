@@ -64,10 +64,10 @@ def report_on(predictor: Predictor, path: str, name: str, raw: RawData) -> Repor
 def check_outputs(predictor: Predictor, path: str, name: str, asked: Task) -> None:
     """Raise a ValueError for data of another task, or with a class that is not known; warn of classes they lack."""
     own = predictor.task
-    missing = sorted(set(own.names) - set(asked.names))
+    missing = sorted(set(own.target_names) - set(asked.target_names))
     check_task(path, own, name, asked, lacking=True)
     if missing:
-        warn_caller(f"{name} lacks {listed(missing)} of the {own.outputs} {own.noun} of {path}")
+        warn_caller(f"{name} lacks {listed(missing)} of the {len(own.target_names)} {own.noun} of {path}")
 
 
 def answers_of(predictor: Predictor, examples: Examples) -> np.ndarray:

@@ -107,7 +107,7 @@ class TaggingCrossEntropy(NamedMean):
 
 @keras.saving.register_keras_serializable("kzoo")
 class MeanAbsoluteError(keras.metrics.Metric):
-    """Mean absolute error in the original unit over all values that are known.
+    """Mean absolute error in the original unit of the values that are known, the mean over the columns that have any.
 
     Args:
         deviation: standard deviation of each column, by which its values were divided.
@@ -119,8 +119,9 @@ class MeanAbsoluteError(keras.metrics.Metric):
     def __init__(self, deviation: Sequence[float] = (1.0,), every: int = 1, name: str = "mae", dtype=None):
         super().__init__(name=name, dtype=dtype)
         self.deviation, self.every, self._direction = [float(value) for value in deviation], every, "down"
-        self.total = self.add_weight(name="total", initializer="zeros")
-        self.count = self.add_weight(name="count", initializer="zeros")
+        self.total, self.count = (
+            self.add_weight((len(self.deviation),), "zeros", name=part) for part in ("total", "count")
+        )
 
     def get_config(self) -> dict:
         return {"deviation": self.deviation, "every": self.every, "name": self.name, "dtype": self.dtype}
@@ -128,9 +129,11 @@ class MeanAbsoluteError(keras.metrics.Metric):
     def update_state(self, y_true, y_pred, sample_weight=None):
         targets, known = known_targets(y_true)
         outputs = keras.ops.cast(y_pred, "float32")[..., self.every // 2 :: self.every]
-        errors = keras.ops.abs(outputs - targets) * known * np.asarray(self.deviation, "float32")
-        self.total.assign_add(keras.ops.sum(errors))
-        self.count.assign_add(keras.ops.sum(known))
+        examples = tuple(range(len(targets.shape) - 1))
+        self.total.assign_add(keras.ops.sum(keras.ops.abs(outputs - targets) * known, axis=examples))
+        self.count.assign_add(keras.ops.sum(known, axis=examples))
 
     def result(self):
-        return self.total / keras.ops.maximum(self.count, 1.0)
+        found = keras.ops.cast(self.count > 0, self.dtype)
+        means = self.total / keras.ops.maximum(self.count, 1.0) * np.asarray(self.deviation, "float32")
+        return keras.ops.sum(means) / keras.ops.maximum(keras.ops.sum(found), 1.0)

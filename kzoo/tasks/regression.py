@@ -20,6 +20,7 @@ keras_metrics = lazy_import("kzoo.tasks.metrics")
 
 SCATTER, WORST = "scatter.png", "worst.png"
 SHOWN = 25  # worst examples
+SCORES = ("mae", "rmse", "r2")
 LEAST = 1e-12  # relative to the mean, the deviation below which targets are constant
 
 
@@ -31,8 +32,8 @@ class Regression(Task):
         columns: names of the numbers.
         mean: of each column over the training targets.
         deviation: standard deviation, likewise.
-        quantiles: ascending, in (0, 1), for intervals: a network has an output for each column and quantile, and learns
-            them with the pinball loss. () for one output a column.
+        quantiles: ascending, in (0, 1), with the median in the middle, for intervals: a network has an output for each
+            column and quantile, and learns them with the pinball loss. () for one output a column.
         masked: whether NaN stands for a target that is not known, and is left out of loss and metrics.
     """
 
@@ -50,8 +51,8 @@ class Regression(Task):
     def __post_init__(self):
         levels = list(self.quantiles)
         ascending = levels == sorted(set(levels)) and all(0 < level < 1 for level in levels)
-        if levels and not (ascending and len(levels) % 2):
-            example = "an odd number of ascending fractions in (0, 1), such as [0.05, 0.5, 0.95]"
+        if levels and not (ascending and len(levels) % 2 and levels[len(levels) // 2] == 0.5):
+            example = "ascending fractions in (0, 1) with 0.5 in the middle, such as [0.05, 0.5, 0.95]"
             raise ValueError(f"quantiles must be {example}, got {levels}")
 
     @property
@@ -59,6 +60,10 @@ class Regression(Task):
         if not self.quantiles:
             return self.columns
         return tuple(f"{column} {100 * level:g} %" for column in self.columns for level in self.quantiles)
+
+    @property
+    def target_names(self):
+        return self.columns
 
     @property
     def every(self) -> int:
@@ -81,23 +86,27 @@ class Regression(Task):
                 f"example {row} of the {split} split has {rows[row, column]:g} for {self.columns[column]!r}, "
                 f"expected a number{hint}"
             )
+        if not np.isfinite(rows).any():
+            raise ValueError(f"no target of the {split} split is known")
 
     def fitted(self, targets):
         rows = np.asarray(targets, "float64")
-        mean, deviation = np.nanmean(rows, axis=0), np.nanstd(rows, axis=0)
-        constant = np.flatnonzero(~(deviation > LEAST * np.maximum(np.abs(mean), 1)))
+        mean = mean_of_known(rows)
+        deviation = np.sqrt(mean_of_known((rows - mean) ** 2))
+        constant = np.flatnonzero(~(deviation > LEAST * np.abs(mean)))
         if constant.size:
             column = constant[0]
-            raise ValueError(
-                f"all training targets of {self.columns[column]!r} are {mean[column]:g}; there is nothing to learn"
-            )
+            found = "unknown" if np.isnan(mean[column]) else f"{mean[column]:g}"
+            raise ValueError(f"all training targets of {self.columns[column]!r} are {found}; there is nothing to learn")
         return dataclasses.replace(self, mean=tuple(mean.tolist()), deviation=tuple(deviation.tolist()))
 
     def encode(self, targets):
         return ((np.asarray(targets, "float64") - self.mean) / self.deviation).astype("float32")
 
-    def loss(self, targets=None, *, loss="mse"):
-        return keras_losses.RegressionLoss(loss, self.quantiles)
+    def loss(self, targets=None, *, loss=None):
+        if loss and self.quantiles:
+            raise ValueError(f"with quantiles the loss is the pinball loss; leave out loss={loss!r}")
+        return keras_losses.RegressionLoss(loss or self.losses[0], self.quantiles)
 
     def metrics(self):
         return [keras_metrics.MeanAbsoluteError(self.deviation, self.every)]
@@ -125,11 +134,16 @@ class Regression(Task):
         return answers[:, self.every // 2] if targets is None else np.asarray(targets, "float64")[:, 0]
 
     def measured(self, targets, answers):
-        return mae(targets, answers[:, self.every // 2 :: self.every])
+        return float(scores(np.asarray(targets, "float64"), answers[:, self.every // 2 :: self.every])[0, -1])
 
     def agreement(self, before, after):
         """Return the mean absolute change of the answers in standard deviations of the training targets."""
         return float(np.mean(np.abs(after - before) / np.repeat(self.deviation, self.every)))
+
+    def matched(self, other, targets):
+        found = np.full((len(targets), len(self.columns)), np.nan)
+        found[:, [self.columns.index(name) for name in other.columns]] = targets
+        return found
 
     def report(self, split, targets, answers, speed, groups=None):
         return regression_report(self, split, np.asarray(targets, "float64"), answers, speed)
@@ -157,9 +171,10 @@ class RegressionReport(Report):
         mae: mean absolute error, the mean over the columns.
         mae_interval: its 95 % confidence interval, of a bootstrap of the examples.
         rmse: root of the mean squared error, the mean over the columns.
-        r2: fraction of the variance that is explained (R squared), the mean over the columns; at most 1.
-        per_column: of each column `mae`, `rmse` and `r2`, each with its interval, and the number of known targets; with
-            quantiles `coverage`, the fraction of targets between the outermost two.
+        r2: fraction of the variance that is explained (R squared), the mean over the columns; at most 1. None where
+            the targets do not vary.
+        per_column: of each column with a known target `mae`, `rmse` and `r2`, each with its interval, and the number of
+            known targets; with quantiles `coverage`, the fraction of targets between the outermost two.
         points: true and predicted numbers of at most 2,000 examples by column, for the pictures.
         worst: the largest errors relative to the column's deviation, in descending order.
     """
@@ -168,7 +183,7 @@ class RegressionReport(Report):
     mae: float
     mae_interval: tuple[float, float]
     rmse: float
-    r2: float
+    r2: float | None
     per_column: dict[str, dict]
     points: dict[str, list[list[float]]]
     worst: list[Miss]
@@ -178,7 +193,7 @@ class RegressionReport(Report):
         return super().from_dict(content | {"worst": [Miss(**miss) for miss in content["worst"]]})
 
     def others(self):
-        return {"RMSE": significant(self.rmse), "R squared": significant(self.r2)}
+        return {"RMSE": significant(self.rmse), "R squared": None if self.r2 is None else significant(self.r2)}
 
     def tables(self):
         yield self.column_table()
@@ -187,7 +202,7 @@ class RegressionReport(Report):
         """Return the errors of each column as a table."""
         covered = any(row["coverage"] is not None for row in self.per_column.values())
         rows = [
-            (name, *(with_interval(row[key], row[f"{key}_interval"]) for key in ("mae", "rmse", "r2")))
+            (name, *(with_interval(row[key], row[f"{key}_interval"]) for key in SCORES))
             + ((percent(row["coverage"]),) if covered else ())
             + (f"{row['examples']:,}",)
             for name, row in self.per_column.items()
@@ -212,25 +227,28 @@ class RegressionReport(Report):
         return {SCATTER: draw_scatter(self), WORST: draw_worst(self, draw)}
 
 
-def with_interval(value: float, ends: tuple[float, float]) -> str:
+def with_interval(value: float | None, ends: tuple[float, float] | None) -> str:
     """Return a number and its interval as text."""
-    return f"{significant(value)} ({significant(ends[0])} to {significant(ends[1])})"
+    return "-" if value is None else f"{significant(value)} ({significant(ends[0])} to {significant(ends[1])})"
 
 
-def mae(true, predicted) -> float:
-    """Return the mean absolute error of the known targets."""
-    return float(np.nanmean(np.abs(true - predicted)))
+def mean_of_known(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Return the mean over an axis of the values that are not NaN, NaN where none is."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=axis)
+    return np.where(known, values, 0).sum(axis=axis) / np.where(count, count, np.nan)
 
 
-def rmse(true, predicted) -> float:
-    """Return the root of the mean squared error of the known targets."""
-    return float(np.sqrt(np.nanmean((true - predicted) ** 2)))
+def scores(true: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Return MAE, RMSE and R squared of each column, then the mean over the columns, (3, columns + 1).
 
-
-def r2(true, predicted) -> float:
-    """Return the fraction of the variance of the known targets that is explained; NaN without variance."""
-    variance = np.nanvar(true)
-    return float(1 - np.nanmean((true - predicted) ** 2) / variance) if variance > 0 else float("nan")
+    R squared is NaN where the targets do not vary.
+    """
+    squared = mean_of_known((true - predicted) ** 2)
+    variance = mean_of_known((true - mean_of_known(true)) ** 2)
+    explained = 1 - squared / np.where(variance > 0, variance, np.nan)
+    found = np.stack([mean_of_known(np.abs(true - predicted)), np.sqrt(squared), explained])
+    return np.column_stack([found, mean_of_known(found, axis=1)])
 
 
 def regression_report(
@@ -238,32 +256,44 @@ def regression_report(
 ) -> RegressionReport:
     """Return the report for true numbers (n, columns) and outputs (n, columns x quantiles), in the original units."""
     predicted = answers[:, task.every // 2 :: task.every]
+    found, (low, high) = scores(targets, predicted), np.array(bootstrap(scores, targets, predicted))
+    rows = [scores_by_name(*parts) for parts in zip(found.T, low.T, high.T, strict=True)]
+    outputs = answers.reshape(len(answers), -1, task.every)
     per_column = {
-        name: column_scores(targets[:, n], predicted[:, n], answers[:, n * task.every : (n + 1) * task.every])
+        name: rows[n] | counts(targets[:, n], outputs[:, n])
         for n, name in enumerate(task.columns)
+        if not np.isnan(targets[:, n]).all()
     }
-    means = {key: float(np.nanmean([row[key] for row in per_column.values()])) for key in ("mae", "rmse", "r2")}
     return RegressionReport(
         split=split,
         examples=len(targets),
-        mae_interval=bootstrap(mae, targets, predicted),
         per_column=per_column,
-        points={name: points(targets[:, n], predicted[:, n]) for n, name in enumerate(task.columns)},
+        points={
+            name: points(targets[:, n], predicted[:, n]) for n, name in enumerate(task.columns) if name in per_column
+        },
         worst=largest(task, targets, predicted),
         examples_per_second=speed,
-        **means,
+        **{key: rows[-1][key] for key in ("mae", "mae_interval", "rmse", "r2")},
     )
 
 
-def column_scores(true: np.ndarray, predicted: np.ndarray, quantiles: np.ndarray) -> dict:
-    """Return the errors of one column, with intervals and, where there are several quantiles, their coverage."""
+def scores_by_name(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict:
+    """Return MAE, RMSE and R squared, each with its interval; None for what is NaN."""
     found = {}
-    for key, score in (("mae", mae), ("rmse", rmse), ("r2", r2)):
-        found |= {key: score(true, predicted), f"{key}_interval": bootstrap(score, true, predicted)}
+    for key, value, *ends in zip(SCORES, values, low, high, strict=True):
+        known = not np.isnan(value)
+        found |= {key: float(value) if known else None, f"{key}_interval": tuple(map(float, ends)) if known else None}
+    return found
+
+
+def counts(true: np.ndarray, quantiles: np.ndarray) -> dict:
+    """Return the number of known targets of one column and, where there are several quantiles, their coverage."""
     known = ~np.isnan(true)
     inside = (true >= quantiles[:, 0]) & (true <= quantiles[:, -1])
-    covered = float(inside[known].mean()) if quantiles.shape[1] > 1 else None
-    return found | {"coverage": covered, "examples": int(known.sum())}
+    return {
+        "coverage": float(inside[known].mean()) if quantiles.shape[1] > 1 else None,
+        "examples": int(known.sum()),
+    }
 
 
 def points(true: np.ndarray, predicted: np.ndarray, most: int = 2000) -> list[list[float]]:
@@ -275,8 +305,8 @@ def points(true: np.ndarray, predicted: np.ndarray, most: int = 2000) -> list[li
 
 def largest(task: Regression, targets: np.ndarray, predicted: np.ndarray) -> list[Miss]:
     """Return the largest errors relative to the deviation of the training targets, in descending order."""
-    errors = np.nan_to_num(np.abs(targets - predicted) / task.deviation)
-    order = np.argsort(-errors, axis=None, kind="stable")[:SHOWN]
+    errors = np.abs(targets - predicted) / task.deviation
+    order = np.argsort(-errors, axis=None, kind="stable")[: min(SHOWN, np.isfinite(errors).sum())]  # NaN come last
     return [
         Miss(int(row), task.columns[column], float(targets[row, column]), float(predicted[row, column]))
         for row, column in zip(*np.unravel_index(order, errors.shape), strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -76,6 +77,11 @@ class Task:
     def names(self) -> tuple[str, ...]:
         """The name of each output."""
         raise NotImplementedError
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """The names by which data are matched with those of a training: of the outputs, unless a target has several."""
+        return self.names
 
     @property
     def output_axes(self) -> tuple[str, ...]:
@@ -234,7 +240,8 @@ def check_exclusive(task: Task, purpose: str) -> None:
 
 def check_names(model: str, task: Task, dataset: str, found: Sequence[str]) -> None:
     """Raise a ValueError if a dataset has other classes, tags or columns than a network was trained with."""
-    unknown, missing = (sorted(set(one) - set(other)) for one, other in ((found, task.names), (task.names, found)))
+    own = task.target_names
+    unknown, missing = (sorted(set(one) - set(other)) for one, other in ((found, own), (own, found)))
     if unknown or missing:
         parts = [f"{dataset} also has {listed(unknown)}"] if unknown else []
         parts += [f"{dataset} lacks {listed(missing)}"] if missing else []
@@ -388,15 +395,19 @@ def bootstrap_weights(count: int, draws: int = 200) -> np.ndarray:
     return np.vstack([np.ones((1, count), drawn.dtype), drawn])
 
 
-def bootstrap(statistic: Callable, *columns: np.ndarray, draws: int = 1000) -> tuple[float, float]:
-    """Return the 95 % interval of a statistic of examples by the percentile bootstrap, with a fixed seed.
+def bootstrap(statistic: Callable, *columns: np.ndarray, draws: int = 1000) -> tuple:
+    """Return the ends of the 95 % interval of a statistic of examples by the percentile bootstrap, with a fixed seed.
 
     Args:
-        statistic: function of the columns' drawn rows that returns a number.
+        statistic: function of the columns' drawn rows that returns a number, or an array for an interval of each entry;
+            draws in which one is NaN do not count for it.
         *columns: arrays whose first axis is the examples.
         draws: number of samples with replacement.
     """
     rng, count = np.random.default_rng(0), len(columns[0])
     picks = (rng.integers(0, count, count) for _ in range(draws))
-    low, high = np.nanpercentile([statistic(*(column[pick] for column in columns)) for pick in picks], (2.5, 97.5))
-    return float(low), float(high)
+    drawn = np.array([statistic(*(column[pick] for column in columns)) for pick in picks])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+        low, high = np.nanpercentile(drawn, (2.5, 97.5), axis=0).tolist()
+    return low, high

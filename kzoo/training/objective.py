@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 
 from kzoo.core.lazy import keras
-from kzoo.core.registry import check_keywords, lookup
+from kzoo.core.registry import check_keywords, did_you_mean
 from kzoo.data.splits import Splits
 from kzoo.training.recipes import Recipe
+
+NO_NAMES = ("deserialize", "get", "serialize", "Loss", "Metric")  # of `keras.losses` and `keras.metrics`
 
 
 def loss_of(data: Splits, recipe: Recipe) -> keras.losses.Loss | Callable:
@@ -17,32 +20,47 @@ def loss_of(data: Splits, recipe: Recipe) -> keras.losses.Loss | Callable:
         ValueError: for an unknown name, or an option that the loss of this task does not have.
     """
     options, task = recipe.loss_options(), data.task
-    if recipe.loss is not None and recipe.loss not in task.losses:
-        if options:
-            raise ValueError(
-                f"{', '.join(options)} are options of the task's own loss; leave out loss=, or put them in it"
-            )
+    own = recipe.loss is None or (isinstance(recipe.loss, str) and recipe.loss in task.losses)
+    if not own and options:
+        raise ValueError(f"{', '.join(options)} are options of the task's own loss; leave out loss=, or put them in it")
+    if not own:
         return of_keras("loss", recipe.loss, keras.losses, task.losses)
-    if recipe.loss is not None:
-        options["loss"] = recipe.loss
+    options |= {} if recipe.loss is None else {"loss": recipe.loss}
     check_keywords(f"option of the loss for {task.key},", options, task.loss)
     return task.loss(data.examples["train"].labels, **options)
 
 
 def metrics_of(data: Splits, recipe: Recipe) -> list[keras.metrics.Metric]:
-    """Return the metrics of the data's task, then those of the recipe."""
-    own = [of_keras("metric", metric, keras.metrics) for metric in recipe.metrics]
-    return [*data.task.metrics(), *(new(metric) for metric in own)]
+    """Return the metrics of the data's task, then those of the recipe.
+
+    Raises:
+        ValueError: for an unknown name, or two metrics of one name.
+    """
+    found = [*data.task.metrics(), *map(new_metric, recipe.metrics)]
+    names = ["loss", *(metric.name for metric in found)]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        own = ", ".join(metric.name for metric in data.task.metrics())
+        raise ValueError(f"two metrics are called {twice!r}; {data.task.key} has loss, {own} already")
+    return found
 
 
-def new(metric) -> keras.metrics.Metric:
-    """Return a metric without state of an earlier training; a function becomes the metric of its mean."""
-    if isinstance(metric, keras.metrics.Metric):
-        return type(metric).from_config(metric.get_config())
-    return keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", "metric"))
+def new_metric(given) -> keras.metrics.Metric:
+    """Return a metric as a user gave it, without state of an earlier training; of a function the metric of its mean.
+
+    Keras numbers the names of metrics that have none of their own, so one that is given by name is called so.
+    """
+    metric = of_keras("metric", given, keras.metrics)
+    if not isinstance(metric, keras.metrics.Metric):
+        return keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", "metric"))
+    name = {"name": given} if isinstance(given, str) else {}
+    try:
+        return type(metric).from_config(metric.get_config() | name)
+    except TypeError as error:
+        raise ValueError(f"get_config() of metric {metric.name!r} must have what its class takes: {error}") from error
 
 
-def of_keras(what: str, given, module, names: tuple[str, ...] = ()):
+def of_keras(what: str, given, module, names: Sequence[str] = ()):
     """Return a loss or a metric that is given as an object of Keras, a function, a name, or Keras's description.
 
     Args:
@@ -52,18 +70,41 @@ def of_keras(what: str, given, module, names: tuple[str, ...] = ()):
         names: that the task has of its own, for messages.
 
     Raises:
-        ValueError: for an unknown name, or anything else.
+        ValueError: for an unknown name, anything else, or one that takes probabilities in place of logits.
     """
-    if isinstance(given, Mapping):
-        return module.deserialize(dict(given))
-    if isinstance(given, str):
-        helpers = ("get", "serialize", "deserialize")
-        known = {name: None for name in (*names, *vars(module)) if name.islower() and name not in helpers}
-        lookup(what, given, known)
-        return module.get(given)
-    if not callable(given):
-        raise ValueError(f"{what} must be a {what} of Keras, a function or a name, got {given!r}")
-    return given
+    try:
+        found = required(module.get(given))
+    except (TypeError, ValueError) as error:
+        known = [*names, *(name for name in vars(module) if name[0] != "_" and name not in NO_NAMES)]
+        if isinstance(given, str):
+            raise ValueError(f"unknown {what} {given!r}; {did_you_mean(given, known)}") from error
+        raise ValueError(f"{what} must be a {what} of Keras, a function or a name, got {given!r}") from error
+    if takes_probabilities(found):
+        raise ValueError(
+            f"{what} {given if isinstance(given, str) else shown(found)} takes probabilities, but networks return "
+            f"logits; give an object of keras.{what}{'es' if what == 'loss' else 's'} with from_logits=True"
+        )
+    return found
+
+
+def required(found):
+    """Return what Keras found; raise a ValueError for None."""
+    if found is None:
+        raise ValueError("None")
+    return found
+
+
+def takes_probabilities(found) -> bool:
+    """Return whether a loss or a metric says that it takes probabilities."""
+    if hasattr(found, "get_config"):
+        return found.get_config().get("from_logits") is False
+    parameter = inspect.signature(found).parameters.get("from_logits")
+    return parameter is not None and parameter.default is False
+
+
+def shown(given) -> str:
+    """Return the name of a function, or of an object's class."""
+    return f"{given.__module__}.{getattr(given, '__qualname__', type(given).__qualname__)}"
 
 
 def described(given):
@@ -72,7 +113,7 @@ def described(given):
         return given
     if isinstance(given, (keras.losses.Loss, keras.metrics.Metric)):
         return keras.saving.serialize_keras_object(given)
-    return f"{given.__module__}.{getattr(given, '__qualname__', type(given).__qualname__)}"
+    return shown(given)
 
 
 def settings_of(recipe: Recipe) -> dict:

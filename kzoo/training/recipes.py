@@ -66,8 +66,6 @@ class Recipe:
 
     def __post_init__(self):
         object.__setattr__(self, "class_weights", checked_class_weights(self.class_weights))
-        if isinstance(self.metrics, (str, Mapping)) or not isinstance(self.metrics, Sequence):
-            raise ValueError(f"metrics must be a list of metrics, got {self.metrics!r}")
         for name, value in check_arguments(Recipe, vars(self)).items():
             object.__setattr__(self, name, value)
         if self.solver is not None:
