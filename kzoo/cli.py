@@ -29,7 +29,7 @@ from kzoo.core.pictures import picture_format
 from kzoo.core.registry import lookup
 from kzoo.core.shown import literal
 from kzoo.core.version import __version__
-from kzoo.data import dataset_card, list_datasets
+from kzoo.data import DatasetCard, dataset_card, list_datasets
 from kzoo.data.cache import cache_entries, cache_folder, cache_limit, clear_cache, gigabytes
 from kzoo.nn.precision import PRECISIONS
 from kzoo.serving.export import FORMATS, check_target, export
@@ -199,11 +199,17 @@ def datasets() -> None:
     cards = {name: dataset_card(f"{name}..." if name.endswith(":") else name) for name in list_datasets()}
     for modality in sorted({card.modality for card in cards.values()}):
         typer.secho(modality, bold=True)
-        show_rows((name, f"{c.description} Source: {c.source}") for name, c in cards.items() if c.modality == modality)
+        show_rows((name, dataset_line(card)) for name, card in cards.items() if card.modality == modality)
     typer.secho("experiments for `kzoo train`", bold=True)
     for name in list_configs():
         typer.echo(f"  {name}")
         show_rows([("   ", config_title(name))])
+
+
+def dataset_line(card: DatasetCard) -> str:
+    """Return the description and the source of a dataset, and its task if that is not classification."""
+    task = "" if card.task == "classification" else f"Task: {card.task}. "
+    return f"{card.description} {task}Source: {card.source}"
 
 
 def show_rows(rows: Iterable[tuple[str, str]]) -> None:

@@ -32,11 +32,11 @@ class DatasetCardTable(Shown):
     """Mixin: the card of a dataset as lines of text."""
 
     def __repr__(self) -> str:
-        return f"<DatasetCard {self.name}: {self.modality}, {self.description}>"
+        return f"<DatasetCard {self.name}: {self.modality}, {self.task}, {self.description}>"
 
     def __rich_console__(self, console, options):
         yield rich_text.Text(f"{self.name}: {self.description}")
-        yield rich_text.Text(f"modality: {self.modality}")
+        yield rich_text.Text(f"modality: {self.modality}, task: {self.task}")
         yield rich_text.Text(f"source: {self.source}")
 
 

@@ -390,6 +390,7 @@ class DatasetCard(DatasetCardTable):
         source: author and licence.
         load: the loader.
         detect: returns the card for one argument, where the modality depends on it.
+        task: a key of `kzoo.tasks.TASKS`; a loader that takes `task=` has this one by default.
     """
 
     name: str
@@ -398,19 +399,20 @@ class DatasetCard(DatasetCardTable):
     source: str
     load: Callable[..., RawData]
     detect: Callable[[str], DatasetCard] | None = None
+    task: str = Classification.key
 
 
 DATASETS: dict[str, DatasetCard] = {}
 
 
-def register_dataset(name: str, modality: str, source: str):
+def register_dataset(name: str, modality: str, source: str, task: type[Task] = Classification):
     """Register a loader function as a dataset; the first line of its docstring is the description.
 
     A name that ends in ":" is a prefix; what follows it is the loader's first argument.
     """
 
     def decorator(load: Callable[..., RawData]) -> Callable[..., RawData]:
-        DATASETS[name] = DatasetCard(name, modality, first_line(load), source, load)
+        DATASETS[name] = DatasetCard(name, modality, first_line(load), source, load, task=task.key)
         return load
 
     return decorator

@@ -38,7 +38,7 @@ def evaluate_on(path: str | Path, data: str, **options) -> Report:
     (modality,) = (key for key, row in MODALITIES.items() if isinstance(predictor.preprocess, row.preprocess))
     if card.modality != modality:
         raise ValueError(f"{path} was trained on {modality} data, but {data} is {card.modality} data")
-    own = getattr(predictor.preprocess, "loader_options", {})
+    own = {"task": predictor.task.key} | getattr(predictor.preprocess, "loader_options", {})
     raw = card.load(*data.split(":", 1)[1:], **taken_by(card.load, own) | options)
     return report_on(predictor, str(path), data, raw)
 

@@ -13,7 +13,7 @@ from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
 from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import table
 from kzoo.tasks.class_weights import BALANCED, balanced_weights, weight_per_class
-from kzoo.tasks.task import Report, Score, Section, Task, draw_examples
+from kzoo.tasks.task import Report, Score, Section, Task, draw_examples, mistake_section
 
 keras_losses = lazy_import("kzoo.tasks.losses")
 keras_metrics = lazy_import("kzoo.tasks.metrics")
@@ -214,16 +214,7 @@ class ClassificationReport(Report):
         words = f"Most frequent: {', '.join(found)}." if found else "No example was misclassified."
         alt = f"Confusion matrix: true classes in rows, predicted classes in columns. {words}"
         yield Section("Confusion matrix", words, CONFUSION, alt)
-        yield self.mistake_section()
-
-    def mistake_section(self) -> Section:
-        """Return the most confident mistakes as a part of the HTML page."""
-        title = "Most confident mistakes"
-        if not self.mistakes:
-            return Section(title, "None.")
-        words = f"The {len(self.mistakes)} most confident mistakes"
-        alt, folded = f"{words}; the table below lists them.", f"{words} as a table"
-        return Section(title, "", MISTAKES, alt, True, True, self.mistake_table(), folded)
+        yield mistake_section(self.mistakes, MISTAKES, self.mistake_table())
 
     def pictures(self, draw):
         return {CONFUSION: draw_confusion(self), MISTAKES: draw_mistakes(self, draw)}

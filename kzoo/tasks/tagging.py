@@ -13,9 +13,9 @@ from typing import ClassVar
 
 from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
 from kzoo.core.numbers import percent, significant
-from kzoo.core.shown import table
+from kzoo.core.shown import listed, table
 from kzoo.tasks.class_weights import BALANCED, weight_per_class
-from kzoo.tasks.task import Report, Score, Section, Task, bootstrap_weights, draw_examples
+from kzoo.tasks.task import Report, Score, Section, Task, bootstrap_weights, draw_examples, mistake_section
 
 keras_losses = lazy_import("kzoo.tasks.losses")
 keras_metrics = lazy_import("kzoo.tasks.metrics")
@@ -36,6 +36,9 @@ class Tagging(Task):
         tag_names: in the order of the outputs.
         thresholds: probability from which on each tag is given; `kzoo.fit` chooses those of the highest F1 on
             validation. () for 0.5.
+
+    Raises:
+        ValueError: without a tag, or for thresholds that are not one fraction for each tag.
     """
 
     tag_names: tuple[str, ...]
@@ -47,6 +50,14 @@ class Tagging(Task):
     drawn: ClassVar[tuple[str, ...]] = (TOGETHER, MISTAKES)
     quantity: ClassVar[str] = "probability"
     stability: ClassVar[Score] = Score("consistency")
+
+    def __post_init__(self):
+        if not self.tag_names:
+            raise ValueError("tagging needs at least one tag, got none")
+        wrong = [value for value in self.thresholds if not 0 <= value <= 1]
+        if wrong or len(self.thresholds) not in (0, self.outputs):
+            got = f"got {wrong[0]:g}" if wrong else f"got {len(self.thresholds)}"
+            raise ValueError(f"thresholds must be one number from 0 to 1 for each of {self.outputs} tags, {got}")
 
     @property
     def names(self):
@@ -60,7 +71,8 @@ class Tagging(Task):
     def check(self, split, targets):
         rows = np.asarray(targets)
         if rows.ndim != 2 or rows.shape[1] != self.outputs:
-            raise ValueError(f"the tags of the {split} split have shape {rows.shape}, expected (n, {self.outputs})")
+            expected = f"expected (n, {self.outputs}) for {listed(list(self.tag_names))}"
+            raise ValueError(f"the tags of the {split} split have shape {rows.shape}, {expected}")
         wrong = np.argwhere((rows != 0) & (rows != 1))
         if len(wrong):
             row, column = wrong[0]
@@ -72,7 +84,8 @@ class Tagging(Task):
     def fitted(self, targets):
         never = np.flatnonzero(~np.asarray(targets).any(axis=0))
         if never.size:
-            raise ValueError(f"no training example has the tag {self.tag_names[never[0]]!r}")
+            names = listed([self.tag_names[column] for column in never])
+            raise ValueError(f"no training example has the tag {names}; leave it out, or hold out fewer examples")
         return self
 
     def loss(self, targets=None, *, label_smoothing=0.0, class_weights=None, focal_gamma=0.0):
@@ -167,12 +180,13 @@ class Tagging(Task):
 
 
 def best_threshold(present: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the threshold of the highest F1, 0.5 for a tag that no example has."""
+    """Return the threshold of the highest F1, in the middle between two probabilities; 0.5 for a tag of no example."""
     if not present.any():
         return 0.5
     precision, recall, thresholds = metrics.precision_recall_curve(present, probabilities)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    return float(thresholds[f1[:-1].argmax()])
+    best = f1[:-1].argmax()
+    return float(thresholds[best] + (thresholds[best - 1] if best else 0.0)) / 2
 
 
 @dataclass(frozen=True)
@@ -261,9 +275,7 @@ class TaggingReport(Report):
         yield Section("Tags", table=self.tag_table(), folded=folded)
         words = f"Most frequent pairs: {', '.join(self.frequent_pairs()) or 'none'}."
         yield Section("Tags that occur together", words, TOGETHER, f"Co-occurrence of tags. {words}")
-        title = f"The {len(self.mistakes)} most confident mistakes"
-        alt, folded = f"{title}; the table below lists them.", f"{title} as a table"
-        yield Section("Most confident mistakes", "", MISTAKES, alt, True, True, self.mistake_table(), folded)
+        yield mistake_section(self.mistakes, MISTAKES, self.mistake_table())
 
     def frequent_pairs(self, most: int = 5) -> list[str]:
         """Return the pairs of tags that most examples have, in words."""
@@ -285,21 +297,14 @@ def tagging_report(
     task: Tagging, split: str, targets: np.ndarray, probabilities: np.ndarray, speed: float
 ) -> TaggingReport:
     """Return the report for tags (n, tags), 0 and 1, and predicted probabilities (n, tags)."""
-    weights = bootstrap_weights(len(targets))
     known = targets.any(axis=0)
-    draws = [average_precisions(*columns, weights) for columns in zip(targets.T, probabilities.T, strict=True)]
+    if not known.any():
+        raise ValueError(f"no example of the {split} split has a tag; there is nothing to measure")
+    weights = bootstrap_weights(len(targets))
+    draws = np.stack([average_precisions(*tag, weights) for tag in zip(targets.T, probabilities.T, strict=True)])
     given = probabilities >= task.limits
-    scores = metrics.precision_recall_fscore_support(targets, given, zero_division=0)
-    per_tag = {
-        name: {
-            "average_precision": float(draw[0]) if found else None,
-            "interval": percentiles(draw[1:]) if found else None,
-            "threshold": float(limit),
-            **dict(zip(("precision", "recall", "f1", "examples"), (value.item() for value in row), strict=True)),
-        }
-        for name, draw, found, limit, *row in zip(task.names, draws, known, task.limits, *scores, strict=True)
-    }
-    means = np.nanmean(np.stack(draws)[known], axis=0)
+    scores = decision_scores(targets, given)
+    means = mean_of_numbers(draws)
     both = known & ~targets.all(axis=0)
     clipped = np.clip(probabilities, 1e-7, 1 - 1e-7)
     return TaggingReport(
@@ -307,15 +312,44 @@ def tagging_report(
         examples=len(targets),
         average_precision=float(means[0]),
         average_precision_interval=percentiles(means[1:]),
-        macro_f1=float(scores[2][known].mean()),
-        micro_f1=float(metrics.f1_score(targets, given, average="micro", zero_division=0)),
+        macro_f1=float(scores["f1"][known].mean()),
+        micro_f1=float(2 * (targets * given).sum() / (targets.sum() + given.sum())),
         auc=float(metrics.roc_auc_score(targets[:, both], probabilities[:, both])) if both.any() else None,
         loss=float(-np.mean(targets * np.log(clipped) + (1 - targets) * np.log1p(-clipped))),
-        per_tag=per_tag,
+        per_tag={name: scores_of(column, draws, scores, task) for column, name in enumerate(task.names)},
         together=(targets.T @ targets).astype(int).tolist(),
         mistakes=confident_mistakes(task, targets, probabilities),
         examples_per_second=speed,
     )
+
+
+def scores_of(column: int, draws: np.ndarray, scores: dict[str, np.ndarray], task: Tagging) -> dict:
+    """Return the scores of one tag; one that no example has, has no average precision."""
+    precision, *drawn = draws[column]
+    found = not np.isnan(precision)
+    return {
+        "average_precision": float(precision) if found else None,
+        "interval": percentiles(drawn) if found else None,
+        "threshold": float(task.limits[column]),
+        **{key: values[column].item() for key, values in scores.items()},
+    }
+
+
+def decision_scores(targets: np.ndarray, given: np.ndarray) -> dict[str, np.ndarray]:
+    """Return precision, recall, F1 (0 where undefined) and number of examples of each tag."""
+    hits, found, examples = (targets * given).sum(axis=0), given.sum(axis=0), targets.sum(axis=0)
+    return {
+        "precision": hits / np.maximum(found, 1),
+        "recall": hits / np.maximum(examples, 1),
+        "f1": 2 * hits / np.maximum(found + examples, 1),
+        "examples": examples.astype(int),
+    }
+
+
+def mean_of_numbers(draws: np.ndarray) -> np.ndarray:
+    """Return the mean over the first axis of what is not NaN, NaN where all is."""
+    count = np.isfinite(draws).sum(axis=0)
+    return np.nansum(draws, axis=0) / np.where(count, count, np.nan)
 
 
 def average_precisions(present: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -344,9 +378,13 @@ def percentiles(draws: np.ndarray) -> tuple[float, float]:
 
 
 def confident_mistakes(task: Tagging, targets: np.ndarray, probabilities: np.ndarray) -> list[TagMistake]:
-    """Return the decisions that are furthest on the wrong side of their threshold, in descending order."""
+    """Return the decisions that are furthest on the wrong side of their threshold, in descending order.
+
+    How far is the fraction of the way from the threshold to 0, of a tag that was missed, or to 1.
+    """
     wrong = (probabilities >= task.limits) != targets.astype(bool)
-    confidence = np.where(wrong, np.abs(probabilities - task.limits), -1.0)
+    way = np.where(targets, task.limits, 1 - task.limits)
+    confidence = np.where(wrong, np.abs(probabilities - task.limits) / np.maximum(way, 1e-12), -1.0)
     order = np.argsort(-confidence, axis=None, kind="stable")[: min(SHOWN, int(wrong.sum()))]
     return [
         TagMistake(

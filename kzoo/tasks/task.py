@@ -359,6 +359,16 @@ class Report(Shown):
         return {}
 
 
+def mistake_section(mistakes: Sequence, picture: str, found: rich_table.Table) -> Section:
+    """Return the most confident mistakes as a part of the HTML page, with their picture and their table."""
+    title = "Most confident mistakes"
+    if not mistakes:
+        return Section(title, "None.")
+    words = f"The {len(mistakes)} most confident mistakes"
+    alt, folded = f"{words}; the table below lists them.", f"{words} as a table"
+    return Section(title, "", picture, alt, True, True, found, folded)
+
+
 COLUMNS = 5  # examples side by side
 
 
