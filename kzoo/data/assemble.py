@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kzoo.core.arguments import check_arguments
+from kzoo.core.lazy import np
 from kzoo.core.ranges import Extent, PositiveInt, Seed
 from kzoo.core.registry import check_keywords, keywords, lookup
 from kzoo.data.augment import Augment
 from kzoo.data.cache import cached_splits, check_cache
 from kzoo.data.holdout import HoldOut, complete, limited
-from kzoo.data.splits import MODALITIES, Modality, Preprocess, RawData, Splits, check_examples
+from kzoo.data.splits import MODALITIES, Examples, Modality, Preprocess, RawData, Splits, check_examples
 from kzoo.data.trained import adopted
+from kzoo.tasks import Task
 
 CALLED = {"train": "training"}  # splits, in messages
 
@@ -20,6 +22,25 @@ CALLED = {"train": "training"}  # splits, in messages
 def taken_by(function: Callable, options: Mapping) -> dict:
     """Return those of the options that a function takes as keywords."""
     return {key: options[key] for key in options if key in keywords(function)}
+
+
+def check_in_place(task: Task, augment: Augment | None) -> None:
+    """Raise a ValueError for an augmentation that moves positions, if a task has a target at each."""
+    if task.head == "positions" and augment is not None and augment.moving:
+        left = f"; {', '.join(augment.in_place)} leave them in place" if augment.in_place else ""
+        raise ValueError(
+            f"{task.key} has a target at each position, and augment.{augment.moving[0]} moves or mixes them{left}"
+        )
+
+
+def check_positions(task: Task, preprocess: Preprocess, examples: Mapping[str, Examples]) -> None:
+    """Raise a ValueError for targets at each position that are not as many as the positions of a network's input."""
+    expected = preprocess.input_shape[: max(len(preprocess.input_shape) - 1, 1)]
+    for split, part in examples.items() if task.head == "positions" else ():
+        found = np.shape(part.labels)[1 : 1 + len(expected)]
+        if found != expected:
+            given, needed = (" x ".join(map(str, shape)) for shape in (found, expected))
+            raise ValueError(f"the {split} split has targets at {given} positions, but inputs of {needed}")
 
 
 @dataclass(frozen=True)
@@ -77,6 +98,7 @@ class Assembly:
         """
         for split, examples in raw.splits.items():
             check_examples(split, examples, raw.asked)
+        check_in_place(raw.asked, self.augmentation)
         examples = limited(complete(raw, self.how), self.limit, raw.asked)
         originals = self.augmentation is not None and self.augmentation.reads_originals
         cached_splits(examples, self.cache, self.name, originals)
@@ -84,6 +106,7 @@ class Assembly:
         preprocess = fit(examples["train"], **taken_by(fit, self.options))
         if self.own is not None:
             preprocess = adopted(self.own, preprocess, self.options)
+        check_positions(raw.asked, preprocess, examples)
         if hasattr(preprocess, "warn_of_losses"):
             preprocess.warn_of_losses({CALLED.get(name, name): part.inputs for name, part in examples.items()})
         augment = self.augmentation and self.augmentation.prepared(preprocess)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import ClassVar
 
 from kzoo.data.pipeline import reader
 from kzoo.data.windows import Windowed
@@ -15,7 +16,19 @@ class Augment:
 
     `seed` is an integer tensor of shape (2,), and all methods run in a `tf.data` pipeline. Derive from this class and
     override what is needed, as `ImageAugment`, `AudioAugment`, `TextAugment` and `SeriesAugment` do.
+
+    Attributes:
+        in_place: names of the fields that leave each position of an example where it is.
     """
+
+    in_place: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def moving(self) -> list[str]:
+        """Names of the fields in use that move or mix positions, which targets at each position do not follow."""
+        return [
+            one.name for one in fields(self) if one.name not in self.in_place and getattr(self, one.name) != one.default
+        ]
 
     @property
     def reads_originals(self) -> bool:

@@ -14,7 +14,7 @@ from kzoo.data.image.geometry import Geometry, resized, takes_geometry
 from kzoo.data.labels import channels_last, modality_of
 from kzoo.data.splits import MODALITIES, Examples, RawData, Splits
 from kzoo.data.targets import reader_of, targets_as
-from kzoo.data.timeseries.files import SeriesExamples
+from kzoo.data.timeseries.files import SeriesExamples, check_options
 
 
 def from_arrays(
@@ -43,7 +43,9 @@ def from_arrays(
             same shapes, series (n, length) or (n, length, channels), or n strings.
         y: labels: names, whole numbers (from 0 or not, as floats too), booleans, or one-hot rows (n, classes).
         task: "classification" if not given; "tagging", whose `y` are rows of 0 and 1, (n, tags), or a list of names of
-            tags for each example; "regression", whose `y` are numbers, (n,) or (n, columns).
+            tags for each example; "regression", whose `y` are numbers, (n,) or (n, columns); "step_tagging", whose `y`
+            are 0 and 1, or NaN where they are not known, (n, length, tags); "step_classification", whose `y` are
+            labels, or -1 where they are not known, (n, length).
         validation: the pair (x, y) of the validation split, or as for `kzoo.load_dataset`; so is `test`.
         test: see `validation`.
         class_names: in the order of the class indices; the different labels, sorted, if not given. Of other tasks the
@@ -59,7 +61,8 @@ def from_arrays(
         seed: see `fold`.
         name: of the dataset, for tables and messages.
         **options: of the preprocessing; `image_size` for 8-bit images, `sample_rate` for recordings, and
-            `channels_first=True` for images and series.
+            `channels_first=True` for images and series; `unequal` for series of several lengths: with "pad" the steps
+            at the end in which all channels are 0 are padding, and the model takes series of any length.
 
     Raises:
         ValueError: for arrays or labels of another kind, arrays that may be images or series, splits that differ, an
@@ -149,10 +152,16 @@ def as_images(
 
 
 def as_series(
-    inputs: np.ndarray, labels: np.ndarray, what: str, *, channels_first: bool | None = None
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    what: str,
+    *,
+    channels_first: bool | None = None,
+    unequal: str | None = None,
 ) -> SeriesExamples:
     """Return series, float32 of shape (n, length, channels)."""
-    return SeriesExamples(channels_last(inputs, "timeseries", what, channels_first).astype("float32"), labels)
+    check_options(unequal, None, None)
+    return SeriesExamples(channels_last(inputs, "timeseries", what, channels_first).astype("float32"), labels, unequal)
 
 
 def as_texts(inputs: np.ndarray, labels: np.ndarray, what: str) -> Examples:

@@ -10,7 +10,7 @@ from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.data.arrays import to_array
 from kzoo.data.labels import read_labels, warn_of_names
 from kzoo.data.tables import Table, is_empty
-from kzoo.tasks import Classification, Regression, Tagging, Task
+from kzoo.tasks import Classification, Regression, StepClassification, StepTagging, Tagging, Task
 
 Splits = Mapping[str, Any]  # the targets of "train" and, if there, "validation" and "test"
 NAME_THEM = "; name the tags with class_names=[...]"
@@ -43,7 +43,7 @@ def targets_as(
     """Return the task, and the raw targets of each split.
 
     Args:
-        task: "classification" (as None), "tagging" or "regression".
+        task: a key of `READERS`; None for "classification".
         splits: targets of "train" and, if there, "validation" and "test".
         names: of the classes, tags or numbers; told by the targets if not given.
         where: what the targets belong to, for messages.
@@ -190,8 +190,83 @@ def number_cells(table: Table, columns: Sequence[str]) -> np.ndarray:
     return np.stack([table.numbers(name) for name in columns], axis=1)
 
 
+def step_tags(splits: Splits, names: Sequence[str] | None, where: str) -> tuple[Task, dict[str, np.ndarray]]:
+    """Return tags at each step, float32 (n, length, tags) of 0, 1 and NaN, of arrays of this shape.
+
+    Raises:
+        ValueError: for arrays of another shape or kind.
+    """
+    found = {split: to_array(values) for split, values in splits.items()}
+    for split, rows in found.items():
+        if rows.dtype.kind not in "biuf" or rows.ndim != 3:
+            raise ValueError(
+                f"the tags of the {split} split of {where} are {rows.dtype} of shape {rows.shape}; expected numbers "
+                "(n, length, tags), 0, 1, or NaN where they are not known"
+            )
+    names = names if names is not None else range(found["train"].shape[2])
+    return StepTagging(tuple(map(str, names))), {split: rows.astype("float32") for split, rows in found.items()}
+
+
+def step_classes(splits: Splits, names: Sequence[str] | None, where: str) -> tuple[Task, dict[str, np.ndarray]]:
+    """Return class indices at each step, int32 (n, length), of whole numbers or names.
+
+    -1, NaN and "" stand for steps that are not known, for which the index is -1.
+
+    Raises:
+        ValueError: for arrays of another shape or kind, or a split without a known step.
+    """
+    found = {
+        split: labels_of_steps(to_array(values), f"the {split} split of {where}") for split, values in splits.items()
+    }
+    if names is not None and found["train"].dtype.kind == "i":  # class indices, which the task checks
+        return StepClassification(tuple(map(str, names))), {
+            split: part.astype("int32") for split, part in found.items()
+        }
+    known = {split: part != UNKNOWN[part.dtype.kind] for split, part in found.items()}
+    for split, part in known.items():
+        if not part.any():
+            raise ValueError(f"no step of the {split} split of {where} has a class: all are -1, NaN or ''")
+    names, labels = read_labels({split: found[split][part] for split, part in known.items()}, names, where)
+    rows = {split: np.full(part.shape, -1, "int32") for split, part in known.items()}
+    for split, part in known.items():
+        rows[split][part] = labels[split]
+    return StepClassification(names), rows
+
+
+UNKNOWN = {"i": -1, "O": ""}  # labels of steps that are not known, by the kind of the others
+
+
+def labels_of_steps(labels: np.ndarray, what: str) -> np.ndarray:
+    """Return labels (n, length) as int64 with -1 for NaN, or as strings.
+
+    Raises:
+        ValueError: for labels of another shape, or that are neither whole numbers nor names.
+    """
+    if labels.ndim != 2 or labels.dtype.kind not in "biufO":
+        raise ValueError(
+            f"the labels of {what} are {labels.dtype} of shape {labels.shape}; expected one at each step, (n, length)"
+        )
+    if labels.dtype.kind == "O":
+        return labels
+    labels = np.where(np.isnan(labels), -1, labels) if labels.dtype.kind == "f" else labels
+    wrong = np.argwhere(labels != np.round(labels))
+    if len(wrong):
+        example, step = wrong[0]
+        raise ValueError(
+            f"example {example} of {what} has {labels[example, step]:g} at step {step}, expected a whole number or name"
+        )
+    return labels.astype("int64")
+
+
+def no_cells(table: Table, columns: Sequence[str]) -> Sequence:
+    """Raise a ValueError: a row of a table has one target, not one at each step."""
+    raise ValueError(f"{table.name} has one target a row, not one at each step; give arrays to kzoo.from_arrays")
+
+
 READERS = {
     Classification.key: Reader(classes, class_cells),
     Tagging.key: Reader(tags, tag_cells),
     Regression.key: Reader(numbers, number_cells),
+    StepTagging.key: Reader(step_tags, no_cells),
+    StepClassification.key: Reader(step_classes, no_cells),
 }

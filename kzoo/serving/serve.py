@@ -85,8 +85,9 @@ class Predictor(NamedTuple):
         """Return the answers for a raw batch, the mean over windows where it is longer than one."""
         if windows is None or raw.shape[1] <= windows.length:
             return self.answers(raw)
-        parts = [raw[:, start : start + windows.length] for start in windows.starts(raw.shape[1])]
-        return np.mean([self.answers(np.stack([*map(self.preprocess.sized, part)])) for part in parts], axis=0)
+        spans = [(start, start + windows.length) for start in windows.starts(raw.shape[1])]
+        parts = [np.stack([*map(self.preprocess.sized, raw[:, start:end])]) for start, end in spans]
+        return self.task.over_windows([*map(self.answers, parts)], spans).astype("float32")
 
     def predict_files(
         self,
@@ -103,7 +104,7 @@ class Predictor(NamedTuple):
         for batch in grouped(self.parts(read_files(self.preprocess, paths, text_column), windows, sources)):
             rows = self.answers(np.stack([part.raw for part in batch]))
             for part, row in zip(batch, rows, strict=True):
-                answers[part.source].append((part.start, part.end, row))
+                answers[part.source].append((part, row))
         warn_of_changes((source.file, what) for source in sources for what in source.changes)
         return [answer(source, answers[index], self.task) for index, source in enumerate(sources)]
 
@@ -126,17 +127,23 @@ class Predictor(NamedTuple):
             return
         for start in windows.starts(len(raw)):
             end = min(start + windows.length, len(raw))
-            times = (start / windows.rate, end / windows.rate) if windows.length < len(raw) else (None, None)
-            yield Part(source, self.preprocess.sized(raw[start:end]), *times)
+            yield Part(source, self.preprocess.sized(raw[start:end]), (start, end), windows.rate)
 
 
 class Part(NamedTuple):
-    """A raw example as the model takes it, the index of its source, and where in it the window begins and ends."""
+    """A raw example as the model takes it, or a window of it.
+
+    Attributes:
+        source: index of the example.
+        raw: what the model takes.
+        span: the steps where the window begins and ends; None for a whole example that is not divided.
+        rate: steps per unit of time.
+    """
 
     source: int
     raw: np.ndarray
-    start: float | None = None
-    end: float | None = None
+    span: tuple[int, int] | None = None
+    rate: float = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,19 +222,22 @@ def grouped(parts: Iterable[Part]) -> Iterator[list[Part]]:
     yield from waiting.values()
 
 
-def answer(source: RawInput, found: Sequence[tuple], task: Task) -> Prediction:
-    """Return the prediction for a source from (start, end, answer) of each of its windows."""
+def answer(source: RawInput, found: Sequence[tuple[Part, np.ndarray]], task: Task) -> Prediction:
+    """Return the prediction for a source from the answers for its windows."""
     place = {"task": task, "file": source.file, "line": source.line}
     if source.error is not None:
         return Prediction(answer=task.describe(None), error=source.error, **place)
-    found = sorted(found, key=lambda one: one[0] or 0)
-    windows = [
-        PredictedWindow(task=task, answer=task.describe(row), start=start, end=end)
-        for start, end, row in found
-        if end is not None
-    ]
-    mean = np.mean([row for *_, row in found], axis=0, dtype="float64")
-    return Prediction(answer=task.describe(mean), windows=tuple(windows), **place)
+    found = sorted(found, key=lambda one: one[0].span or ())
+    windows = [answered_window(part, row, task) for part, row in found] if len(found) > 1 else []
+    rows, spans = [row for _, row in found], [part.span or (0, len(row)) for part, row in found]
+    return Prediction(answer=task.describe(task.over_windows(rows, spans)), windows=tuple(windows), **place)
+
+
+def answered_window(part: Part, row: np.ndarray, task: Task) -> PredictedWindow:
+    """Return the prediction for a window."""
+    start, end = part.span
+    answer = task.describe(task.over_windows([row], [(0, end - start)]))
+    return PredictedWindow(task=task, answer=answer, start=start / part.rate, end=end / part.rate)
 
 
 def sidecar(path: Path) -> Path:

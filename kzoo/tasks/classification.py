@@ -148,12 +148,16 @@ class Classification(Task):
 
 @dataclass(frozen=True)
 class Mistake:
-    """A misclassified example: its index in the split, true class, predicted class, and the latter's probability."""
+    """A misclassified example: its index in the split, true class, predicted class, and the latter's probability.
+
+    `step` is the one in a sequence that has a class at each step.
+    """
 
     example: int
     label: str
     predicted: str
     probability: float
+    step: int | None = None
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -176,6 +180,7 @@ class ClassificationReport(Report):
     """
 
     task: ClassVar[type[Task]] = Classification
+    counted: ClassVar[str] = "examples"  # of a class, in its table
     accuracy: float
     accuracy_interval: tuple[float, float]
     macro_f1: float
@@ -225,7 +230,7 @@ class ClassificationReport(Report):
             (name, *(percent(row[key]) for key in ("precision", "recall", "f1")), f"{row['examples']:,}")
             for name, row in self.per_class.items()
         ]
-        return table(("class", "precision", "recall", "F1", "examples"), rows)
+        return table(("class", "precision", "recall", "F1", self.counted), rows)
 
     def group_table(self) -> rich_table.Table:
         """Return the accuracy of each group as a table, the lowest first."""
@@ -235,7 +240,7 @@ class ClassificationReport(Report):
 
     def mistake_table(self) -> rich_table.Table:
         """Return the most confident mistakes as a table."""
-        rows = [(m.label, m.predicted, percent(m.probability), f"{m.example}") for m in self.mistakes]
+        rows = [(m.label, m.predicted, percent(m.probability), f"{m.example}{at(m.step)}") for m in self.mistakes]
         return table(("true class", "predicted", "probability", "example"), rows, words=2)
 
     def frequent_confusions(self, most: int = 5) -> list[tuple[str, str, int]]:
@@ -249,6 +254,11 @@ class ClassificationReport(Report):
             for true, predicted in pairs
             if counts[true, predicted]
         ]
+
+
+def at(step: int | None) -> str:
+    """Return the step of a mistake in words, "" for none."""
+    return "" if step is None else f", step {step}"
 
 
 def classification_report(
@@ -345,5 +355,5 @@ def draw_mistakes(report: ClassificationReport, draw: Callable) -> figures.Figur
     for mistake in report.mistakes:
         true, predicted = f"true {mistake.label}", f"predicted {mistake.predicted} ({percent(mistake.probability, 0)})"
         between = ", " if len(true) + len(predicted) < TITLE else ",\n"
-        captions.append((mistake.example, f"{true}{between}{predicted}"))
+        captions.append((mistake.example, f"{true}{between}{predicted}{at(mistake.step)}"))
     return draw_examples(f"most confident mistakes on the {report.split} split", captions, draw)

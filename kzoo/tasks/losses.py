@@ -85,6 +85,22 @@ def example_weights(targets, class_weights: Sequence[float]):
 
 
 @keras.saving.register_keras_serializable("kzoo")
+class StepClassificationLoss(ClassificationLoss):
+    """Mean of `ClassificationLoss` over the steps of each sequence that are known.
+
+    Labels are class indices, (batch, length); -1 stands for a step that is not known, such as a padded one, and counts
+    for nothing.
+    """
+
+    def call(self, y_true, y_pred):
+        ops, labels = keras.ops, keras.ops.cast(y_true, "int32")
+        known = ops.cast(labels >= 0, "float32")
+        steps = ops.reshape(ops.maximum(labels, 0), (-1,))
+        losses = super().call(steps, ops.reshape(y_pred, (-1, y_pred.shape[-1])))
+        return mean_of_known(ops.reshape(losses, ops.shape(labels)), known)
+
+
+@keras.saving.register_keras_serializable("kzoo")
 class TaggingLoss(keras.losses.Loss):
     """Mean over the tags of the binary cross-entropy between tags and logits, with focal modulation.
 

@@ -137,3 +137,78 @@ class MeanAbsoluteError(keras.metrics.Metric):
         found = keras.ops.cast(self.count > 0, self.dtype)
         means = self.total / keras.ops.maximum(self.count, 1.0) * np.asarray(self.deviation, "float32")
         return keras.ops.sum(means) / keras.ops.maximum(keras.ops.sum(found), 1.0)
+
+
+class KnownMean(keras.metrics.Metric):
+    """Mean over all values of a split that are known; subclasses say which values.
+
+    Args:
+        name: of the metric.
+        dtype: as for `keras.metrics.Metric`.
+    """
+
+    direction = "down"
+
+    def __init__(self, name: str, dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self._direction = self.direction
+        self.total = self.add_weight(name="total", initializer="zeros")
+        self.count = self.add_weight(name="count", initializer="zeros")
+
+    def get_config(self) -> dict:
+        return {"name": self.name, "dtype": self.dtype}
+
+    def values(self, y_true, y_pred):
+        """Return values, and 1 for those that are known and 0 for others, of one shape."""
+        raise NotImplementedError
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        values, known = self.values(y_true, y_pred)
+        self.total.assign_add(keras.ops.sum(values * known))
+        self.count.assign_add(keras.ops.sum(known))
+
+    def result(self):
+        return self.total / keras.ops.maximum(self.count, 1.0)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class StepAccuracy(KnownMean):
+    """Fraction of the known steps whose largest logit is that of their class, in [0, 1]."""
+
+    direction = "up"
+
+    def __init__(self, name: str = "accuracy", dtype=None):
+        super().__init__(name, dtype)
+
+    def values(self, y_true, y_pred):
+        labels = keras.ops.cast(y_true, "int32")
+        right = keras.ops.equal(labels, keras.ops.cast(keras.ops.argmax(y_pred, axis=-1), "int32"))
+        return keras.ops.cast(right, "float32"), keras.ops.cast(labels >= 0, "float32")
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class StepCrossEntropy(KnownMean):
+    """Mean cross-entropy of the known steps in nats, without label smoothing, weights and focal modulation."""
+
+    def __init__(self, name: str = "crossentropy", dtype=None):
+        super().__init__(name, dtype)
+
+    def values(self, y_true, y_pred):
+        labels = keras.ops.cast(y_true, "int32")
+        targets = keras.ops.one_hot(keras.ops.maximum(labels, 0), y_pred.shape[-1])
+        logarithms = keras.ops.log_softmax(keras.ops.cast(y_pred, "float32"))
+        return -keras.ops.sum(targets * logarithms, axis=-1), keras.ops.cast(labels >= 0, "float32")
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class StepNegativeLogLikelihood(KnownMean):
+    """Negative log-likelihood of a step in nats: the sum over its known tags, the mean over steps that have some."""
+
+    def __init__(self, name: str = "negative_log_likelihood", dtype=None):
+        super().__init__(name, dtype)
+
+    def values(self, y_true, y_pred):
+        targets, known = known_targets(y_true)
+        logits = keras.ops.cast(y_pred, "float32")
+        losses = keras.ops.softplus(logits) - targets * logits
+        return keras.ops.sum(losses * known, axis=-1), keras.ops.max(known, axis=-1)

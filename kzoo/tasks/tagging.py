@@ -50,6 +50,7 @@ class Tagging(Task):
     drawn: ClassVar[tuple[str, ...]] = (TOGETHER, MISTAKES)
     quantity: ClassVar[str] = "probability"
     stability: ClassVar[Score] = Score("consistency")
+    summed: ClassVar[bool] = False  # whether the losses of the tags are summed, not averaged
 
     def __post_init__(self):
         if not self.tag_names:
@@ -90,11 +91,18 @@ class Tagging(Task):
 
     def loss(self, targets=None, *, label_smoothing=0.0, class_weights=None, focal_gamma=0.0):
         if class_weights == BALANCED:
-            present = np.asarray(targets).mean(axis=0)
+            present = self.decisions(targets).mean(axis=0)
+            if not present.all():
+                name = self.tag_names[present.argmin()]
+                raise ValueError(f"balanced class_weights need an example of each tag; {name!r} has none")
             class_weights = tuple(((1 - present) / present).tolist())
         elif class_weights is not None:
             class_weights = weight_per_class(class_weights, self.tag_names)
-        return keras_losses.TaggingLoss(label_smoothing, class_weights, focal_gamma)
+        return keras_losses.TaggingLoss(label_smoothing, class_weights, focal_gamma, summed=self.summed)
+
+    def decisions(self, targets: np.ndarray) -> np.ndarray:
+        """Return targets with a row for each time that all tags are decided, (n, tags)."""
+        return np.asarray(targets)
 
     def metrics(self):
         return [keras_metrics.TaggingAveragePrecision(self.outputs), keras_metrics.TaggingCrossEntropy()]
@@ -163,8 +171,8 @@ class Tagging(Task):
         return answers[np.asarray(targets, bool)]
 
     def matched(self, other, targets):
-        found = np.zeros((len(targets), self.outputs), "float32")
-        found[:, [self.names.index(name) for name in other.names]] = targets
+        found = np.zeros((*np.shape(targets)[:-1], self.outputs), "float32")
+        found[..., [self.names.index(name) for name in other.names]] = targets
         return found
 
     def calibrated(self, targets, answers):

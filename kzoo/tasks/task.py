@@ -131,6 +131,15 @@ class Task:
         """Return the first tensor of `decode` as an array of float64."""
         return outputs.astype("float64")
 
+    def over_windows(self, answers: Sequence[np.ndarray], spans: Sequence[tuple[int, int]]) -> np.ndarray:
+        """Return the answer for a whole example from those for its windows, the mean.
+
+        Args:
+            answers: of each window.
+            spans: where each of them begins and ends in the example, in steps.
+        """
+        return np.mean(answers, axis=0, dtype="float64")
+
     @property
     def vocabulary(self) -> Mapping[str, tuple[str, ...]]:
         """For tensors of `decode` that are indices of names: the names, which formats with strings write instead."""
@@ -138,7 +147,7 @@ class Task:
 
     def describe(self, answer: np.ndarray | None) -> dict[str, Any]:
         """Return the answer for one example as JSON-serialisable values, by name; None gives values of nothing."""
-        values = {} if answer is None else dict(zip(self.names, np.ravel(answer).tolist(), strict=True))
+        values = {} if answer is None else dict(zip(self.names, np.asarray(answer).T.tolist(), strict=True))
         return {self.answer: values}
 
     def cells(self, described: Mapping) -> dict[str, str]:

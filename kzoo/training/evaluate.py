@@ -18,7 +18,7 @@ from kzoo.data.trained import as_trained
 from kzoo.data.tta import views_of
 from kzoo.data.windows import mean_over_windows
 from kzoo.nn.precision import in_float32
-from kzoo.tasks.task import Report
+from kzoo.tasks.task import Report, check_pooled
 from kzoo.training import runs
 from kzoo.training.report_html import refresh_html
 from kzoo.training.train import check_model
@@ -54,6 +54,8 @@ def evaluate(
     check_is_dataset(data, "evaluate")
     check_split(data, split)
     data = as_trained(model, data)
+    if tta:
+        check_pooled(data.task, "test-time augmentation")
     check_model(model, data)
     model = in_float32(model)
     answers, seconds = mean_over_views(model, data, split, tta or {})

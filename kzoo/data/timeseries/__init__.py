@@ -1,7 +1,7 @@
 """Time series data: file reading, preprocessing, augmentation and datasets."""
 
 from kzoo.data.splits import MODALITIES, Modality
-from kzoo.data.timeseries import files, sets  # noqa: F401  (register their datasets)
+from kzoo.data.timeseries import files, music, sets  # noqa: F401  (register their datasets)
 from kzoo.data.timeseries.augment import SeriesAugment
 from kzoo.data.timeseries.files import SeriesExamples
 from kzoo.data.timeseries.preprocess import SeriesPreprocess

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from kzoo.core.lazy import tf
 from kzoo.data.mixing import Mixing
@@ -47,6 +48,7 @@ class SeriesAugment(Mixing):
     window_slice: float = 0.0
     window_warp: float = 0.0
     mask: float = 0.0
+    in_place: ClassVar[tuple[str, ...]] = ("jitter", "scale", "magnitude_warp", "flip", "mask")
 
     def __post_init__(self):
         super().__post_init__()
