@@ -159,21 +159,21 @@ def kzoo(
 def list_(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Shell wildcards, e.g. '*resnet*'.")] = "*",
     family: Annotated[str | None, typer.Option(help="Only one family, e.g. vgg.")] = None,
-    task: Annotated[str | None, typer.Option(help="Only one task, e.g. classification.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only networks that make sense for one task, e.g. tagging.")] = None,
     dim: Annotated[int | None, typer.Option(help="Only networks for 1 or 2 spatial axes.")] = None,
 ) -> None:
-    """List the networks with the parameters and input shape of their publication, and the paper."""
+    """List the networks with the task, the parameters and the input shape of their publication, and the paper."""
     names = list_models(pattern, family=family, task=task, dim=dim)
     if not names:
         raise ValueError(f"no network matches {pattern!r} and the options; `kzoo list` shows all")
-    show_table("name", "parameters", "input", "paper", rows=map(model_row, names))
+    show_table("name", "task", "parameters", "input", "paper", rows=map(model_row, names))
 
 
 def model_row(name: str) -> tuple:
     """Return a network's line in the list."""
     card = model_card(name)
     shape = "x".join(map(str, card.reference.input_shape))
-    return name, f"{card.params:,}", shape, card.paper.citation
+    return name, card.task, f"{card.params:,}", shape, card.paper.citation
 
 
 @app.command()

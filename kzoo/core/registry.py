@@ -123,7 +123,7 @@ class ModelCard(Shown):
         paper: where the variant was first described.
         params: number of trainable parameters at `reference`, from an independent source.
         reference: the input, number of classes and framework convention that `params` holds for.
-        task: what the published model is for.
+        task: what the published model is for, a key of `TASKS`.
         dims: numbers of spatial axes that it can be built for, 1, 2 or both.
     """
 
@@ -143,14 +143,32 @@ class ModelCard(Shown):
         inputs = " and ".join(f"{dim}-D" for dim in self.dims)
         yield rich_text.Text(f"{self.name}: {self.size}")
         yield rich_text.Text(f"{self.paper.citation}: {self.paper.title}, {self.paper.url}")
-        yield rich_text.Text(f"family {self.family}; task {self.task}; {inputs} input; convention: {self.convention}")
+        yield rich_text.Text(f"family {self.family}; {self.purpose}; {inputs} input; convention: {self.convention}")
         yield table(("hyperparameter", "value", "meaning"), rows, words=3)
 
     @property
     def size(self) -> str:
-        """Number of trainable parameters, and the input and classes that it holds for, in words."""
-        shape, classes, _ = self.reference
-        return f"{self.params:,} trainable parameters for input {shape} and {classes} classes"
+        """Number of trainable parameters, and the input and outputs that it holds for, in words."""
+        shape, outputs, _ = self.reference
+        noun = TASKS[self.task].noun if self.task in TASKS else "outputs"
+        return f"{self.params:,} trainable parameters for input {shape} and {outputs} {noun}"
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks that the network makes sense for, by key: what the published model is for, then all others.
+
+        Every network has one vector of outputs an example; one whose feature map keeps the positions of the input can
+        have an output at each of them as well. An architecture whose outputs are classes alone says `only_published`.
+        """
+        heads = {"pooled": True, "positions": getattr(self.architecture, "keeps_positions", False)}
+        others = [] if getattr(self.architecture, "only_published", False) else TASKS.items()
+        return tuple(dict.fromkeys([self.task, *(key for key, task in others if heads.get(task.head))]))
+
+    @property
+    def purpose(self) -> str:
+        """The published task, and the others that the network makes sense for, in words."""
+        _, *others = self.tasks
+        return f"task {self.task}, also {', '.join(others)}" if others else f"task {self.task}"
 
     @property
     def convention(self) -> str:
@@ -195,6 +213,7 @@ def explained_fields(architecture: type) -> Mapping[str, str]:
 
 
 MODELS: dict[str, ModelCard] = {}
+TASKS: dict[str, Any] = {}  # the classes of `kzoo.tasks` by key, which fills it
 
 
 def register_model(
@@ -216,7 +235,7 @@ def register_model(
         paper: where this variant was first described.
         params: number of trainable parameters at `reference`, from an independent source.
         reference: the input shape, number of classes and framework convention that `params` holds for.
-        task: what the published model is for.
+        task: what the published model is for, a key of `TASKS`.
         dims: numbers of spatial axes that the architecture can be built for.
         **hyperparameters: values of the variant for fields of the decorated dataclass.
 

@@ -144,6 +144,8 @@ class NearestNeighbour:
 
     room: int = 1000
 
+    only_published = True  # the labels of the examples that it stores are classes
+
     def __post_init__(self):
         if self.room < 1:
             raise ValueError(f"room must be a positive number of training series, got {self.room}")

@@ -16,7 +16,7 @@ RIBEIRO_2020 = Paper(
 
 
 # The count is that of the authors' code, for its six abnormalities: 6,425,638 with the batch-norm statistics.
-@register_model("ecg_resnet", RIBEIRO_2020, 6_421_910, Reference((4096, 12), 6, TENSORFLOW))
+@register_model("ecg_resnet", RIBEIRO_2020, 6_421_910, Reference((4096, 12), 6, TENSORFLOW), task="tagging")
 @dataclass(frozen=True)
 class ECGResNet:
     """Residual blocks whose shortcut carries the sum before its normalisation on to the next block.

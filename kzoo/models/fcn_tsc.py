@@ -37,6 +37,8 @@ class FCN:
     filters: tuple[int, ...] = (128, 256, 128)
     kernels: tuple[int, ...] = (8, 5, 3)
 
+    keeps_positions = True
+
     def __call__(self, x):
         return stage_sequence(x, self.layer, filters=self.filters, kernels=self.kernels)
 

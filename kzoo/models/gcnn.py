@@ -45,6 +45,8 @@ class GCNN:
     width: int = 512
     stages: tuple[tuple[int, int, float, float], ...] = ((3, 5, 1 / 4, 1), (3, 5, 1 / 2, 1), (1, 1, 2, 4))
 
+    keeps_positions = True
+
     def __call__(self, x):
         with scope("stem"):
             x = gated_conv(x, self.width, 1)

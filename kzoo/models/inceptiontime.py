@@ -59,6 +59,8 @@ class InceptionTime:
     drop_path: float = 0.0
     fixed: tuple[int, ...] = ()
 
+    keeps_positions = True
+
     def __call__(self, x):
         if self.fixed and x.ndim > 3:
             raise ValueError(f"fixed filters are for 1-D inputs, got fixed={self.fixed} and shape {tuple(x.shape)}")

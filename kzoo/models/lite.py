@@ -93,6 +93,8 @@ class LITE:
     patterns: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
     separable: bool = False
 
+    keeps_positions = True
+
     def __post_init__(self):
         if self.kernel < 4:
             raise ValueError(f"kernel must be 4 or more, since a quarter of it is used too; got {self.kernel}")

@@ -51,6 +51,8 @@ class MatchboxNet:
     tail_dilation: int = 2
     dropout: float = 0.0
 
+    keeps_positions = True
+
     def __call__(self, x):
         with scope("stem"):
             x = self.finish(separable(x, self.stem_width, self.stem_kernel))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kzoo.core.registry import IMAGENET, PYTORCH, TENSORFLOW, Paper, register_model
+from kzoo.core.registry import IMAGENET, PYTORCH, TENSORFLOW, Paper, Reference, register_model
 from kzoo.models.mobilenetv2 import (
     TIMM,
     TIMM_BLOCKS,
@@ -26,6 +26,13 @@ HOWARD_2019 = Paper(
     "https://arxiv.org/abs/1905.02244",
     "ICCV",
 )
+SCHMID_2023 = Paper(
+    "Schmid, Florian and Koutini, Khaled and Widmer, Gerhard",
+    2023,
+    "Efficient Large-Scale Audio Tagging Via Transformer-to-CNN Knowledge Distillation",
+    "https://arxiv.org/abs/2211.04772",
+    "ICASSP",
+)
 
 LARGE = {
     "depths": (1, 2, 3, 4, 2, 3),
@@ -38,6 +45,7 @@ LARGE = {
     "width": 960,
     "units": 1280,
 }
+MN04 = (1, (3, 2), (2, 3), (6, 2.5, 2.25), (6, 17 / 3), (17 / 3, 6))
 SMALL = {
     "depths": (1, 2, 3, 2, 3),
     "filters": (16, 24, 40, 48, 96),
@@ -51,6 +59,9 @@ SMALL = {
 }
 TF = IMAGENET._replace(dialect=TENSORFLOW)
 TORCHVISION = IMAGENET._replace(dialect=PYTORCH._replace(bn_epsilon=1e-3, bn_momentum=0.99))
+
+# 128 mel bands of 10 seconds at 32 kHz, every 10 milliseconds; the classes of AudioSet
+AUDIO_SET = Reference((128, 1000, 1), 527, TORCHVISION.dialect)
 
 
 def scaled(network: dict, multiplier: float) -> dict:
@@ -66,6 +77,13 @@ def minimal(network: dict) -> dict:
     """Return the minimalistic network: without squeeze-and-excitation, hard swish and 5x5 kernels."""
     stages = len(network["depths"])
     return network | {"kernels": (3,) * stages, "se_ratios": (0,) * stages, "relu_stages": stages, "activation": "relu"}
+
+
+def tagger(network: dict, multiplier: float = 1.0) -> dict:
+    """Return the network of EfficientAT, whose gates are sigmoids and whose last layers are scaled as well."""
+    filters = scaled_widths(network["filters"], multiplier)
+    sizes = {"stem_width": filters[0], "width": 6 * filters[-1], "units": divisible(network["units"] * multiplier)}
+    return network | sizes | {"filters": filters, "gate": "sigmoid"}
 
 
 def place_as_stage(match: re.Match, layers: Sequence[str]) -> str:
@@ -100,6 +118,10 @@ KEY_MAPPING = (
 @register_model("tf_mobilenetv3_large_075", HOWARD_2019, 3_993_528, TF, **scaled(LARGE, 0.75))
 @register_model("tf_mobilenetv3_large_100", HOWARD_2019, 5_483_032, TF, **LARGE)
 @register_model("tf_mobilenetv3_large_minimal_100", HOWARD_2019, 3_924_288, TF, **minimal(LARGE))
+# EfficientAT's; of mn04 the hidden channels are rounded to multiples of 8, which gives ratios of its own. The counts are
+# those of the authors' code (fschmid56/EfficientAT).
+@register_model("mn04", SCHMID_2023, 983_599, AUDIO_SET, task="tagging", **tagger(LARGE, 0.4) | {"expansions": MN04})
+@register_model("mn10", SCHMID_2023, 4_876_831, AUDIO_SET, task="tagging", **tagger(LARGE))
 # torchvision's
 @register_model("mobilenet_v3_small", HOWARD_2019, 2_542_856, TORCHVISION, **SMALL)
 @register_model("mobilenet_v3_large", HOWARD_2019, 5_483_032, TORCHVISION, **LARGE)
@@ -116,6 +138,7 @@ class MobileNetV3(InvertedResidualNet):
         relu_stages: number of stages, from the first, whose blocks use ReLU instead of `activation`.
         units: outputs of the dense layer before the logits.
         activation: Keras name of the activation of all layers but the projections.
+        gate: Keras name of the activation of the gates of squeeze-and-excitation.
     """
 
     kernels: tuple[int, ...]
@@ -124,6 +147,7 @@ class MobileNetV3(InvertedResidualNet):
     units: int
     activation: str = "hard_silu"
     stem_width: int = 16
+    gate: str = "hard_sigmoid"
 
     def stage_fields(self) -> dict[str, Sequence]:
         later = len(self.depths) - self.relu_stages
@@ -131,7 +155,7 @@ class MobileNetV3(InvertedResidualNet):
         return {"kernels": self.kernels, "se_ratios": self.se_ratios, "activations": activations}
 
     def excited(self, x, se_ratio: float, expansion: float):
-        return squeeze_excite(x, se_ratio, divisor=8, gate="hard_sigmoid")
+        return squeeze_excite(x, se_ratio, divisor=8, gate=self.gate)
 
     def embedding(self, x):
         return dense(x, self.units, self.activation)

@@ -40,6 +40,8 @@ class OmniScaleCNN:
     budgets: tuple[int, ...] = (1_024, 229_376)
     max_kernel: int = 89
 
+    keeps_positions = True
+
     def __call__(self, x):
         kernels = one_and_primes(self.largest_kernel(x))
         weights = sum(math.prod(per_axis(x, kernel)) for kernel in kernels)  # of one filter per size, on one channel

@@ -48,6 +48,10 @@ class ResKWS:
     dilated: bool = False
     kernel: int = 3
 
+    @property
+    def keeps_positions(self) -> bool:
+        return not self.pool
+
     def __call__(self, x):
         with scope("stem"):
             x = self.conv_act(x, 1)

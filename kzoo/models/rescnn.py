@@ -37,6 +37,8 @@ class ResCNN:
     kernels: tuple[int, ...] = (7, 5, 3)
     kernel: int = 3
 
+    keeps_positions = True
+
     def __call__(self, x):
         return named_stages(x, self.residual_block, self.leaky, self.learned, self.smooth)
 

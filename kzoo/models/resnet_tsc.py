@@ -30,6 +30,8 @@ class ResNetTSC:
     kernels: tuple[int, ...] = (8, 5, 3)
     drop_path: float = 0.0
 
+    keeps_positions = True
+
     def __post_init__(self):
         if not self.kernels:
             raise ValueError("a residual block needs at least one convolution, got kernels ()")

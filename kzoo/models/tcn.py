@@ -47,6 +47,8 @@ class TCN:
     dropout: float = 0.05
     readout: str = "last"
 
+    keeps_positions = True
+
     def __call__(self, x):
         readout = lookup("readout", self.readout, READOUTS)
         return readout(self.feature_map(x))

@@ -22,7 +22,7 @@ EMBEDDING = Reference((96, 64, 1), 0, TENSORFLOW)  # 64 log-mel bands of 0.96 se
 # The published network (tensorflow/models, research/audioset/vggish) is said to have 72.1 million weights. They are
 # 9*i*f + f a convolution from i to f channels, 4,499,712 in all, and i*u + u a fully connected layer, the first with
 # 6*4*512 inputs: 50,335,744 + 16,781,312 + 524,416.
-@register_model("vggish", HERSHEY_2017, 72_141_184, EMBEDDING)
+@register_model("vggish", HERSHEY_2017, 72_141_184, EMBEDDING, task="tagging")
 @dataclass(frozen=True)
 class VGGish:
     """Four stages of convolutions, each ended by max pooling, then fully connected layers.

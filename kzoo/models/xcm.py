@@ -37,6 +37,8 @@ class XCM:
     filters: int = 128
     window: float = 1.0
 
+    keeps_positions = True
+
     def __post_init__(self):
         if not 0 < self.window <= 1:
             raise ValueError(f"window must be a fraction of the length in (0, 1], got {self.window}")

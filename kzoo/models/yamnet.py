@@ -20,7 +20,7 @@ AUDIO_SET = Reference((96, 64, 1), 521, TENSORFLOW._replace(bn_epsilon=1e-4))
 
 # The release says 3.7 million weights. A block from i to f channels has 9*i + i + i*f + f, offsets included and no
 # scales; the stem 9*32 + 32, the logits 1024*521 + 521.
-@register_model("yamnet", PLAKAL_2019, 3_729_481, AUDIO_SET)
+@register_model("yamnet", PLAKAL_2019, 3_729_481, AUDIO_SET, task="tagging")
 @dataclass(frozen=True)
 class YAMNet:
     """Strided convolution, then depthwise separable ones; batch normalisation has an offset and no scale.

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kzoo.core.arguments import check_arguments
-from kzoo.core.registry import lookup
+from kzoo.core.registry import TASKS, lookup
 from kzoo.tasks.classification import Classification
 from kzoo.tasks.regression import Regression
 from kzoo.tasks.steps import StepClassification, StepTagging
 from kzoo.tasks.tagging import Tagging
 from kzoo.tasks.task import Report, Task
 
-TASKS: dict[str, type[Task]] = {
-    task.key: task for task in (Classification, Tagging, Regression, StepTagging, StepClassification)
-}
+TASKS |= {task.key: task for task in (Classification, Tagging, Regression, StepTagging, StepClassification)}
 
 
 def task_from(content: Mapping) -> Task:

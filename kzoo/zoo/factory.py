@@ -24,7 +24,7 @@ from kzoo.nn.heads import HEADS, check_keeps_positions
 from kzoo.nn.inspection import named_stages
 from kzoo.nn.layers import InputTooSmall, TokenEmbedding, written_in
 from kzoo.nn.precision import computing_in
-from kzoo.tasks import Classification
+from kzoo.tasks import TASKS, Classification
 from kzoo.zoo import applications, hub
 from kzoo.zoo.migration import (
     check_foreign,
@@ -48,7 +48,8 @@ def list_models(
     Args:
         pattern: shell wildcards, e.g. `"*resnet50*"`.
         family: name of a module in `kzoo/models/`, e.g. `"vgg"`.
-        task: what the published model is for, e.g. `"classification"`.
+        task: what the network makes sense for, a key of `kzoo.tasks.TASKS`, e.g. `"tagging"`; `card.task` is what the
+            published one is for.
         dim: number of spatial axes of the input that the model must support, 1 or 2.
 
     Raises:
@@ -59,8 +60,8 @@ def list_models(
         lookup("family", family, {card.family: card for card in cards})
         cards = [card for card in cards if card.family == family]
     if task is not None:
-        lookup("task", task, {card.task: card for card in cards})
-        cards = [card for card in cards if card.task == task]
+        lookup("task", task, TASKS)
+        cards = [card for card in cards if task in card.tasks]
     if dim is not None:
         cards = [card for card in cards if dim in card.dims]
     return sorted(fnmatch.filter([card.name for card in cards], pattern))
@@ -475,10 +476,9 @@ def factory_signature(card: ModelCard) -> inspect.Signature:
 
 def factory_docstring(card: ModelCard) -> str:
     """Return the docstring of one factory: its size and paper, and what each argument does."""
-    shape, classes = card.reference.input_shape, card.reference.num_classes
     hyperparameters = "".join(f"    {name}: {h.meaning}\n" for name, h in card.hyperparameters.items())
     return (
-        f"Build {card.name}: {card.params:,} trainable parameters for input {shape} and {classes} classes.\n\n"
+        f"Build {card.name}: {card.size}.\n\n"
         f"{card.paper.citation}, {card.paper.title}, {card.paper.url}.\n\n"
         "Returns logits of shape `(batch, num_classes)`, without softmax: compile with a loss of `from_logits=True`, "
         "or use `kzoo.fit`.\n\n"

@@ -156,8 +156,33 @@ def test_card_explains_each_hyperparameter(name):
     card = kzoo.model_card(name)
     assert all(h.meaning for h in card.hyperparameters.values())
     assert card.paper.url.startswith("https://")
-    assert card.task in TASKS
-    assert name in kzoo.list_models(family=card.family, task=card.task, dim=card.dims[0])
+    assert card.tasks[0] == card.task
+    assert set(card.tasks) <= TASKS.keys()
+    for task in card.tasks:
+        assert name in kzoo.list_models(family=card.family, task=task, dim=card.dims[0])
+
+
+def test_networks_say_what_they_are_for():
+    """Published taggers name tagging first; every network has a pooled head, but stored examples have classes."""
+    assert {"cnn6", "cnn10", "cnn14", "mn04", "mn10", "yamnet", "vggish", "ecg_resnet"} <= {
+        name for name in kzoo.list_models() if kzoo.model_card(name).task == "tagging"
+    }
+    pooled = {key for key, task in TASKS.items() if task.head == "pooled"}
+    assert {"classification", "tagging", "regression"} <= pooled == set(kzoo.model_card("resnet50").tasks)
+    assert set(kzoo.model_card("tcn").tasks) == TASKS.keys()
+    assert kzoo.model_card("nearest_neighbour").tasks == ("classification",)
+    assert "527 tags" in kzoo.model_card("cnn14").size
+    with pytest.raises(ValueError, match="unknown task 'taging'; did you mean tagging"):
+        kzoo.list_models(task="taging")
+
+
+KEEPING = [name for name in kzoo.list_models() if getattr(kzoo.model_card(name).architecture, "keeps_positions", False)]
+
+
+@pytest.mark.parametrize("name", sampled([(name,) for name in KEEPING], FAMILIES))
+def test_networks_that_keep_the_positions_have_an_output_at_each(name):
+    model = kzoo.create_model(name, (64, 3), 5, head="positions", **narrow(name))
+    assert model.output_shape == (None, 64, 5)
 
 
 @every_model
