@@ -118,8 +118,8 @@ KEY_MAPPING = (
 @register_model("tf_mobilenetv3_large_075", HOWARD_2019, 3_993_528, TF, **scaled(LARGE, 0.75))
 @register_model("tf_mobilenetv3_large_100", HOWARD_2019, 5_483_032, TF, **LARGE)
 @register_model("tf_mobilenetv3_large_minimal_100", HOWARD_2019, 3_924_288, TF, **minimal(LARGE))
-# EfficientAT's; of mn04 the hidden channels are rounded to multiples of 8, which gives ratios of its own. The counts are
-# those of the authors' code (fschmid56/EfficientAT).
+# EfficientAT's; in mn04 the hidden channels are rounded to multiples of 8, which gives ratios of its own. The counts
+# are those of the authors' code (fschmid56/EfficientAT).
 @register_model("mn04", SCHMID_2023, 983_599, AUDIO_SET, task="tagging", **tagger(LARGE, 0.4) | {"expansions": MN04})
 @register_model("mn10", SCHMID_2023, 4_876_831, AUDIO_SET, task="tagging", **tagger(LARGE))
 # torchvision's

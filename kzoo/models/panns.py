@@ -45,7 +45,9 @@ def band_norm(x):
 # compute the spectrogram, 1,083,456.
 @register_model("cnn6", KONG_2020, 4_837_455, AUDIO_SET, task="tagging", depths=(1, 1, 1, 1), kernel=5, units=512)
 @register_model("cnn10", KONG_2020, 5_219_279, AUDIO_SET, task="tagging", depths=(2, 2, 2, 2), units=512)
-@register_model("cnn14", KONG_2020, 80_753_615, AUDIO_SET, task="tagging", depths=(2, 2, 2, 2, 2, 2), units=2048, last_pool=False)
+@register_model(
+    "cnn14", KONG_2020, 80_753_615, AUDIO_SET, task="tagging", depths=(2, 2, 2, 2, 2, 2), units=2048, last_pool=False
+)
 @dataclass(frozen=True)
 class PANN:
     """Stages of convolutions with twice the filters after each average pooling, then a fully connected layer.

@@ -40,6 +40,7 @@ class Steps:
     """Mixin: what tasks with a target at each step of a sequence have in common."""
 
     head = "positions"
+    exclusive = False
 
     @property
     def output_axes(self):

@@ -18,7 +18,8 @@ from kzoo.data.splits import Examples, Splits
 from kzoo.data.trained import remember
 from kzoo.nn.handcrafted import NearestNeighbours
 from kzoo.tasks import Classification, Regression, Tagging
-from kzoo.tasks.task import Task
+from kzoo.tasks.steps import StepClassification
+from kzoo.tasks.task import Task, check_exclusive
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1)).astype("uint8")
 PIXELS[::2, :4], PIXELS[1::3, 4:] = 200, 190  # bright above, bright below
@@ -241,6 +242,8 @@ def test_networks_of_different_tasks_are_no_ensemble(numbers):
 def test_solvers_and_nearest_neighbours_need_classes(tags, numbers):
     with pytest.raises(ValueError, match="solver 'ridge' is for one class an example, not for tagging"):
         kzoo.fit(*tags, solver="ridge")
+    with pytest.raises(ValueError, match="a solver is for one class an example, not for step_classification"):
+        check_exclusive(StepClassification(("above", "below")), "a solver")
     inputs = keras.Input((8, 8, 1))
     model = keras.Model(inputs, NearestNeighbours(1)(keras.layers.Flatten()(inputs)), name="nearest")
     with pytest.raises(ValueError, match="nearest is for one class an example, not for regression"):
