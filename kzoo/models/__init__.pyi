@@ -3216,6 +3216,66 @@ def mlp_tsc(
     dropouts: tuple[float, ...] = (0.1, 0.2, 0.2, 0.3),
     activation: str = "relu",
 ) -> keras.Model: ...
+def mn04(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    head: str = "pooled",
+    vocab_size: PositiveInt | None = None,
+    embed_dim: Extent | None = None,
+    embedding: np.ndarray | str | None = None,
+    trainable_embedding: bool = True,
+    features: str | Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    classifier_activation: str | None = None,
+    name: str | None = None,
+    depths: tuple[int, ...] = (1, 2, 3, 4, 2, 3),
+    filters: tuple[int, ...] = (8, 16, 16, 32, 48, 64),
+    strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2),
+    expansions: tuple[float | tuple[float, ...], ...] = ...,
+    stem_width: int = 8,
+    width: int = 384,
+    dropout: float = 0.2,
+    drop_path: float = 0.0,
+    kernels: tuple[int, ...] = (3, 3, 5, 3, 3, 5),
+    se_ratios: tuple[float, ...] = (0, 0, 0.25, 0, 0.25, 0.25),
+    relu_stages: int = 3,
+    units: int = 512,
+    activation: str = "hard_silu",
+    gate: str = "sigmoid",
+) -> keras.Model: ...
+def mn10(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    head: str = "pooled",
+    vocab_size: PositiveInt | None = None,
+    embed_dim: Extent | None = None,
+    embedding: np.ndarray | str | None = None,
+    trainable_embedding: bool = True,
+    features: str | Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    classifier_activation: str | None = None,
+    name: str | None = None,
+    depths: tuple[int, ...] = (1, 2, 3, 4, 2, 3),
+    filters: tuple[int, ...] = (16, 24, 40, 80, 112, 160),
+    strides: tuple[int, ...] = (1, 2, 2, 2, 1, 2),
+    expansions: tuple[float | tuple[float, ...], ...] = (1, (4, 3), 3, (6, 2.5, 2.3), 6, 6),
+    stem_width: int = 16,
+    width: int = 960,
+    dropout: float = 0.2,
+    drop_path: float = 0.0,
+    kernels: tuple[int, ...] = (3, 3, 5, 3, 3, 5),
+    se_ratios: tuple[float, ...] = (0, 0, 0.25, 0, 0.25, 0.25),
+    relu_stages: int = 3,
+    units: int = 1280,
+    activation: str = "hard_silu",
+    gate: str = "sigmoid",
+) -> keras.Model: ...
 def mnasnet0_5(
     input_shape: Sequence[int | None],
     num_classes: int,
@@ -3504,6 +3564,7 @@ def mobilenet_v3_large(
     relu_stages: int = 3,
     units: int = 1280,
     activation: str = "hard_silu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def mobilenet_v3_small(
     input_shape: Sequence[int | None],
@@ -3533,6 +3594,7 @@ def mobilenet_v3_small(
     relu_stages: int = 2,
     units: int = 1024,
     activation: str = "hard_silu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def mobilenetv1_100(
     input_shape: Sequence[int | None],
@@ -3813,6 +3875,7 @@ def mobilenetv3_large_075(
     relu_stages: int = 3,
     units: int = 1280,
     activation: str = "hard_silu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def mobilenetv3_large_100(
     input_shape: Sequence[int | None],
@@ -3842,6 +3905,7 @@ def mobilenetv3_large_100(
     relu_stages: int = 3,
     units: int = 1280,
     activation: str = "hard_silu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def mobilenetv3_small_050(
     input_shape: Sequence[int | None],
@@ -3871,6 +3935,7 @@ def mobilenetv3_small_050(
     relu_stages: int = 2,
     units: int = 1024,
     activation: str = "hard_silu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def mobilenetv3_small_075(
     input_shape: Sequence[int | None],
@@ -3900,6 +3965,7 @@ def mobilenetv3_small_075(
     relu_stages: int = 2,
     units: int = 1024,
     activation: str = "hard_silu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def mobilenetv3_small_100(
     input_shape: Sequence[int | None],
@@ -3929,6 +3995,7 @@ def mobilenetv3_small_100(
     relu_stages: int = 2,
     units: int = 1024,
     activation: str = "hard_silu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def mobilenetv4_conv_large(
     input_shape: Sequence[int | None],
@@ -8143,6 +8210,7 @@ def tf_mobilenetv3_large_075(
     relu_stages: int = 3,
     units: int = 1280,
     activation: str = "hard_silu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def tf_mobilenetv3_large_100(
     input_shape: Sequence[int | None],
@@ -8172,6 +8240,7 @@ def tf_mobilenetv3_large_100(
     relu_stages: int = 3,
     units: int = 1280,
     activation: str = "hard_silu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def tf_mobilenetv3_large_minimal_100(
     input_shape: Sequence[int | None],
@@ -8201,6 +8270,7 @@ def tf_mobilenetv3_large_minimal_100(
     relu_stages: int = 6,
     units: int = 1280,
     activation: str = "relu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def tf_mobilenetv3_small_075(
     input_shape: Sequence[int | None],
@@ -8230,6 +8300,7 @@ def tf_mobilenetv3_small_075(
     relu_stages: int = 2,
     units: int = 1024,
     activation: str = "hard_silu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def tf_mobilenetv3_small_100(
     input_shape: Sequence[int | None],
@@ -8259,6 +8330,7 @@ def tf_mobilenetv3_small_100(
     relu_stages: int = 2,
     units: int = 1024,
     activation: str = "hard_silu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def tf_mobilenetv3_small_minimal_100(
     input_shape: Sequence[int | None],
@@ -8288,6 +8360,7 @@ def tf_mobilenetv3_small_minimal_100(
     relu_stages: int = 5,
     units: int = 1024,
     activation: str = "relu",
+    gate: str = "hard_sigmoid",
 ) -> keras.Model: ...
 def tfidf(
     input_shape: Sequence[int | None],
