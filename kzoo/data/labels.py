@@ -12,6 +12,7 @@ from kzoo.core.warn import warn_caller
 
 FEW = 16  # at most so many channels; an axis of more is time, height or width
 AXES = {"image": (3, 4), "timeseries": (2, 3), "text": (1,)}  # of an array, by modality
+SEVERAL = "; for several say task='tagging', for numbers task='regression'"
 CHOOSE = "; choose the classes with classes=[...]"
 
 
@@ -182,7 +183,7 @@ def from_one_hot(labels: np.ndarray, what: str) -> np.ndarray:
     if wrong.size:
         raise ValueError(
             f"{what} have shape {labels.shape}, but row {wrong[0]} is not one-hot: {labels[wrong[0]].tolist()[:5]}; "
-            "expected one label for each example; for several say task='tagging', for numbers task='regression'"
+            f"expected one label for each example{SEVERAL}"
         )
     return rows.argmax(axis=1)
 

@@ -64,14 +64,18 @@ class Content:
     root: Path
 
     @property
+    def folders(self) -> list[Path]:
+        """The folder of the files, and those in it."""
+        return [self.root, *sorted(f for f in self.root.iterdir() if f.is_dir() and f.name[0] != ".")]
+
+    @property
     def place(self) -> tuple[Path, str] | None:
         """Where the files are that the input names, and the suffix that the names lack; None if it names none."""
         if len(self.input) > 1:
             return None
-        folders = [self.root, *sorted(f for f in self.root.iterdir() if f.is_dir() and f.name[0] != ".")]
         suffixes = ("", *(suffix for known in FILES.values() for suffix in known))
         for cell in map(str, self.table.column(self.input[0])[:LOOKED_AT]):
-            for folder in folders if 0 < len(cell) < LONGEST and "\0" not in cell else ():
+            for folder in self.folders if 0 < len(cell) < LONGEST and "\0" not in cell else ():
                 for suffix in suffixes:
                     if (folder / f"{cell}{suffix}").is_file():
                         return folder, suffix
@@ -129,12 +133,15 @@ class Content:
         folder, suffix = self.place
         cells = [str(cell) for cell in self.table.filled(self.input[0])]
         groups = self.groups()
-        inside = found_in(folder, cells, suffix)
-        missing = [f"{cells[i]} ({self.table.rows[i]})" for i, name in enumerate(inside) if name is None]
+        inside = [(folder, name) if name else None for name in found_in(folder, cells, suffix)]
+        for other in self.folders if None in inside else ():
+            again = found_in(other, cells, suffix)
+            inside = [one or (name and (other, name)) for one, name in zip(inside, again, strict=True)]
+        missing = [f"{cells[i]} ({self.table.rows[i]})" for i, file in enumerate(inside) if file is None]
         if missing:
             raise ValueError(f"{len(missing)} of {len(cells)} files are not in {folder}: {some(missing)}")
         groups = [None] * len(cells) if groups is None else groups
-        return [Row(folder, name, *NO_CLASS, *of) for name, *of in zip(inside, self.splits, groups, strict=True)]
+        return [Row(*file, *NO_CLASS, *of) for file, *of in zip(inside, self.splits, groups, strict=True)]
 
 
 def found_in(folder: Path, cells: Sequence[str], suffix: str) -> list[str | None]:
@@ -272,7 +279,7 @@ def table(
         group: a column of groups, such as the patient, that are never divided.
         validation: another table of the same columns, as the validation split.
         test: likewise, as the test split.
-        root: folder of the files; by default that of the table. Files may lie in a folder within it.
+        root: folder of the files; by default that of the table. Files may lie in folders within it.
         class_names: in the order of the class indices; the different labels, sorted, if not given. For tagging the
             names of the tags, for regression of the numbers.
         delimiter: between cells; by default tabs in .tsv, otherwise commas, semicolons or tabs.
@@ -352,9 +359,12 @@ def content_of(tables: Mapping[str, Table], input, target, split, group, root: P
     columns = matched(first, left, several(input))
     whole, splits = combined(tables, {*columns, *targets, *([group] if group is not None else [])})
     if split is not None:
-        if len(tables) > 1:
-            raise ValueError("give either split, a column, or other tables for validation and test; got both")
-        splits = splits_named(first, split)
+        own = splits_named(first, split)
+        twice = sorted(set(own) & (tables.keys() - {"train"}))
+        if twice:
+            says = f"column {split} of {first.name} says {twice[0]}"
+            raise ValueError(f"{says}, and {twice[0]}= is another table; give one of them")
+        splits[: len(own)] = own
     return Content(whole, splits, columns, targets, group, root)
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import gzip
 import io
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import lookup
 from kzoo.core.shown import listed
-from kzoo.data.text.files import numbered_cells
 
 pandas = lazy_import("pandas")
 
@@ -125,7 +125,9 @@ def cached(file: Path, changed: int, delimiter: str | None, header: bool, encodi
     content = decoded(file, encoding)
     if suffix in JSON_LINES:
         return from_json_lines(file.name, content)
-    return from_cells(file, content, delimiter or DELIMITERS[suffix] or common_delimiter(content), header)
+    content, commented = without_comments(content)
+    delimiter = delimiter or DELIMITERS[suffix] or common_delimiter(content.lstrip("\n"))
+    return from_cells(file, content, delimiter, header, commented)
 
 
 def decoded(file: Path, encoding: str) -> str:
@@ -155,9 +157,23 @@ def common_delimiter(content: str) -> str:
     return max(",;\t", key=first.count)
 
 
-def from_cells(file: Path, content: str, delimiter: str, header: bool) -> Table:
-    """Return the table of a text with delimiters."""
-    rows = list(numbered_cells(file, content, delimiter, True))
+def without_comments(content: str) -> tuple[str, bool]:
+    """Return a text whose first lines are comments with the last of them as its header, and whether it has comments.
+
+    The tables of AudioSet begin with several lines "# ...", of which the last names the columns. A single one is a
+    header whose first name has that mark.
+    """
+    lines = content.split("\n")
+    count = next((number for number, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    if count < 2:
+        return content, False
+    blank = [""] * (count - 1)  # so that lines keep their numbers
+    return "\n".join([*blank, lines[count - 1].lstrip("# "), *lines[count:]]), True
+
+
+def from_cells(file: Path, content: str, delimiter: str, header: bool, spaced: bool = False) -> Table:
+    """Return the table of a text with delimiters; `spaced` if spaces follow them."""
+    rows = list(numbered_cells(file, content, delimiter, True, spaced))
     if not rows:
         raise ValueError(f"{file.name} is empty")
     names = [cell.strip() for cell in rows[0][1]] if header else list(map(str, range(len(rows[0][1]))))
@@ -174,6 +190,28 @@ def from_cells(file: Path, content: str, delimiter: str, header: bool) -> Table:
     lines, cells = zip(*rows, strict=True)
     columns = dict(zip(names, map(list, zip(*cells, strict=True)), strict=True))
     return Table(file.name, columns, Rows("line", lines))
+
+
+def numbered_cells(
+    path: Path, content: str, separator: str, quoting: bool, spaced: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield (first line, cells) for each row that is not blank, whatever the length of a cell.
+
+    With `spaced` the spaces that follow a separator are no part of a cell.
+    """
+    style = {"quoting": csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE, "skipinitialspace": spaced}
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True, **style)
+    limit = csv.field_size_limit(2**31 - 1)
+    try:
+        line = 1
+        for cells in reader:
+            if cells:
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"the row that begins in line {line} of {path} cannot be read: {error}") from error
+    finally:
+        csv.field_size_limit(limit)
 
 
 class Rows(Sequence):

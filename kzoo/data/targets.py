@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 from kzoo.core.lazy import np
 from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.data.arrays import to_array
-from kzoo.data.labels import read_labels, warn_of_names
+from kzoo.data.labels import SEVERAL, read_labels, warn_of_names
 from kzoo.data.tables import Table, is_empty
 from kzoo.tasks import Classification, Regression, StepClassification, StepTagging, Tagging, Task
 
 Splits = Mapping[str, Any]  # the targets of "train" and, if there, "validation" and "test"
+LISTS = (list, tuple, set, frozenset)
 NAME_THEM = "; name the tags with class_names=[...]"
 
 
@@ -62,7 +63,15 @@ def check_task_options(task: str | None, options: Mapping) -> None:
 
 
 def classes(splits: Splits, names: Sequence[str] | None, where: str) -> tuple[Task, dict[str, np.ndarray]]:
-    """Return class indices, int32 (n,), of names, whole numbers or one-hot rows."""
+    """Return class indices, int32 (n,), of names, whole numbers or one-hot rows.
+
+    Raises:
+        ValueError: for several labels an example, or see `read_labels`.
+    """
+    for split, values in splits.items():
+        lengths = {len(row) if isinstance(row, LISTS) else 1 for row in values} if isinstance(values, LISTS) else {1}
+        if len(lengths) > 1:
+            raise ValueError(f"the examples of the {split} split have {min(lengths)} to {max(lengths)} labels{SEVERAL}")
     names, labels = read_labels({split: to_array(values) for split, values in splits.items()}, names, where)
     return Classification(names), labels
 
@@ -113,7 +122,7 @@ def tag_rows(values, split: str) -> np.ndarray | list[list[str]]:
         values = to_array(values)
     rows = [row.tolist() if hasattr(row, "tolist") else row for row in values]
     expected = "expected a row of 0 and 1, or a list of names of tags"
-    wrong = next((n for n, row in enumerate(rows) if not isinstance(row, (list, tuple, set, frozenset))), None)
+    wrong = next((n for n, row in enumerate(rows) if not isinstance(row, LISTS)), None)
     if wrong is not None:
         raise ValueError(f"example {wrong} of the {split} split has {rows[wrong]!r}; {expected}")
     if any(isinstance(tag, str) for row in rows for tag in row) or not any(map(len, rows)):
@@ -158,13 +167,14 @@ def tag_cells(table: Table, columns: Sequence[str], *, separator: str = ";") -> 
     """
     if len(columns) > 1:
         return np.stack([table.numbers(name) for name in columns], axis=1)
-    cells = table.column(columns[0])
-    return [[] if is_empty(cell) else split_cell(cell, separator) for cell in cells]
+    return [split_cell(cell, separator) for cell in table.column(columns[0])]
 
 
 def split_cell(cell, separator: str) -> list[str]:
-    """Return the tags of a cell; JSON and Parquet have lists."""
-    parts = cell.split(separator) if isinstance(cell, str) else cell
+    """Return the tags of a cell, none of an empty one; JSON and Parquet have lists."""
+    if not isinstance(cell, str) and hasattr(cell, "__iter__"):
+        return list(cell)
+    parts = [] if is_empty(cell) else str(cell).split(separator)
     return [part.strip() for part in parts if part.strip()]
 
 

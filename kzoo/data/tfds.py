@@ -13,6 +13,7 @@ from kzoo.core.registry import did_you_mean
 from kzoo.data.cache import remembered
 from kzoo.data.sources import hash_of
 from kzoo.data.splits import Examples, RawData
+from kzoo.tasks import Tagging
 
 Builder = "tfds.core.DatasetBuilder"
 
@@ -36,7 +37,8 @@ def find_builder(name: str, data_dir: str | None, file_format: str | None = None
 def input_and_label(builder: Builder, *modalities: str) -> tuple[str, str, str]:
     """Return the modality of a dataset, and the names of its input and label features.
 
-    These are the dataset's supervised keys, otherwise the first feature of one of the modalities and the first label.
+    These are the dataset's supervised keys, otherwise the first feature of one of the modalities and the first label:
+    a class, or where there is none a sequence of classes, which are tags.
 
     Args:
         builder: of the dataset.
@@ -48,7 +50,7 @@ def input_and_label(builder: Builder, *modalities: str) -> tuple[str, str, str]:
     features = builder.info.features
     types = {modality: getattr(tfds.features, modality.capitalize()) for modality in modalities}
     modality_of = {key: name for name in modalities for key in features if isinstance(features[key], types[name])}
-    labels = [key for key in features if isinstance(features[key], tfds.features.ClassLabel)]
+    labels = sorted((key for key in features if label_names(features[key])), key=lambda key: is_several(features[key]))
     key, *_, label = builder.info.supervised_keys or (next(iter(modality_of), None), next(iter(labels), None))
     if key not in list(modality_of) or label not in labels:
         what = " or ".join(modalities)
@@ -56,6 +58,28 @@ def input_and_label(builder: Builder, *modalities: str) -> tuple[str, str, str]:
             f"tfds:{builder.name} has no {what} with a class label; its features are {', '.join(features)}"
         )
     return modality_of[key], key, label
+
+
+def is_several(feature) -> bool:
+    """Return whether a feature is a sequence of others."""
+    return isinstance(feature, tfds.features.Sequence)
+
+
+def label_names(feature) -> tuple[str, ...]:
+    """Return the names of the classes of a class label, or of a sequence of them; () of another feature."""
+    one = feature.feature if is_several(feature) else feature
+    return tuple(one.names) if isinstance(one, tfds.features.ClassLabel) else ()
+
+
+def targets_of(builder: Builder, label_key: str, labels: Sequence) -> np.ndarray:
+    """Return raw labels as class indices, int32 (n,), or sequences of them as rows of 0 and 1, float32 (n, tags)."""
+    feature = builder.info.features[label_key]
+    if not is_several(feature):
+        return np.array(labels, "int32")
+    found = np.zeros((len(labels), len(label_names(feature))), "float32")
+    for row, label in zip(found, labels, strict=True):
+        row[np.asarray(label, int)] = 1
+    return found
 
 
 def official_splits(builder: Builder, label_key: str, read: Callable[[str], Examples]) -> RawData:
@@ -70,7 +94,9 @@ def official_splits(builder: Builder, label_key: str, read: Callable[[str], Exam
     train, validation, test = (parts.get(split) for split in ("train", "validation", "test"))
     if test is not None and (test.labels < 0).all():
         validation, test = None, validation
-    return RawData(train, validation, test, tuple(builder.info.features[label_key].names))
+    feature = builder.info.features[label_key]
+    names = label_names(feature)
+    return RawData(train, validation, test, names, task=Tagging(names) if is_several(feature) else None)
 
 
 def prepare(builder: Builder, download: bool) -> None:
@@ -164,17 +190,19 @@ def reads_at_indices(builder: Builder) -> bool:
 
 
 def records(builder: Builder, split: str, key: str, label_key: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the records of a split, an array of objects, and their class indices; the labels are read only once."""
+    """Return the records of a split, an array of objects, and their targets, which are read only once."""
     examples = builder.as_data_source(split=split, decoders={key: tfds.decode.SkipDecoding()})
     name = f"{builder.info.full_name} {split}"
     found = np.empty(len(examples), object)
     found[:] = [Record(examples, index, key, name) for index in range(len(examples))]
     directory = str(builder.data_dir)
     labels = remembered(
-        hash_of("labels", directory, name),
+        hash_of("labels", directory, name, label_key),
         f"labels of {name}",
-        lambda: np.array(
-            [example[label_key] for example in rich_progress.track(examples, f"reading labels of {name}")]
+        lambda: targets_of(
+            builder,
+            label_key,
+            [example[label_key] for example in rich_progress.track(examples, f"reading labels of {name}")],
         ),
     )
-    return found, labels.astype("int32")
+    return found, labels

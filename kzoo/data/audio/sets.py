@@ -23,7 +23,7 @@ from kzoo.data.audio.speech_commands import (
 )
 from kzoo.data.audio.synthetic_speech import draw_utterances, mix_into_clips, speak
 from kzoo.data.splits import DatasetRow, RawData, register_dataset, register_datasets
-from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
+from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare, targets_of
 from kzoo.tasks import Tagging
 
 MOST_AT_ONCE = 3  # digits of a mixture
@@ -245,17 +245,18 @@ def read_recordings(
     """
     count = builder.info.splits[split].num_examples
     audio_key, label_key, speaker = keys
-    labels, people = np.empty(count, "int32"), []
+    labels, people = [], []
 
     def clips() -> Iterator[np.ndarray]:
-        for index, example in enumerate(tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))):
-            labels[index] = example[label_key]
+        for example in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False)):
+            labels.append(example[label_key])
             people.append(example.get(speaker))
             yield cut_or_pad(mono_16_bit(example[audio_key]), samples)
 
     inputs = collect(clips(), count, f"reading {builder.name} {split}")
     names = [person.decode() if isinstance(person, bytes) else str(person) for person in people]
-    return Recordings(inputs, labels, sample_rate, None if None in people else np.array(names))
+    targets = targets_of(builder, label_key, labels)
+    return Recordings(inputs, targets, sample_rate, None if None in people else np.array(names))
 
 
 def mono_16_bit(wave: np.ndarray) -> np.ndarray:

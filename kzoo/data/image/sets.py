@@ -16,10 +16,12 @@ from kzoo.data.tfds import (
     Builder,
     find_builder,
     input_and_label,
+    is_several,
     official_splits,
     prepare,
     reads_at_indices,
     records,
+    targets_of,
 )
 from kzoo.tasks import Tagging
 
@@ -119,7 +121,8 @@ def image_records(builder: Builder, split: str, image_key: str, label_key: str, 
 def read_images(builder: Builder, split: str, image_key: str, label_key: str, geometry: Geometry) -> Examples:
     """Decode one split into arrays, in the order of the dataset."""
     count = builder.info.splits[split].num_examples
-    of_one_size = None not in builder.info.features[image_key].shape
+    features = builder.info.features
+    of_one_size = None not in features[image_key].shape and not is_several(features[label_key])
     batches = builder.as_dataset(split=split, shuffle_files=False, batch_size=READ_AT_ONCE if of_one_size else 1)
     labels = []
 
@@ -129,7 +132,7 @@ def read_images(builder: Builder, split: str, image_key: str, label_key: str, ge
             yield from (resized(image, geometry) for image in batch[image_key])
 
     images = collect(images(), count, f"reading {builder.name} {split}")
-    return Examples(images, np.array(labels, "int32"))
+    return Examples(images, targets_of(builder, label_key, labels))
 
 
 register_datasets(

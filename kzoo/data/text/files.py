@@ -1,7 +1,5 @@
 """Text datasets from CSV and TSV tables, labelled lines and class folders."""
 
-import csv
-import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +21,9 @@ from kzoo.data.folders import (
 from kzoo.data.folders import Row as FileRow
 from kzoo.data.labels import check_classes, class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
+from kzoo.data.tables import numbered_cells
+from kzoo.data.targets import targets_as
+from kzoo.tasks import Classification, Tagging
 
 SUFFIXES = {".txt"}  # of texts in class folders
 FASTTEXT = "__label__"  # what labels begin with in fastText's format
@@ -62,10 +63,10 @@ def read_document(path: File, encoding: str) -> str:
 
 
 class Row(NamedTuple):
-    """One example of a file, and its first line, counted from 1."""
+    """One example of a file, its first line, counted from 1, and its label, or several of a tagging."""
 
     line: int
-    label: str
+    label: str | tuple[str, ...]
     text: str
 
 
@@ -106,11 +107,20 @@ def csv_file(
 
 
 @register_dataset("labelled:", "text", "your own files")
-def labelled(path: str, *, validation: str | None = None, test: str | None = None, encoding: str = "utf-8") -> RawData:
+def labelled(
+    path: str,
+    *,
+    task: str | None = None,
+    validation: str | None = None,
+    test: str | None = None,
+    encoding: str = "utf-8",
+) -> RawData:
     """A file of lines `label text`, the format of TREC and MR; the label ends at the first space or tab.
 
     Args:
         path: the file; its lines end in "\\n" or "\\r\\n", other line separators are part of a text.
+        task: "classification" if not given, or "tagging", whose lines begin with any number of tags, as
+            `__label__rock __label__live text` in fastText's format.
         validation: a file of validation lines; held out from the first if not given.
         test: a file of test lines; likewise.
         encoding: of all files.
@@ -119,7 +129,12 @@ def labelled(path: str, *, validation: str | None = None, test: str | None = Non
         ValueError: naming file and line, for bytes that are not in the encoding, a line without a label, or a
             label that only the test file has.
     """
-    return from_files(lambda file: labelled_rows(Path(file), read_text(Path(file), encoding)), path, validation, test)
+    reader = lookup("task of labelled lines,", task or Classification.key, LINES)
+
+    def read(file: str) -> list[Row]:
+        return reader(Path(file), read_text(Path(file), encoding))
+
+    return (from_files if reader is labelled_rows else tagged_files)(read, path, validation, test)
 
 
 def labelled_rows(path: Path, content: str) -> list[Row]:
@@ -131,9 +146,41 @@ def labelled_rows(path: Path, content: str) -> list[Row]:
         if line.strip():
             label, *text = line.split(maxsplit=1)
             if label.startswith(FASTTEXT) and text and text[0].startswith(FASTTEXT):
-                raise ValueError(f"line {number} of {path} has several labels, {label} and more; expected one a text")
+                several = f"line {number} of {path} has several labels, {label} and more"
+                raise ValueError(f"{several}; expected one a text, or say task='tagging'")
             rows.append(Row(number, label, text[0].rstrip("\r") if text else ""))
     return rows
+
+
+def tagged_rows(path: Path, content: str) -> list[Row]:
+    """Return the examples of lines that begin with any number of tags `__label__name`; blank lines are skipped."""
+    rows = []
+    for number, line in enumerate(content.split("\n"), start=1):
+        words = line.split()
+        count = next((n for n, word in enumerate(words) if not word.startswith(FASTTEXT)), len(words))
+        if words:
+            text = line.split(maxsplit=count)[count:]
+            tags = tuple(word.removeprefix(FASTTEXT) for word in words[:count])
+            rows.append(Row(number, tags, text[0].rstrip() if text else ""))
+    if not any(row.label for row in rows):
+        raise ValueError(f"no line of {path} begins with a tag, as {FASTTEXT}rock {FASTTEXT}live and then the text")
+    return rows
+
+
+LINES = {Classification.key: labelled_rows, Tagging.key: tagged_rows}  # readers of a file of lines, by task
+
+
+def tagged_files(read: Callable[[str], list[Row]], path: str, validation: str | None, test: str | None) -> RawData:
+    """Return the splits of a file of training rows with tags and, if given, of files of validation and of test rows."""
+    files = {"train": path, "validation": validation, "test": test}
+    rows = {split: read(file) for split, file in files.items() if file is not None}
+    for split, part in rows.items():
+        warn_of_empty_texts(files[split], part)
+    labels = {split: [row.label for row in part] for split, part in rows.items()}
+    task, tags = targets_as(Tagging.key, labels, where=path)
+    texts = {split: np.array([row.text for row in part], dtype=object) for split, part in rows.items()}
+    parts = {split: Examples(texts[split], tags[split]) for split in rows}
+    return RawData(*map(parts.get, files), task.names, task=task)
 
 
 def table_rows(
@@ -178,23 +225,6 @@ def table_texts(path: Path, text_column: str) -> Iterator[tuple[int, str | Value
             yield number, ValueError(f"line {number} of {path} contains no {text_column}")
         else:
             yield number, cells[index]
-
-
-def numbered_cells(path: Path, content: str, separator: str, quoting: bool) -> Iterator[tuple[int, list[str]]]:
-    """Yield (first line, cells) for each row that is not blank, whatever the length of a cell."""
-    style = csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, quoting=style, strict=True)
-    limit = csv.field_size_limit(2**31 - 1)
-    try:
-        line = 1
-        for cells in reader:
-            if cells:
-                yield line, cells
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise ValueError(f"the row that begins in line {line} of {path} cannot be read: {error}") from error
-    finally:
-        csv.field_size_limit(limit)
 
 
 @register_dataset("text_folder:", "text", "your own files")

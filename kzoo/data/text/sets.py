@@ -9,7 +9,7 @@ from kzoo.core.lazy import lazy_import, np, tfds
 from kzoo.core.registry import lookup
 from kzoo.data.holdout import SPLIT_SEED
 from kzoo.data.splits import DatasetRow, Examples, RawData, register_dataset, register_datasets
-from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare
+from kzoo.data.tfds import Builder, find_builder, input_and_label, official_splits, prepare, targets_of
 
 babel = lazy_import("babel")
 
@@ -91,7 +91,7 @@ def read_texts(builder: Builder, split: str, text_key: str, label_key: str) -> E
     """Read one split into arrays, in the order of the dataset."""
     rows = tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
     texts, labels = zip(*((row[text_key].decode(), row[label_key]) for row in rows), strict=True)
-    return Examples(np.array(texts, dtype=object), np.array(labels, "int32"))
+    return Examples(np.array(texts, dtype=object), targets_of(builder, label_key, labels))
 
 
 register_datasets(
