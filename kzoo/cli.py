@@ -413,10 +413,11 @@ OPTIONAL = ("start", "end", "error")  # columns of predictions that are left out
 def prediction_rows(found: Prediction) -> Iterable[dict[str, str]]:
     """Return the row of a file or of a line of a table, and those of its windows."""
     name = found.file if found.line is None else f"{found.file}, line {found.line}"
-    yield {"file": name, "start": "", "end": "", **found.cells(), "error": found.error or ""}
+    for row in found.rows():
+        yield {"file": name, "start": "", "end": "", **row, "error": found.error or ""}
     for window in found.windows:
         times = {key: f"{round(time, 3):.10g}" for key, time in (("start", window.start), ("end", window.end))}
-        yield {"file": name, **times, **window.cells(), "error": ""}
+        yield from ({"file": name, **times, **row, "error": ""} for row in window.rows())
 
 
 @app.command("convert")

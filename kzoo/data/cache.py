@@ -15,7 +15,6 @@ from kzoo.core.lazy import np, psutil
 from kzoo.core.registry import lookup
 from kzoo.data.sources import Source
 from kzoo.data.splits import Examples
-from kzoo.data.windows import Windowed
 
 CACHES = ("auto", "memory", "disk")
 EAGER = 2000  # examples; a smaller set is decoded at once, which names each damaged file before the training
@@ -83,7 +82,7 @@ def cached_splits(splits: dict[str, Examples], cache: str | None, name: str, ori
 
 
 def cached(examples: Examples, cache: str | None, what: str) -> Examples:
-    """Return examples that are decoded once, as `cache` says; arrays and windows of recordings are unchanged.
+    """Return examples that are decoded once, as `cache` says; arrays and windows of longer examples are unchanged.
 
     Args:
         examples: of one split.
@@ -95,7 +94,7 @@ def cached(examples: Examples, cache: str | None, what: str) -> Examples:
         ValueError: for too little memory or space on the disk, or files that cannot be read, by name.
     """
     source = examples.inputs
-    if not isinstance(source, Source) or isinstance(source, Windowed):
+    if not isinstance(source, Source) or not source.cacheable:
         return examples
     fits = source.nbytes <= psutil.virtual_memory().available * SHARE
     if len(source) <= EAGER and fits and cache in ("auto", "memory"):

@@ -21,10 +21,12 @@ class Source(abc.ABC):
     Attributes:
         shape: (n, *raw_shape).
         dtype: of the examples.
+        cacheable: whether a copy of what was read is worth keeping.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    cacheable = True
 
     @abc.abstractmethod
     def read(self, index: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 import math
@@ -40,7 +41,7 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> Examples:
         """Return the examples at these indices."""
-        return Examples(taken(self.inputs, indices), self.labels[indices])
+        return dataclasses.replace(self, inputs=taken(self.inputs, indices), labels=self.labels[indices])
 
 
 def taken(inputs: np.ndarray | Source, indices: np.ndarray) -> np.ndarray | Source:

@@ -65,6 +65,7 @@ class Windowed(Source):
 
     windows: Windows
     lengths: np.ndarray
+    cacheable = False
 
     @abc.abstractmethod
     def window(self, index: int, start: int) -> np.ndarray:

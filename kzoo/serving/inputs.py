@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from kzoo.core.lazy import np, rich_console, rich_progress
 from kzoo.data.splits import Preprocess
@@ -25,6 +26,7 @@ class RawInput(NamedTuple):
         raw: the raw example; None if there is an error.
         error: why it cannot be read, in one line; None if it was.
         changes: what was changed when it was read.
+        known: what the file says of the answer, as JSON-serialisable values by name, such as the times of a forecast.
     """
 
     file: str
@@ -32,6 +34,7 @@ class RawInput(NamedTuple):
     raw: np.ndarray | None = None
     error: str | None = None
     changes: Sequence[str] = ()
+    known: Mapping[str, Any] = MappingProxyType({})
 
 
 def windows_for(preprocess: Preprocess, window: float | None, hop: float | None) -> Windows | None:
@@ -99,7 +102,8 @@ def read_file(preprocess: Preprocess, file: str, text_column: str) -> list[RawIn
         if hasattr(preprocess, "read_with_changes"):
             raw, changes = preprocess.read_with_changes(file)
             return [RawInput(file, raw=raw, changes=changes)]
-        return [as_source(file, None, preprocess.read(file))]
+        source = as_source(file, None, preprocess.read(file))
+        return [source._replace(known=preprocess.known(file)) if hasattr(preprocess, "known") else source]
     except (ValueError, OSError) as error:
         return [as_source(file, None, error)]
 

@@ -58,7 +58,7 @@ def report_on(predictor: Predictor, path: str, name: str, raw: RawData) -> Repor
     targets = task.matched(raw.asked, np.concatenate([np.asarray(part.labels) for part in splits.values()]))
     groups = [getattr(part, "groups", None) for part in splits.values()]
     groups = None if any(group is None for group in groups) else np.concatenate(groups)
-    return task.report(name, targets, answers, speed, groups)
+    return task.compared(task.report(name, targets, answers, speed, groups), list(splits.values()))
 
 
 def check_outputs(predictor: Predictor, path: str, name: str, asked: Task) -> None:

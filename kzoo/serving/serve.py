@@ -166,9 +166,9 @@ class Answered:
             return found[name]
         raise AttributeError(f"a prediction has no {name!r}; it has {', '.join(found)}")
 
-    def cells(self) -> dict[str, str]:
-        """Return the answer as the columns of a table."""
-        return self.task.cells(self.answer)
+    def rows(self) -> list[dict[str, str]]:
+        """Return the answer as the rows of a table."""
+        return self.task.rows(self.answer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +230,8 @@ def answer(source: RawInput, found: Sequence[tuple[Part, np.ndarray]], task: Tas
     found = sorted(found, key=lambda one: one[0].span or ())
     windows = [answered_window(part, row, task) for part, row in found] if len(found) > 1 else []
     rows, spans = [row for _, row in found], [part.span or (0, len(row)) for part, row in found]
-    return Prediction(answer=task.describe(task.over_windows(rows, spans)), windows=tuple(windows), **place)
+    described = task.describe(task.over_windows(rows, spans)) | source.known
+    return Prediction(answer=described, windows=tuple(windows), **place)
 
 
 def answered_window(part: Part, row: np.ndarray, task: Task) -> PredictedWindow:

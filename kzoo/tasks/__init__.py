@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from kzoo.core.arguments import check_arguments
 from kzoo.core.registry import TASKS, lookup
 from kzoo.tasks.classification import Classification
+from kzoo.tasks.forecasting import Forecasting
 from kzoo.tasks.regression import Regression
 from kzoo.tasks.steps import StepClassification, StepTagging
 from kzoo.tasks.tagging import Tagging
 from kzoo.tasks.task import Report, Task
 
-TASKS |= {task.key: task for task in (Classification, Tagging, Regression, StepTagging, StepClassification)}
+OWN = (Classification, Tagging, Regression, Forecasting, StepTagging, StepClassification)
+TASKS |= {task.key: task for task in OWN}
 
 
 def task_from(content: Mapping) -> Task:

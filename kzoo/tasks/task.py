@@ -208,6 +208,10 @@ class Task:
         """Return the probability of each thing that is true of the examples, (n,); None without probabilities."""
         return None
 
+    def rows(self, described: Mapping) -> list[dict[str, str]]:
+        """Return the rows of a table for what `describe` returned: a single one, unless an answer has several steps."""
+        return [self.cells(described)]
+
     def matched(self, other: Task, targets: np.ndarray) -> np.ndarray:
         """Return raw targets of another task, whose names are among those of this one, as targets of this one."""
         return targets
@@ -221,6 +225,16 @@ class Task:
     ) -> Report:
         """Return the report for raw targets and `answers`."""
         raise NotImplementedError
+
+    def compared(self, report: Report, parts: Sequence, train=None) -> Report:
+        """Return a report beside what needs no network, where the task knows such a thing.
+
+        Args:
+            report: what `report` returned.
+            parts: the raw examples that were evaluated, `kzoo.data.splits.Examples`, one or more in their order.
+            train: those of training; None where they are not known.
+        """
+        return report
 
     @classmethod
     def read_report(cls, content: Mapping) -> Report:

@@ -61,6 +61,7 @@ def evaluate(
     answers, seconds = mean_over_views(model, data, split, tta or {})
     labels, groups = np.asarray(data.examples[split].labels), getattr(data.examples[split], "groups", None)
     report = data.task.report(split, labels, answers, len(labels) / seconds, groups)
+    report = data.task.compared(report, [data.examples[split]], data.examples["train"])
     report = replace(report, tta=dict(tta) if tta else None)
     if run_dir is not None:
         write_report(Path(run_dir), report, data)

@@ -30,7 +30,7 @@ from kzoo.data.image.pixels import DEEPEST, WHITE, as_colour, eight_bit, guessed
 from kzoo.data.image.source import ImageFiles
 from kzoo.data.labels import class_indices
 from kzoo.data.sources import array_of
-from kzoo.data.splits import Examples, RawData, register_dataset, taken
+from kzoo.data.splits import Examples, RawData, register_dataset
 
 PIL_Image = lazy_import("PIL.Image")
 PIL_ImageOps = lazy_import("PIL.ImageOps")
@@ -48,10 +48,6 @@ class Pictures(Examples):
 
     background: tuple[int, ...] = WHITE
     value_range: float = DEEPEST
-
-    def take(self, indices: np.ndarray) -> Pictures:
-        """Return the images at these indices."""
-        return dataclasses.replace(self, inputs=taken(self.inputs, indices), labels=self.labels[indices])
 
 
 def read_image(

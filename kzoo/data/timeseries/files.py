@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import itertools
 import math
@@ -40,10 +39,6 @@ class SeriesExamples(Examples):
     """
 
     unequal: str | None = None
-
-    def take(self, indices: np.ndarray) -> SeriesExamples:
-        """Return the examples at these indices."""
-        return dataclasses.replace(self, inputs=self.inputs[indices], labels=self.labels[indices])
 
 
 class SeriesFile(NamedTuple):

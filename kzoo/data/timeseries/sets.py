@@ -1,18 +1,35 @@
 """Time series datasets by name, from the files inside sktime or aeon."""
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from kzoo.core.extras import missing_package
 from kzoo.core.ranges import Extent
 from kzoo.data.splits import DatasetRow, RawData, register_datasets
 from kzoo.data.timeseries.files import series_files
+from kzoo.data.timeseries.forecast import SPLIT, forecast
 
-PACKAGES = ("sktime", "aeon")  # either ships the datasets as .ts files
+PACKAGES = ("sktime", "aeon")  # either ships the datasets as .ts files, sktime series to forecast as .csv files
+
+
+def bundled_file(name: str, ending: str) -> Path:
+    """Return the path of a dataset's file inside sktime or aeon, without importing either.
+
+    Raises:
+        ValueError: if no package that ships it is installed.
+    """
+    for package in PACKAGES:
+        spec = importlib.util.find_spec(package)
+        for root in spec.submodule_search_locations or () if spec else ():
+            file = Path(root) / "datasets" / "data" / name / f"{name}{ending}"
+            if file.is_file():
+                return file
+    raise missing_package(name, " or ".join(PACKAGES), "timeseries")
 
 
 def bundled(name: str, *, unequal: str | None = None, length: Extent | None = None) -> RawData:
-    """Load a dataset from the .ts files inside sktime or aeon, without importing either.
+    """Load a dataset from the .ts files inside sktime or aeon.
 
     Args:
         name: of the archive.
@@ -22,13 +39,27 @@ def bundled(name: str, *, unequal: str | None = None, length: Extent | None = No
     Raises:
         ValueError: if neither package is installed, or a value is out of its range.
     """
-    for package in PACKAGES:
-        spec = importlib.util.find_spec(package)
-        for root in spec.submodule_search_locations or () if spec else ():
-            stem = Path(root) / "datasets" / "data" / name / name
-            if Path(f"{stem}_TRAIN.ts").is_file():
-                return series_files(str(stem), unequal=unequal, length=length)
-    raise missing_package(name, " or ".join(PACKAGES), "timeseries")
+    stem = str(bundled_file(name, "_TRAIN.ts")).removesuffix("_TRAIN.ts")
+    return series_files(stem, unequal=unequal, length=length)
+
+
+def bundled_table(
+    name: str, *, lookback: Extent, horizon: Extent, split: Sequence[float] = SPLIT, season: Extent | None = None
+) -> RawData:
+    """Load a series to forecast from a table inside sktime.
+
+    Args:
+        name: of the folder and the file.
+        lookback: see `forecast`; so are `horizon`, `split` and `season`.
+        horizon: see `lookback`.
+        split: see `lookback`.
+        season: see `lookback`.
+
+    Raises:
+        ValueError: if sktime is not installed, or a value is out of its range.
+    """
+    file = bundled_file(name, ".csv")
+    return forecast(str(file), lookback=lookback, horizon=horizon, split=split, season=season)
 
 
 UCR, UEA = "UCR archive; {}; files of sktime or aeon", "UEA archive; {}; files of sktime or aeon"
@@ -69,5 +100,22 @@ register_datasets(
         "270 / 370 utterances, 7 to 29 steps of 12 channels, 9 classes: the speaker.",
         UEA.format("M. Kudo, J. Toyama, M. Shimbo"),
         {"unequal": "resample"},
+    ),
+)
+
+register_datasets(
+    "forecast",
+    bundled_table,
+    DatasetRow(
+        "Airline",
+        "144 months of airline passengers, 1949 to 1960, in thousands: forecast a year from two.",
+        "G. E. P. Box, G. M. Jenkins, 1976; a file of sktime",
+        {"lookback": 24, "horizon": 12, "split": (96, 24, 24)},
+    ),
+    DatasetRow(
+        "solar",
+        "289 half-hours of Great Britain's solar power, May 2021, of its capacity: forecast half a day from one.",
+        "Sheffield Solar; a file of sktime",
+        {"lookback": 48, "horizon": 24},
     ),
 )
