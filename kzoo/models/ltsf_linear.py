@@ -50,7 +50,7 @@ class DLinear:
         """Return the sum of both forecasts, (batch, horizon x channels)."""
         rest, trend = keras.ops.split(x, 2, axis=-1)
         steps = horizon("dlinear", rest, outputs)
-        return flatten(forecast(rest, steps, "logits.rest") + forecast(trend, steps, "logits.trend"))
+        return added(forecast(rest, steps, "logits.rest"), forecast(trend, steps, "logits.trend"))
 
 
 # Computed likewise: one layer.
@@ -72,7 +72,8 @@ class NLinear:
     def logits(self, x, outputs: int):
         """Return the forecast, (batch, horizon x channels)."""
         last = x[:, -1:]
-        return flatten(forecast(x - last, horizon("nlinear", x, outputs), "logits") + last)
+        differences = keras.layers.Subtract(dtype="float32")([x, last])
+        return added(forecast(differences, horizon("nlinear", x, outputs), "logits"), last)
 
 
 def horizon(name: str, x, outputs: int) -> int:
@@ -98,4 +99,9 @@ def forecast(x, steps: int, name: str):
     flatten(x)  # says that a fixed size is needed
     initial = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
     layer = keras.layers.Dense(steps, kernel_initializer=initial, dtype="float32", name=name)
-    return keras.ops.transpose(layer(keras.ops.transpose(x, (0, 2, 1))), (0, 2, 1))
+    return keras.layers.Permute((2, 1), dtype="float32")(layer(keras.layers.Permute((2, 1), dtype="float32")(x)))
+
+
+def added(one, other):
+    """Return the sum of two forecasts as one vector an example, in float32."""
+    return keras.layers.Flatten(dtype="float32")(keras.layers.Add(dtype="float32")([one, other]))
