@@ -435,11 +435,13 @@ class DatasetRow(NamedTuple):
     options: Mapping = {}
 
 
-def register_datasets(modality: str, load: Callable[..., RawData], *rows: DatasetRow) -> None:
-    """Register a dataset for each row, all read by one loader."""
+def register_datasets(
+    modality: str, load: Callable[..., RawData], *rows: DatasetRow, task: type[Task] = Classification
+) -> None:
+    """Register a dataset for each row, all read by one loader and of one task."""
     for row in rows:
         loader = functools.partial(load, row.name, **row.options)
-        DATASETS[row.name] = DatasetCard(row.name, modality, row.description, row.source, loader)
+        DATASETS[row.name] = DatasetCard(row.name, modality, row.description, row.source, loader, task=task.key)
 
 
 def register_detected(name: str, modalities: tuple[str, ...], source: str):

@@ -21,7 +21,7 @@ class Score(NamedTuple):
     """A metric that decides which epoch is the best and which run is better.
 
     Attributes:
-        name: of the metric, as in the history of a training without "val_", and of the report's field.
+        name: of the metric, as in the history of a training without its prefix, and of the report's field.
         up: whether higher values are better.
     """
 

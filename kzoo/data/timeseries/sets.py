@@ -9,6 +9,7 @@ from kzoo.core.ranges import Extent
 from kzoo.data.splits import DatasetRow, RawData, register_datasets
 from kzoo.data.timeseries.files import series_files
 from kzoo.data.timeseries.forecast import SPLIT, forecast
+from kzoo.tasks.forecasting import Forecasting
 
 PACKAGES = ("sktime", "aeon")  # either ships the datasets as .ts files, sktime series to forecast as .csv files
 
@@ -118,4 +119,5 @@ register_datasets(
         "Sheffield Solar; a file of sktime",
         {"lookback": 48, "horizon": 24},
     ),
+    task=Forecasting,
 )
