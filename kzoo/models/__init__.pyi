@@ -1125,6 +1125,23 @@ def dla60x(
     stem_width: int = 16,
     kernel: int = 3,
 ) -> keras.Model: ...
+def dlinear(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    head: str = "pooled",
+    vocab_size: PositiveInt | None = None,
+    embed_dim: Extent | None = None,
+    embedding: np.ndarray | str | None = None,
+    trainable_embedding: bool = True,
+    features: str | Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    classifier_activation: str | None = None,
+    name: str | None = None,
+    kernel: int = 25,
+) -> keras.Model: ...
 def dm_nfnet_f0(
     input_shape: Sequence[int | None],
     num_classes: int,
@@ -4386,6 +4403,22 @@ def nfnet_l0(
     skip_init: bool = False,
     kernel: int = 3,
     drop_path: float = 0.0,
+) -> keras.Model: ...
+def nlinear(
+    input_shape: Sequence[int | None],
+    num_classes: int,
+    *,
+    head: str = "pooled",
+    vocab_size: PositiveInt | None = None,
+    embed_dim: Extent | None = None,
+    embedding: np.ndarray | str | None = None,
+    trainable_embedding: bool = True,
+    features: str | Sequence[str] = (),
+    dialect: str | None = None,
+    weights: str | None = None,
+    precision: str | None = None,
+    classifier_activation: str | None = None,
+    name: str | None = None,
 ) -> keras.Model: ...
 def omniscale_cnn(
     input_shape: Sequence[int | None],
