@@ -151,8 +151,8 @@ def flat_labels(labels: np.ndarray, split: str) -> np.ndarray:
     wrong = np.flatnonzero(~np.isfinite(labels) | (labels != np.round(labels)))
     if wrong.size:
         raise ValueError(
-            f"{what} must be integers or names: example {wrong[0]} has {labels[wrong[0]]:g}; for classes of a "
-            "measured value, divide it into ranges first"
+            f"{what} must be integers or names: example {wrong[0]} has {labels[wrong[0]]:g}; to predict numbers say "
+            "task='regression', for classes of a measured value divide it into ranges first"
         )
     return labels.astype("int64")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from kzoo.data.image.geometry import Geometry, takes_geometry
 from kzoo.data.in_memory import read_each_split
 from kzoo.data.labels import modality_of
 from kzoo.data.splits import DATASETS, DatasetCard, RawData, first_line, register_detected
-from kzoo.data.targets import targets_as
+from kzoo.data.targets import check_task_options, given, targets_as
 
 KINDS = {  # of arrays, and the words for them
     "x": ("x", "image", "images", "data", "input", "inputs", "features", "texts", "series"),
@@ -112,6 +112,8 @@ def images(
     channels_first: bool | None = None,
     modality: str | None = None,
     task: str | None = None,
+    quantiles: Sequence[float] | None = None,
+    masked: bool | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> RawData:
     """Images in an .npz file; see `npz`.
@@ -123,10 +125,12 @@ def images(
         modality: see `npz`.
         task: "classification" if not given, "tagging" of rows of 0 and 1, or "regression"; `class_names` in the file
             are the names of the tags or numbers.
+        quantiles: for regression, see `kzoo.data.table_sets.table`.
+        masked: for regression, whether NaN are numbers that are not known.
         max_bytes: a file whose arrays would take more is refused before memory is taken.
     """
     options = vars(geometry) | {"channels_first": channels_first}
-    return loaded(path, "image", task, max_bytes, options)
+    return loaded(path, "image", asked(task, quantiles, masked), max_bytes, options)
 
 
 def series(
@@ -135,21 +139,42 @@ def series(
     channels_first: bool | None = None,
     modality: str | None = None,
     task: str | None = None,
+    quantiles: Sequence[float] | None = None,
+    masked: bool | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> RawData:
     """Series in an .npz file; see `npz` and `images`."""
-    return loaded(path, "timeseries", task, max_bytes, {"channels_first": channels_first})
+    return loaded(path, "timeseries", asked(task, quantiles, masked), max_bytes, {"channels_first": channels_first})
 
 
-def texts(path: str, *, modality: str | None = None, task: str | None = None, max_bytes: int = MAX_BYTES) -> RawData:
+def texts(
+    path: str,
+    *,
+    modality: str | None = None,
+    task: str | None = None,
+    quantiles: Sequence[float] | None = None,
+    masked: bool | None = None,
+    max_bytes: int = MAX_BYTES,
+) -> RawData:
     """Texts in an .npz file; see `npz` and `images`."""
-    return loaded(path, "text", task, max_bytes, {})
+    return loaded(path, "text", asked(task, quantiles, masked), max_bytes, {})
 
 
 LOADERS = {"image": images, "timeseries": series, "text": texts}
 
 
-def loaded(path: str, modality: str, task: str | None, max_bytes: int, options: Mapping) -> RawData:
+def asked(task: str | None, quantiles: Sequence[float] | None, masked: bool | None) -> dict:
+    """Return how targets are read, as keyword arguments of `targets_as`.
+
+    Raises:
+        ValueError: for an option that the task does not have.
+    """
+    options = given({"quantiles": quantiles, "masked": masked})
+    check_task_options(task, options)
+    return {"task": task} | options
+
+
+def loaded(path: str, modality: str, targets: Mapping, max_bytes: int, options: Mapping) -> RawData:
     """Return the arrays of a file as examples.
 
     Raises:
@@ -163,10 +188,11 @@ def loaded(path: str, modality: str, task: str | None, max_bytes: int, options: 
         {split: arrays[used[kind, split]] for split in RawData._fields[:3] if (kind, split) in used} for kind in "xy"
     )
     warn_of_arrays(path, arrays, used, inputs)
-    asked, targets = targets_as(task, {split: labels[split] for split in inputs}, class_names, path)
+    parts = {split: labels[split] for split in inputs}
+    task, targets = targets_as(splits=parts, names=class_names, where=path, **targets)
     inputs = {split: part.astype(object) if part.dtype.kind in "SU" else part for split, part in inputs.items()}
     groups = arrays.get(used.get(("groups", "train")))
-    return RawData(*read_each_split(modality, inputs, targets, options), asked.names, groups, asked)
+    return RawData(*read_each_split(modality, inputs, targets, options), task.names, groups, task)
 
 
 def warn_of_arrays(path: str, arrays: Mapping, used: Mapping[Place, str], inputs: Mapping[str, np.ndarray]) -> None:

@@ -23,7 +23,7 @@ from kzoo.data.image.files import pictures
 from kzoo.data.image.geometry import Geometry, Size, takes_geometry
 from kzoo.data.splits import DATASETS, MODALITIES, SPLITS, DatasetCard, Examples, RawData, Splits, first_line
 from kzoo.data.tables import Rows, Table, from_columns, is_empty, is_number, read_table, some
-from kzoo.data.targets import check_task_options, reader_of, targets_as
+from kzoo.data.targets import check_task_options, given, reader_of, targets_as
 from kzoo.data.text.files import SUFFIXES as TEXTS
 from kzoo.data.text.files import read_texts
 from kzoo.data.timeseries.files import SeriesExamples, SeriesFile, check_channels, common_length, examples, read_one
@@ -244,6 +244,8 @@ def table(
     target: str | int | Sequence[str | int] | None = None,
     task: str | None = None,
     separator: str | None = None,
+    quantiles: Sequence[float] | None = None,
+    masked: bool | None = None,
     split: str | None = None,
     group: str | None = None,
     validation: str | None = None,
@@ -275,6 +277,8 @@ def table(
             several columns of numbers. `"genre_*"` stands for all columns that match.
         task: "classification" if not given, "tagging" or "regression".
         separator: between the tags of a cell, for tagging; ";" if not given.
+        quantiles: for regression with intervals, such as [0.05, 0.5, 0.95]: a network has an output for each.
+        masked: for regression, whether empty cells are numbers that are not known, which loss and metrics leave out.
         split: a column that says train, validation or test.
         group: a column of groups, such as the patient, that are never divided.
         validation: another table of the same columns, as the validation split.
@@ -306,14 +310,9 @@ def table(
     options |= {"length": length, "encoding": encoding}
     content = content_of(read, input, target, split, group, Path(root or Path(path).expanduser().parent))
     check_options(content.modality, options)
-    reading = given({"separator": separator})
+    reading = given({"separator": separator, "quantiles": quantiles, "masked": masked})
     check_task_options(task, reading)
     return raw_data(content, task, class_names, given(options) | reading)
-
-
-def given(options: Mapping) -> dict:
-    """Return the options that are not None."""
-    return {key: value for key, value in options.items() if value is not None}
 
 
 def detect(
@@ -471,8 +470,8 @@ def from_frame(
         limit: see `validation`.
         seed: see `validation`.
         name: of the dataset, for tables and messages.
-        **options: of `table:` for the modality (`image_size`, `seconds`, ...) and the task (`separator`), and of the
-            preprocessing.
+        **options: of `table:` for the modality (`image_size`, `seconds`, ...) and the task (`separator`, `quantiles`,
+            `masked`), and of the preprocessing.
 
     Raises:
         ValueError: as `kzoo.load_dataset`.

@@ -58,18 +58,19 @@ class Table:
             raise ValueError(f"{self.name} has no {name} in {some(empty)}")
         return cells
 
-    def numbers(self, name: str | int) -> np.ndarray:
-        """Return the cells of a column as float32.
+    def numbers(self, name: str | int, *, empty: bool = False) -> np.ndarray:
+        """Return the cells of a column as float32; with `empty`, those without content are NaN.
 
         Raises:
             ValueError: naming the first row whose cell is no finite number.
         """
-        cells = self.filled(name)
+        cells = [math.nan if is_empty(cell) else cell for cell in self.column(name)] if empty else self.filled(name)
         try:
             values = np.array(cells, "float64")
         except (TypeError, ValueError):
             values = np.array([float(cell) if is_number(cell) else math.nan for cell in cells])
-        wrong = np.flatnonzero(~np.isfinite(values))
+        missing = np.array([empty and is_number(cell) and math.isnan(float(cell)) for cell in cells])
+        wrong = np.flatnonzero(~np.isfinite(values) & ~missing)
         if wrong.size:
             cell = str(cells[wrong[0]])[:30]
             raise ValueError(f"{self.name} has {cell!r} in {self.rows[wrong[0]]}, column {name}; expected a number")

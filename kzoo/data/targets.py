@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ from kzoo.core.lazy import np
 from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.data.arrays import to_array
 from kzoo.data.labels import SEVERAL, read_labels, warn_of_names
-from kzoo.data.tables import Table, is_empty
+from kzoo.data.tables import Table, is_empty, is_number
 from kzoo.tasks import Classification, Regression, StepClassification, StepTagging, Tagging, Task
 
 Splits = Mapping[str, Any]  # the targets of "train" and, if there, "validation" and "test"
@@ -55,6 +56,11 @@ def targets_as(
     """
     read = reader_of(task).values
     return read(splits, names, where, **{key: options[key] for key in options if key in keywords(read)})
+
+
+def given(options: Mapping) -> dict:
+    """Return the options that are not None."""
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def check_task_options(task: str | None, options: Mapping) -> None:
@@ -178,26 +184,53 @@ def split_cell(cell, separator: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def numbers(splits: Splits, names: Sequence[str] | None, where: str) -> tuple[Task, dict[str, np.ndarray]]:
+def numbers(
+    splits: Splits, names: Sequence[str] | None, where: str, *, quantiles: Sequence[float] = (), masked: bool = False
+) -> tuple[Task, dict[str, np.ndarray]]:
     """Return numbers, float64 (n, columns), of arrays (n,) or (n, columns).
 
+    Args:
+        splits: as for `targets_as`; so are `names` and `where`.
+        names: see `splits`.
+        where: see `splits`.
+        quantiles: in (0, 1), for intervals; see `kzoo.tasks.regression.Regression`.
+        masked: whether NaN and None stand for numbers that are not known, which loss and metrics leave out.
+
     Raises:
-        ValueError: for targets that are no numbers.
+        ValueError: for targets that are no numbers, or names that are not one for each.
     """
-    found = {split: to_array(values) for split, values in splits.items()}
-    for split, rows in found.items():
-        if rows.dtype.kind not in "biuf" or rows.ndim not in (1, 2):
-            raise ValueError(
-                f"the targets of the {split} split of {where} are {rows.dtype} of shape {rows.shape}; expected numbers"
-            )
-    rows = {split: part.reshape(len(part), -1).astype("float64") for split, part in found.items()}
-    names = names if names is not None else getattr(splits["train"], "columns", range(rows["train"].shape[1]))
-    return Regression(tuple(map(str, names))), rows
+    rows = {split: number_rows(values, split) for split, values in splits.items()}
+    names = names if names is not None else getattr(splits["train"], "columns", None)
+    if names is None:
+        width = rows["train"].shape[1]
+        names = ["value"] if width == 1 else range(width)
+    return Regression(tuple(map(str, names)), quantiles=tuple(map(float, quantiles)), masked=masked), rows
 
 
-def number_cells(table: Table, columns: Sequence[str]) -> np.ndarray:
+def number_rows(values, split: str) -> np.ndarray:
+    """Return numbers as float64 (n, columns); None is NaN.
+
+    Raises:
+        ValueError: naming the first example that has something else, or for another shape.
+    """
+    array = to_array(values)
+    if array.ndim not in (1, 2):
+        raise ValueError(f"the targets of the {split} split have shape {array.shape}, expected (n,) or (n, columns)")
+    rows = array.reshape(len(array), -1)
+    if rows.dtype.kind == "O":
+        for number, row in enumerate(rows):
+            wrong = [cell for cell in row if not (cell is None or is_number(cell))]
+            if wrong:
+                raise ValueError(f"example {number} of the {split} split has {wrong[0]!r}, expected a number")
+        rows = np.array([[math.nan if cell is None else float(cell) for cell in row] for row in rows])
+    if rows.dtype.kind not in "biuf":
+        raise ValueError(f"the targets of the {split} split are {rows.dtype}; expected numbers")
+    return rows.astype("float64")
+
+
+def number_cells(table: Table, columns: Sequence[str], *, masked: bool = False) -> np.ndarray:
     """Return the numbers of the columns; a ValueError names the first cell that is none."""
-    return np.stack([table.numbers(name) for name in columns], axis=1)
+    return np.stack([table.numbers(name, empty=masked) for name in columns], axis=1)
 
 
 def step_tags(splits: Splits, names: Sequence[str] | None, where: str) -> tuple[Task, dict[str, np.ndarray]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from kzoo.core.lazy import lazy_import, np, tfds
 from kzoo.core.ranges import Extent
@@ -23,8 +23,9 @@ from kzoo.data.tfds import (
     records,
     targets_of,
 )
-from kzoo.tasks import Tagging
+from kzoo.tasks import Regression, Tagging
 
+ndimage = lazy_import("scipy.ndimage")
 sklearn_datasets = lazy_import("sklearn.datasets")
 
 DIGITS = "scikit-learn (UCI, E. Alpaydin, C. Kaynak); public; inside the package"
@@ -82,6 +83,35 @@ def digit_scene(pool: Examples, size: int, rng: np.random.Generator) -> tuple[np
             taken[row : row + 8, column : column + 8] = True
             tags[pool.labels[digit]] = 1
     return scene, tags
+
+
+@register_dataset("digit_rotation", "image", DIGITS, Regression)
+@takes_geometry
+def digit_rotation(geometry: Geometry, *, quantiles: Sequence[float] | None = None) -> RawData:
+    """1,797 handwritten digits, 16 x 16 grey: by how many degrees is each turned? Needs no download.
+
+    The digits of `digits`, enlarged to twice their size and turned counterclockwise by an angle from -60 to 60 degrees,
+    which is drawn with a fixed seed.
+
+    Args:
+        geometry: of the images.
+        quantiles: for intervals, see `kzoo.data.table_sets.table`.
+    """
+    raw, rng = digits(), np.random.default_rng(0)
+
+    def split(pool: Examples) -> Examples:
+        degrees = rng.uniform(-60, 60, (len(pool), 1))
+        large = pool.inputs.repeat(2, axis=1).repeat(2, axis=2)
+        turned = [rotated(image, float(angle)) for image, angle in zip(large, degrees[:, 0], strict=True)]
+        return Examples(resized(np.stack(turned), geometry), degrees)
+
+    task = Regression(("degrees",), quantiles=tuple(quantiles or ()))
+    return RawData(split(raw.train), None, split(raw.test), task.names, task=task)
+
+
+def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
+    """Return an image turned counterclockwise about its centre, of the same size."""
+    return ndimage.rotate(image, degrees, reshape=False, order=1)
 
 
 @takes_geometry

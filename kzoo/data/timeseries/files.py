@@ -18,7 +18,9 @@ from kzoo.core.warn import warn_caller
 from kzoo.data.folders import classes_and_splits, files_with_suffix, read_bytes, read_each, rows_by_folder
 from kzoo.data.labels import check_classes, class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
+from kzoo.data.targets import check_task_options, given, targets_as
 from kzoo.data.timeseries.tables import MISSING, arff_rows, counts, fields, is_number, table_rows
+from kzoo.tasks import Regression
 
 SUFFIXES = (".ts", ".tsv", ".csv", ".txt", ".arff")
 
@@ -42,13 +44,17 @@ class SeriesExamples(Examples):
 
 
 class SeriesFile(NamedTuple):
-    """Contents of a file of series: each (length, channels), with line numbers, labels and declared class names."""
+    """Contents of a file of series: each (length, channels), with line numbers, labels and declared class names.
+
+    The labels are numbers, as words, if the file is a set for regression.
+    """
 
     path: Path
     series: list[np.ndarray]
     lines: list[int | str]
     labels: list[str]
     class_names: list[str]
+    numeric: bool = False
 
 
 @register_dataset("series:", "timeseries", "your own files")
@@ -59,13 +65,15 @@ def series_files(
     length: Extent | None = None,
     fill: str | float | None = None,
     label_column: str | int | None = None,
+    quantiles: Sequence[float] | None = None,
+    masked: bool | None = None,
 ) -> RawData:
     """Series in .ts or .arff files, or in .tsv, .csv or .txt tables, one a row (UCR) or one value a row.
 
     The splits are the files that end in _TRAIN, _VALIDATION and _TEST. In a table the label is the column called label,
     class, target or y, else the first, or the last if only that one can be. A table with a column called id and one
     called time has one row a step, and a column for each channel. NaN at the end of a row fills up a shorter series, as
-    in UCR's archive.
+    in UCR's archive. A .ts file with @targetLabel is a set for (extrinsic) regression: a number for each series.
 
     Args:
         path: a file (NAME_TRAIN.ts or one that is not split), the same without its ending (DIR/NAME), or a folder
@@ -76,6 +84,8 @@ def series_files(
         fill: what replaces missing values ("?", "NaN" or nothing): a number, "linear" (between the neighbours) or
             "previous"; an error if not given.
         label_column: name or index of the column with the labels, in a table.
+        quantiles: of a set for regression, see `kzoo.data.table_sets.table`.
+        masked: of a set for regression, whether "?" and NaN are numbers that are not known.
 
     Raises:
         ValueError: for missing or damaged files (naming file and line), missing values without `fill`, labels that
@@ -86,7 +96,21 @@ def series_files(
     if holds_folders(folder):
         return series_folder(path, unequal=unequal, length=length)
     files = {split: read_file(file, label_column, fill) for split, file in split_files(folder).items()}
+    options = given({"quantiles": quantiles, "masked": masked})
+    if files["train"].numeric:
+        return with_numbers(files, unequal, length, options)
+    check_task_options(None, options)
     return as_raw(files, classes(files), unequal, length)
+
+
+def with_numbers(files: dict[str, SeriesFile], unequal: str | None, length: int | None, options: dict) -> RawData:
+    """Return series of each split at one length, and a number for each."""
+    read = {split: [number_in(label, math.nan) for label in file.labels] for split, file in files.items()}
+    task, targets = targets_as(Regression.key, read, None, str(files["train"].path), **options)
+    unlabelled = {split: file._replace(labels=[""] * len(file.labels)) for split, file in files.items()}
+    raw = as_raw(unlabelled, [""], unequal, length)
+    parts = {split: dataclasses.replace(part, labels=targets[split]) for split, part in raw.splits.items()}
+    return raw._replace(**parts, class_names=task.names, task=task)
 
 
 @register_dataset("series_folder:", "timeseries", "your own files")
@@ -183,7 +207,7 @@ def read_file(path: Path, label_column: str | int | None = None, fill: str | flo
         file = read_table(path, label_column, fill)
     if not file.series:
         raise ValueError(f"{path} holds no series")
-    if "" in file.labels:
+    if "" in file.labels and not file.numeric:
         raise ValueError(
             f"{path} has no labels; expected a line '@classLabel true NAME NAME ...' and labels in each row"
         )
@@ -212,15 +236,16 @@ def read_ts(path: Path, fill: str | float | None = None) -> SeriesFile:
     labelled = labelled.lower() == "true"
     if tags.get("@timestamps", ["false"])[0].lower() == "true":
         raise ValueError(f"{path} has time stamps (@timeStamps true), which are not read; expected plain values")
-    if tags.get("@targetlabel", ["false"])[0].lower() == "true":
-        raise ValueError(f"{path} is a set for regression (@targetLabel true): a number for each series, not a class")
-    if "@classlabel" not in tags:
+    numeric = tags.get("@targetlabel", ["false"])[0].lower() == "true"
+    if "@classlabel" not in tags and not numeric:
         raise ValueError(f"{path}: the header has no line '@classLabel true NAME NAME ...'")
-    file = SeriesFile(path, [], [], [], class_names)
+    file = SeriesFile(path, [], [], [], class_names, numeric)
     for number, line in rows[len(header) + 1 :]:
-        *channels, label = line.split(":") if labelled else [*line.split(":"), ""]
+        *channels, label = line.split(":") if labelled or numeric else [*line.split(":"), ""]
         if labelled:
             check_label(path, number, label.strip(), class_names)
+        if numeric and not is_number(label.strip()):
+            raise ValueError(f"{path}, line {number}: target {label.strip()[:30]!r}, expected a number")
         add(file, number, [numbers(path, number, channel.split(","), fill) for channel in channels], label.strip())
     return file
 
@@ -336,9 +361,9 @@ def classes(files: dict[str, SeriesFile]) -> list[str]:
     return known
 
 
-def number_in(label: str) -> float:
-    """Return a label as a number to sort by, 0 if it is none."""
-    return float(label) if is_number(label) and label.lower() not in MISSING else 0.0
+def number_in(label: str, missing: float = 0.0) -> float:
+    """Return a label as a number, another one in place of a missing value or a name."""
+    return float(label) if is_number(label) and label.lower() not in MISSING else missing
 
 
 def common_length(files: list[SeriesFile], unequal: str | None) -> int:

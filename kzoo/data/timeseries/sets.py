@@ -9,6 +9,7 @@ from kzoo.core.ranges import Extent
 from kzoo.data.splits import DatasetRow, RawData, register_datasets
 from kzoo.data.timeseries.files import series_files
 from kzoo.data.timeseries.forecast import SPLIT, forecast
+from kzoo.tasks import Regression
 from kzoo.tasks.forecasting import Forecasting
 
 PACKAGES = ("sktime", "aeon")  # either ships the datasets as .ts files, sktime series to forecast as .csv files
@@ -63,6 +64,7 @@ def bundled_table(
     return forecast(str(file), lookback=lookback, horizon=horizon, split=split, season=season)
 
 
+MONASH = "Monash archive of extrinsic regression; {}; files of {}"
 UCR, UEA = "UCR archive; {}; files of sktime or aeon", "UEA archive; {}; files of sktime or aeon"
 
 register_datasets(
@@ -102,6 +104,22 @@ register_datasets(
         UEA.format("M. Kudo, J. Toyama, M. Shimbo"),
         {"unequal": "resample"},
     ),
+)
+
+register_datasets(
+    "timeseries",
+    bundled,
+    DatasetRow(
+        "Covid3Month",
+        "140 / 61 countries, daily COVID-19 cases of 84 days: the death rate on 1 April 2020.",
+        MONASH.format("World Health Organization", "sktime or aeon"),
+    ),
+    DatasetRow(
+        "Tecator",
+        "172 / 43 pieces of meat, near-infrared absorbance at 100 wavelengths: the fat content in percent.",
+        MONASH.format("C. Borggaard, H. H. Thodberg", "sktime"),
+    ),
+    task=Regression,
 )
 
 register_datasets(
