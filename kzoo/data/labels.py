@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Collection, Mapping, Sequence
 
 from kzoo.core.lazy import np
@@ -13,6 +14,7 @@ from kzoo.core.warn import warn_caller
 FEW = 16  # at most so many channels; an axis of more is time, height or width
 AXES = {"image": (3, 4), "timeseries": (2, 3), "text": (1,)}  # of an array, by modality
 SEVERAL = "; for several say task='tagging', for numbers task='regression'"
+NUMBERS = "; to predict numbers say task='regression'"
 CHOOSE = "; choose the classes with classes=[...]"
 
 
@@ -45,7 +47,7 @@ def check_classes(
     if len(train) == len(next(iter(labels.values()))) > 9:
         raise ValueError(
             f"each of the {len(train)} examples of {where} has a class of its own ({listed(sorted(train), 2)}); "
-            "expected labels that several examples share"
+            f"expected labels that several examples share{NUMBERS if are_numbers(train) else ''}"
         )
     for split, names in zip(list(labels)[1:], others, strict=True):
         if names - train:
@@ -55,6 +57,14 @@ def check_classes(
         if train - names:
             warn_caller(f"{where} has no examples of {listed(sorted(train - names))} in {split}{hint}")
     warn_of_names(set().union(*found), where, empty, hint)
+
+
+def are_numbers(names: Collection[str]) -> bool:
+    """Return whether all names are numbers."""
+    try:
+        return all(math.isfinite(float(name)) for name in names)
+    except ValueError:
+        return False
 
 
 def warn_of_names(names: set[str], where: str, empty: Collection[str], hint: str) -> None:

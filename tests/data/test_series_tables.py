@@ -107,12 +107,6 @@ def test_labels_with_leading_zeros_are_not_merged(tmp_path):
         kzoo.load_dataset(f"series:{tmp_path / 'a.csv'}", validation=0.2)
 
 
-def test_a_set_for_regression_is_refused(tmp_path):
-    (tmp_path / "a.ts").write_text("@problemName a\n@targetLabel true\n@data\n1,2:0.5\n")
-    with pytest.raises(ValueError, match="a.ts is a set for regression .@targetLabel true"):
-        kzoo.load_dataset(f"series:{tmp_path / 'a.ts'}")
-
-
 def test_a_table_of_time_stamps_is_recognised(tmp_path):
     rows = (f"2020-01-{1 + n // 1440:02d} {n // 60 % 24:02d}:{n % 60:02d},{n % 7}.5\n" for n in range(20_000))
     (tmp_path / "a.csv").write_text("when,value\n" + "".join(rows))

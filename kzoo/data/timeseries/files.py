@@ -245,7 +245,9 @@ def read_ts(path: Path, fill: str | float | None = None) -> SeriesFile:
         if labelled:
             check_label(path, number, label.strip(), class_names)
         if numeric and not is_number(label.strip()):
-            raise ValueError(f"{path}, line {number}: target {label.strip()[:30]!r}, expected a number")
+            raise ValueError(
+                f"{path}, line {number}: target {label.strip()[:30]!r} after the last colon, expected a number"
+            )
         add(file, number, [numbers(path, number, channel.split(","), fill) for channel in channels], label.strip())
     return file
 
