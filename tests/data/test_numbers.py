@@ -175,8 +175,8 @@ class TestSeriesFiles:
     @pytest.mark.parametrize(
         "row, message",
         [
-            ("1,2:tall", "a.ts, line 6: target 'tall' after the last colon, not a number"),
-            ("1,2", "a.ts, line 6: target '1,2' after the last colon, not a number"),
+            ("1,2:tall", "a.ts, line 6: target 'tall' after the last colon, expected a number"),
+            ("1,2", "a.ts, line 6: target '1,2' after the last colon, expected a number"),
         ],
     )
     def test_what_cannot_be(self, tmp_path, row, message):

@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,7 +109,7 @@ def with_numbers(files: dict[str, SeriesFile], unequal: str | None, length: int 
     task, targets = targets_as(Regression.key, read, None, str(files["train"].path), **options)
     unlabelled = {split: file._replace(labels=[""] * len(file.labels)) for split, file in files.items()}
     raw = as_raw(unlabelled, [""], unequal, length)
-    parts = {split: dataclasses.replace(part, labels=targets[split]) for split, part in raw.splits.items()}
+    parts = {split: replace(part, labels=targets[split]) for split, part in raw.splits.items()}
     return raw._replace(**parts, class_names=task.names, task=task)
 
 
