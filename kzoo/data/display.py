@@ -11,7 +11,7 @@ class SplitsTable(Shown):
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(examples):,} {name}" for name, examples in self.examples.items())
-        return f"<Splits {self.name}: {counts}; input {self.input_shape}, {self.num_outputs} {self.task.noun}>"
+        return f"<Splits {self.name}: {counts}; input {self.input_shape}, {len(self.class_names)} {self.task.noun}>"
 
     def __rich_console__(self, console, options):
         rows = [
@@ -19,10 +19,11 @@ class SplitsTable(Shown):
             for name, examples in self.examples.items()
         ]
         first = ", ".join(self.class_names[:MOST_CLASSES])
-        more = f" and {self.num_outputs - MOST_CLASSES} more" if self.num_outputs > MOST_CLASSES else ""
+        count = len(self.class_names)
+        more = f" and {count - MOST_CLASSES} more" if count > MOST_CLASSES else ""
         words = f", vocab_size {self.vocab_size:,}" if self.vocab_size else ""
         yield rich_text.Text(f"{self.name}: {self.modality} data, task {self.task.key}")
-        outputs = f"{self.num_outputs} {self.task.noun}: {first}{more}"
+        outputs = f"{count} {self.task.noun}: {first}{more}"
         yield rich_text.Text(f"model input {self.input_shape}{words}; {outputs}")
         yield rich_text.Text(f"preprocessing {type(self.preprocess).__name__}; augmentation {self.augment}")
         yield table(("split", "examples", "raw shape", "raw dtype"), rows)

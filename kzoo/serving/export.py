@@ -19,14 +19,14 @@ from typing import NamedTuple
 
 from kzoo.core.arguments import checked
 from kzoo.core.extras import missing_package
-from kzoo.core.files import digests, write_json
+from kzoo.core.files import digests, read_json, write_json
 from kzoo.core.lazy import keras, np, tf
 from kzoo.core.registry import lookup
 from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
 from kzoo.data.trained import as_trained
 from kzoo.nn.precision import in_float32, uncompiled
-from kzoo.serving.serve import SIDECAR, from_model, shortened, sidecar
+from kzoo.serving.serve import SIDECAR, from_model, load_description, shortened, sidecar
 from kzoo.training import runs
 from kzoo.training.train import check_logits
 
@@ -289,11 +289,12 @@ def compare(model: keras.Model, serving: Serving, path: Path) -> float:
     Raises:
         ValueError: if it cannot be loaded there, or the difference is above 1e-3.
     """
-    expected = from_model(model, serving.preprocess, serving.task)(serving.examples)
+    expected, task = from_model(model, serving.preprocess, serving.task)(serving.examples), load_description(path)[1]
     with tempfile.TemporaryDirectory() as folder:
         raw, out = Path(folder) / "raw.npy", Path(folder) / "answers.npy"
         np.save(raw, serving.examples)
-        command = [sys.executable, "-m", "kzoo.serving.serve", str(path), str(raw), str(out)]
+        what = [*map(str, (path, raw, out)), read_json(sidecar(path))["format"], task.answer]
+        command = [sys.executable, "-m", "kzoo.serving.serve", *what]
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if result.returncode:

@@ -1,6 +1,7 @@
 """Prediction with exported models and run directories, by the runtime of the format alone.
 
-`python -m kzoo.serving.serve EXPORT raw.npy answers.npy` predicts an array; every export is verified by it.
+`python -m kzoo.serving.serve EXPORT raw.npy answers.npy FORMAT ANSWER` predicts an array; every export is verified by
+it.
 """
 
 from __future__ import annotations
@@ -279,14 +280,24 @@ def load_predictor(path: str | Path) -> Predictor:
         return predictor_of(model, serving.preprocess, serving.task)
     with reading(description):
         preprocess, task = preprocess_from(content), task_in(content)
-        load, any_size = lookup("format", content["format"], LOADERS)
+        _, any_size = lookup("format", content["format"], LOADERS)
+    predict = load_format(path, content["format"])
+    return Predictor(lambda raw: predict(raw, task.answer), preprocess, task, any_size)
+
+
+def load_format(path: Path, format: str) -> Callable:
+    """Return the function of a raw batch and the name of the answers that an export computes.
+
+    Raises:
+        ValueError: if it is damaged, or needs a package that is not installed.
+    """
+    load, _ = LOADERS[format]
     try:
-        predict = load(path)
+        return load(path)
     except ImportError as error:
         raise missing_package(str(path), error.name, "export") from error
     except (OSError, RuntimeError) as error:
         raise ValueError(f"the export {path} cannot be loaded: {shortened(error)}") from error
-    return Predictor(lambda raw: predict(raw, task.answer), preprocess, task, any_size)
 
 
 def predictor_of(model: keras.Model, preprocess: Preprocess, task: Task) -> Predictor:
@@ -428,5 +439,6 @@ def summary_of_errors(predictions: Sequence[Prediction]) -> str:
     return f"{len(errors)} of {len(predictions)} {what} could not be read: {errors[0]}"
 
 
-if __name__ == "__main__":
-    np.save(sys.argv[3], load_predictor(sys.argv[1]).predict(np.load(sys.argv[2], allow_pickle=False)))
+if __name__ == "__main__":  # in a process that need not know the task, which may be the user's own
+    _, _export, _raw, _answers, _format, _answer = sys.argv
+    np.save(_answers, load_format(Path(_export), _format)(np.load(_raw, allow_pickle=False), _answer))

@@ -35,4 +35,4 @@ def as_tuple(value):
 
 def report_from(content: Mapping) -> Report:
     """Return the report that `Report.to_dict` described; one without a task is of classification."""
-    return lookup("task", content.get("task", Classification.key), TASKS).read_report(content)
+    return lookup("task", content.get("task", Classification.key), TASKS).reported.from_dict(content)

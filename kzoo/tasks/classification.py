@@ -58,11 +58,11 @@ class Classification(Task):
         labels = np.asarray(targets)
         if not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(f"the labels of the {split} split must be integers, got {labels.dtype}")
-        wrong = np.flatnonzero((labels < 0) | (labels >= self.outputs))
+        wrong = np.flatnonzero((labels < 0) | (labels >= len(self.names)))
         if wrong.size:
             raise ValueError(
                 f"example {wrong[0]} of the {split} split has label {labels[wrong[0]]}, "
-                f"expected 0 to {self.outputs - 1}"
+                f"expected 0 to {len(self.names) - 1}"
             )
 
     def encode(self, targets):
@@ -73,10 +73,19 @@ class Classification(Task):
 
     def loss(self, targets=None, *, label_smoothing=0.0, class_weights=None, focal_gamma=0.0):
         if class_weights == BALANCED:
-            class_weights = balanced_weights(targets, self.outputs)
+            class_weights = balanced_weights(self.decisions(targets), len(self.names))
         elif class_weights is not None:
             class_weights = weight_per_class(class_weights, self.class_names)
-        return keras_losses.ClassificationLoss(label_smoothing, class_weights, focal_gamma)
+        return self.loss_type(label_smoothing, class_weights, focal_gamma)
+
+    @property
+    def loss_type(self) -> type[keras.losses.Loss]:
+        """The class of the loss."""
+        return keras_losses.ClassificationLoss
+
+    def decisions(self, targets: np.ndarray) -> np.ndarray:
+        """Return the class index of each thing that is classified, (n,)."""
+        return np.asarray(targets)
 
     def metrics(self):
         return [keras_metrics.ClassificationAccuracy(), keras_metrics.ClassificationCrossEntropy()]
@@ -140,10 +149,6 @@ class Classification(Task):
 
     def report(self, split, targets, answers, speed, groups=None):
         return classification_report(split, np.asarray(targets), answers, self.class_names, speed, groups)
-
-    @classmethod
-    def read_report(cls, content):
-        return ClassificationReport.from_dict(content)
 
 
 @dataclass(frozen=True)

@@ -147,10 +147,6 @@ class Forecasting(Task):
         windows = [window.with_lookback(self, parts) for window in report.windows]
         return dataclasses.replace(report, errors=report.errors | found, windows=windows)
 
-    @classmethod
-    def read_report(cls, content):
-        return ForecastingReport.from_dict(content)
-
 
 class Errors(NamedTuple):
     """Mean squared and mean absolute errors of standardised values, (horizon, columns) as lists."""

@@ -148,10 +148,6 @@ class Regression(Task):
     def report(self, split, targets, answers, speed, groups=None):
         return regression_report(self, split, np.asarray(targets, "float64"), answers, speed)
 
-    @classmethod
-    def read_report(cls, content):
-        return RegressionReport.from_dict(content)
-
 
 @dataclass(frozen=True)
 class Miss:

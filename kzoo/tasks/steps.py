@@ -14,7 +14,6 @@ from typing import ClassVar
 from kzoo.core.lazy import figures, lazy_import, np, rich_table
 from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import table
-from kzoo.tasks.class_weights import BALANCED, balanced_weights
 from kzoo.tasks.classification import (
     CONFUSION,
     MISTAKES,
@@ -123,10 +122,6 @@ class StepTagging(Steps, Tagging):
     def report(self, split, targets, answers, speed, groups=None):
         return step_tagging_report(self, split, np.asarray(targets), answers, speed)
 
-    @classmethod
-    def read_report(cls, content):
-        return StepTaggingReport.from_dict(content)
-
 
 @dataclass(frozen=True)
 class StepClassification(Steps, Classification):
@@ -156,12 +151,13 @@ class StepClassification(Steps, Classification):
     def strata(self, targets):
         return None
 
-    def loss(self, targets=None, *, label_smoothing=0.0, class_weights=None, focal_gamma=0.0):
-        if class_weights == BALANCED:
-            labels = np.asarray(targets)
-            class_weights = balanced_weights(labels[labels >= 0], self.outputs)
-        plain = super().loss(label_smoothing=label_smoothing, class_weights=class_weights, focal_gamma=focal_gamma)
-        return keras_losses.StepClassificationLoss.from_config(plain.get_config())
+    @property
+    def loss_type(self):
+        return keras_losses.StepClassificationLoss
+
+    def decisions(self, targets):
+        labels = np.asarray(targets)
+        return labels[labels >= 0]
 
     def metrics(self):
         return [keras_metrics.StepAccuracy(), keras_metrics.StepCrossEntropy()]
@@ -180,10 +176,6 @@ class StepClassification(Steps, Classification):
 
     def report(self, split, targets, answers, speed, groups=None):
         return step_classification_report(self, split, np.asarray(targets), answers, speed, groups)
-
-    @classmethod
-    def read_report(cls, content):
-        return StepClassificationReport.from_dict(content)
 
 
 def most_frequent(names: Sequence[str]) -> str:

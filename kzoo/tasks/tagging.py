@@ -182,10 +182,6 @@ class Tagging(Task):
     def report(self, split, targets, answers, speed, groups=None):
         return tagging_report(self, split, np.asarray(targets), answers, speed)
 
-    @classmethod
-    def read_report(cls, content):
-        return TaggingReport.from_dict(content)
-
 
 def best_threshold(present: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the threshold of the highest F1, in the middle between two probabilities; 0.5 for a tag of no example."""

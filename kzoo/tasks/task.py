@@ -60,6 +60,7 @@ class Task:
             classifiers and nearest neighbours need that.
         quantity: what one number of an answer is.
         stability: what `agreement` measures, 1 for equal answers if higher values are better, else 0.
+        reported: the class of its reports, which names the task as its `task`.
     """
 
     key: ClassVar[str]
@@ -72,6 +73,7 @@ class Task:
     exclusive: ClassVar[bool] = False
     quantity: ClassVar[str] = "value"
     stability: ClassVar[Score] = Score("change", up=False)
+    reported: ClassVar[type[Report]]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -129,7 +131,7 @@ class Task:
 
     def answers(self, outputs: np.ndarray) -> np.ndarray:
         """Return the first tensor of `decode` as an array of float64."""
-        return outputs.astype("float64")
+        return keras.ops.convert_to_numpy(self.decode(outputs)[self.answer]).astype("float64")
 
     def over_windows(self, answers: Sequence[np.ndarray], spans: Sequence[tuple[int, int]]) -> np.ndarray:
         """Return the answer for a whole example from those for its windows, the mean.
@@ -236,11 +238,6 @@ class Task:
         """
         return report
 
-    @classmethod
-    def read_report(cls, content: Mapping) -> Report:
-        """Return the report that `Report.to_dict` described."""
-        raise NotImplementedError
-
     def to_dict(self) -> dict:
         """Return the task as JSON-serialisable values."""
         return {"name": self.key} | dataclasses.asdict(self)
@@ -312,6 +309,10 @@ class Report(Shown):
     examples: int
     examples_per_second: float | None = None
     tta: Mapping | None = None
+
+    def __init_subclass__(cls):
+        if "task" in vars(cls):
+            cls.task.reported = cls
 
     @property
     def main(self) -> float:
