@@ -509,3 +509,15 @@ def test_a_network_learns_series_of_unequal_lengths(tmp_path):
     model = kzoo.create_model("mlp", splits.input_shape, splits.num_classes)
     kzoo.fit(model, splits, epochs=8, learning_rate=1e-2, verbose=False)
     assert kzoo.evaluate(model, splits).accuracy > 0.9
+
+
+def test_the_adding_problem_asks_for_the_sum_of_two_marked_numbers():
+    data = kzoo.load_dataset("adding_problem", length=7, examples=50, normalise="none")
+    x, y = data.examples["train"].inputs, data.examples["train"].labels
+    assert x.shape == (50, 7, 2)
+    assert (x[..., 1].sum(axis=1) == 2).all()
+    np.testing.assert_allclose((x[..., 0] * x[..., 1]).sum(axis=1), y[:, 0], rtol=1e-6)
+    again = kzoo.load_dataset("adding_problem", length=7, examples=50)
+    np.testing.assert_array_equal(again.examples["test"].inputs, data.examples["test"].inputs)
+    with pytest.raises(ValueError, match="length must be at least 2, two marked steps, got 1"):
+        kzoo.load_dataset("adding_problem", length=1)

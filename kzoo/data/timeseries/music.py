@@ -18,7 +18,7 @@ LOWEST, KEYS = 21, 88  # the lowest key of a piano as a MIDI number, and how man
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
-@register_dataset("music:", "timeseries", "Boulanger-Lewandowski et al., 2012, arXiv 1206.6392; your own files")
+@register_dataset("music:", "timeseries", "N. Boulanger-Lewandowski et al., 2012; your own files", task=StepTagging)
 def piano_rolls(path: str) -> RawData:
     """Piano rolls in a .mat file, such as JSB Chorales and Nottingham: the 88 keys of the next frame, as tags.
 
