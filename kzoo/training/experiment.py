@@ -98,7 +98,8 @@ def completed(experiment: dict) -> dict:
     if experiment.get("recipe") is None:
         return written
     data = experiment["data"]
-    defaults = preset(experiment["recipe"], dataset_card(**data).modality)
+    card = dataset_card(**data)
+    defaults = preset(experiment["recipe"], card.modality, data.get("task") or card.task)
     augment = defaults["data"]["augment"] | (data.get("augment") or {})
     return written | {"data": data | {"augment": augment}, "train": defaults["train"] | experiment["train"]}
 

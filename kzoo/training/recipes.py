@@ -28,8 +28,9 @@ from typing import Any, NamedTuple
 
 from kzoo.core.arguments import check_arguments
 from kzoo.core.ranges import Fraction, NonNegativeFloat, OpenFraction, PositiveFloat, PositiveInt, check_range
-from kzoo.core.registry import lookup
+from kzoo.core.registry import keywords, lookup
 from kzoo.nn.solvers import SOLVERS
+from kzoo.tasks import TASKS, Classification
 from kzoo.tasks.class_weights import BALANCED
 
 LOSS_OPTIONS = ("label_smoothing", "class_weights", "focal_gamma")  # which the loss of a task takes, or refuses
@@ -157,16 +158,22 @@ PRESETS = {
 }
 
 
-def preset(name: str, modality: str) -> dict[str, dict]:
+def preset(name: str, modality: str, task: str = Classification.key) -> dict[str, dict]:
     """Return the settings of a preset for the sections `train` and `data` of an experiment.
+
+    Options that the loss of the task does not have, such as label smoothing for numbers, are left out.
 
     Args:
         name: a key of `PRESETS`.
         modality: of the data, which selects the augmentation: "image", "audio", "timeseries" or "text".
+        task: of the data, a key of `kzoo.tasks.TASKS`.
 
     Raises:
-        ValueError: for an unknown name or modality.
+        ValueError: for an unknown name, modality or task.
     """
     chosen = lookup("recipe", name, PRESETS)
     augment = lookup("modality with a recipe", modality, chosen.augment)
-    return {"train": chosen.train.settings(), "data": {"augment": copy.deepcopy(augment)}}
+    taken = keywords(lookup("task", task, TASKS).loss)
+    settings = chosen.train.settings()
+    train = {key: value for key, value in settings.items() if key not in LOSS_OPTIONS or key in taken}
+    return {"train": train, "data": {"augment": copy.deepcopy(augment)}}

@@ -5,6 +5,7 @@ import inspect
 
 import pytest
 
+import kzoo
 from kzoo.core.registry import keywords
 from kzoo.data.splits import MODALITIES
 from kzoo.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -24,6 +25,13 @@ def test_a_recipe_holds_arguments_of_fit_and_of_the_augmentation(name, modality)
     assert whole == PRESETS[name].train
     assert whole.optimizer in OPTIMIZERS
     assert whole.schedule in SCHEDULES
+
+
+def test_a_recipe_has_the_options_that_the_loss_of_the_task_takes():
+    for task, option in (("classification", True), ("tagging", True), ("regression", False)):
+        assert ("label_smoothing" in preset("standard", "image", task)["train"]) is option
+    experiment = kzoo.load_experiment("image/resnet8_digit_rotation", ["recipe=standard"])
+    assert "label_smoothing" not in experiment["train"]
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
