@@ -14,6 +14,7 @@ NEEDS = {
     "synthetic": ("espeakng_loader",),
     "language_names": ("babel",),
     "GunPoint": ("sktime", "aeon"),
+    "Airline": ("sktime", "aeon"),
     "timm/": ("huggingface_hub",),
     "onnxruntime": ("onnxruntime",),
     "ai_edge_litert": ("ai_edge_litert",),

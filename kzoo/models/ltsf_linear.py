@@ -36,6 +36,7 @@ class DLinear:
     """
 
     kernel: int = 25
+    only_published = True
 
     def __post_init__(self):
         if self.kernel < 1 or self.kernel % 2 == 0:
@@ -65,6 +66,8 @@ class NLinear:
     Raises:
         ValueError: for an input of unknown length, or outputs that are not a multiple of the channels.
     """
+
+    only_published = True
 
     def __call__(self, x):
         return named_output(x, "stage1")

@@ -362,7 +362,8 @@ def draw_errors(report: ForecastingReport) -> figures.Figure:
     for axes, what in zip(figure.subplots(1, 2), Errors._fields, strict=True):
         for name, errors in report.errors.items():
             by_step = np.mean(getattr(errors, what), axis=1)
-            axes.plot(range(1, len(by_step) + 1), by_step, linewidth=1.5, marker=".", label=report.called(name))
+            style = "-" if name == MODEL else "--"
+            axes.plot(range(1, len(by_step) + 1), by_step, style, marker=".", label=report.called(name))
         axes.set(xlabel="step of the horizon", ylabel=f"{what.upper()} of standardised values", ylim=(0, None))
     axes.legend(fontsize=8)
     return figure

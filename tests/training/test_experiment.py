@@ -15,6 +15,8 @@ from kzoo.core.yaml import parse_yaml
 from kzoo.data import taken_by
 from kzoo.data.audio import Recordings
 from kzoo.data.splits import MODALITIES, Examples
+from kzoo.data.timeseries.forecast import RowWindows, WindowExamples
+from kzoo.data.timeseries.times import Step
 from kzoo.training.experiment import find_config
 
 # One for each modality that trains in seconds on data that needs no download, and what makes it cheap.
@@ -24,6 +26,7 @@ QUICK = {
     "audio/bc_resnet_1_spoken_digits_synthetic": ["train.epochs=1", "data.per_class=5", "data.batch_size=8"],
     "timeseries/minirocket_italypowerdemand": ["model.num_features=500"],
 }
+FOLDERS = {"forecast": "timeseries"}  # of configs, where its name is not that of the modality
 NEEDS = {"text": ("babel",), "audio": ("espeakng_loader",), "timeseries": ("sktime", "aeon")}
 
 
@@ -32,6 +35,10 @@ def stand_in(modality: str):
     rng, labels = np.random.default_rng(0), np.arange(20, dtype="int32") % 2
     if modality == "text":
         return Examples(np.array(["a few words, and a few more"] * 20, dtype=object), labels)
+    if modality == "forecast":
+        windows = RowWindows(rng.normal(size=(40, 2)).astype("float32"), np.arange(20), 10)
+        about = ("one", "two"), "time", Step(1.0, "numbers"), (0.0, 0.0), (1.0, 1.0)
+        return WindowExamples(windows, np.zeros((20, 5, 2)), *about)
     if modality == "audio":
         return Recordings(rng.integers(-9999, 9999, (20, 8000)).astype("int16"), labels, 8000)
     shape = (28, 28, 1) if modality == "image" else (150, 1)
@@ -44,11 +51,12 @@ def test_config_is_valid_and_says_what_was_seen(name):
     model, dataset = experiment["model"]["name"], experiment["data"]["name"]
     called = Path(dataset.rpartition(":")[2]).name.split(".")[0].removesuffix("2012")
     modality = kzoo.dataset_card(dataset).modality
-    names = (f"{modality}/{model}_{called}", f"{modality}/{called}_record", f"{modality}/shift_{model}_{called}")
+    folder = FOLDERS.get(modality, modality)
+    names = (f"{folder}/{model}_{called}", f"{folder}/{called}_record", f"{folder}/shift_{model}_{called}")
     assert name in [each.lower() for each in names]
     head = find_config(name).read_text().split("seed:")[0]
     assert f"kzoo train {name}" in head
-    assert "%" in head
+    assert "%" in head or "MSE" in head
     assert "seed 0" in head
     assert "cores" in head
 
