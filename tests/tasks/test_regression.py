@@ -286,7 +286,7 @@ def test_files_are_answered_with_numbers_and_their_names(run, data, tmp_path):
     np.save(tmp_path / "one.npy", data.examples["test"].inputs[0])
     (found,) = kzoo.predict_files(folder, [tmp_path / "one.npy"])
     assert list(found.values) == list(COLUMNS)
-    assert set(found.cells()) == set(COLUMNS)
+    assert set(found.rows()[0]) == set(COLUMNS)
     assert json.loads(json.dumps(found.to_dict()))["values"] == found.values
     answers = load_predictor(folder).predict(data.examples["test"].inputs[:1])
     np.testing.assert_allclose(list(found.values.values()), answers[0], rtol=1e-6)
