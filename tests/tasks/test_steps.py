@@ -279,6 +279,14 @@ def test_piano_rolls_are_the_frames_and_those_that_follow(rolls):
     np.testing.assert_array_equal(batch[0], data.examples["validation"].inputs[0])
 
 
+def test_a_config_builds_the_network_at_each_step(rolls, tmp_path):
+    overrides = [f"data.name=music:{rolls}", "train.epochs=1", "model.filters=[4, 4]"]
+    experiment = kzoo.load_experiment("timeseries/tcn_jsb_chorales", overrides)
+    report = kzoo.run_experiment(experiment, tmp_path / "run", verbose=False)
+    assert 0 < report.negative_log_likelihood < 88
+    assert kzoo.evaluate_run(tmp_path / "run").main == pytest.approx(report.main)
+
+
 def test_files_that_are_no_piano_rolls_are_refused(rolls, tmp_path):
     io = pytest.importorskip("scipy.io")
     with pytest.raises(ValueError, match=r"is a folder; name rolls.mat"):
