@@ -11,8 +11,9 @@ from sklearn import metrics
 
 import kzoo
 from kzoo.serving.export import write_keras, write_saved_model
-from kzoo.serving.serve import from_keras, from_model, from_saved_model
-from kzoo.tasks import Tagging, report_from, task_from
+from kzoo.serving.measure import check_outputs
+from kzoo.serving.serve import Predictor, from_keras, from_model, from_saved_model
+from kzoo.tasks import Classification, Tagging, report_from, task_from
 from kzoo.tasks.losses import TaggingLoss
 from kzoo.tasks.metrics import TaggingAveragePrecision
 from kzoo.tasks.tagging import average_precisions, best_threshold, tagging_report
@@ -316,3 +317,21 @@ class TestTraining:
         *_, run = trained
         with pytest.raises(ValueError, match="was trained for tagging, but digits is for classification"):
             kzoo.evaluate_on(run, "digits")
+
+    def test_a_run_of_classes_is_refused_on_tags(self, scenes):
+        predictor = Predictor(None, scenes.preprocess, Classification(tuple("0123456789")), True)
+        with pytest.raises(ValueError, match="run was trained for classification, but digit_scenes is for tagging"):
+            check_outputs(predictor, "run", "digit_scenes", scenes.task)
+
+    def test_a_table_is_read_for_the_task_of_the_run(self, trained, scenes, tmp_path):
+        *_, run = trained
+        part = scenes.examples["test"].take(np.arange(6))
+        lines = ["file,tags"]
+        for number, (image, row) in enumerate(zip(part.inputs, part.labels, strict=True)):
+            Image.fromarray(image[..., 0]).save(tmp_path / f"{number}.png")
+            lines.append(f"{number}.png,{';'.join(map(str, np.flatnonzero(row)))}")
+        (tmp_path / "scenes.csv").write_text("\n".join(lines))
+        with pytest.warns(UserWarning, match="scenes.csv lacks .* of the 10 tags"):
+            report = kzoo.evaluate_on(run, f"table:{tmp_path / 'scenes.csv'}", input="file", target="tags")
+        assert report.task is Tagging
+        assert [row["examples"] for row in report.per_tag.values()] == part.labels.sum(axis=0).tolist()
