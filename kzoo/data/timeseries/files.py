@@ -65,8 +65,8 @@ def series_files(
     length: Extent | None = None,
     fill: str | float | None = None,
     label_column: str | int | None = None,
-    quantiles: Sequence[float] | None = None,
-    masked: bool | None = None,
+    quantiles: Sequence[float] = (),
+    masked: bool = False,
 ) -> RawData:
     """Series in .ts or .arff files, or in .tsv, .csv or .txt tables, one a row (UCR) or one value a row.
 
@@ -96,7 +96,7 @@ def series_files(
     if holds_folders(folder):
         return series_folder(path, unequal=unequal, length=length)
     files = {split: read_file(file, label_column, fill) for split, file in split_files(folder).items()}
-    options = given({"quantiles": quantiles, "masked": masked})
+    options = given({"quantiles": quantiles or None, "masked": masked or None})
     if files["train"].numeric:
         return with_numbers(files, unequal, length, options)
     check_task_options(None, options)
