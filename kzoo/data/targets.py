@@ -128,9 +128,9 @@ def tag_rows(values, split: str) -> np.ndarray | list[list[str]]:
         values = to_array(values)
     rows = [row.tolist() if hasattr(row, "tolist") else row for row in values]
     expected = "expected a row of 0 and 1, or a list of names of tags"
-    wrong = next((n for n, row in enumerate(rows) if not isinstance(row, LISTS)), None)
-    if wrong is not None:
-        raise ValueError(f"example {wrong} of the {split} split has {rows[wrong]!r}; {expected}")
+    for number, row in enumerate(rows):
+        if not isinstance(row, LISTS):
+            raise ValueError(f"example {number} of the {split} split has {row!r}; {expected}")
     if any(isinstance(tag, str) for row in rows for tag in row) or not any(map(len, rows)):
         return [names_in(row, f"example {n} of the {split} split") for n, row in enumerate(rows)]
     widths = {len(row) for row in rows}

@@ -68,8 +68,8 @@ def digit_scenes(*, size: Extent = 24, scenes: Extent = 2000, scene_seed: int = 
         made = [digit_scene(pool, size, rng) for _ in range(count)]
         return Examples(np.stack([image for image, _ in made]), np.stack([tags for _, tags in made]))
 
-    parts = split(raw.train, scenes, 0), None, split(raw.test, max(scenes // 4, 1), 1)
-    return RawData(*parts, task.names, task=task)
+    test = split(raw.test, max(scenes // 4, 1), 1)
+    return RawData(split(raw.train, scenes, 0), None, test, task.names, task=task)
 
 
 def digit_scene(pool: Examples, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
