@@ -134,7 +134,7 @@ STANDARD = dataclasses.replace(COMMON, epochs=50, learning_rate=2e-3, warmup_rat
 PRESETS = {
     "fast": Preset(
         dataclasses.replace(COMMON, epochs=10, learning_rate=4e-3, schedule="one_cycle", warmup_ratio=0.3),
-        {"image": {}, "audio": {}, "timeseries": {}, "text": {}},
+        {"image": {}, "audio": {}, "timeseries": {}, "forecast": {}, "text": {}},
     ),
     "standard": Preset(
         STANDARD,
@@ -142,6 +142,7 @@ PRESETS = {
             "image": {"shift": 2},
             "audio": {"shift": 0.1, "speed": 0.1, "noise": 0.05},
             "timeseries": {"jitter": 0.03, "scale": 0.1},
+            "forecast": {},
             "text": {"word_dropout": 0.1},
         },
     ),
@@ -152,6 +153,7 @@ PRESETS = {
             "audio": {"shift": 0.1, "speed": 0.1, "gain": 0.3, "noise": 0.1, "time_mask": 10, "frequency_mask": 4}
             | {"mixup": 0.2},
             "timeseries": {"jitter": 0.05, "scale": 0.1, "time_warp": 0.1, "mixup": 0.2},
+            "forecast": {},
             "text": {"word_dropout": 0.1, "character_dropout": 0.02},
         },
     ),
@@ -165,7 +167,7 @@ def preset(name: str, modality: str, task: str = Classification.key) -> dict[str
 
     Args:
         name: a key of `PRESETS`.
-        modality: of the data, which selects the augmentation: "image", "audio", "timeseries" or "text".
+        modality: of the data, which selects the augmentation, a key of `MODALITIES`.
         task: of the data, a key of `kzoo.tasks.TASKS`.
 
     Raises:

@@ -291,3 +291,10 @@ def test_a_run_on_other_columns_is_refused(trained, table):
         pytest.raises(ValueError, match=r"give columns=\['load', 'oil'\]"),
     ):
         kzoo.evaluate(trained[0], other)
+
+
+@pytest.mark.parametrize("recipe", ["fast", "standard", "strong"])
+def test_recipes_leave_out_what_forecasts_have_not(recipe):
+    experiment = kzoo.load_experiment("timeseries/nlinear_airline", [f"recipe={recipe}"])
+    assert experiment["data"]["augment"] == {}
+    assert "label_smoothing" not in experiment["train"]

@@ -40,7 +40,8 @@ def test_a_stronger_recipe_takes_longer_and_changes_more(modality):
     epochs = [parts["train"]["epochs"] for parts in chosen]
     changes = [len(parts["data"]["augment"]) for parts in chosen]
     assert epochs == sorted(epochs)
-    assert changes[0] < changes[1] < changes[2]
+    nothing = not dataclasses.fields(MODALITIES[modality].augment)  # to change, as for windows to forecast from
+    assert changes[0] < changes[1] < changes[2] or nothing
 
 
 def test_what_is_returned_may_be_changed():
