@@ -422,7 +422,10 @@ class ProgressBar(keras.callbacks.Callback):
         values = "  ".join(f"{name} {logs[name]:.4f}" for name in shown)
         seconds = time.perf_counter() - self.start
         self.bar.console.print(
-            f"epoch {self.epoch}/{self.epochs}  {values}  {seconds:.1f} s", highlight=False, soft_wrap=True
+            f"epoch {self.epoch}/{self.epochs}  {values}  {seconds:.1f} s",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
         )
 
     def on_train_end(self, logs=None):
