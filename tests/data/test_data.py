@@ -48,7 +48,7 @@ def pictures(tmp_path):
 class TestSplits:
     def test_two_classes_of_one_name_are_refused(self, digits):
         names = ("0", "1", "cat", "3", "4", "cat", *"6789")
-        with pytest.raises(ValueError, match=r"digits has two classes named 'cat' \(class indices 2 and 5\)"):
+        with pytest.raises(ValueError, match=r"digits has two classes named 'cat' \(indices 2 and 5\)"):
             dataclasses.replace(digits, task=Classification(names))
 
     def test_the_splits_of_digits_share_no_example_and_hold_them_all(self, digits):
