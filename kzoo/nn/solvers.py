@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from kzoo.core.lazy import keras, lazy_import, model_selection, np
+from kzoo.core.lazy import keras, lazy_import, metrics, model_selection, np, special
 from kzoo.core.numbers import percent
 from kzoo.core.registry import lookup
 
 linear_model = lazy_import("sklearn.linear_model")
-metrics = lazy_import("sklearn.metrics")
 optimize = lazy_import("scipy.optimize")
 preprocessing = lazy_import("sklearn.preprocessing")
 sparse = lazy_import("scipy.sparse")
-special = lazy_import("scipy.special")
 svm = lazy_import("sklearn.svm")
 threadpoolctl = lazy_import("threadpoolctl")
 

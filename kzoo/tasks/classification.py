@@ -9,17 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
+from kzoo.core.lazy import figures, keras, lazy_import, metrics, np, rich_table, special
 from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import table
 from kzoo.tasks.class_weights import BALANCED, balanced_weights, weight_per_class
-from kzoo.tasks.task import Report, Score, Section, Task, draw_examples, mistake_section
+from kzoo.tasks.task import Report, Score, Section, Task, draw_examples, keras_losses, keras_metrics, mistake_section
 
-keras_losses = lazy_import("kzoo.tasks.losses")
-keras_metrics = lazy_import("kzoo.tasks.metrics")
-metrics = lazy_import("sklearn.metrics")
 scipy_stats = lazy_import("scipy.stats")
-special = lazy_import("scipy.special")
 
 TOP5_FROM = 10  # smallest number of classes for which a top-5 accuracy means anything
 TITLE = 34  # characters above a mistake

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
+from kzoo.core.lazy import figures, keras, np, rich_table
 from kzoo.core.numbers import significant
 from kzoo.core.ranges import check_range, evenly_spaced
 from kzoo.core.shown import table
-from kzoo.tasks.task import Report, Score, Section, Task
-
-keras_losses = lazy_import("kzoo.tasks.losses")
+from kzoo.tasks.task import Report, Score, Section, Task, keras_losses
 
 FORECASTS, BY_STEP = "forecasts.png", "errors_by_step.png"
 MODEL, NAIVE, SEASONAL, LINEAR = "network", "naive", "seasonal naive", "linear layer"

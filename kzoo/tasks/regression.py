@@ -10,13 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
+from kzoo.core.lazy import figures, keras, np, rich_table
 from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import table
-from kzoo.tasks.task import Report, Score, Section, Task, bootstrap, draw_examples
-
-keras_losses = lazy_import("kzoo.tasks.losses")
-keras_metrics = lazy_import("kzoo.tasks.metrics")
+from kzoo.tasks.task import Report, Score, Section, Task, bootstrap, draw_examples, keras_losses, keras_metrics
 
 SCATTER, WORST = "scatter.png", "worst.png"
 SHOWN = 25  # worst examples

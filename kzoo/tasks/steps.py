@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from kzoo.core.lazy import figures, lazy_import, np, rich_table
+from kzoo.core.lazy import figures, metrics, np, rich_table
 from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import table
 from kzoo.tasks.classification import (
@@ -23,11 +23,17 @@ from kzoo.tasks.classification import (
     classification_report,
 )
 from kzoo.tasks.tagging import LONG, Tagging
-from kzoo.tasks.task import Report, Score, Section, Task, bootstrap, draw_examples, metric_text
-
-keras_losses = lazy_import("kzoo.tasks.losses")
-keras_metrics = lazy_import("kzoo.tasks.metrics")
-metrics = lazy_import("sklearn.metrics")
+from kzoo.tasks.task import (
+    Report,
+    Score,
+    Section,
+    Task,
+    bootstrap,
+    draw_examples,
+    keras_losses,
+    keras_metrics,
+    metric_text,
+)
 
 ALONG, WORST = "along_steps.png", "worst.png"
 SHOWN = 25  # mistakes, or worst sequences

@@ -11,16 +11,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
+from kzoo.core.lazy import figures, keras, metrics, np, rich_table, special
 from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import listed, table
 from kzoo.tasks.class_weights import BALANCED, weight_per_class
-from kzoo.tasks.task import Report, Score, Section, Task, bootstrap_weights, draw_examples, mistake_section
-
-keras_losses = lazy_import("kzoo.tasks.losses")
-keras_metrics = lazy_import("kzoo.tasks.metrics")
-metrics = lazy_import("sklearn.metrics")
-special = lazy_import("scipy.special")
+from kzoo.tasks.task import (
+    Report,
+    Score,
+    Section,
+    Task,
+    bootstrap_weights,
+    draw_examples,
+    keras_losses,
+    keras_metrics,
+    mistake_section,
+)
 
 TOGETHER, MISTAKES = "together.png", "mistakes.png"
 NAMED = 40  # largest number of tags whose names fit into a picture

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
-from kzoo.core.lazy import figures, keras, np, rich_table, rich_text
+from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table, rich_text
 from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import Shown, listed
 
 # Metrics, with or without a prefix, that are fractions and shown in percent.
 FRACTIONS = ("accuracy", "average_precision", "f1", "consistency")
+
+keras_losses = lazy_import("kzoo.tasks.losses")
+keras_metrics = lazy_import("kzoo.tasks.metrics")
 
 
 class Score(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kzoo.core.archives import MAX_MEMBER
 from kzoo.core.files import reading
-from kzoo.core.lazy import lazy_import, np
+from kzoo.core.lazy import PIL_Image, lazy_import, np
 from kzoo.core.ranges import PositiveInt, evenly_spaced
 from kzoo.core.warn import warn_caller
 from kzoo.data.folders import (
@@ -32,7 +32,6 @@ from kzoo.data.labels import class_indices
 from kzoo.data.sources import array_of
 from kzoo.data.splits import Examples, RawData, register_dataset
 
-PIL_Image = lazy_import("PIL.Image")
 PIL_ImageOps = lazy_import("PIL.ImageOps")
 
 SUFFIXES = {  # of images that Pillow reads; HEIF is refused with what to do

@@ -14,12 +14,10 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from kzoo.core.arguments import check_arguments
-from kzoo.core.lazy import lazy_import, np, tf
+from kzoo.core.lazy import PIL_Image, np, tf
 from kzoo.core.ranges import Extent
 from kzoo.core.registry import lookup
 from kzoo.data.random import fold, uniform
-
-PIL_Image = lazy_import("PIL.Image")
 
 MAX_PIXELS = 89_478_485  # of an image, as Pillow's own limit: 256 MiB in colour
 Size = Extent | Sequence[int]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kzoo.core.lazy import lazy_import, np
-
-PIL_Image = lazy_import("PIL.Image")
+from kzoo.core.lazy import PIL_Image, np
 
 WHITE = (255, 255, 255)
 DEEPEST = 2**16 - 1  # the largest value of 16 bits

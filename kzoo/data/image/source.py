@@ -10,13 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from kzoo.core.lazy import lazy_import, np, tf
+from kzoo.core.lazy import PIL_Image, np, tf
 from kzoo.data.folders import File, read_bytes
 from kzoo.data.image.geometry import Geometry, resized
 from kzoo.data.random import generator_of
 from kzoo.data.sources import Source, array_of, described, hash_of
-
-PIL_Image = lazy_import("PIL.Image")
 
 ORIENTATION = 0x0112  # tag of EXIF
 ATTEMPTS = 10
