@@ -158,7 +158,7 @@ class TestOptions:
     def test_every_dataset_describes_itself(self):
         for name in kzoo.list_datasets():
             card = kzoo.dataset_card(f"{name}..." if name.endswith(":") else name)
-            assert card.description.endswith((".", ","))
+            assert card.description.endswith((".", ",", "?"))
             assert card.source
             assert set(card.modality.split(", ")) <= MODALITIES.keys()
 
