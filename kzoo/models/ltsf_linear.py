@@ -85,7 +85,7 @@ def horizon(name: str, x, outputs: int) -> int:
     Raises:
         ValueError: if the outputs are not as many for each channel.
     """
-    channels = x.shape[-1]
+    *_, channels = x.shape
     if outputs % channels:
         raise ValueError(
             f"{name} forecasts each of the {channels} channels: num_classes must be horizon x {channels}, got {outputs}"

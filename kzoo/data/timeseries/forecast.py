@@ -38,11 +38,11 @@ class RowWindows(Source):
     cacheable = False  # what is read lies in memory
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def shape(self) -> tuple[int, int, int]:
         return (len(self.starts), self.length, self.rows.shape[1])
 
     @property
-    def dtype(self) -> np.dtype:
+    def dtype(self):
         return self.rows.dtype
 
     def read(self, index: int) -> np.ndarray:
@@ -63,8 +63,8 @@ class WindowExamples(Examples):
         columns: names of the channels.
         time: name of the column with the time stamps.
         step: from one row to the next.
-        mean: of each channel over the training rows.
-        std: standard deviation of each channel, likewise.
+        mean: of the channels over the training rows.
+        std: their standard deviation, likewise.
     """
 
     columns: tuple[str, ...]
@@ -85,8 +85,8 @@ class ForecastPreprocess:
         time: name of the column with the time stamps.
         step_size: from one row to the next.
         step_unit: likewise; see `kzoo.data.timeseries.times.Step`.
-        mean: of each channel over the training rows, in raw units.
-        std: standard deviation of each channel, likewise.
+        mean: of the channels over the training rows, in raw units.
+        std: their standard deviation, likewise.
     """
 
     lookback: int

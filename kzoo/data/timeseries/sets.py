@@ -9,8 +9,7 @@ from kzoo.core.ranges import Extent
 from kzoo.data.splits import DatasetRow, RawData, register_datasets
 from kzoo.data.timeseries.files import series_files
 from kzoo.data.timeseries.forecast import SPLIT, forecast
-from kzoo.tasks import Regression
-from kzoo.tasks.forecasting import Forecasting
+from kzoo.tasks import Forecasting, Regression
 
 PACKAGES = ("sktime", "aeon")  # either ships the datasets as .ts files, sktime series to forecast as .csv files
 

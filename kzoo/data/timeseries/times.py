@@ -120,8 +120,8 @@ def read_times(table: Table, column: str) -> np.ndarray:
 def dates(table: Table, column: str, cells: list) -> np.ndarray:
     """Return cells as datetime64; raise a ValueError that names the first row that holds no date."""
     found = list(map(parsed, cells))
-    wrong = next((index for index, time in enumerate(found) if time is None), None)
-    if wrong is not None:
+    if None in found:
+        wrong = found.index(None)
         raise ValueError(
             f"{table.name} has {str(cells[wrong])[:30]!r} in {table.rows[wrong]}, column {column}; expected {READ}"
         )
