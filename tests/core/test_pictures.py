@@ -64,15 +64,17 @@ def test_cross_entropy_stands_for_the_loss_that_label_smoothing_changes(drawn, t
     history = HISTORY | {"crossentropy": [0.9, 0.8, 0.7], "val_crossentropy": [1.2, 1.1, 1.0]}
     draw_curves(tmp_path / "curves.png", history, best_epoch=3)
     assert [axes.get_ylabel() for axes in drawn[0].axes] == ["accuracy", "cross-entropy", "learning rate"]
-    both = comparison_figure([Curve("one", history, None), Curve("two", history, None), Curve("empty", {}, None)])
+    both = comparison_figure(
+        [Curve("one", history, None), Curve("two", history, None), Curve("empty", {}, None)], "accuracy"
+    )
     assert lines(both.axes[0])["two"] == [1.2, 1.1, 1.0]
     assert both.axes[0].get_ylabel() == "validation cross-entropy"
-    older = comparison_figure([Curve("one", history, None), Curve("two", HISTORY, None)])
+    older = comparison_figure([Curve("one", history, None), Curve("two", HISTORY, None)], "accuracy")
     assert lines(older.axes[0])["one"] == HISTORY["val_loss"]
 
 
 def test_runs_side_by_side():
-    figure = comparison_figure([Curve("long", HISTORY, (0.9, 0.8, 0.95)), Curve("empty", {}, None)])
+    figure = comparison_figure([Curve("long", HISTORY, (0.9, 0.8, 0.95)), Curve("empty", {}, None)], "accuracy")
     loss, accuracy, tested = figure.axes
     assert lines(loss) == {"long": HISTORY["val_loss"], "empty": []}
     assert lines(accuracy)["long"] == HISTORY["val_accuracy"]
@@ -87,7 +89,7 @@ def test_40_runs_can_be_distinguished():
 
 
 def test_the_ending_says_the_format(tmp_path):
-    figure = comparison_figure([Curve("one", HISTORY, None)])
+    figure = comparison_figure([Curve("one", HISTORY, None)], "accuracy")
     save(figure, tmp_path / "both.svg")
     assert "<svg" in (tmp_path / "both.svg").read_text()
     with pytest.raises(ValueError, match=r"cannot be written as both.xyz; choose a name that ends in .png"):
