@@ -57,6 +57,7 @@ def diagrams(site: Path, family: str) -> list[str]:
     return [(site / path).read_text() for path in re.findall(r'<img [^>]*src="\.\./([^"]+\.svg)"', page)]
 
 
+@pytest.mark.slow
 def test_each_family_has_a_page_with_its_variants_and_their_macs(site):
     for family in FAMILIES:
         page = re.sub("<[^>]+>", " ", (site / "networks" / f"{family}.html").read_text())
@@ -76,6 +77,7 @@ def test_the_table_of_macs_names_only_networks_of_the_zoo():
     assert set(macs()) <= set(kzoo.list_models())
 
 
+@pytest.mark.slow
 def test_a_family_page_shows_its_diagram_and_links_to_it_in_full_size(site):
     for family in DRAWN:
         page = (site / "networks" / f"{family}.html").read_text()
@@ -100,11 +102,13 @@ def test_each_family_has_its_diagrams(tmp_path):
         ("textcnn", "vocab_size="),
     ],
 )
+@pytest.mark.slow
 def test_a_family_page_builds_the_canonical_variant_and_token_ids_where_it_takes_text(site, family, line):
     page = (site / "networks" / f"{family}.html").read_text()
     assert line in re.sub("<[^>]+>", "", page)
 
 
+@pytest.mark.slow
 def test_a_family_page_has_the_results_of_its_configs_and_its_papers(site):
     page = re.sub("<[^>]+>", "", (site / "networks" / "resnet.html").read_text())
     assert "kzoo train image/resnet8_digits" in page
@@ -112,11 +116,13 @@ def test_a_family_page_has_the_results_of_its_configs_and_its_papers(site):
     assert "@inproceedings{banbury2021mlperf," in page
 
 
+@pytest.mark.slow
 def test_the_reference_has_every_public_name(site):
     page = (site / "api" / "index.html").read_text()
     assert [name for name in kzoo.__all__ if f'id="kzoo.{name}"' not in page] == ["__version__", "models"]
 
 
+@pytest.mark.slow
 def test_no_internal_link_is_broken(site):
     pages = list(site.rglob("*.html"))
     places = {page.resolve(): set(re.findall(r'id="([^"]+)"', page.read_text())) for page in pages}
@@ -130,6 +136,7 @@ def test_no_internal_link_is_broken(site):
             assert not place or target not in places or place in places[target], f"{page.name} refers to {link}"
 
 
+@pytest.mark.slow
 def test_the_site_needs_no_network(site):
     for page in site.rglob("*.html"):
         assert not re.findall(r'(?:src|<link[^>]+href)="https?:[^"]+"', page.read_text())
@@ -137,6 +144,7 @@ def test_the_site_needs_no_network(site):
         assert not re.findall(r"url\(.?https?:|@import", style.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_external_links_lead_somewhere(site):
     """`pytest tests/test_docs.py -m slow -k external`, with a network."""
@@ -152,7 +160,7 @@ def test_external_links_lead_somewhere(site):
     assert broken == []
 
 
-QUICK = ("choosing", "data", "own_tf_data", "tasks", "training")  # the others train for longer: `-m slow`
+QUICK = ("own_tf_data", "tasks")  # the others train for longer: `-m slow`
 SNIPPETS = [
     pytest.param(page, marks=() if page.stem in QUICK else pytest.mark.slow) for page in PAGES if snippets(page)
 ]

@@ -18,11 +18,8 @@ NEEDS = {
 }
 
 
-QUICK = ("timeseries",)  # the others train for longer, and run with `-m slow`
-RUN = [path if path.stem in QUICK else pytest.param(path, marks=pytest.mark.slow) for path in NOTEBOOKS]
-
-
-@pytest.mark.parametrize("path", RUN, ids=lambda path: path.stem)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, tmp_path, monkeypatch):
     packages = NEEDS.get(path.stem)
     if packages and not any(map(importlib.util.find_spec, packages)):

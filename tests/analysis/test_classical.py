@@ -256,6 +256,7 @@ def test_series_are_fitted_saved_and_served(tmp_path):
     kzoo.export(loaded, tmp_path / "saved", data=serving)
 
 
+@pytest.mark.slow
 def test_texts_are_fitted_saved_and_served(tmp_path):
     lines = [f"{kind} {kind} word{n % 7} thing{n % 5}" for n in range(60) for kind in ("cat", "dog")]
     rows = "".join(f"{line},{line.split()[0]}\n" for line in lines)
@@ -311,6 +312,7 @@ class TestCompareClassical:
         out = tmp_path_factory.mktemp("runs")
         return kzoo.compare_classical("digits", epochs=1, limit=300, out=out, verbose=False), out
 
+    @pytest.mark.slow
     def test_the_table(self, found):
         table, _ = found
         kinds = [row["kind"] for row in table.rows]
@@ -328,6 +330,7 @@ class TestCompareClassical:
         assert "learned convolution</td>" in table._repr_html_()
         json.dumps(table.to_dict())
 
+    @pytest.mark.slow
     def test_run_directories_are_written(self, found):
         table, out = found
         assert len(list(out.iterdir())) == len(table.rows)

@@ -66,7 +66,7 @@ def test_every_augmentation_is_among_those_tested():
 
 
 @pytest.mark.parametrize(
-    "modality, name", [pytest.param(*one, marks=() if one in EACH[::3] else pytest.mark.slow) for one in EACH]
+    "modality, name", [pytest.param(*one, marks=() if one in EACH[::6] else pytest.mark.slow) for one in EACH]
 )
 def test_batches_are_a_function_of_seed_epoch_and_step(modality, name):
     changes = {name: CHANGES[modality][name]} | WITH.get(name, {})

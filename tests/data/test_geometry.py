@@ -28,7 +28,7 @@ def identity(size, **options) -> ImagePreprocess:
 
 
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
-@pytest.mark.parametrize("crop", [1.0, 0.875, 0.7])
+@pytest.mark.parametrize("crop", [0.875, *(pytest.param(share, marks=pytest.mark.slow) for share in (1.0, 0.7))])
 @pytest.mark.parametrize("size", [(24, 24), (27, 24), (50, 31)])
 def test_it_is_the_same_for_static_and_dynamic_shapes_and_for_images_stored_before(resize, crop, size):
     step, image = identity((24, 24), resize=resize, crop=crop), picture(*size)[None]

@@ -24,7 +24,7 @@ every_model = pytest.mark.parametrize("name", kzoo.list_models())
 MODELS_AND_DIMS = [(name, dim) for name in kzoo.list_models() for dim in kzoo.model_card(name).dims]
 
 
-@pytest.mark.parametrize("name", sampled([(name,) for name in kzoo.list_models()]))
+@pytest.mark.parametrize("name", sampled([(name,) for name in kzoo.list_models()], FAMILIES))
 def test_parameter_count_is_the_published_one(name):
     card = kzoo.model_card(name)
     with weights_without_values():
@@ -32,7 +32,7 @@ def test_parameter_count_is_the_published_one(name):
     assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == card.params
 
 
-@pytest.mark.parametrize("name, dim", one_of_each_family(MODELS_AND_DIMS, share(0, 2)))
+@pytest.mark.parametrize("name, dim", one_of_each_family(MODELS_AND_DIMS, share(0, 3)))
 def test_model_is_built_trained_saved_and_loaded(name, dim, tmp_path):
     model = smallest_working(name, dim)
     x = random_batch(model)
@@ -103,7 +103,7 @@ def badly_named_weights(model: keras.Model) -> list[str]:
     return [path for path in paths if path.startswith(automatic) or paths.count(path) > 1]
 
 
-@pytest.mark.parametrize("name", sampled([(name,) for name in FAMILIES], share(1)))
+@pytest.mark.parametrize("name", sampled([(name,) for name in FAMILIES], share(1, 8)))
 def test_logits_are_float32_under_mixed_precision(name):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

@@ -69,6 +69,7 @@ def test_normalisations_within_a_model_in_a_model():
     np.testing.assert_allclose(inner.layers[-1].moving_mean, np.ones(3))
 
 
+@pytest.mark.slow
 def test_spoilt_statistics_of_a_trained_network_are_found_again(digits):
     keras.utils.set_random_seed(0)
     model = kzoo.models.resnet8(digits.input_shape, 10, width=8, dialect="pytorch")

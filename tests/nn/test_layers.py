@@ -281,7 +281,7 @@ def test_a_vector_is_not_a_feature_map():
         layers.conv(keras.Input((4,)), 2)
 
 
-@pytest.mark.parametrize("dim", [1, 2])
+@pytest.mark.parametrize("dim", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_strided_blocks_train_on_odd_batches(dim):
     """A strided pointwise convolution corrupts the heap in TensorFlow 2.21: run in a subprocess."""
     program = f"""

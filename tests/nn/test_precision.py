@@ -25,6 +25,7 @@ def test_the_copy_in_float32_is_the_network_that_was_never_otherwise(name):
     assert precision.in_float32(exact) is exact
 
 
+@pytest.mark.slow
 def test_a_run_in_16_bits_leaves_a_model_in_32(digits, tmp_path):
     model = kzoo.models.resnet8(digits.input_shape, 10, width=8, precision="mixed_bfloat16")
     kzoo.fit(model, digits, epochs=1, run_dir=tmp_path, verbose=False)

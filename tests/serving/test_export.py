@@ -134,6 +134,7 @@ def test_an_existing_path_is_kept(model_and_serving, tmp_path):
 
 
 @pytest.mark.parametrize("format", sampled([("keras",), ("saved_model",)], ("keras",)))
+@pytest.mark.slow
 def test_an_earlier_export_is_replaced(format, model_and_serving, tmp_path):
     model, serving = model_and_serving
     target = tmp_path / f"m{SUFFIXES.get(format, '')}"

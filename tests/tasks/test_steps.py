@@ -279,6 +279,7 @@ def test_piano_rolls_are_the_frames_and_those_that_follow(rolls):
     np.testing.assert_array_equal(batch[0], data.examples["validation"].inputs[0])
 
 
+@pytest.mark.slow
 def test_a_config_builds_the_network_at_each_step(rolls, tmp_path):
     overrides = [f"data.name=music:{rolls}", "train.epochs=1", "model.filters=[4, 4]"]
     experiment = kzoo.load_experiment("timeseries/tcn_jsb_chorales", overrides)

@@ -16,7 +16,6 @@ from unittest import mock
 import keras
 import numpy as np
 import pytest
-from networks import sampled
 from small_data import AUGMENT, NETWORKS, small_model, small_splits
 
 import kzoo
@@ -105,7 +104,7 @@ def trained(tmp_path_factory, request):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("modality", NETWORKS)
-@pytest.mark.parametrize("name", sampled([("plain",), ("augmented",)], ("augmented",)))
+@pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.slow), "augmented"])
 def test_what_another_backend_trained_on_is_what_tensorflow_trains_on(trained, backend, modality, name):
     """The same examples in the same order, augmented alike, across the boundary of an epoch."""
     data = small_splits(modality, AUGMENT[modality] if name == "augmented" else None)

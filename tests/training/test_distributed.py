@@ -224,6 +224,7 @@ def test_a_port_in_use_is_one_line(monkeypatch):
 class TestDevicesOfOneMachine:
     """Without dropout on TensorFlow, where each device draws it for itself."""
 
+    @pytest.mark.slow
     def test_a_mirrored_strategy_trains_as_one_device(self, tmp_path):
         options = {"backend": "tensorflow", "logical": 2, "single": True, "model": {"dropout": 0.0}}
         assert_close(trained(tmp_path, **options)[0], result(tmp_path, "single"), 1e-5)
@@ -270,6 +271,7 @@ class TestJax:
         assert_equal(second, first)
         assert_close(first, one, 1e-5)
 
+    @pytest.mark.slow
     def test_the_run_directory_is_written_by_the_first(self, killed, resumed):
         run = killed[0] / "run"
         assert json.loads((run / runs.CHECKPOINTS / runs.TRAINING).read_text())["complete"]

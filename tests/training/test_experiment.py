@@ -131,6 +131,7 @@ def test_files_that_are_no_experiment(text, message, tmp_path):
         kzoo.load_experiment(tmp_path / "x.yaml")
 
 
+@pytest.mark.slow
 def test_one_run_for_each_value(tmp_path):
     overrides = ["train.epochs=1", "model.width=8"]
     reports = kzoo.run_each("image/resnet8_digits", overrides, "seed=[0, 1]", tmp_path, verbose=False)

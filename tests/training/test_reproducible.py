@@ -35,6 +35,7 @@ def test_two_trainings_are_equal(config, tmp_path):
     assert seed == 0
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_by_its_own_config(tmp_path):
     command = [sys.executable, "-m", "kzoo", "train"]
     first = ["image/resnet8_digits", "recipe=fast", "train.epochs=1", "train.deterministic=true", "--out", "first"]

@@ -102,7 +102,7 @@ OPTIONS = {
 }
 
 
-QUICK = ("moving average and batch normalisation", "plateau and warm-up", "accumulated gradients")
+QUICK = ("moving average and batch normalisation", "accumulated gradients")
 
 
 class TestTheSameLastBit:
@@ -139,7 +139,7 @@ class TestTheSameLastBit:
         assert train(plain, tmp_path, kill_at=33) is None
         assert_equal(train(plain, tmp_path), train(plain))
 
-    @pytest.mark.parametrize("write", ["write_file", "write_json"])
+    @pytest.mark.parametrize("write", sampled([("write_file",), ("write_json",)], ("write_json",)))
     def test_interrupted_while_a_checkpoint_is_written(self, splits, uninterrupted, tmp_path, monkeypatch, write):
         real, count = getattr(checkpoint, write), []
 
@@ -172,6 +172,7 @@ class TestTheSameLastBit:
         assert_equal(train(splits, tmp_path), uninterrupted)
         assert_equal(train(splits, kill_at=1000), uninterrupted)  # one by one
 
+    @pytest.mark.slow
     def test_the_warm_up_before_a_plateau_is_the_same_with_several_steps_a_call(self, splits):
         """A callback that looks at each batch makes calls of one step; without it they have seven."""
         options = OPTIONS["plateau and warm-up"]
@@ -223,7 +224,7 @@ class TestDamage:
         assert checkpoint.steps(stopped) == [25, 30]
 
     @pytest.mark.parametrize("file", ["000000030.safetensors", "000000030.json"])
-    @pytest.mark.parametrize("harm", ["truncated", "one bit", "empty"])
+    @pytest.mark.parametrize("harm", sampled([("truncated",), ("one bit",), ("empty",)], ("one bit",)))
     def test_a_damaged_one_is_found_and_the_one_before_it_used(self, splits, uninterrupted, stopped, file, harm):
         content = bytearray((stopped / file).read_bytes())
         content[len(content) // 2] ^= 1
@@ -232,6 +233,7 @@ class TestDamage:
             again = train(splits, stopped.parent)
         assert_equal(again, uninterrupted)
 
+    @pytest.mark.slow
     def test_all_damaged_begins_from_the_start(self, splits, uninterrupted, stopped):
         for path in stopped.glob("*.safetensors"):
             path.write_bytes(b"")

@@ -89,6 +89,7 @@ def test_a_fitted_model_is_exported_as_keras_in_the_same_process(fitted, digits,
 
 
 @pytest.mark.parametrize("names", [OWN_LAYERS, pytest.param(kzoo.list_models(), marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_networks_are_loaded_where_only_kzoo_and_keras_are_imported(names, tmp_path):
     for name in names:
         model = smallest_working(name, kzoo.model_card(name).dims[-1])
@@ -107,7 +108,7 @@ def test_every_module_that_registers_an_object_is_imported_with_keras():
     assert {module for module in registering if not module.startswith(MODULES)} == set()
 
 
-@pytest.mark.parametrize("imports", ["import kzoo, keras", "import keras, kzoo"])
+@pytest.mark.parametrize("imports", ["import keras, kzoo", pytest.param("import kzoo, keras", marks=pytest.mark.slow)])
 def test_the_order_of_the_imports_does_not_matter(imports):
     program = f"{imports}; import json; print(json.dumps(sorted(keras.saving.get_custom_objects())))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -309,7 +309,7 @@ class TestValuesThatAreNotFinite:
     """Which epoch is the best, and which weights are kept, where validation or weights are NaN or infinite."""
 
     def callback(self, digits, run=None):
-        best = BestCheckpoint(run, None)
+        best = BestCheckpoint(run, None, digits.task.score)
         model = small_model(digits)
         compile_model(model, digits, Recipe())
         best.set_model(model)

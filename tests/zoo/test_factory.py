@@ -194,7 +194,7 @@ def test_no_layer_is_named_by_counting_what_the_process_built(name):
     assert [one.name for one in others if not named_by_us.fullmatch(one.name)] == []
 
 
-@pytest.mark.parametrize("name", ["resnet8", "convnet"])
+@pytest.mark.parametrize("name", ["convnet", pytest.param("resnet8", marks=pytest.mark.slow)])
 def test_a_network_built_twice_has_equal_configs(name):
     first, second = (kzoo.create_model(name, IMAGE, 4) for _ in range(2))
     assert second.get_config() == first.get_config()
