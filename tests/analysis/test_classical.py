@@ -235,6 +235,7 @@ def linear(features: int, classes: int) -> keras.Model:
         pytest.param("filter_bank", "logistic", {"pool": 2}, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_images_are_fitted_saved_and_served(name, solver, options, digits, tmp_path):
     model = kzoo.create_model(name, digits.input_shape, 10, **options)
     kzoo.fit(model, digits, solver=solver, run_dir=tmp_path / "run", verbose=False)

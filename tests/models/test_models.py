@@ -32,7 +32,7 @@ def test_parameter_count_is_the_published_one(name):
     assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == card.params
 
 
-@pytest.mark.parametrize("name, dim", one_of_each_family(MODELS_AND_DIMS, share(0, 3)))
+@pytest.mark.parametrize("name, dim", one_of_each_family(MODELS_AND_DIMS, share(0, 6)))
 def test_model_is_built_trained_saved_and_loaded(name, dim, tmp_path):
     model = smallest_working(name, dim)
     x = random_batch(model)
@@ -114,7 +114,7 @@ def test_logits_are_float32_under_mixed_precision(name):
     assert np.isfinite(outputs_of(model, random_batch(model))).all()
 
 
-@pytest.mark.parametrize("name", sampled(DROPPING, [name for (name,) in DROPPING[::3]]))
+@pytest.mark.parametrize("name", sampled(DROPPING, [name for (name,) in DROPPING[::7]]))
 def test_stochastic_depth_drops_whole_feature_maps_in_training_only(name):
     keras.utils.set_random_seed(0)
     model, certain = (smallest_working(name, kzoo.model_card(name).dims[-1], drop_path=rate) for rate in (0.3, 0.0))

@@ -281,6 +281,7 @@ class TestJax:
         for ours, theirs in zip(model.get_weights(), result(killed[0], 0)[0], strict=True):
             np.testing.assert_array_equal(ours, theirs)
 
+    @pytest.mark.slow
     def test_an_error_of_the_first_is_raised_by_all(self, resumed):
         statuses, errors = resumed
         assert statuses == [2, 2]
