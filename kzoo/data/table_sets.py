@@ -326,8 +326,10 @@ def detect(
     delimiter: str | None = None,
     header: bool = True,
     encoding: str = "utf-8",
+    task: str | None = None,
 ) -> DatasetCard:
-    """Return the card of a table, whose modality is that of its input."""
+    """Return the card of a table, whose modality is that of its input; refuse an unknown task before it is read."""
+    reader_of(task)
     read = {"train": read_table(path, delimiter, header, encoding)}
     group = group if isinstance(group, str) else None
     content = content_of(read, input, target, split, group, Path(root or Path(path).expanduser().parent))

@@ -231,3 +231,9 @@ def test_a_sequence_of_classes_of_tensorflow_datasets(format, tmp_path, monkeypa
     rows = {0: [1, 0, 0], 1: [0, 1, 1], 2: [0, 0, 0], 3: [1, 0, 1]}
     pixels = raw.train.inputs[:][:, 0, 0, 0]
     np.testing.assert_array_equal(raw.train.labels, [rows[pixel % 4] for pixel in pixels])
+
+
+def test_a_wrong_task_is_said_before_anything_else_that_is_wrong_with_a_table(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,y\n")  # of numbers that name no files
+    with pytest.raises(ValueError, match="unknown task 'regresion'; did you mean regression"):
+        kzoo.load_dataset(f"table:{tmp_path / 't.csv'}", task="regresion")
