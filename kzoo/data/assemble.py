@@ -14,6 +14,7 @@ from kzoo.data.cache import cached_splits, check_cache
 from kzoo.data.holdout import HoldOut, complete, limited
 from kzoo.data.splits import MODALITIES, Examples, Modality, Preprocess, RawData, Splits, check_examples
 from kzoo.data.trained import adopted
+from kzoo.data.weights import check_some_weight
 from kzoo.tasks import Task
 
 CALLED = {"train": "training"}  # splits, in messages
@@ -100,6 +101,7 @@ class Assembly:
             check_examples(split, examples, raw.asked)
         check_in_place(raw.asked, self.augmentation)
         examples = limited(complete(raw, self.how), self.limit, raw.asked)
+        check_some_weight(examples["train"])
         originals = self.augmentation is not None and self.augmentation.reads_originals
         cached_splits(examples, self.cache, self.name, originals)
         fit = self.of.preprocess.fit

@@ -74,7 +74,7 @@ class Pool:
     @classmethod
     def of(cls, raw: RawData, how: HoldOut) -> Pool:
         """Return the pool of a dataset's train split."""
-        groups = raw.groups if raw.groups is not None else getattr(raw.train, "groups", None)
+        groups = raw.train.groups
         pool = cls.of_targets(raw.train.labels, raw.asked)
         if groups is not None and how.grouped and pool.stratify and pool.classes_are(groups):
             warn_caller("each class is of one group alone, so groups are divided")
@@ -252,13 +252,13 @@ def complete(raw: RawData, how: HoldOut) -> Divided:
     Raises:
         ValueError: if there are too few examples, or a split is to be held out that the dataset has.
     """
+    if raw.groups is not None:
+        raw = raw._replace(train=replace(raw.train, groups=raw.groups))
     given = {split: part for split, part in (("validation", raw.validation), ("test", raw.test)) if part is not None}
     missing = [split for split in ("test", "validation") if split not in given and (split, how.test) != ("test", 0)]
     check_missing(how, given, missing)
     if how.grouped:
-        warn_of_shared_groups(
-            {split: getattr(part, "groups", None) for split, part in {"train": raw.train, **given}.items()}
-        )
+        warn_of_shared_groups({split: part.groups for split, part in {"train": raw.train, **given}.items()})
     train, held = held_out(raw, how, missing) if missing else (raw.train, {})
     splits = {"train": train, "validation": train, **given, **held}
     return Divided({split: splits[split] for split in ("train", "validation", "test") if split in splits})

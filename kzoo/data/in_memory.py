@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 from kzoo.core.lazy import np
@@ -15,6 +16,7 @@ from kzoo.data.labels import channels_last, modality_of
 from kzoo.data.splits import MODALITIES, Examples, RawData, Splits
 from kzoo.data.targets import reader_of, targets_as
 from kzoo.data.timeseries.files import SeriesExamples, check_options
+from kzoo.data.weights import read_weights
 
 
 def from_arrays(
@@ -27,6 +29,7 @@ def from_arrays(
     class_names: Sequence[str] | None = None,
     modality: str | None = None,
     groups: Sequence | None = None,
+    weights: Sequence | None = None,
     fold: Sequence[int] | None = None,
     stratify: bool = True,
     batch_size: int = 128,
@@ -53,6 +56,8 @@ def from_arrays(
         modality: "image", "timeseries", "text" or "audio", where the arrays do not say it. Recordings, (n, samples) of
             16-bit integers or floats between -1 and 1, need `modality="audio"` and `sample_rate`.
         groups: group of each training example, such as the patient; one group is never divided.
+        weights: number from 0 that the training loss of each training example is multiplied by; metrics, validation
+            and evaluation do not use them.
         fold: as for `kzoo.load_dataset`; so are `stratify`, `batch_size`, `augment`, `limit` and `seed`.
         stratify: see `fold`.
         batch_size: see `fold`.
@@ -83,6 +88,8 @@ def from_arrays(
     asked, targets = targets_as(task, {split: pair[1] for split, pair in pairs.items()}, class_names, name, **options)
     loaded = read_each_split(modality, inputs, targets, options)
     groups = None if groups is None else read_groups(groups, len(targets["train"]))
+    if weights is not None:
+        loaded[0] = dataclasses.replace(loaded[0], weights=read_weights(weights, len(loaded[0])))
     return assembly(RawData(*loaded, asked.names, groups, asked))
 
 

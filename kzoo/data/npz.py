@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +20,14 @@ from kzoo.data.in_memory import read_each_split
 from kzoo.data.labels import modality_of
 from kzoo.data.splits import DATASETS, DatasetCard, RawData, first_line, register_detected
 from kzoo.data.targets import check_task_options, given, targets_as
+from kzoo.data.weights import read_weights
 
+OF_TRAINING = ("groups", "weights")  # kinds of arrays that are of the train split if their names do not say it
 KINDS = {  # of arrays, and the words for them
     "x": ("x", "image", "images", "data", "input", "inputs", "features", "texts", "series"),
     "y": ("y", "label", "labels", "target", "targets"),
     "groups": ("group", "groups"),
+    "weights": ("weight", "weights"),
 }
 TIMES = 20  # more than so many times larger values are said
 
@@ -41,8 +45,8 @@ def place_of(name: str) -> Place | None:
     kind = next((kind for kind, spellings in KINDS.items() for word in words if word in spellings), None)
     if kind is None:
         return None
-    rest = "_".join(word for word in words if word not in KINDS[kind])
-    split = split_of(rest) if rest else "train" if kind == "groups" else ""
+    rest = "_".join(word for word in words if word not in (*KINDS[kind], "sample"))
+    split = split_of(rest) if rest else "train" if kind in OF_TRAINING else ""
     return None if split is None else Place(kind, split)
 
 
@@ -86,9 +90,9 @@ def headers(file: Path) -> dict[str, np.ndarray]:
 def npz(path: str, *, modality: str | None = None) -> DatasetCard:
     """Arrays in an .npz file: x_train, y_train and, if there, those of validation and test, groups, and class_names.
 
-    Without splits the arrays may be named x, y or image, label; other common spellings are known, too. Strings are
-    texts; 8-bit arrays and floats (n, height, width, channels) are images; (n, length) and (n, length, channels) are
-    series.
+    `weights` (or `sample_weight`) are numbers that the training loss of each training example is multiplied by. Without
+    splits the arrays may be named x, y or image, label; other common spellings are known, too. Strings are texts; 8-bit
+    arrays and floats (n, height, width, channels) are images; (n, length) and (n, length, channels) are series.
 
     Args:
         path: the file.
@@ -191,13 +195,16 @@ def loaded(path: str, modality: str, targets: Mapping, max_bytes: int, options: 
     parts = {split: labels[split] for split in inputs}
     task, targets = targets_as(splits=parts, names=class_names, where=path, **targets)
     inputs = {split: part.astype(object) if part.dtype.kind in "SU" else part for split, part in inputs.items()}
-    groups = arrays.get(used.get(("groups", "train")))
-    return RawData(*read_each_split(modality, inputs, targets, options), task.names, groups, task)
+    examples = read_each_split(modality, inputs, targets, options)
+    weights = arrays.get(used.get(("weights", "train")))
+    if weights is not None:
+        examples[0] = dataclasses.replace(examples[0], weights=read_weights(weights, len(examples[0])))
+    return RawData(*examples, task.names, arrays.get(used.get(("groups", "train"))), task)
 
 
 def warn_of_arrays(path: str, arrays: Mapping, used: Mapping[Place, str], inputs: Mapping[str, np.ndarray]) -> None:
     """Warn of arrays that are not used, and of splits with much larger or smaller values than the train split."""
-    splits = {"x": inputs, "y": inputs, "groups": ("train",)}
+    splits = {"x": inputs, "y": inputs, **dict.fromkeys(OF_TRAINING, ("train",))}
     needed = {name for (kind, split), name in used.items() if split in splits[kind]}
     if set(arrays) - needed:
         warn_caller(f"{path} contains arrays that are not used: {listed(sorted(set(arrays) - needed))}")

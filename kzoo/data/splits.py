@@ -28,10 +28,16 @@ class Examples:
 
     The inputs are an array in memory, or a source that reads them from files at indices. `labels` are the targets of
     the dataset's task, an array with one row for each example: class indices (n,) of a classification.
+
+    Args:
+        groups: name of the group of each example, such as the speaker; None where it is not known.
+        weights: what the training loss of each example is multiplied by, float32 (n,); None for 1.
     """
 
     inputs: np.ndarray | Source
     labels: np.ndarray
+    groups: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
+    weights: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,7 +47,9 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> Examples:
         """Return the examples at these indices."""
-        return dataclasses.replace(self, inputs=taken(self.inputs, indices), labels=self.labels[indices])
+        rows = {name: getattr(self, name) for name in ("labels", "groups", "weights")}
+        kept = {name: part[indices] for name, part in rows.items() if part is not None}
+        return dataclasses.replace(self, inputs=taken(self.inputs, indices), **kept)
 
 
 def taken(inputs: np.ndarray | Source, indices: np.ndarray) -> np.ndarray | Source:
@@ -60,8 +68,8 @@ def divided(examples: Examples) -> tuple[Examples, np.ndarray | None]:
 class RawData(NamedTuple):
     """What a loader returns; a split that the dataset does not define is None and is held out from `train`.
 
-    `groups` names the group, such as the patient, of each training example, where that is known. `task` is what is
-    asked of a network; None for the classification of `class_names`.
+    `groups` names the group, such as the patient, of each training example, unless the examples themselves do. `task`
+    is what is asked of a network; None for the classification of `class_names`.
     """
 
     train: Examples
@@ -149,7 +157,8 @@ class Splits(SplitsTable):
     they are `kzoo.data.batches.Batches` of numpy arrays, which need no TensorFlow, except for texts and augmented
     examples. The order of the training examples and their augmentation are a pure function of (seed, epoch). Labels
     are what the task's loss compares with: class indices (batch,), int32, of a classification; with mixup or cutmix
-    those of training batches are probabilities (batch, num_classes), float32.
+    those of training batches are probabilities (batch, num_classes), float32. Where examples have weights, training
+    batches, and only they, have them as a third part, by which Keras multiplies the loss of each example.
 
     Attributes:
         name: of the dataset, as given to `load_dataset`.
@@ -287,12 +296,13 @@ class Splits(SplitsTable):
         whole = not isinstance(self.examples["train"].inputs, Windowed)
         return self.without_tensorflow and self.augment is None and whole
 
-    def training_batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return a training batch as arrays; the step is counted over all epochs."""
+    def training_batch(self, step: int) -> tuple[np.ndarray, ...]:
+        """Return a training batch as arrays, with its weights if there are any; the step is counted over all epochs."""
         epoch, index = divmod(step, self.steps_per_epoch)
         order = batches.shuffled_indices(len(self.examples["train"]), self.seed, epoch)
         whole = order[index * self.batch_size :][: self.batch_size]
-        return self.load_batch("train", self.shard.rows_of(whole, self.shard.divisible(len(whole))))
+        chosen, weights = self.shard.rows_of(whole, self.shard.divisible(len(whole))), self.examples["train"].weights
+        return self.load_batch("train", chosen) + (() if weights is None else (weights[chosen],))
 
     def load_batch(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the preprocessed examples at these indices, and their labels."""
@@ -317,6 +327,7 @@ class Splits(SplitsTable):
         """Turn (epoch, step, indices) into augmented and preprocessed batches, or this process's slice of them."""
         examples = self.examples["train"]
         labels = tf.constant(self.task.encode(examples.labels))
+        weights = None if examples.weights is None else tf.constant(examples.weights)
         read, augment = (self.augment or Augment()).reading(examples.inputs)
 
         def prepared(epoch, step, indices):
@@ -324,19 +335,27 @@ class Splits(SplitsTable):
             chosen = self.shard.rows_of(indices, count) if self.augment is None else indices[:count]
             seed = tf.stack([self.seed, epoch])
             inputs, targets = read(chosen, seeds_at(chosen, fold(seed, -1))), tf.gather(labels, chosen)
+            weighted = () if weights is None else (tf.gather(weights, chosen),)
             if self.augment is None:
-                return self.prepared(inputs), targets
-            features, targets = self.augmented(inputs, targets, fold(seed, step), augment)
-            return self.shard.rows_of(features, count), self.shard.rows_of(targets, count)
+                return self.prepared(inputs), targets, *weighted
+            batch = self.augmented(inputs, targets, fold(seed, step), augment, *weighted)
+            return tuple(self.shard.rows_of(part, count) for part in batch)
 
         return groups.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
-    def augmented(self, inputs, labels, seed, augment: Augment | None = None):
-        """Augment a raw batch (as `self.augment`), preprocess it, augment the features, mix them and their labels."""
+    def augmented(self, inputs, labels, seed, augment: Augment | None = None, weights=None):
+        """Augment a raw batch (as `self.augment`), preprocess it, augment the features, mix them and their labels.
+
+        Weights of examples, (batch,), are mixed as their labels are.
+        """
         augment = augment or self.augment
         features = self.prepared(tf.ensure_shape(augment(inputs, seed), inputs.shape))
         features = augment.features(features, fold(seed, 1), self.preprocess)
-        return augment.mix(features, labels, self.num_outputs, fold(seed, 2), self.preprocess)
+        mixed = augment.mix(features, labels, self.num_outputs, fold(seed, 2), self.preprocess)
+        if weights is None:
+            return mixed
+        _, column = augment.mix(features, weights[:, None], 1, fold(seed, 2), self.preprocess)
+        return *mixed, column[:, 0]
 
 
 def gatherer(inputs: np.ndarray | Source, labels: np.ndarray) -> Callable:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kzoo.core.lazy import np
 from kzoo.core.registry import check_keywords, did_you_mean
@@ -17,7 +18,7 @@ from kzoo.data.assemble import Assembly, taken_by
 from kzoo.data.audio.files import SUFFIXES as AUDIO
 from kzoo.data.audio.folder import Clips, read_rows
 from kzoo.data.folders import Row, split_of
-from kzoo.data.holdout import HoldOut, warn_of_shared_groups
+from kzoo.data.holdout import HoldOut
 from kzoo.data.image.files import SUFFIXES as IMAGES
 from kzoo.data.image.files import pictures
 from kzoo.data.image.geometry import Geometry, Size, takes_geometry
@@ -27,6 +28,7 @@ from kzoo.data.targets import check_task_options, given, reader_of, targets_as
 from kzoo.data.text.files import SUFFIXES as TEXTS
 from kzoo.data.text.files import read_texts
 from kzoo.data.timeseries.files import SeriesExamples, SeriesFile, check_channels, common_length, examples, read_one
+from kzoo.data.weights import weight_cells
 from kzoo.tasks import Task
 
 FILES = {"image": IMAGES, "audio": AUDIO, "text": TEXTS, "timeseries": {".npy", ".ts"}}  # suffixes by modality
@@ -54,6 +56,7 @@ class Content:
         target: the column of the labels or tags, or several of tags or numbers.
         group: the column of the groups; None for none.
         root: folder of the files.
+        weight: the column of the weights; None for none.
     """
 
     table: Table
@@ -62,6 +65,7 @@ class Content:
     target: tuple[str, ...]
     group: str | None
     root: Path
+    weight: str | None = None
 
     @property
     def folders(self) -> list[Path]:
@@ -113,6 +117,11 @@ class Content:
     def groups(self) -> np.ndarray | None:
         """Return the group of each row."""
         return None if self.group is None else np.array(list(map(str, self.table.filled(self.group))))
+
+    def rows_of(self, indices: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the groups and the weights of some rows, as fields of `Examples`."""
+        found = {"groups": self.groups(), "weights": self.weight and weight_cells(self.table, self.weight)}
+        return {name: part[indices] for name, part in found.items() if part is not None}
 
     def targets(
         self, task: str | None, names: Sequence[str] | None, options: Mapping
@@ -222,7 +231,7 @@ def raw_data(content: Content, task: str | None, class_names: Sequence[str] | No
         ValueError: for cells that are empty or wrong, and files that are missing or damaged, by their rows.
     """
     asked, targets = content.targets(task, class_names, options)
-    modality, groups = content.modality, content.groups()
+    modality = content.modality
     indices = {split: np.flatnonzero(content.splits == split) for split in SPLITS}
     if content.place is not None:
         build = FROM_FILES[modality]
@@ -231,10 +240,8 @@ def raw_data(content: Content, task: str | None, class_names: Sequence[str] | No
     else:
         inputs, kind = cells_as_inputs(content, modality), SeriesExamples if modality == "timeseries" else Examples
         parts = {split: kind(inputs[part], targets[split]) for split, part in indices.items() if len(part)}
-    if groups is not None and modality != "audio":  # whose examples know their groups
-        warn_of_shared_groups({split: groups[part] for split, part in indices.items()})
-    groups = None if groups is None else groups[indices["train"]]
-    return RawData(*map(parts.get, SPLITS), asked.names, groups, asked)
+    parts = {split: dataclasses.replace(part, **content.rows_of(indices[split])) for split, part in parts.items()}
+    return RawData(*map(parts.get, SPLITS), asked.names, task=asked)
 
 
 def table(
@@ -248,6 +255,7 @@ def table(
     masked: bool | None = None,
     split: str | None = None,
     group: str | None = None,
+    weight: str | None = None,
     validation: str | None = None,
     test: str | None = None,
     root: str | None = None,
@@ -281,6 +289,8 @@ def table(
         masked: for regression, whether empty cells are numbers that are not known, which loss and metrics leave out.
         split: a column that says train, validation or test.
         group: a column of groups, such as the patient, that are never divided.
+        weight: a column of numbers from 0 that the training loss of each example is multiplied by, as Keras's
+            `sample_weight`; metrics, validation and evaluation do not use them.
         validation: another table of the same columns, as the validation split.
         test: likewise, as the test split.
         root: folder of the files; by default that of the table. Files may lie in folders within it.
@@ -308,7 +318,8 @@ def table(
     options = {"seconds": seconds, "sample_rate": sample_rate, "hop": hop, "unequal": unequal}
     options |= dict(zip(GEOMETRY, (image_size, resize, crop, interpolation), strict=True))
     options |= {"length": length, "encoding": encoding}
-    content = content_of(read, input, target, split, group, Path(root or Path(path).expanduser().parent))
+    others = Others(split, group, weight)
+    content = content_of(read, input, target, others, Path(root or Path(path).expanduser().parent))
     check_options(content.modality, options)
     reading = given({"separator": separator, "quantiles": quantiles, "masked": masked})
     check_task_options(task, reading)
@@ -322,6 +333,7 @@ def detect(
     target: str | int | Sequence[str | int] | None = None,
     split: str | None = None,
     group: str | None = None,
+    weight: str | None = None,
     root: str | None = None,
     delimiter: str | None = None,
     header: bool = True,
@@ -331,8 +343,8 @@ def detect(
     """Return the card of a table, whose modality is that of its input; refuse an unknown task before it is read."""
     reader_of(task)
     read = {"train": read_table(path, delimiter, header, encoding)}
-    group = group if isinstance(group, str) else None
-    content = content_of(read, input, target, split, group, Path(root or Path(path).expanduser().parent))
+    others = Others(split, group if isinstance(group, str) else None, weight)
+    content = content_of(read, input, target, others, Path(root or Path(path).expanduser().parent))
     return dataclasses.replace(DATASETS["table:"], modality=content.modality)
 
 
@@ -346,19 +358,28 @@ def check_options(modality: str, options: Mapping) -> None:
             raise ValueError(f"{name} is for {own} data, but the input of this table is {modality} data")
 
 
-def content_of(tables: Mapping[str, Table], input, target, split, group, root: Path) -> Content:
+class Others(NamedTuple):
+    """Columns beside input and target; None for those that there are not."""
+
+    split: str | None
+    group: str | None
+    weight: str | None
+
+
+def content_of(tables: Mapping[str, Table], input, target, others: Others, root: Path) -> Content:
     """Return what the columns of a table, or of one for each split, are for."""
     first, names = tables["train"], list(tables["train"].columns)
     if not root.is_dir():
         raise ValueError(f"there is no folder {root}")
-    for name in (split, group):
-        if name is not None:
-            first.column(name)
-    target = likely_target(names, {split, group}) if target is None else target
+    split, group, weight = others
+    used = {name for name in others if name is not None}
+    for name in used:
+        first.column(name)
+    target = likely_target(names, used) if target is None else target
     targets = matched(first, names, several(target))
-    left = [name for name in names if name not in (*targets, split, group)]
+    left = [name for name in names if name not in {*targets, *used}]
     columns = matched(first, left, several(input))
-    whole, splits = combined(tables, {*columns, *targets, *([group] if group is not None else [])})
+    whole, splits = combined(tables, {*columns, *targets, *used} - {split})
     if split is not None:
         own = splits_named(first, split)
         twice = sorted(set(own) & (tables.keys() - {"train"}))
@@ -366,7 +387,7 @@ def content_of(tables: Mapping[str, Table], input, target, split, group, root: P
             says = f"column {split} of {first.name} says {twice[0]}"
             raise ValueError(f"{says}, and {twice[0]}= is another table; give one of them")
         splits[: len(own)] = own
-    return Content(whole, splits, columns, targets, group, root)
+    return Content(whole, splits, columns, targets, group, root, weight)
 
 
 def several(columns):
@@ -438,6 +459,7 @@ def from_frame(
     task: str | None = None,
     split: str | None = None,
     group: str | None = None,
+    weight: str | None = None,
     root: str = ".",
     class_names: Sequence[str] | None = None,
     validation: float = 0.1,
@@ -455,11 +477,12 @@ def from_frame(
 
     Args:
         frame: with columns as in `table:` (`kzoo.data.table_sets.table`).
-        input: as for `table:`; so are `target`, `task`, `split`, `group` and `class_names`.
+        input: as for `table:`; so are `target`, `task`, `split`, `group`, `weight` and `class_names`.
         target: see `input`.
         task: see `input`.
         split: see `input`.
         group: see `input`.
+        weight: see `input`.
         root: folder that names of files are relative to.
         class_names: see `input`.
         validation: as for `kzoo.load_dataset`; so are `test`, `fold`, `stratify`, `batch_size`, `augment`, `limit`
@@ -478,7 +501,8 @@ def from_frame(
     Raises:
         ValueError: as `kzoo.load_dataset`.
     """
-    content = content_of({"train": from_columns(frame, name)}, input, target, split, group, Path(root).expanduser())
+    others, root = Others(split, group, weight), Path(root).expanduser()
+    content = content_of({"train": from_columns(frame, name)}, input, target, others, root)
     fit = MODALITIES[content.modality].preprocess.fit
     check_keywords(
         f"option of {content.modality} data,", options, from_frame, FROM_FILES[content.modality], fit, *reader_of(task)

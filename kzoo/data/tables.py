@@ -70,11 +70,13 @@ class Table:
         except (TypeError, ValueError):
             values = np.array([float(cell) if is_number(cell) else math.nan for cell in cells])
         missing = np.array([empty and is_number(cell) and math.isnan(float(cell)) for cell in cells])
+        with np.errstate(over="ignore"):
+            values = values.astype("float32")
         wrong = np.flatnonzero(~np.isfinite(values) & ~missing)
         if wrong.size:
             cell = str(cells[wrong[0]])[:30]
             raise ValueError(f"{self.name} has {cell!r} in {self.rows[wrong[0]]}, column {name}; expected a number")
-        return values.astype("float32")
+        return values
 
 
 def some(rows: Sequence[str]) -> str:

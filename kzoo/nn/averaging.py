@@ -50,7 +50,7 @@ def refresh_batch_norm(model: keras.Model, batches: Iterable, forward: TrainingM
 
     Args:
         model: a network with or without batch normalisations.
-        batches: a finite number of (inputs, labels), such as one pass over the train split.
+        batches: a finite number of (inputs, labels, ...), such as one pass over the train split.
         forward: the network in training mode, to compile it only once for several calls; used for nothing else.
     """
     norms = [layer for layer in batch_norms(model) if layer.trainable]
@@ -58,7 +58,7 @@ def refresh_batch_norm(model: keras.Model, batches: Iterable, forward: TrainingM
     forward = forward or TrainingMode(model)
     means, seen = [0.0] * len(statistics), 0
     with last_batch_only(norms):
-        for inputs, _ in batches if norms else ():
+        for inputs, *_ in batches if norms else ():
             forward.predict_on_batch(np.asarray(inputs))  # JAX takes no tensors of TensorFlow's pipelines
             seen += len(inputs)
             values = map(keras.ops.convert_to_numpy, statistics)

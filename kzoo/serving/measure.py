@@ -56,7 +56,7 @@ def report_on(predictor: Predictor, path: str, name: str, raw: RawData) -> Repor
     answers = np.concatenate([answers_of(predictor, part) for part in splits.values()])
     speed = len(answers) / (time.perf_counter() - start)
     targets = task.matched(raw.asked, np.concatenate([np.asarray(part.labels) for part in splits.values()]))
-    groups = [getattr(part, "groups", None) for part in splits.values()]
+    groups = [part.groups for part in splits.values()]
     groups = None if any(group is None for group in groups) else np.concatenate(groups)
     return task.compared(task.report(name, targets, answers, speed, groups), list(splits.values()))
 

@@ -59,7 +59,7 @@ def evaluate(
     check_model(model, data)
     model = in_float32(model)
     answers, seconds = mean_over_views(model, data, split, tta or {})
-    labels, groups = np.asarray(data.examples[split].labels), getattr(data.examples[split], "groups", None)
+    labels, groups = np.asarray(data.examples[split].labels), data.examples[split].groups
     report = data.task.report(split, labels, answers, len(labels) / seconds, groups)
     report = data.task.compared(report, [data.examples[split]], data.examples["train"])
     report = replace(report, tta=dict(tta) if tta else None)

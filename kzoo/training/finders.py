@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from kzoo.core.arguments import checked
@@ -101,11 +101,9 @@ def range_test(model: keras.Model, data: Splits, optimizer, rates: list[float]) 
     """Take a step at each learning rate; return the running mean of the loss until it diverges."""
     compile_for_steps(model, optimizer, data.task)
     mean, losses = 0.0, []
-    for number, (rate, (inputs, labels)) in enumerate(
-        zip(rates, data.train_batches().as_numpy_iterator(), strict=False), 1
-    ):
+    for number, (rate, batch) in enumerate(zip(rates, data.train_batches().as_numpy_iterator(), strict=False), 1):
         model.optimizer.learning_rate = rate
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss_of_step(model, inputs, labels)
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss_of_step(model, batch)
         smooth = mean / (1 - SMOOTHING**number)  # bias correction of the moving average
         if not smooth < DIVERGED * min(losses, default=math.inf):
             break
@@ -113,10 +111,10 @@ def range_test(model: keras.Model, data: Splits, optimizer, rates: list[float]) 
     return losses
 
 
-def loss_of_step(model: keras.Model, inputs: np.ndarray, labels: np.ndarray) -> float:
+def loss_of_step(model: keras.Model, batch: Sequence[np.ndarray]) -> float:
     """Take one step of training; return the loss of its batch before it."""
     model.reset_metrics()  # else Keras returns the mean over all steps
-    return float(model.train_on_batch(inputs, labels, return_dict=True)["loss"])
+    return float(model.train_on_batch(*batch, return_dict=True)["loss"])
 
 
 class BatchSpeed(NamedTuple):
@@ -214,19 +212,19 @@ def memory_used() -> int:
 def training_speed(model: keras.Model, data: Splits, batch_size: int) -> float | None:
     """Return the examples per second of training steps with one batch, or None if it does not fit in the memory."""
     batches = dataclasses.replace(data, batch_size=batch_size).train_batches().as_numpy_iterator()
-    inputs, labels = next(batches)
+    batch = next(batches)
     try:
-        loss_of_step(model, inputs, labels)
+        loss_of_step(model, batch)
         times = [math.inf]
         while len(times) == 1 or sum(times[1:]) < SECONDS:
             start = time.perf_counter()
-            loss_of_step(model, inputs, labels)
+            loss_of_step(model, batch)
             times.append(time.perf_counter() - start)
     except Exception as error:
         if is_out_of_memory(error):
             return None
         raise
-    return len(inputs) / min(times)  # other work on the machine makes steps longer, never shorter
+    return len(batch[0]) / min(times)  # other work on the machine makes steps longer, never shorter
 
 
 def is_out_of_memory(error: Exception) -> bool:

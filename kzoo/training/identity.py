@@ -72,11 +72,12 @@ def rounded(described) -> dict:
 
 
 def content(examples: Examples) -> dict[str, str]:
-    """Return hashes of the inputs and the labels of a split; of batches of the user's own, what is known of them."""
+    """Return hashes of inputs, labels and, if there are some, weights of a split; of own batches what is known."""
     if hasattr(examples, "identity"):
         return examples.identity
     inputs = examples.inputs.fingerprint() if isinstance(examples.inputs, Source) else hash_of_array(examples.inputs)
-    return {"inputs": inputs, "labels": hash_of_array(np.asarray(examples.labels))}
+    weights = {} if examples.weights is None else {"weights": hash_of_array(examples.weights)}
+    return {"inputs": inputs, "labels": hash_of_array(np.asarray(examples.labels))} | weights
 
 
 def hash_of_array(array: np.ndarray) -> str:

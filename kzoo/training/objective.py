@@ -17,12 +17,15 @@ def loss_of(data: Splits, recipe: Recipe) -> keras.losses.Loss | Callable:
     """Return the loss of a recipe, or that of the data's task with the recipe's options that are not the defaults.
 
     Raises:
-        ValueError: for an unknown name, or an option that the loss of this task does not have.
+        ValueError: for an unknown name, an option that the loss of this task does not have, or weights of examples with
+            another loss of a task that has several targets an example.
     """
     options, task = recipe.loss_options(), data.task
     own = recipe.loss is None or (isinstance(recipe.loss, str) and recipe.loss in task.losses)
     if not own and options:
         raise ValueError(f"{', '.join(options)} are options of the task's own loss; leave out loss=, or put them in it")
+    if not own and task.head == "positions" and data.examples["train"].weights is not None:
+        raise ValueError(f"weights of examples need a loss of the task {task.key}; leave out loss= or the weights")
     if not own:
         return of_keras("loss", recipe.loss, keras.losses, task.losses)
     options |= {} if recipe.loss is None else {"loss": recipe.loss}

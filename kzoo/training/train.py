@@ -76,7 +76,8 @@ def fit(
     equals of lowest validation loss; one whose
     validation loss is NaN or infinite is never the best, and weights that are not finite are never kept. The loss
     contains label smoothing, class weights and focal modulation, in training and validation; the metric
-    `crossentropy` (`val_crossentropy`) does not, so use that to compare trainings.
+    `crossentropy` (`val_crossentropy`) does not, so use that to compare trainings. Weights of examples multiply the
+    loss of training alone: metrics and validation do not see them.
 
     The model remembers the preprocessing and the class names of the data: `kzoo.evaluate`, `kzoo.export` and others use
     them on whatever data it is then shown.
@@ -178,6 +179,7 @@ def fit(
     check_callbacks(callbacks, recipe)
     if recipe.solver is not None:
         check_exclusive(data.task, f"solver {recipe.solver!r}")
+    check_weighted(model, data, recipe)
     hint_at_onednn()
     data = distributed.shard(data)
     check_accumulation(recipe, data)
@@ -452,6 +454,13 @@ def check_weights(model: keras.Model) -> None:
     for weight in model.weights:
         if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
             raise ValueError(f"{model.name} cannot be trained: its weight {weight.path} contains NaN or infinity")
+
+
+def check_weighted(model: keras.Model, data: Splits, recipe: Recipe) -> None:
+    """Raise a ValueError for weights of examples where nothing is trained by a loss."""
+    if data.examples["train"].weights is not None and (recipe.solver is not None or not model.trainable_weights):
+        what = f"solver {recipe.solver!r}" if recipe.solver is not None else f"{model.name}, which has nothing to train"
+        raise ValueError(f"{data.name} has weights of examples, which only a training loss uses, not {what}")
 
 
 def check_logits(model: keras.Model) -> None:

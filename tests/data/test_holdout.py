@@ -137,7 +137,8 @@ class TestGroups:
 
     def test_speakers_of_recordings_are_kept_apart(self):
         speakers = np.array(["ann", "bob", "eve", "joe"])[np.arange(100) // 2 % 4]
-        raw = raw_data(HUNDRED % 2)._replace(train=Recordings(np.zeros((100, 8), "int16"), HUNDRED % 2, 8000, speakers))
+        people = Recordings(np.zeros((100, 8), "int16"), HUNDRED % 2, 8000, groups=speakers)
+        raw = raw_data(HUNDRED % 2)._replace(train=people)
         with pytest.warns(UserWarning, match="each of the 4 groups"):
             splits = complete(raw, HoldOut())
         found = [set(part.groups) for part in splits.values()]
@@ -150,7 +151,7 @@ class TestGroups:
             assert divided(raw_data(HUNDRED, np.asarray(groups))) == divided(raw_data(HUNDRED))
 
     def test_groups_that_the_dataset_itself_divides_are_named(self):
-        people = Recordings(np.zeros((8, 8), "int16"), np.arange(8) % 2, 8000, np.array(["ann", "bob"] * 4))
+        people = Recordings(np.zeros((8, 8), "int16"), np.arange(8) % 2, 8000, groups=np.array(["ann", "bob"] * 4))
         raw = RawData(people, people.take(np.array([0])), people.take(np.array([1, 2])), ("a", "b"))
         with pytest.warns(UserWarning, match="2 groups of the train split are in the test split, too: 'ann', 'bob'"):
             complete(raw, HoldOut())

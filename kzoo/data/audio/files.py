@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import io
 import mmap
@@ -18,7 +17,7 @@ from kzoo.core.lazy import np, soundfile
 from kzoo.data import folders
 from kzoo.data.audio import frontends
 from kzoo.data.folders import read_bytes
-from kzoo.data.splits import Examples, taken
+from kzoo.data.splits import Examples
 
 SUFFIXES = {  # of files, and libsndfile's names of the formats that they stand for; none where it cannot read them
     ".wav": ("WAV", "WAVEX", "RF64", "NIST"),
@@ -50,16 +49,9 @@ class Recordings(Examples):
 
     Args:
         sample_rate: samples per second.
-        groups: name of the speaker of each recording; None where it is not known.
     """
 
     sample_rate: int = 16000
-    groups: np.ndarray | None = None
-
-    def take(self, indices: np.ndarray) -> Recordings:
-        """Return the recordings at these indices."""
-        groups = None if self.groups is None else self.groups[indices]
-        return dataclasses.replace(self, inputs=taken(self.inputs, indices), labels=self.labels[indices], groups=groups)
 
 
 class Sound(NamedTuple):

@@ -265,4 +265,4 @@ def read_rows(rows: Sequence[Row], class_names: Sequence[str], clips: Clips) -> 
     clips.warn(rows)
     labels = class_indices([row.label for row in rows], class_names)
     groups = np.array([row.group for row in rows]) if all(row.group is not None for row in rows) else None
-    return Recordings(clips.source(rows), labels, clips.sample_rate, groups)
+    return Recordings(clips.source(rows), labels, clips.sample_rate, groups=groups)

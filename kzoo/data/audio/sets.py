@@ -98,7 +98,7 @@ def spoken(
         silence = np.zeros(1, "float32")
         waves = [silence if utterance.text == SILENCE else next(spoken_waves) for utterance in utterances]
         voices = np.array([utterance.voice.split("+")[1] for utterance in utterances])
-        return Recordings(mix_into_clips(waves, samples, rng), labels, sample_rate, voices)
+        return Recordings(mix_into_clips(waves, samples, rng), labels, sample_rate, groups=voices)
 
     return RawData(*(split(name, index) for index, name in enumerate(counts)), tuple(class_names))
 
@@ -256,7 +256,8 @@ def read_recordings(
     inputs = collect(clips(), count, f"reading {builder.name} {split}")
     names = [person.decode() if isinstance(person, bytes) else str(person) for person in people]
     targets = targets_of(builder, label_key, labels)
-    return Recordings(inputs, targets, sample_rate, None if None in people else np.array(names))
+    groups = None if None in people else np.array(names)
+    return Recordings(inputs, targets, sample_rate, groups=groups)
 
 
 def mono_16_bit(wave: np.ndarray) -> np.ndarray:

@@ -101,6 +101,6 @@ def fill_splits(
     inputs = collect(clips(), len(split_of), "reading speech_commands")
     labels = np.array([class_names.index(name.split("/")[0]) for name in order], "int32")
     people = np.array([name.split("/")[1].split("_")[0] for name in order])
-    whole = Recordings(inputs, labels, 16000, people)
+    whole = Recordings(inputs, labels, 16000, groups=people)
     indices = {split: [i for i, name in enumerate(order) if split_of[name] == split] for split in RawData._fields[:3]}
     return [whole.take(np.array(part)) if part else None for part in indices.values()]
