@@ -10,6 +10,7 @@ from kzoo.core.archives import read_npz
 from kzoo.core.arguments import check_arguments
 from kzoo.core.files import read_json, reading, write_file, write_json
 from kzoo.core.lazy import np
+from kzoo.core.ranges import evenly_spaced
 from kzoo.core.registry import lookup
 from kzoo.data.splits import MODALITIES, Preprocess, Splits
 from kzoo.tasks import Task, task_from
@@ -33,8 +34,9 @@ class Serving:
 
     @classmethod
     def of(cls, splits: Splits) -> Serving:
-        """Return the serving information of a dataset."""
-        examples = splits.examples["validation"].inputs[:EXAMPLES]
+        """Return the serving information of a dataset; its examples are evenly spaced over the validation split."""
+        inputs = splits.examples["validation"].inputs
+        examples = inputs[evenly_spaced(len(inputs), EXAMPLES)]
         if examples.dtype == object:  # texts: never pickled, and not padded to the longest one
             examples = np.array([text[:10_000] for text in examples])
         return cls(splits.modality, splits.preprocess, splits.task, examples)

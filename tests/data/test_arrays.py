@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.data.serving import Serving
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (40, 8, 8, 3), dtype="uint8")
@@ -37,6 +38,14 @@ class TestLabels:
     def test_names_are_given(self):
         data = kzoo.from_arrays(IMAGES, LABELS, class_names=["cat", "dog"])
         assert data.class_names == ("cat", "dog")
+
+
+def test_examples_that_are_served_come_from_the_whole_validation_split():
+    """Sorted by class, the first ones would be of one class alone."""
+    ordered = np.full((40, 8, 8, 1), np.arange(40).reshape(40, 1, 1, 1), "uint8")
+    data = kzoo.from_arrays(ordered, LABELS, validation=(ordered, np.sort(LABELS)), test=(ordered, LABELS))
+    shown = Serving.of(data).examples[:, 0, 0, 0]
+    assert (len(shown), shown[0], shown[-1]) == (16, 0, 39)
 
 
 class TestInputs:

@@ -60,14 +60,17 @@ def batches(data: Splits) -> list:
     return list(data.train_batches().take(2 * data.steps_per_epoch).as_numpy_iterator())
 
 
+def every(step: int) -> list:
+    """Return each augmentation of each modality as pytest parameters, all but every n-th marked as slow."""
+    return [pytest.param(*one, marks=() if one in EACH[::step] else pytest.mark.slow) for one in EACH]
+
+
 def test_every_augmentation_is_among_those_tested():
     for modality, (_, augmentation) in MODALITIES.items():
         assert CHANGES.get(modality, {}).keys() == {field.name for field in dataclasses.fields(augmentation)}
 
 
-@pytest.mark.parametrize(
-    "modality, name", [pytest.param(*one, marks=() if one in EACH[::6] else pytest.mark.slow) for one in EACH]
-)
+@pytest.mark.parametrize("modality, name", every(6))
 def test_batches_are_a_function_of_seed_epoch_and_step(modality, name):
     changes = {name: CHANGES[modality][name]} | WITH.get(name, {})
     plain, first, again = (batches(splits(modality, **options)) for options in ({}, changes, changes))
@@ -88,7 +91,7 @@ def test_batches_are_a_function_of_seed_epoch_and_step(modality, name):
     assert any((x != plain_x).any() for (x, _), (plain_x, _) in zip(first, plain, strict=True))
 
 
-@pytest.mark.parametrize("modality, name", EACH)
+@pytest.mark.parametrize("modality, name", every(3))
 def test_the_seed_alone_decides_what_becomes_of_a_batch(modality, name):
     data = splits(modality, **{name: CHANGES[modality][name]} | WITH.get(name, {}))
     inputs, labels = tf.constant(data.examples["train"].inputs), tf.constant(LABELS)

@@ -30,6 +30,9 @@ BACKENDS = [
 ]
 
 
+QUICK = ("image", "text")  # the other two with `-m slow`
+
+
 class NoTensorFlow:
     """An import hook with which TensorFlow cannot be imported."""
 
@@ -46,16 +49,18 @@ class NoTensorFlow:
 def main(folder: Path, *, everything: bool) -> None:
     """Train on each modality and write run directories, reports, batches and logits.
 
-    What is neither augmented nor text is trained and evaluated first, where TensorFlow cannot be imported.
+    What is neither augmented nor text is trained and evaluated first, where TensorFlow cannot be imported. Without
+    `everything` the networks are trained for images and text.
     """
+    chosen = NETWORKS if everything else QUICK
     sys.meta_path.insert(0, hook := NoTensorFlow())
     with mock.patch("keras.callbacks.TensorBoard", return_value=keras.callbacks.Callback()):  # it is TensorFlow's
-        for modality in ("image", "audio", "timeseries"):
+        for modality in [modality for modality in chosen if modality != "text"]:
             train(folder, modality, "plain")
     assert "tensorflow" not in sys.modules
     sys.meta_path.remove(hook)
     train(folder, "text", "plain")
-    for modality in NETWORKS:
+    for modality in chosen:
         train(folder, modality, "augmented", fit=everything or modality == "image")
 
 
@@ -78,6 +83,11 @@ def train(folder: Path, modality: str, name: str, *, fit: bool = True) -> None:
 
 def logits(model, data):
     return model.predict(data.test, verbose=0)
+
+
+def quick(*names):
+    """Return the modalities as pytest parameters, all but those named marked as slow."""
+    return [pytest.param(name, marks=() if name in names else pytest.mark.slow) for name in NETWORKS]
 
 
 def in_backend(backend, *command):
@@ -103,7 +113,7 @@ def trained(tmp_path_factory, request):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("modality", NETWORKS)
+@pytest.mark.parametrize("modality", quick("image", "text"))
 @pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.slow), "augmented"])
 def test_what_another_backend_trained_on_is_what_tensorflow_trains_on(trained, backend, modality, name):
     """The same examples in the same order, augmented alike, across the boundary of an epoch."""
@@ -116,7 +126,7 @@ def test_what_another_backend_trained_on_is_what_tensorflow_trains_on(trained, b
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("modality", NETWORKS)
+@pytest.mark.parametrize("modality", quick("image", "text"))
 def test_what_another_backend_trained_is_evaluated_on_tensorflow(trained, backend, modality):
     folder = trained(backend) / modality
     data = small_splits(modality)
@@ -130,9 +140,7 @@ def test_what_another_backend_trained_is_evaluated_on_tensorflow(trained, backen
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize(
-    "modality", [name if name == "text" else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
-)
+@pytest.mark.parametrize("modality", quick("text"))
 def test_what_another_backend_trained_is_exported_on_tensorflow(trained, backend, modality, tmp_path):
     model, serving = kzoo.load_run(trained(backend) / modality / "plain")
     assert kzoo.export(model, tmp_path / "saved", data=serving).max_difference < 1e-5

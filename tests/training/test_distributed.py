@@ -254,6 +254,7 @@ class TestJax:
         """Resume to the end, then train something else in the same run directory, which is an error."""
         return ended(start(killed[0], 2, wrong=True))
 
+    @pytest.mark.slow
     def test_four_devices_train_as_one(self, four_devices, one):
         assert_close(four_devices[0], one, 1e-5)
 

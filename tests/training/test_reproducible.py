@@ -20,7 +20,7 @@ SMALL = {
 NEEDS = {"audio": "espeakng_loader", "text": "babel", "timeseries": "sktime"}
 
 
-@pytest.mark.parametrize("config", sampled([(name,) for name in SMALL], ("timeseries/lite_gunpoint",)))
+@pytest.mark.parametrize("config", sampled([(name,) for name in SMALL], ("image/resnet8_digits",)))
 def test_two_trainings_are_equal(config, tmp_path):
     pytest.importorskip(NEEDS.get(config.partition("/")[0], "keras"))
     overrides = ["train.epochs=2", "train.deterministic=true", *SMALL[config]]

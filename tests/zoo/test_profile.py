@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from networks import FAMILIES, sampled, share, weights_without_values
+from networks import sampled, share, weights_without_values
 from rich.console import Console
 
 import kzoo
@@ -32,7 +32,7 @@ PUBLISHED = {
 }
 with (Path(__file__).parents[2] / "docs" / "macs.csv").open(newline="") as file:
     DOCUMENTED = {row["name"]: int(row["macs"]) for row in csv.DictReader(file)}
-BY_DEFAULT = {"resnet50", *FAMILIES}
+BY_DEFAULT = {"resnet50", *share(1, 2)}
 
 
 @pytest.mark.parametrize("name, size, expected", sampled(OF_TIMM, BY_DEFAULT))
@@ -341,14 +341,29 @@ def test_receptive_field_is_that_of_the_gradient(name):
         ("resnet20", (96, 90, 1), "stage2", {"width": 4, "dialect": "tensorflow"}),
         ("resnet18", (260, 200, 1), "stage2", {"width": 4, "dialect": "tensorflow"}),
         ("resnet18", (500, 1), "stage2", {"width": 4, "dialect": "tensorflow"}),
-        ("resnetblur50", (260, 200, 1), "stage1", {"width": 8, "dialect": "tensorflow"}),
-        ("seresnet50", (64, 70, 1), "stage2", {"width": 8, "dialect": "tensorflow"}),
+        pytest.param(
+            *("resnetblur50", (260, 200, 1), "stage1", {"width": 8, "dialect": "tensorflow"}), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            *("seresnet50", (64, 70, 1), "stage2", {"width": 8, "dialect": "tensorflow"}), marks=pytest.mark.slow
+        ),
         ("convnet", (60, 50, 1), "stage2", {"filters": (4, 4)}),
         ("ds_cnn", (101, 60, 1), "stage2", {"width": 8}),
-        ("hrnet_w18_small", (160, 160, 1), "stage2", {"width": 4, "filters": (8, 8, 8, 8), "stem_width": 8}),
-        ("densenet121", (200, 200, 1), "stage1", {"filters": 4, "stem_width": 8, "dialect": "tensorflow"}),
-        ("shufflenet_v2_x0_5", (150, 160, 1), "stage1", {"dialect": "tensorflow"}),
-        ("res2net50_26w_4s", (200, 190, 1), "stage1", {"width": 16, "dialect": "tensorflow"}),
+        pytest.param(
+            *("hrnet_w18_small", (160, 160, 1), "stage2", {"width": 4, "filters": (8, 8, 8, 8), "stem_width": 8}),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("densenet121", (200, 200, 1), "stage1", {"filters": 4, "stem_width": 8, "dialect": "tensorflow"}),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            *("shufflenet_v2_x0_5", (150, 160, 1), "stage1", {"dialect": "tensorflow"}), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            *("res2net50_26w_4s", (200, 190, 1), "stage1", {"width": 16, "dialect": "tensorflow"}),
+            marks=pytest.mark.slow,
+        ),
         ("inceptiontime", (400, 1), "stage1", {"filters": 4, "width": 4}),
         ("tcn", (700, 1), "stage4", {"filters": (4, 4, 4, 4)}),
         ("m5", (3000, 1), "stage2", {"width": 4}),

@@ -34,7 +34,7 @@ def relative_difference(model: keras.Model, other: keras.Model, shape: tuple) ->
 
 
 @pytest.mark.parametrize("name, options", SMALL)
-@pytest.mark.parametrize("shape", [(33, 33, 3), (32, 48, 1), (64, 2)])
+@pytest.mark.parametrize("shape", [(33, 33, 3), pytest.param((32, 48, 1), marks=pytest.mark.slow), (64, 2)])
 def test_the_deploy_form_gives_the_same_logits(name, options, shape):
     model = branched(name, shape, **options)
     deployed = reparameterize(model)
