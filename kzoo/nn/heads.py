@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from kzoo.core.lazy import keras
 from kzoo.nn.graph import calls
-from kzoo.nn.layers import global_avg_pool, named_output
+from kzoo.nn.layers import Size, global_avg_pool, named_output, per_axis, ranked
 from kzoo.nn.receptive_field import views_in
 
 KEEPING = "tcn, fcn, resnet_tsc or inceptiontime"  # networks whose feature maps have the size of the input
@@ -23,7 +23,8 @@ def positions(x, num_outputs: int):
     """One number for each output at each position of a feature map, (batch, length, outputs) of a series.
 
     With `num_outputs` 0 it returns the feature map. An architecture that reduces its feature map to a vector has a
-    method `feature_map` that does not.
+    method `feature_map` that does not; one with a head of its own has a method `output_map` of the feature map, the
+    input and the number of outputs, which may return more positions than the input has.
     """
     return readout(x, num_outputs)
 
@@ -33,6 +34,28 @@ def readout(x, num_outputs: int):
     if num_outputs == 0:
         return named_output(x, "features")
     return keras.layers.Dense(num_outputs, dtype="float32", name="logits")(x)
+
+
+def conv_readout(x, num_outputs: int, kernel: Size = 3, *, use_bias: bool = True):
+    """Convolution in float32 to one number for each output at each position, for heads of an architecture's own."""
+    return ranked("Conv", x)(
+        num_outputs,
+        per_axis(x, kernel),
+        padding="same",
+        use_bias=use_bias,
+        kernel_initializer="he_normal",
+        dtype="float32",
+        name="logits",
+    )(x)
+
+
+def check_same_channels(inputs, num_outputs: int) -> None:
+    """Raise a ValueError for outputs that cannot be added to the input, or subtracted from it."""
+    if inputs.shape[-1] != num_outputs:
+        raise ValueError(
+            f"the network corrects its input: num_classes must be the {inputs.shape[-1]} channels of the input, "
+            f"got {num_outputs}"
+        )
 
 
 HEADS: dict[str, Callable] = {"pooled": pooled, "positions": positions}

@@ -17,6 +17,7 @@ from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import PYTORCH, Dialect, lookup
 
 standardized = lazy_import("kzoo.nn.standardized")
+subpixel = lazy_import("kzoo.nn.subpixel")
 
 Size = int | tuple[int, ...]
 
@@ -74,8 +75,10 @@ def address(kind: str) -> str | None:
     return name.replace(".", "_") if keras.backend.backend() == "torch" else name
 
 
-def ranked(layer: str, x) -> type[keras.layers.Layer]:
+def ranked(layer: str, x, suffix: str = "") -> type[keras.layers.Layer]:
     """Return the Keras class of `layer` for the rank of `x`: `ranked("Conv", image)` is `Conv2D`.
+
+    `ranked("Conv", image, "Transpose")` is `Conv2DTranspose`.
 
     Raises:
         ValueError: if `x` has neither one nor two spatial axes.
@@ -86,7 +89,7 @@ def ranked(layer: str, x) -> type[keras.layers.Layer]:
             "expected a feature map (batch, length, channels) or (batch, height, width, channels), "
             f"got shape {tuple(x.shape)}"
         )
-    return getattr(keras.layers, f"{layer}{rank}D")
+    return getattr(keras.layers, f"{layer}{rank}D{suffix}")
 
 
 def extents(x) -> tuple[int | None, ...]:
@@ -279,6 +282,37 @@ def upsample(x, factor: Size):
     """Nearest-neighbour upsampling: repeat each position `factor` times along each spatial axis."""
     factors = per_axis(x, factor)
     return ranked("UpSampling", x)(factors if len(factors) > 1 else factors[0])(x)
+
+
+def pixel_shuffle(x, factor: Size):
+    """Sub-pixel upsampling: rearrange channels to positions, `factor` times as many along each spatial axis.
+
+    The number of channels is divided by the size of a block; see `kzoo.nn.subpixel.PixelShuffle`.
+    """
+    return subpixel.PixelShuffle(per_axis(x, factor), dtype=x.dtype)(x)
+
+
+def conv_transpose(x, filters: int, kernel: Size, *, stride: Size, dtype: str | None = None, name: str | None = None):
+    """Transposed convolution, He-initialised: `stride` times as many positions along each spatial axis."""
+    return ranked("Conv", x, "Transpose")(
+        filters,
+        per_axis(x, kernel),
+        strides=per_axis(x, stride),
+        padding="same",
+        kernel_initializer="he_normal",
+        dtype=dtype,
+        name=name or address("conv"),
+    )(x)
+
+
+def prelu(x, initial: float = 0.25):
+    """Parametric ReLU: a learned slope of negative values for each channel, initialised to `initial`.
+
+    He et al., 2015, https://arxiv.org/abs/1502.01852.
+    """
+    shared = tuple(range(1, x.ndim - 1))
+    start = keras.initializers.Constant(initial)
+    return keras.layers.PReLU(start, shared_axes=shared, name=address("prelu"))(x)
 
 
 @dataclass(frozen=True)

@@ -489,7 +489,7 @@ RULES: dict[str, Callable[[Call, list[View]], View | list[View] | None]] = {
     **dict.fromkeys(ranked("AdaptiveMaxPooling#", "AdaptiveAveragePooling#"), adapted),
     **dict.fromkeys(ranked("GlobalMaxPooling#", "GlobalAveragePooling#"), reduced),
     **dict.fromkeys(ranked("Conv#Transpose"), transposed),
-    **dict.fromkeys(ranked("UpSampling#"), upsampled),
+    **dict.fromkeys([*ranked("UpSampling#"), "PixelShuffle"], upsampled),
     **dict.fromkeys(ranked("ZeroPadding#", "Cropping#"), padded),
     **dict.fromkeys(("Sum", "Mean", "Max", "Min", "Prod", "Var", "Std", "Amax", "Amin"), reduced),
     **dict.fromkeys(("Reshape", "Flatten", "ExpandDims", "Squeeze"), reshaped),

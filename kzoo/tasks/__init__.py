@@ -9,11 +9,12 @@ from kzoo.core.registry import TASKS, lookup
 from kzoo.tasks.classification import Classification
 from kzoo.tasks.forecasting import Forecasting
 from kzoo.tasks.regression import Regression
+from kzoo.tasks.restoration import Restoration
 from kzoo.tasks.steps import StepClassification, StepTagging
 from kzoo.tasks.tagging import Tagging
 from kzoo.tasks.task import Report, Task
 
-OWN = (Classification, Tagging, Regression, Forecasting, StepTagging, StepClassification)
+OWN = (Classification, Tagging, Regression, Forecasting, StepTagging, StepClassification, Restoration)
 TASKS |= {task.key: task for task in OWN}
 
 

@@ -156,8 +156,9 @@ class RegressionLoss(keras.losses.Loss):
     """Mean error of standardised values, of which NaN stands for one that is not known and counts for nothing.
 
     Args:
-        kind: "mse", "mae" or "huber" (quadratic up to an error of 1, linear above; Huber, 1964,
-            https://doi.org/10.1214/aoms/1177703732).
+        kind: "mse", "mae", "huber" (quadratic up to an error of 1, linear above; Huber, 1964,
+            https://doi.org/10.1214/aoms/1177703732) or "charbonnier" (quadratic up to an error of 1e-3, linear above;
+            Charbonnier et al., 1994, https://doi.org/10.1109/ICIP.1994.413553).
         quantiles: in (0, 1), for the pinball loss (Koenker and Bassett, 1978, https://doi.org/10.2307/1913643) in place
             of the others; each value has this many outputs, side by side.
         name: of the loss.
@@ -198,7 +199,17 @@ def huber(errors):
     return keras.ops.where(size <= 1, errors * errors / 2, size - 0.5)
 
 
-ERRORS = {"mse": lambda errors: errors * errors, "mae": lambda errors: keras.ops.abs(errors), "huber": huber}
+def charbonnier(errors, epsilon: float = 1e-3):
+    """Return the smooth absolute value of errors, the root of their square and that of `epsilon`."""
+    return keras.ops.sqrt(errors * errors + epsilon**2)
+
+
+ERRORS = {
+    "mse": lambda errors: errors * errors,
+    "mae": lambda errors: keras.ops.abs(errors),
+    "huber": huber,
+    "charbonnier": charbonnier,
+}
 
 
 def known_targets(y_true):

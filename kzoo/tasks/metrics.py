@@ -212,3 +212,29 @@ class StepNegativeLogLikelihood(KnownMean):
         logits = keras.ops.cast(y_pred, "float32")
         losses = keras.ops.softplus(logits) - targets * logits
         return keras.ops.sum(losses * known, axis=-1), keras.ops.max(known, axis=-1)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class PeakSignalToNoiseRatio(KnownMean):
+    """Peak signal-to-noise ratio in dB, the mean over the examples; at most 100 for one of them.
+
+    Args:
+        scales: of each channel, the factor from a difference of encoded values to a fraction of the range of values.
+        name: of the metric.
+        dtype: as for `keras.metrics.Metric`.
+    """
+
+    direction = "up"
+
+    def __init__(self, scales: Sequence[float] = (1.0,), name: str = "psnr", dtype=None):
+        super().__init__(name, dtype)
+        self.scales = [float(scale) for scale in scales]
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"scales": self.scales}
+
+    def values(self, y_true, y_pred):
+        errors = (keras.ops.cast(y_pred, "float32") - keras.ops.cast(y_true, "float32")) * np.float32(self.scales)
+        squares = keras.ops.mean(keras.ops.square(errors), axis=tuple(range(1, len(errors.shape))))
+        ratios = -10 * keras.ops.log10(keras.ops.maximum(squares, 1e-10))
+        return ratios, keras.ops.ones_like(ratios)

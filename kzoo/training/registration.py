@@ -12,6 +12,7 @@ MODULES = (  # all that register a layer, initializer, loss, metric, schedule or
     "kzoo.data.image.resizing",
     "kzoo.nn.handcrafted",
     "kzoo.nn.standardized",
+    "kzoo.nn.subpixel",
     "kzoo.tasks.losses",
     "kzoo.tasks.metrics",
     "kzoo.training.muon",

@@ -84,7 +84,7 @@ def create_model(
     input_shape: Sequence[int | None],
     num_classes: int,
     *,
-    head: str = "pooled",
+    head: str | None = None,
     vocab_size: PositiveInt | None = None,
     embed_dim: Extent | None = None,
     embedding: np.ndarray | str | None = None,
@@ -118,7 +118,8 @@ def create_model(
             width may be None where the network works on any size.
         num_classes: number of outputs; 0 leaves out the classifier and returns the feature vector.
         head: "pooled" for one vector of outputs an example, "positions" for one at each position of the input, (batch,
-            length, num_classes) of a series: for networks that keep the length.
+            length, num_classes) of a series: for networks that keep the length. That of the published network's task if
+            not given.
         vocab_size: number of token ids, for an input of token ids; they are embedded before the first convolution.
         embed_dim: channels of the embedding of token ids; 128, or those of `embedding`, if not given.
         embedding: pretrained vectors of the token ids, (vocab_size, embed_dim); `kzoo.load_word_vectors` reads them.
@@ -150,21 +151,24 @@ def create_model(
         hyperparameters.pop("dialect", None)
     architecture = customised(card, hyperparameters)
     check_input(card, input_shape, num_classes, vocab_size)
+    head = TASKS[card.task].head if head is None else head
     classifier = classifier_of(architecture, head, num_classes)
     check_classifier(num_classes, features, classifier_activation)
     check_embedding(embedding, trainable_embedding, vocab_size, weights)
     tokens = TokenEmbedding(vocab_size, channels_of(embedding, embed_dim), trainable_embedding)
     warn_of_misread_shape(card, input_shape)
     network = getattr(architecture, "feature_map", architecture) if head == "positions" else architecture
+    own_map = getattr(architecture, "output_map", None) if head == "positions" and num_classes else None
     convention = card.reference.dialect if dialect is None else lookup("dialect", dialect, DIALECTS)
 
     def build(shape):
         x = inputs = keras.Input(shape, dtype=None if vocab_size is None else "int32", name="inputs")
         with written_in(convention):
             x = network(x) if vocab_size is None else of_tokens(network, x, tokens)
-        if head == "positions":
-            check_keeps_positions(name, inputs, x)
-        x = activated(classifier(x, int(num_classes)), classifier_activation)
+            if head == "positions" and not hasattr(architecture, "output_map"):
+                check_keeps_positions(name, inputs, x)
+            x = classifier(x, int(num_classes)) if own_map is None else own_map(x, inputs, int(num_classes))
+        x = activated(x, classifier_activation)
         return numbered(keras.Model(inputs, x, name=name if model_name is None else model_name))
 
     try:
