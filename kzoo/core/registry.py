@@ -162,7 +162,8 @@ class ModelCard(Shown):
         """
         heads = {"pooled": True, "positions": getattr(self.architecture, "keeps_positions", False)}
         others = [] if getattr(self.architecture, "only_published", False) else TASKS.items()
-        return tuple(dict.fromkeys([self.task, *(key for key, task in others if heads.get(task.head))]))
+        possible = (key for key, task in others if heads.get(task.head) and {*task.dims} & {*self.dims})
+        return tuple(dict.fromkeys([self.task, *possible]))
 
     @property
     def purpose(self) -> str:

@@ -28,7 +28,8 @@ def taken_by(function: Callable, options: Mapping) -> dict:
 def check_in_place(task: Task, augment: Augment | None) -> None:
     """Raise a ValueError for an augmentation that moves positions, if a task has a target at each."""
     if task.head == "positions" and augment is not None and augment.moving:
-        left = f"; {', '.join(augment.in_place)} leave them in place" if augment.in_place else ""
+        fine = (*augment.followed, *augment.in_place)
+        left = f"; {', '.join(fine)} leave them in place, or are followed" if fine else ""
         raise ValueError(
             f"{task.key} has a target at each position, and augment.{augment.moving[0]} moves or mixes them{left}"
         )

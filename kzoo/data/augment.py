@@ -19,16 +19,17 @@ class Augment:
 
     Attributes:
         in_place: names of the fields that leave each position of an example where it is.
+        followed: names of those that move positions, and `follow` moves targets at each position with them.
     """
 
     in_place: ClassVar[tuple[str, ...]] = ()
+    followed: ClassVar[tuple[str, ...]] = ()
 
     @property
     def moving(self) -> list[str]:
         """Names of the fields in use that move or mix positions, which targets at each position do not follow."""
-        return [
-            one.name for one in fields(self) if one.name not in self.in_place and getattr(self, one.name) != one.default
-        ]
+        fine = (*self.in_place, *self.followed)
+        return [one.name for one in fields(self) if one.name not in fine and getattr(self, one.name) != one.default]
 
     @property
     def reads_originals(self) -> bool:
@@ -56,6 +57,16 @@ class Augment:
     def __call__(self, batch, seed):
         """Return an augmented raw batch of the same shape."""
         return batch
+
+    def follow(self, targets, seed):
+        """Return targets at each position, moved as `__call__` with the same seed moves the examples.
+
+        Args:
+            targets: of a batch, encoded: whole numbers are class indices, with -1 where none is known; floats are
+                values, such as those of an image.
+            seed: as for `__call__`.
+        """
+        return targets
 
     def features(self, features, seed, preprocess):
         """Return augmented features of the same shape, given what `preprocess` returned."""

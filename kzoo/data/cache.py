@@ -82,10 +82,18 @@ def cached_splits(splits: dict[str, Examples], cache: str | None, name: str, ori
 
 
 def cached(examples: Examples, cache: str | None, what: str) -> Examples:
-    """Return examples that are decoded once, as `cache` says; arrays and windows of longer examples are unchanged.
+    """Return examples whose inputs and targets are decoded once, as `cache` says; see `kept`."""
+    inputs, labels = kept(examples.inputs, cache, what), kept(examples.labels, cache, f"{what} (targets)")
+    if inputs is examples.inputs and labels is examples.labels:
+        return examples
+    return dataclasses.replace(examples, inputs=inputs, labels=labels)
+
+
+def kept(source: np.ndarray | Source, cache: str | None, what: str) -> np.ndarray | Source:
+    """Return a source whose examples are decoded once; arrays and windows of longer examples are unchanged.
 
     Args:
-        examples: of one split.
+        source: of one split.
         cache: "memory", "disk", None for decoding at each use, or "auto": memory if the decoded examples take a
             quarter of what is available, otherwise None.
         what: what is read, for the progress bar.
@@ -93,17 +101,14 @@ def cached(examples: Examples, cache: str | None, what: str) -> Examples:
     Raises:
         ValueError: for too little memory or space on the disk, or files that cannot be read, by name.
     """
-    source = examples.inputs
     if not isinstance(source, Source) or not source.cacheable:
-        return examples
+        return source
     fits = source.nbytes <= psutil.virtual_memory().available * SHARE
     if len(source) <= EAGER and fits and cache in ("auto", "memory"):
-        return dataclasses.replace(examples, inputs=source.load(what))
+        return source.load(what)
     if cache == "disk":
-        return dataclasses.replace(examples, inputs=on_disk(source, what))
-    if cache == "memory" or (cache == "auto" and fits):
-        return dataclasses.replace(examples, inputs=in_memory(source))
-    return examples
+        return on_disk(source, what)
+    return in_memory(source) if cache == "memory" or (cache == "auto" and fits) else source
 
 
 def in_memory(source: Source) -> Cached:

@@ -11,7 +11,7 @@ from kzoo.data.arrays import to_array
 from kzoo.data.assemble import Assembly, taken_by
 from kzoo.data.audio.files import Recordings, to_int16
 from kzoo.data.holdout import HoldOut, is_fraction
-from kzoo.data.image.geometry import Geometry, resized, takes_geometry
+from kzoo.data.image.geometry import Geometry, resized, resized_targets, takes_geometry
 from kzoo.data.labels import channels_last, modality_of
 from kzoo.data.splits import MODALITIES, Examples, RawData, Splits
 from kzoo.data.targets import reader_of, targets_as
@@ -48,7 +48,8 @@ def from_arrays(
         task: "classification" if not given; "tagging", whose `y` are rows of 0 and 1, (n, tags), or a list of names of
             tags for each example; "regression", whose `y` are numbers, (n,) or (n, columns); "step_tagging", whose `y`
             are 0 and 1, or NaN where they are not known, (n, length, tags); "step_classification", whose `y` are
-            labels, or -1 where they are not known, (n, length).
+            labels, or -1 where they are not known, (n, length); "segmentation", whose `y` are masks: class indices
+            (n, height, width), or -1 or `void` where they are not known.
         validation: the pair (x, y) of the validation split, or as for `kzoo.load_dataset`; so is `test`.
         test: see `validation`.
         class_names: in the order of the class indices; the different labels, sorted, if not given. Of other tasks the
@@ -67,7 +68,9 @@ def from_arrays(
         name: of the dataset, for tables and messages.
         **options: of the preprocessing; `image_size` for 8-bit images, `sample_rate` for recordings, and
             `channels_first=True` for images and series; `unequal` for series of several lengths: with "pad" the steps
-            at the end in which all channels are 0 are padding, and the model takes series of any length.
+            at the end in which all channels are 0 are padding, and the model takes series of any length. Those of the
+            targets are of their task: `void`, the value of pixels without a class in masks, or `quantiles` and
+            `masked` of numbers.
 
     Raises:
         ValueError: for arrays or labels of another kind, arrays that may be images or series, splits that differ, an
@@ -152,10 +155,19 @@ def as_images(
     if images.dtype.kind in "iu" and images.size and images.min() >= 0 and images.max() <= 255:
         images = images.astype("uint8")
     if images.dtype == "uint8":
-        return Examples(resized(images, geometry), labels)
+        if labels.ndim > 2 and geometry.image_size is not None:
+            check_size_of_targets(what, images, labels)
+        return Examples(resized(images, geometry), resized_targets(labels, geometry))
     if geometry.image_size is not None:
         raise ValueError(f"image_size is for 8-bit images; {what} is {images.dtype}")
     return Examples(images.astype("float32"), labels)
+
+
+def check_size_of_targets(what: str, images: np.ndarray, targets: np.ndarray) -> None:
+    """Raise a ValueError for targets at each pixel that are of another size than the images."""
+    if images.shape[1:3] != targets.shape[1:3]:
+        sizes = (" x ".join(map(str, array.shape[1:3])) for array in (images, targets))
+        raise ValueError("the images of {} are {}, but their targets {}".format(what, *sizes))
 
 
 def as_series(

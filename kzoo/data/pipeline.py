@@ -38,6 +38,23 @@ def reader(inputs) -> Callable:
     return read
 
 
+def encoded(read: Callable, encode: Callable, first) -> Callable:
+    """Return a function that reads in a `tf.data` pipeline and applies a function of arrays.
+
+    Args:
+        read: returns a tensor, (batch, ...).
+        encode: function from an array to an array, for which the axis of the batch is the same.
+        first: an array as `read` returns it, for data type and shape.
+    """
+    like = encode(first)
+
+    def reading(*arguments):
+        batch = tf.numpy_function(encode, [read(*arguments)], like.dtype)
+        return tf.ensure_shape(batch, (None, *like.shape[1:]))
+
+    return reading
+
+
 @contextlib.contextmanager
 def own_errors() -> Iterator[None]:
     """Raise a ValueError of a function that ran in a `tf.data` pipeline as itself, not inside one of TensorFlow's."""

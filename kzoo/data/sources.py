@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +91,38 @@ class View(Source):
 
     def fingerprint(self) -> str:
         return hash_of(self.source.fingerprint(), self.indices.tobytes())
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped(Source):
+    """The examples of a source, changed by a function of a batch that keeps shape and data type."""
+
+    source: Source
+    function: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.source.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.source.dtype
+
+    def read(self, index: int) -> np.ndarray:
+        return self.function(self.source.read(index)[None])[0]
+
+    def fingerprint(self) -> str:
+        return self.source.fingerprint()
+
+
+def mapped(targets: np.ndarray | Source, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | Source:
+    """Return targets changed by a function; those of a source when they are read."""
+    return Mapped(targets, function) if isinstance(targets, Source) else function(targets)
+
+
+def as_targets(labels) -> np.ndarray | Source:
+    """Return raw targets as an array; a source as it is."""
+    return labels if isinstance(labels, Source) else np.asarray(labels)
 
 
 def sampled(inputs: np.ndarray | Source) -> np.ndarray:

@@ -13,9 +13,9 @@ from typing import NamedTuple, Protocol
 from kzoo.core.lazy import keras, lazy_import, np, tf
 from kzoo.data.augment import Augment
 from kzoo.data.display import DatasetCardTable, SplitsTable
-from kzoo.data.pipeline import computed, reader
+from kzoo.data.pipeline import computed, encoded, reader
 from kzoo.data.random import fold, seeds_at
-from kzoo.data.sources import Source
+from kzoo.data.sources import Source, as_targets
 from kzoo.data.windows import Windowed
 from kzoo.tasks import Classification, Task
 
@@ -27,7 +27,8 @@ class Examples:
     """Raw examples in a fixed order: `inputs` of shape (n, *raw_shape), and their raw targets.
 
     The inputs are an array in memory, or a source that reads them from files at indices. `labels` are the targets of
-    the dataset's task, an array with one row for each example: class indices (n,) of a classification.
+    the dataset's task, with one row for each example: class indices (n,) of a classification. Targets at each position
+    may be a source as well, such as masks (n, height, width) in files.
 
     Args:
         groups: name of the group of each example, such as the speaker; None where it is not known.
@@ -35,7 +36,7 @@ class Examples:
     """
 
     inputs: np.ndarray | Source
-    labels: np.ndarray
+    labels: np.ndarray | Source
     groups: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
     weights: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
 
@@ -47,9 +48,9 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> Examples:
         """Return the examples at these indices."""
-        rows = {name: getattr(self, name) for name in ("labels", "groups", "weights")}
-        kept = {name: part[indices] for name, part in rows.items() if part is not None}
-        return dataclasses.replace(self, inputs=taken(self.inputs, indices), **kept)
+        rows = {name: getattr(self, name) for name in ("inputs", "labels", "groups", "weights")}
+        kept = {name: taken(part, indices) for name, part in rows.items() if part is not None}
+        return dataclasses.replace(self, **kept)
 
 
 def taken(inputs: np.ndarray | Source, indices: np.ndarray) -> np.ndarray | Source:
@@ -276,11 +277,11 @@ class Splits(SplitsTable):
             return batches.Batches(
                 lambda index: self.load_batch(split, order[index * size :][:size]), math.ceil(count / size)
             )
-        gather = gatherer(self.examples[split].inputs, self.task.encode(self.examples[split].labels))
+        examples = self.examples[split]
+        read, read_targets = reader(examples.inputs), target_reader(examples.labels, self.task, reader)
 
         def prepared(indices):
-            inputs, labels = gather(indices)
-            return self.preprocess(inputs), labels
+            return self.preprocess(read(indices)), read_targets(indices)
 
         indices = tf.data.Dataset.range(len(self.examples[split])).batch(self.batch_size)
         return indices.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
@@ -307,7 +308,7 @@ class Splits(SplitsTable):
     def load_batch(self, split: str, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the preprocessed examples at these indices, and their labels."""
         examples = self.examples[split]
-        labels = self.task.encode(np.asarray(examples.labels)[indices])
+        labels = self.task.encode(as_targets(examples.labels)[indices])
         return keras.ops.convert_to_numpy(self.preprocess(examples.inputs[indices])), labels
 
     def prepared(self, raw):
@@ -326,15 +327,17 @@ class Splits(SplitsTable):
     def training_batches(self, groups: tf.data.Dataset) -> tf.data.Dataset:
         """Turn (epoch, step, indices) into augmented and preprocessed batches, or this process's slice of them."""
         examples = self.examples["train"]
-        labels = tf.constant(self.task.encode(examples.labels))
         weights = None if examples.weights is None else tf.constant(examples.weights)
-        read, augment = (self.augment or Augment()).reading(examples.inputs)
+        reading = (self.augment or Augment()).reading
+        read, augment = reading(examples.inputs)
+        read_targets = target_reader(examples.labels, self.task, lambda labels: reading(labels)[0])
 
         def prepared(epoch, step, indices):
             count = self.shard.divisible(tf.shape(indices)[0])
             chosen = self.shard.rows_of(indices, count) if self.augment is None else indices[:count]
             seed = tf.stack([self.seed, epoch])
-            inputs, targets = read(chosen, seeds_at(chosen, fold(seed, -1))), tf.gather(labels, chosen)
+            each = chosen, seeds_at(chosen, fold(seed, -1))
+            inputs, targets = read(*each), read_targets(*each)
             weighted = () if weights is None else (tf.gather(weights, chosen),)
             if self.augment is None:
                 return self.prepared(inputs), targets, *weighted
@@ -349,6 +352,8 @@ class Splits(SplitsTable):
         Weights of examples, (batch,), are mixed as their labels are.
         """
         augment = augment or self.augment
+        if self.task.head == "positions":
+            labels = tf.ensure_shape(augment.follow(labels, seed), labels.shape)
         features = self.prepared(tf.ensure_shape(augment(inputs, seed), inputs.shape))
         features = augment.features(features, fold(seed, 1), self.preprocess)
         mixed = augment.mix(features, labels, self.num_outputs, fold(seed, 2), self.preprocess)
@@ -358,10 +363,20 @@ class Splits(SplitsTable):
         return *mixed, column[:, 0]
 
 
-def gatherer(inputs: np.ndarray | Source, labels: np.ndarray) -> Callable:
-    """Return a function from a tensor of indices to the (inputs, labels) at these indices."""
-    labels, read = tf.constant(labels), reader(inputs)
-    return lambda indices: (read(indices), tf.gather(labels, indices))
+def target_reader(labels: np.ndarray | Source, task: Task, reading: Callable) -> Callable:
+    """Return a function from a tensor of indices to what the loss compares with; further arguments are for the reading.
+
+    Targets at each position are encoded when they are read, smaller ones at once.
+
+    Args:
+        labels: raw targets.
+        task: that encodes them.
+        reading: function from targets to a function that reads them in a `tf.data` pipeline.
+    """
+    if isinstance(labels, Source) or np.ndim(labels) > 2:
+        return encoded(reading(labels), task.encode, labels[:1])
+    whole = tf.constant(task.encode(labels))
+    return lambda indices, *_: tf.gather(whole, indices)
 
 
 def check_distinct(dataset: str, task: Task) -> None:
@@ -374,12 +389,13 @@ def check_distinct(dataset: str, task: Task) -> None:
 
 def check_examples(name: str, examples: Examples, task: Task) -> None:
     """Raise a ValueError that names the first example with a target out of range or a value that is not finite."""
-    labels = np.asarray(examples.labels)
+    labels = as_targets(examples.labels)
     if len(examples) == 0:
         raise ValueError(f"the {name} split has no examples")
     if len(examples.inputs) != len(labels):
         raise ValueError(f"the {name} split has {len(examples.inputs)} inputs but {len(labels)} labels")
-    task.check(name, labels)
+    if not isinstance(labels, Source):  # which checks what it reads
+        task.check(name, labels)
     if isinstance(examples.inputs, np.ndarray) and np.issubdtype(examples.inputs.dtype, np.floating):
         finite = np.isfinite(examples.inputs).reshape(len(examples), -1).all(axis=1)
         if not finite.all():

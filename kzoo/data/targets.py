@@ -11,7 +11,8 @@ from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.data.arrays import to_array
 from kzoo.data.labels import SEVERAL, read_labels, warn_of_names
 from kzoo.data.tables import Table, is_empty, is_number
-from kzoo.tasks import Classification, Regression, StepClassification, StepTagging, Tagging, Task
+from kzoo.tasks import Classification, Regression, Segmentation, StepClassification, StepTagging, Tagging, Task
+from kzoo.tasks.segmentation import MOST_CLASSES, VOID
 
 Splits = Mapping[str, Any]  # the targets of "train" and, if there, "validation" and "test"
 LISTS = (list, tuple, set, frozenset)
@@ -301,9 +302,50 @@ def labels_of_steps(labels: np.ndarray, what: str) -> np.ndarray:
     return labels.astype("int64")
 
 
+def class_maps(
+    splits: Splits, names: Sequence[str] | None, where: str, *, void: int | None = None
+) -> tuple[Task, dict[str, np.ndarray]]:
+    """Return masks, 8-bit (n, height, width) with 255 where no class is known, of whole numbers of this shape.
+
+    Args:
+        splits: as for `targets_as`; so are `names` and `where`. Pixels of -1 have no class.
+        names: see `splits`; the class indices up to the largest if not given.
+        where: see `splits`.
+        void: a further value of pixels without a class.
+
+    Raises:
+        ValueError: for arrays of another shape or kind, or values that are no classes.
+    """
+    found = {split: whole_maps(to_array(values), f"the {split} split of {where}") for split, values in splits.items()}
+    known = {split: (part != -1) & (part != void) for split, part in found.items()}
+    most = max((int(part[known[split]].max(initial=0)) for split, part in found.items()), default=0)
+    names = names if names is not None else range(min(most, MOST_CLASSES) + 1)
+    for split, part in found.items():
+        wrong = np.argwhere(known[split] & ((part < 0) | (part >= min(len(names), MOST_CLASSES))))
+        if len(wrong):
+            example, row, column = wrong[0]
+            raise ValueError(
+                f"example {example} of the {split} split of {where} has {part[example, row, column]} at row {row}, "
+                f"column {column}, expected a class from 0 to {min(len(names), MOST_CLASSES) - 1}, or -1; say void= "
+                "for pixels without a class"
+            )
+    rows = {split: np.where(known[split], part, VOID).astype("uint8") for split, part in found.items()}
+    return Segmentation(tuple(map(str, names))), rows
+
+
+def whole_maps(masks: np.ndarray, what: str) -> np.ndarray:
+    """Return masks (n, height, width) of whole numbers; a ValueError names their shape and kind otherwise."""
+    masks = masks[..., 0] if masks.ndim == 4 and masks.shape[-1] == 1 else masks
+    if masks.ndim != 3 or masks.dtype.kind not in "biuf" or (masks.dtype.kind == "f" and (masks % 1 != 0).any()):
+        raise ValueError(
+            f"the masks of {what} are {masks.dtype} of shape {masks.shape}; expected whole numbers (n, height, width)"
+        )
+    return masks if masks.dtype.kind in "iu" else masks.astype("int64")
+
+
 def no_cells(table: Table, columns: Sequence[str]) -> Sequence:
-    """Raise a ValueError: a row of a table has one target, not one at each step."""
-    raise ValueError(f"{table.name} has one target a row, not one at each step; give arrays to kzoo.from_arrays")
+    """Raise a ValueError: a row of a table has one target, not one at each position."""
+    raise ValueError(f"{table.name} has one target a row, not one at each position; give arrays to kzoo.from_arrays")
 
 
 READERS = {
@@ -312,4 +354,5 @@ READERS = {
     Regression.key: Reader(numbers, number_cells),
     StepTagging.key: Reader(step_tags, no_cells),
     StepClassification.key: Reader(step_classes, no_cells),
+    Segmentation.key: Reader(class_maps, no_cells),
 }

@@ -7,12 +7,14 @@ network uses them, not those of the data.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from kzoo.core.lazy import keras, np
 from kzoo.core.warn import warn_caller
 from kzoo.data.serving import Serving
+from kzoo.data.sources import mapped
 from kzoo.data.splits import Examples, Preprocess, Splits
 from kzoo.tasks import Classification, Task
 from kzoo.tasks.task import check_names
@@ -221,8 +223,9 @@ def with_task(model: keras.Model, task: Task, data: Data) -> Data:
         warn_caller(f"{others}; that of {model.name} is used")
     changes = {"task": task}
     if isinstance(data, Splits):
+        matched = functools.partial(task.matched, data.task)
         changes["examples"] = {
-            split: dataclasses.replace(examples, labels=task.matched(data.task, examples.labels))
+            split: dataclasses.replace(examples, labels=mapped(examples.labels, matched))
             for split, examples in data.examples.items()
         }
     return dataclasses.replace(data, **changes)

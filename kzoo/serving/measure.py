@@ -10,6 +10,7 @@ from kzoo.core.registry import check_keywords
 from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
 from kzoo.data import dataset_card, taken_by
+from kzoo.data.sources import Source, as_targets
 from kzoo.data.splits import MODALITIES, Examples, RawData, check_examples, divided
 from kzoo.data.trained import check_raw, check_task
 from kzoo.data.windows import mean_over_windows
@@ -55,10 +56,16 @@ def report_on(predictor: Predictor, path: str, name: str, raw: RawData) -> Repor
     start = time.perf_counter()
     answers = np.concatenate([answers_of(predictor, part) for part in splits.values()])
     speed = len(answers) / (time.perf_counter() - start)
-    targets = task.matched(raw.asked, np.concatenate([np.asarray(part.labels) for part in splits.values()]))
+    targets = task.matched(raw.asked, np.concatenate([targets_in_memory(part) for part in splits.values()]))
     groups = [part.groups for part in splits.values()]
     groups = None if any(group is None for group in groups) else np.concatenate(groups)
     return task.compared(task.report(name, targets, answers, speed, groups), list(splits.values()))
+
+
+def targets_in_memory(examples: Examples) -> np.ndarray:
+    """Return raw targets as an array."""
+    labels = as_targets(examples.labels)
+    return labels.load("reading targets") if isinstance(labels, Source) else labels
 
 
 def check_outputs(predictor: Predictor, path: str, name: str, asked: Task) -> None:

@@ -10,11 +10,12 @@ from kzoo.tasks.classification import Classification
 from kzoo.tasks.forecasting import Forecasting
 from kzoo.tasks.regression import Regression
 from kzoo.tasks.restoration import Restoration
+from kzoo.tasks.segmentation import Segmentation
 from kzoo.tasks.steps import StepClassification, StepTagging
 from kzoo.tasks.tagging import Tagging
 from kzoo.tasks.task import Report, Task
 
-OWN = (Classification, Tagging, Regression, Forecasting, StepTagging, StepClassification, Restoration)
+OWN = (Classification, Tagging, Regression, Forecasting, StepTagging, StepClassification, Segmentation, Restoration)
 TASKS |= {task.key: task for task in OWN}
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from kzoo.core.registry import lookup
+
 
 @keras.saving.register_keras_serializable("kzoo")
 class ClassificationLoss(keras.losses.Loss):
@@ -44,9 +46,13 @@ class ClassificationLoss(keras.losses.Loss):
         self.label_smoothing, self.focal_gamma = label_smoothing, focal_gamma
         self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
 
+    @property
+    def options(self) -> dict:
+        """The arguments that say what is computed."""
+        return {name: getattr(self, name) for name in ("label_smoothing", "class_weights", "focal_gamma")}
+
     def get_config(self) -> dict:
-        own = {name: getattr(self, name) for name in ("label_smoothing", "class_weights", "focal_gamma")}
-        return super().get_config() | own
+        return super().get_config() | self.options
 
     def call(self, y_true, y_pred):
         ops, logits = keras.ops, keras.ops.cast(y_pred, "float32")
@@ -98,6 +104,113 @@ class StepClassificationLoss(ClassificationLoss):
         steps = ops.reshape(ops.maximum(labels, 0), (-1,))
         losses = super().call(steps, ops.reshape(y_pred, (-1, y_pred.shape[-1])))
         return mean_of_known(ops.reshape(losses, ops.shape(labels)), known)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class SegmentationLoss(keras.losses.Loss):
+    """Sum of losses between class indices at each pixel, (batch, height, width), and logits; -1 counts for nothing.
+
+    Each is that of an example; all but the cross-entropies are means over the classes that are in its mask.
+
+    Args:
+        kinds: keys of `REGION_LOSSES`, "cross_entropy", or "focal", which is it with a gamma of 2 unless one is given.
+        name: of the loss.
+        reduction: as for `keras.losses.Loss`.
+        dtype: likewise.
+        **options: of `ClassificationLoss`, for the cross-entropies.
+
+    Raises:
+        ValueError: for an unknown kind, or options of a cross-entropy without one.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[str] = ("cross_entropy",),
+        *,
+        name: str = "segmentation",
+        reduction: str = "sum_over_batch_size",
+        dtype=None,
+        **options,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.kinds, self.options = list(kinds), options
+        self.terms = [self.term(kind) for kind in self.kinds]
+        if any(options.values()) and not ENTROPIES & set(self.kinds):
+            given = ", ".join(name for name, value in options.items() if value)
+            raise ValueError(f"{given}: options of cross_entropy and focal, not of {'+'.join(self.kinds)}")
+
+    def term(self, kind: str):
+        """Return a function of labels and logits."""
+        if kind not in ENTROPIES:
+            return lookup("loss", kind, dict.fromkeys(ENTROPIES) | REGION_LOSSES)
+        gamma = self.options.get("focal_gamma") or (2.0 if kind == "focal" else 0.0)
+        return StepClassificationLoss(**self.options | {"focal_gamma": gamma}).call
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"kinds": self.kinds} | self.options
+
+    def call(self, y_true, y_pred):
+        labels, logits = keras.ops.cast(y_true, "int32"), keras.ops.cast(y_pred, "float32")
+        return sum(term(labels, logits) for term in self.terms)
+
+
+ENTROPIES = {"cross_entropy", "focal"}
+
+
+def dice(labels, logits):
+    """Return 1 less the soft Dice coefficient (Milletari et al., 2016, https://arxiv.org/abs/1606.04797), (batch,)."""
+    return tversky(labels, logits, 0.5, 0.5)
+
+
+def tversky(labels, logits, false_positives: float = 0.3, false_negatives: float = 0.7):
+    """Return 1 less the soft Tversky index (Salehi et al., 2017, https://arxiv.org/abs/1706.05721), (batch,).
+
+    Args:
+        labels: class indices, integers (batch, ..., positions), -1 where none is known.
+        logits: (batch, ..., positions, classes).
+        false_positives: weight of pixels that are wrongly of a class; both as recommended in the paper.
+        false_negatives: weight of pixels that are missed.
+    """
+    truth, probabilities = regions(labels, logits)
+    right, true, given = (keras.ops.sum(part, axis=1) for part in (truth * probabilities, truth, probabilities))
+    whole = right + false_positives * (given - right) + false_negatives * (true - right)
+    return mean_of_present(1 - right / keras.ops.maximum(whole, 1e-7), true)
+
+
+def lovasz(labels, logits):
+    """Return the Lovasz-Softmax loss, a convex surrogate of 1 less IoU, (batch,).
+
+    (Berman et al., 2018, https://arxiv.org/abs/1705.08790.) Of the images of a batch each by itself.
+    """
+    ops = keras.ops
+    truth, probabilities = regions(labels, logits)
+    errors = ops.abs(truth - probabilities)  # 0 where nothing is known: those come last, and weigh nothing
+    order = ops.stop_gradient(ops.argsort(-errors, axis=1))
+    sorted_truth, sorted_errors = (ops.take_along_axis(values, order, axis=1) for values in (truth, errors))
+    true = ops.sum(truth, axis=1)
+    intersection = true[:, None] - ops.cumsum(sorted_truth, axis=1)
+    union = true[:, None] + ops.cumsum(1 - sorted_truth, axis=1)
+    jaccard = 1 - intersection / union
+    before = ops.concatenate([ops.zeros_like(jaccard[:, :1]), jaccard[:, :-1]], axis=1)
+    return mean_of_present(ops.sum(sorted_errors * ops.stop_gradient(jaccard - before), axis=1), true)
+
+
+def regions(labels, logits):
+    """Return one-hot labels and probabilities, (batch, pixels, classes) each, 0 where no class is known."""
+    ops, classes = keras.ops, logits.shape[-1]
+    known = ops.reshape(ops.cast(labels >= 0, "float32"), (ops.shape(labels)[0], -1, 1))
+    shape = (ops.shape(labels)[0], -1, classes)
+    truth = ops.reshape(ops.one_hot(ops.maximum(labels, 0), classes), shape)
+    return truth * known, ops.reshape(ops.softmax(logits), shape) * known
+
+
+def mean_of_present(losses, pixels):
+    """Return the mean over the classes that have pixels, (batch,), of losses (batch, classes)."""
+    present = keras.ops.cast(pixels > 0, "float32")
+    return keras.ops.sum(losses * present, axis=-1) / keras.ops.maximum(keras.ops.sum(present, axis=-1), 1.0)
+
+
+REGION_LOSSES = {function.__name__: function for function in (dice, tversky, lovasz)}
 
 
 @keras.saving.register_keras_serializable("kzoo")

@@ -238,3 +238,40 @@ class PeakSignalToNoiseRatio(KnownMean):
         squares = keras.ops.mean(keras.ops.square(errors), axis=tuple(range(1, len(errors.shape))))
         ratios = -10 * keras.ops.log10(keras.ops.maximum(squares, 1e-10))
         return ratios, keras.ops.ones_like(ratios)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class MeanIoU(keras.metrics.Metric):
+    """Mean over the classes of intersection over union, of all known pixels together, in [0, 1].
+
+    Classes that are neither a target nor predicted are left out.
+
+    Args:
+        num_classes: number of classes.
+        name: of the metric.
+        dtype: as for `keras.metrics.Metric`.
+    """
+
+    def __init__(self, num_classes: int, name: str = "mean_iou", dtype=None):
+        super().__init__(name=name, dtype=dtype)
+        self.num_classes, self._direction = num_classes, "up"
+        self.sums = self.add_weight((3, num_classes), "zeros", name="sums")  # pixels that are right, true, predicted
+
+    def get_config(self) -> dict:
+        return {"num_classes": self.num_classes, "name": self.name, "dtype": self.dtype}
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        ops, count = keras.ops, self.num_classes
+        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        predicted = ops.reshape(ops.cast(ops.argmax(y_pred, axis=-1), "int32"), (-1,))
+        known, right = ops.cast(labels >= 0, "float32"), ops.cast(labels == predicted, "float32")
+        truth = ops.maximum(labels, 0)
+        rows = ((right, truth), (known, truth), (known, predicted))
+        self.sums.assign_add(ops.stack([ops.segment_sum(values, indices, count) for values, indices in rows]))
+
+    def result(self):
+        right, true, predicted = keras.ops.unstack(self.sums)
+        union = true + predicted - right
+        found = keras.ops.cast(union > 0, self.dtype)
+        scores = right / keras.ops.maximum(union, 1.0)
+        return keras.ops.sum(scores) / keras.ops.maximum(keras.ops.sum(found), 1.0)

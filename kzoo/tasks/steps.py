@@ -45,7 +45,9 @@ class Steps:
     """Mixin: what tasks with a target at each step of a sequence have in common."""
 
     head = "positions"
+    dims = (1,)
     exclusive = False
+    position = "step"
 
     @property
     def output_axes(self):
@@ -69,7 +71,9 @@ class Steps:
     def check_known(self, split: str, known: np.ndarray, unknown: str) -> None:
         """Raise a ValueError if not one step of a split is known."""
         if not known.any():
-            raise ValueError(f"no step of the {split} split has {self.noun}: all of its targets are {unknown}")
+            raise ValueError(
+                f"no {self.position} of the {split} split has {self.noun}: all of its targets are {unknown}"
+            )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import Shown, listed
 
 # Metrics, with or without a prefix, that are fractions and shown in percent.
-FRACTIONS = ("accuracy", "average_precision", "f1", "consistency")
+FRACTIONS = ("accuracy", "average_precision", "f1", "consistency", "iou", "dice")
 
 keras_losses = lazy_import("kzoo.tasks.losses")
 keras_metrics = lazy_import("kzoo.tasks.metrics")
@@ -54,6 +54,7 @@ class Task:
     Attributes:
         key: name of the task, the key in `TASKS`.
         head: "pooled" for one vector of outputs an example, "positions" for one at each position.
+        dims: numbers of spatial axes that the inputs may have.
         noun: what the outputs are, in messages and tables.
         score: the metric of validation that decides which epoch is the best.
         answer: name of the answers in exports and predictions.
@@ -68,6 +69,7 @@ class Task:
 
     key: ClassVar[str]
     head: ClassVar[str] = "pooled"
+    dims: ClassVar[tuple[int, ...]] = (1, 2)
     noun: ClassVar[str] = "outputs"
     score: ClassVar[Score]
     answer: ClassVar[str] = "values"
@@ -120,6 +122,10 @@ class Task:
             targets: raw targets of training, for losses that depend on their frequencies.
         """
         raise NotImplementedError
+
+    def has_loss(self, name: str) -> bool:
+        """Return whether a name is that of one of the task's own losses."""
+        return name in self.losses
 
     def metrics(self) -> list[keras.metrics.Metric]:
         """Return new metrics, registered Keras objects; one of them has the name of the score."""

@@ -13,11 +13,13 @@ from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import keras, np
 from kzoo.data.in_memory import check_is_dataset
 from kzoo.data.pipeline import own_errors
+from kzoo.data.sources import as_targets
 from kzoo.data.splits import Splits, divided
 from kzoo.data.trained import as_trained
 from kzoo.data.tta import views_of
 from kzoo.data.windows import mean_over_windows
 from kzoo.nn.precision import in_float32
+from kzoo.tasks import Task
 from kzoo.tasks.task import Report, check_pooled
 from kzoo.training import runs
 from kzoo.training.report_html import refresh_html
@@ -59,7 +61,7 @@ def evaluate(
     check_model(model, data)
     model = in_float32(model)
     answers, seconds = mean_over_views(model, data, split, tta or {})
-    labels, groups = np.asarray(data.examples[split].labels), data.examples[split].groups
+    labels, groups = as_targets(data.examples[split].labels), data.examples[split].groups
     report = data.task.report(split, labels, answers, len(labels) / seconds, groups)
     report = data.task.compared(report, [data.examples[split]], data.examples["train"])
     report = replace(report, tta=dict(tta) if tta else None)
@@ -81,22 +83,30 @@ def mean_over_views(model: keras.Model, data: Splits, split: str, tta: Mapping) 
     views = views_of(data.modality, tta) if tta else [lambda raw: raw]
     examples, counts = divided(data.examples[split])
     windows = replace(data, examples={**data.examples, split: examples})
-    total, seconds = 0.0, 0.0
+    found = []
     for view in views:
         seen = replace(windows, preprocess=lambda raw, view=view: data.preprocess(view(raw)))
-        outputs, took = predict(model, seen.eval_batches(split))
-        total, seconds = total + data.task.answers(outputs), seconds + took
-    return mean_over_windows(total / len(views), counts), seconds
+        found.append(predict(model, seen.eval_batches(split), data.task))
+    answers, seconds = zip(*found, strict=True)
+    rows = sum(answers) / len(views) if tta else answers[0]
+    return mean_over_windows(rows, counts), sum(seconds)
 
 
 @own_errors()
-def predict(model: keras.Model, batches) -> tuple[np.ndarray, float]:
-    """Return the outputs for all batches, and the seconds of inference without compilation."""
+def predict(model: keras.Model, batches, task: Task) -> tuple[np.ndarray, float]:
+    """Return the answers for all batches, and the seconds of inference without compilation.
+
+    Maps of outputs are answered batch by batch: those of all examples may not fit into memory.
+    """
     for inputs, _ in batches.take(1):
         model.predict_on_batch(np.asarray(inputs))
     start = time.perf_counter()
+    if len(task.output_axes) > 3:
+        rows = [task.answers(model.predict_on_batch(np.asarray(inputs))) for inputs, _ in batches]
+        return np.concatenate(rows), time.perf_counter() - start
     outputs = model.predict(batches, verbose=0)
-    return outputs, time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    return task.answers(outputs), seconds
 
 
 def write_report(run: Path, report: Report, data: Splits) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from kzoo.core.lazy import keras, np
 from kzoo.core.ranges import evenly_spaced
 from kzoo.core.registry import registered_name
-from kzoo.data.sources import Source
+from kzoo.data.sources import Source, as_targets
 from kzoo.data.splits import Examples, Splits
 
 LONGEST = 120  # characters of a value that is recorded as it is; of a longer one its hash is
@@ -75,9 +75,12 @@ def content(examples: Examples) -> dict[str, str]:
     """Return hashes of inputs, labels and, if there are some, weights of a split; of own batches what is known."""
     if hasattr(examples, "identity"):
         return examples.identity
-    inputs = examples.inputs.fingerprint() if isinstance(examples.inputs, Source) else hash_of_array(examples.inputs)
-    weights = {} if examples.weights is None else {"weights": hash_of_array(examples.weights)}
-    return {"inputs": inputs, "labels": hash_of_array(np.asarray(examples.labels))} | weights
+    parts = {"inputs": examples.inputs, "labels": as_targets(examples.labels), "weights": examples.weights}
+    return {
+        name: part.fingerprint() if isinstance(part, Source) else hash_of_array(part)
+        for name, part in parts.items()
+        if part is not None
+    }
 
 
 def hash_of_array(array: np.ndarray) -> str:

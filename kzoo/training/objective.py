@@ -21,7 +21,7 @@ def loss_of(data: Splits, recipe: Recipe) -> keras.losses.Loss | Callable:
             another loss of a task that has several targets an example.
     """
     options, task = recipe.loss_options(), data.task
-    own = recipe.loss is None or (isinstance(recipe.loss, str) and recipe.loss in task.losses)
+    own = recipe.loss is None or (isinstance(recipe.loss, str) and task.has_loss(recipe.loss))
     if not own and options:
         raise ValueError(f"{', '.join(options)} are options of the task's own loss; leave out loss=, or put them in it")
     if not own and task.head == "positions" and data.examples["train"].weights is not None:

@@ -28,7 +28,8 @@ CHANGES = {
     "image": MIXED
     | {"flip": True, "shift": 4, "rotation": 20, "cutout": 5, "randaugment": 20, "erase": 0.9}
     | {"erase_area": (0.3, 0.5), "erase_aspect": 0.5, "erase_fill": "mean"}
-    | {"resized_crop": {}, "color_jitter": {"brightness": 0.4, "hue": 0.1}, "zoom": 0.3, "trivialaugment": True},
+    | {"resized_crop": {}, "color_jitter": {"brightness": 0.4, "hue": 0.1}, "zoom": 0.3, "trivialaugment": True}
+    | {"elastic": 2.0},
     "audio": MIXED
     | {"shift": 0.1, "speed": 0.1, "gain": 0.5, "noise": 0.2, "time_mask": 20, "frequency_mask": 10, "masks": 2}
     | {"background": Background(RNG.normal(0, 900, 9000).astype("int16"), (9000,)), "background_snr": (0, 5)},

@@ -19,6 +19,7 @@ from kzoo.core.lazy import figures, keras, lazy_import, matplotlib, np
 from kzoo.core.numbers import percent
 from kzoo.core.ranges import evenly_spaced
 from kzoo.data.serving import Serving
+from kzoo.data.sources import as_targets
 from kzoo.data.trained import as_trained
 from kzoo.nn.inspection import (
     BATCH,
@@ -175,4 +176,4 @@ def labelled(data: Data, split: str, most: int) -> tuple[np.ndarray, np.ndarray 
         return data.examples, None
     examples = data.examples[split]
     chosen = evenly_spaced(len(examples.inputs), most)
-    return examples.inputs[chosen], np.asarray(examples.labels)[chosen]
+    return examples.inputs[chosen], as_targets(examples.labels)[chosen]

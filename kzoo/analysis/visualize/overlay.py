@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from kzoo.core.lazy import figures, keras, lazy_import, matplotlib, np
 from kzoo.data.serving import Serving
+from kzoo.data.sources import as_targets
 from kzoo.data.splits import Splits
 from kzoo.nn.inspection import get_outputs
 
@@ -70,7 +71,7 @@ def targets_of(data: Data) -> np.ndarray | None:
     """Return the raw targets of `raw_examples`, None where they are not known."""
     if isinstance(data, Serving):
         return None
-    return np.asarray(data.examples["validation"].labels)[: len(raw_examples(data))]
+    return as_targets(data.examples["validation"].labels)[: len(raw_examples(data))]
 
 
 def answers_of(model: keras.Model, data: Data, x: np.ndarray) -> np.ndarray:

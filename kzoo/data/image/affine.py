@@ -33,6 +33,11 @@ def affine_bilinear(images, matrix, right, down):
     )
 
 
+def as_before(values, dtype):
+    """Return floats in the data type of the images that they were computed from, rounded to whole numbers."""
+    return values if dtype.is_floating else tf.cast(tf.round(values), dtype)
+
+
 def affine_nearest(images, matrix, right, down):
     """Transform images of any type as `affine_bilinear`, with nearest-neighbour interpolation.
 

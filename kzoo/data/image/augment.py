@@ -7,13 +7,15 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from kzoo.core.lazy import np, tf
 from kzoo.core.registry import check_keywords, lookup
 from kzoo.data.augment import Augment
-from kzoo.data.image.affine import affine_bilinear, affine_nearest
+from kzoo.data.image.affine import affine_bilinear, affine_nearest, as_before
 from kzoo.data.image.colour import ColorJitter
-from kzoo.data.image.geometry import KERNELS, crop_and_resize, random_boxes
+from kzoo.data.image.elastic import elastic
+from kzoo.data.image.geometry import KERNELS, Box, crop_and_resize, crop_nearest, random_boxes
 from kzoo.data.image.randaugment import randaugment, trivialaugment
 from kzoo.data.image.source import Crop, ImageFiles, crop_box
 from kzoo.data.mixing import Mixing
@@ -35,6 +37,7 @@ def mean_colour(images, seed=None):
     return tf.tile(tf.cast(mean, images.dtype)[None, None, None], [1, 1, tf.shape(images)[2], 1])
 
 
+IN_PLACE = ("color_jitter", "cutout", "erase", "erase_area", "erase_aspect", "erase_fill")
 FILLS = {"noise": noise, "mean": mean_colour}
 
 
@@ -67,10 +70,19 @@ class ResizedCrop:
         cubic = self.interpolation == "bicubic" or (self.interpolation == "random" and generator.random() < 0.5)
         return Crop(crop_box(size, generator, self.area, self.aspect), cubic)
 
-    def __call__(self, images, seed):
-        """Return the crops of 8-bit images (batch, height, width, channels)."""
+    def boxes(self, images, seed) -> Box:
+        """Return the part of each image."""
         count, height, width = tf.unstack(tf.shape(images)[:3])
-        boxes = random_boxes(count, height, width, self.area, self.aspect, fold(seed, 1))
+        return random_boxes(count, height, width, self.area, self.aspect, fold(seed, 1))
+
+    def follow(self, targets, seed):
+        """Return the crops of class indices (batch, height, width, 1), by nearest neighbour."""
+        return crop_nearest(targets, self.boxes(targets, seed))
+
+    def __call__(self, images, seed):
+        """Return the crops of 8-bit images (batch, height, width, channels), or of floats from 0 to 255."""
+        count, height, width = tf.unstack(tf.shape(images)[:3])
+        boxes = self.boxes(images, seed)
         names = list(KERNELS) if self.interpolation == "random" else [self.interpolation]
         crops = [crop_and_resize(images, boxes, (height, width), name) for name in names]
         chosen = uniform(count, fold(seed, 2))[:, None, None, None] < 0.5
@@ -99,7 +111,9 @@ def built(name: str, kind: type, given):
 
 @dataclass(frozen=True)
 class ImageAugment(Mixing):
-    """Random crops, flip, shift, rotation, zoom, colours, cutout, erasing, RandAugment per image; mixup and cutmix.
+    """Random crops, flip, shift, rotation, zoom, elastic deformation, colours, cutout, erasing, RandAugment; mixing.
+
+    Targets at each pixel follow what moves pixels: masks by nearest neighbour, with nothing known outside of the image.
 
     Args:
         flip: flip horizontally with probability 0.5.
@@ -107,6 +121,8 @@ class ImageAugment(Mixing):
             black.
         rotation: largest rotation in degrees, in both directions.
         zoom: largest enlargement about the centre, 0.2 for 1.2 times, and likewise the largest reduction, to 1 / 1.2.
+        elastic: standard deviation in pixels of the random displacements of 3 x 3 points, between which those of all
+            pixels are interpolated (Ronneberger et al., 2015, https://arxiv.org/abs/1505.04597); 0 for none.
         resized_crop: arguments of `ResizedCrop`, `{}` for its defaults; None for none. For 8-bit images, as the next
             two are.
         color_jitter: arguments of `kzoo.data.image.colour.ColorJitter`; None for none.
@@ -128,10 +144,13 @@ class ImageAugment(Mixing):
         ValueError: for a value out of its range.
     """
 
+    in_place: ClassVar[tuple[str, ...]] = IN_PLACE
+    followed: ClassVar[tuple[str, ...]] = ("flip", "shift", "rotation", "zoom", "elastic", "resized_crop")
     flip: bool = False
     shift: int = 0
     rotation: float = 0.0
     zoom: float = 0.0
+    elastic: float = 0.0
     resized_crop: Mapping | ResizedCrop | None = None
     color_jitter: Mapping | ColorJitter | None = None
     trivialaugment: bool = False
@@ -146,7 +165,7 @@ class ImageAugment(Mixing):
         super().__post_init__()
         check_ranges(
             self,
-            {"shift": math.inf, "rotation": 180, "zoom": math.inf, "cutout": math.inf}
+            {"shift": math.inf, "rotation": 180, "zoom": math.inf, "elastic": math.inf, "cutout": math.inf}
             | {"randaugment": 30, "erase": 1, "erase_aspect": 1},
         )
         for name, kind in (("resized_crop", ResizedCrop), ("color_jitter", ColorJitter)):
@@ -190,15 +209,29 @@ class ImageAugment(Mixing):
             images = trivialaugment(images, fold(seed, 10))
         if self.randaugment:
             images = randaugment(images, self.randaugment, fold(seed, 1))
-        if self.flip or self.shift or self.rotation or self.zoom:
-            images = self.transform(images, seed)
+        images = self.moved(images, seed)
         if self.cutout:
             images = cutout(images, self.cutout, fold(seed, 2))
         if self.erase:
             images = self.erased(images, fold(seed, 7))
         return images
 
-    def transform(self, images, seed):
+    def follow(self, targets, seed):
+        targets = tf.convert_to_tensor(targets)
+        if targets.dtype.is_floating:
+            cropped = self.resized_crop(targets, fold(seed, 8)) if self.resized_crop else targets
+            return self.moved(cropped, seed)
+        known = targets[..., None] + 1  # 0, which is what lies outside, for what is not known
+        cropped = self.resized_crop.follow(known, fold(seed, 8)) if self.resized_crop else known
+        return self.moved(cropped, seed, nearest=True)[..., 0] - 1
+
+    def moved(self, images, seed, *, nearest: bool = False):
+        """Flip, rotate, zoom, shift and deform; by nearest neighbour where values cannot be interpolated."""
+        if self.flip or self.shift or self.rotation or self.zoom:
+            images = self.transform(images, seed, nearest)
+        return elastic(images, self.elastic, fold(seed, 12), nearest) if self.elastic else images
+
+    def transform(self, images, seed, nearest: bool = False):
         """Flip, rotate, zoom and shift in one resampling, which is bilinear only with a rotation or a zoom."""
         count = tf.shape(images)[0]
         flip = tf.where((signed_uniform(count, fold(seed, 3)) < 0) & self.flip, -1.0, 1.0)
@@ -208,10 +241,9 @@ class ImageAugment(Mixing):
         matrix = tf.stack([cos * flip, -sin, sin * flip, cos], axis=1)
         if self.zoom:
             matrix *= tf.exp(signed_uniform(count, fold(seed, 11)) * math.log1p(self.zoom))[:, None]
-        if not (self.rotation or self.zoom):
+        if nearest or not (self.rotation or self.zoom):
             return affine_nearest(images, matrix, right, down)
-        result = affine_bilinear(tf.cast(images, tf.float32), matrix, right, down)
-        return result if images.dtype.is_floating else tf.cast(tf.round(result), images.dtype)
+        return as_before(affine_bilinear(tf.cast(images, tf.float32), matrix, right, down), images.dtype)
 
     def erased(self, images, seed):
         """Erase a rectangle of some images."""

@@ -235,6 +235,45 @@ def resized(image: np.ndarray, geometry: Geometry) -> np.ndarray:
     return parts[0] if image.shape[-1] == 3 else np.stack(parts, axis=-1)
 
 
+def resized_map(values: np.ndarray, geometry: Geometry, outside: int = 255) -> np.ndarray:
+    """Return class indices (..., height, width) at the size at which images are stored, by nearest neighbour.
+
+    They are those of the pixels that `resized` shows there; beyond the ends of the image they are `outside`.
+    """
+    if geometry.image_size is None or values.shape[-2:] == geometry.margin_size:
+        return values
+    rows, columns = (nearest_indices(window) for window in geometry.windows(np, *values.shape[-2:], margin=True))
+    found = np.take(np.take(values, np.maximum(rows, 0), axis=-2), np.maximum(columns, 0), axis=-1)
+    return np.where((rows >= 0)[:, None] & (columns >= 0), found, values.dtype.type(outside))
+
+
+def nearest_indices(window: Window) -> np.ndarray:
+    """Return the source pixel that is nearest to each output of a window, -1 beyond the ends."""
+    size, full, first, count = map(int, window)
+    outputs = first + np.arange(count)
+    return np.where((outputs >= 0) & (outputs < full), (2 * outputs + 1) * size // (2 * full), -1)
+
+
+def crop_of_map(values: np.ndarray, window: Sequence[int], size: Sequence[int]) -> np.ndarray:
+    """Return a part of a map of class indices, (top, left, height, width), resized by nearest neighbour."""
+    top, left, height, width = window
+    rows = top + nearest_indices(Window(height, size[0], 0, size[0]))
+    columns = left + nearest_indices(Window(width, size[1], 0, size[1]))
+    return values[rows[:, None], columns]
+
+
+def resized_targets(targets: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Return targets of images at the size at which images are stored: maps of class indices, or images, if they are.
+
+    Args:
+        targets: (n, height, width), (n, height, width, channels) in 8 bits, or of another number of axes.
+        geometry: of the images.
+    """
+    if targets.ndim == 3:
+        return resized_map(targets, geometry)
+    return resized(targets, geometry) if targets.ndim == 4 else targets
+
+
 def pasted(image: np.ndarray, rows: Window, columns: Window, interpolation: str) -> np.ndarray:
     """Return the windows of an image, resized by Pillow, on black.
 
@@ -341,3 +380,21 @@ def crop_and_resize(images, boxes: Box, size: Sequence[int], interpolation: str)
     columns = Span(boxes.left, boxes.width / tf.cast(size[1], tf.float32), boxes.left, boxes.left + boxes.width)
     row_weights = weights_of(tf, rows, size[0], height, interpolation)
     return resampled(tf, images, row_weights, weights_of(tf, columns, size[1], width, interpolation))
+
+
+def crop_nearest(targets, boxes: Box):
+    """Crop a box of each map and resize it to the size of the map, by nearest neighbour.
+
+    Args:
+        targets: of any type, (batch, height, width, channels).
+        boxes: one for each map.
+    """
+
+    def indices(start, length, size):
+        steps = tf.range(size, dtype=tf.float32)[None] + 0.5
+        return tf.cast(start[:, None] + steps * length[:, None] / tf.cast(size, tf.float32), tf.int32)
+
+    height, width = tf.unstack(tf.shape(targets)[1:3])
+    rows = tf.gather(targets, indices(boxes.top, boxes.height, height), axis=1, batch_dims=1)
+    columns = tf.gather(rows, indices(boxes.left, boxes.width, width), axis=2, batch_dims=1)
+    return tf.ensure_shape(columns, targets.shape)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from kzoo.core.lazy import lazy_import, np, tfds
 from kzoo.core.ranges import Extent
+from kzoo.core.registry import lookup
 from kzoo.data.arrays import collect
 from kzoo.data.image.files import read_image
 from kzoo.data.image.geometry import Geometry, resized, takes_geometry
@@ -23,13 +24,14 @@ from kzoo.data.tfds import (
     records,
     targets_of,
 )
-from kzoo.tasks import Regression, Tagging
+from kzoo.tasks import Regression, Segmentation, Tagging
 
 ndimage = lazy_import("scipy.ndimage")
 sklearn_datasets = lazy_import("sklearn.datasets")
 
 DIGITS = "scikit-learn (UCI, E. Alpaydin, C. Kaynak); public; inside the package"
 MOST_DIGITS = 4  # in a scene
+INK = 32  # grey level from which on a pixel is part of a digit
 READ_AT_ONCE = 256  # images of one size per batch: reads MNIST in 6 s, one by one takes 17 s
 
 
@@ -46,35 +48,48 @@ def digits(geometry: Geometry) -> RawData:
 
 
 @register_dataset("digit_scenes", "image", DIGITS, Tagging)
-def digit_scenes(*, size: Extent = 24, scenes: Extent = 2000, scene_seed: int = 0) -> RawData:
+def digit_scenes(*, size: Extent = 24, scenes: Extent = 2000, scene_seed: int = 0, task: str = Tagging.key) -> RawData:
     """Up to four handwritten digits at random positions, grey, 10 tags: which are there? Needs no download.
 
-    Scenes of the train and of the test split are made of the digits of these splits of `digits`.
+    Scenes of the train and of the test split are made of the digits of these splits of `digits`. With
+    `task="segmentation"` their pixels have classes: background, or the digit whose ink covers at least an eighth of it.
 
     Args:
         size: height and width of a scene; digits are 8 x 8, and do not overlap.
         scenes: training scenes; a quarter of it for the test split.
         scene_seed: of number, choice and positions of the digits.
+        task: "tagging" or "segmentation".
 
     Raises:
-        ValueError: for a size below 8.
+        ValueError: for a size below 8, or another task.
     """
     if size < 8:
         raise ValueError(f"size must be at least 8, the size of a digit, got {size}")
-    raw, task = digits(), Tagging(tuple("0123456789"))
+    raw, asked = digits(), lookup("task of digit_scenes", task, SCENES)
 
     def split(pool: Examples, count: int, index: int) -> Examples:
         rng = np.random.default_rng([scene_seed, index])
         made = [digit_scene(pool, size, rng) for _ in range(count)]
-        return Examples(np.stack([image for image, _ in made]), np.stack([tags for _, tags in made]))
+        images, tags, masks = map(np.stack, zip(*made, strict=True))
+        return Examples(images, masks if task == Segmentation.key else tags)
 
     test = split(raw.test, max(scenes // 4, 1), 1)
-    return RawData(split(raw.train, scenes, 0), None, test, task.names, task=task)
+    return RawData(split(raw.train, scenes, 0), None, test, asked.names, task=asked)
 
 
-def digit_scene(pool: Examples, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return a scene, uint8 (size, size, 1), and which digits are there; those that find no room are left out."""
+SCENES = {
+    Tagging.key: Tagging(tuple("0123456789")),
+    Segmentation.key: Segmentation(("background", *"0123456789")),
+}
+
+
+def digit_scene(pool: Examples, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return a scene, uint8 (size, size, 1), which digits are there, and the class of each pixel, 0 for none.
+
+    Digits that find no room are left out.
+    """
     scene, taken, tags = np.zeros((size, size, 1), "uint8"), np.zeros((size, size), bool), np.zeros(10, "float32")
+    mask = np.zeros((size, size), "uint8")
     for digit in rng.choice(len(pool), rng.integers(MOST_DIGITS + 1), replace=False):
         room = np.argwhere(~np.lib.stride_tricks.sliding_window_view(taken, (8, 8)).any(axis=(2, 3)))
         if len(room):
@@ -82,7 +97,9 @@ def digit_scene(pool: Examples, size: int, rng: np.random.Generator) -> tuple[np
             scene[row : row + 8, column : column + 8] = pool.inputs[digit]
             taken[row : row + 8, column : column + 8] = True
             tags[pool.labels[digit]] = 1
-    return scene, tags
+            inked = pool.inputs[digit, ..., 0] >= INK
+            mask[row : row + 8, column : column + 8] = inked * (pool.labels[digit] + 1)
+    return scene, tags, mask
 
 
 @register_dataset("digit_rotation", "image", DIGITS, Regression)
