@@ -57,7 +57,8 @@ def narrow(name: str) -> dict:
         return tuple(small(entry, most) for entry in value) if isinstance(value, tuple) else min(value, most)
 
     values = kzoo.model_card(name).hyperparameters
-    return {key: small(values[key].value, most) for key, most in NARROW.items() if key in values}
+    encoder = {"encoder": "resnet8"} if "encoder" in values else {}
+    return {key: small(values[key].value, most) for key, most in NARROW.items() if key in values} | encoder
 
 
 def smallest_working(name: str, dim: int, **options) -> keras.Model:

@@ -157,13 +157,22 @@ class ModelCard(Shown):
     def tasks(self) -> tuple[str, ...]:
         """The tasks that the network makes sense for, by key: what the published model is for, then all others.
 
-        Every network has one vector of outputs an example; one whose feature map keeps the positions of the input can
-        have an output at each of them as well. An architecture whose outputs are classes alone says `only_published`.
+        Most networks have one vector of outputs an example; one whose feature map keeps the positions of the input can
+        have an output at each of them as well, and a decoder has no other. An architecture whose outputs are classes
+        alone says `only_published`.
         """
-        heads = {"pooled": True, "positions": getattr(self.architecture, "keeps_positions", False)}
         others = [] if getattr(self.architecture, "only_published", False) else TASKS.items()
-        possible = (key for key, task in others if heads.get(task.head) and {*task.dims} & {*self.dims})
+        possible = (key for key, task in others if task.head in self.heads and {*task.dims} & {*self.dims})
         return tuple(dict.fromkeys([self.task, *possible]))
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads that the network can have, the default first.
+
+        "pooled" is one vector of outputs an example, "positions" one at each position of the input.
+        """
+        both = ("pooled", "positions") if getattr(self.architecture, "keeps_positions", False) else ("pooled",)
+        return getattr(self.architecture, "heads", both)
 
     @property
     def purpose(self) -> str:

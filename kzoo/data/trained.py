@@ -16,7 +16,7 @@ from kzoo.core.warn import warn_caller
 from kzoo.data.serving import Serving
 from kzoo.data.sources import mapped
 from kzoo.data.splits import Examples, Preprocess, Splits
-from kzoo.tasks import Classification, Task
+from kzoo.tasks import Classification, Segmentation, StepClassification, Task
 from kzoo.tasks.task import check_names
 
 Data = TypeVar("Data", Splits, Serving)
@@ -48,8 +48,12 @@ def known_task(model: keras.Model) -> Task | None:
 
 
 def task_of(model: keras.Model) -> Task:
-    """Return the task of a model; of one that remembers none, the classification of its outputs, named by index."""
-    return known_task(model) or Classification(tuple(map(str, range(model.output_shape[-1]))))
+    """Return the task of a model; of one that remembers none, the classification of its outputs, named by index.
+
+    Of outputs at each position, it is the classification of steps or pixels.
+    """
+    kind = {3: StepClassification, 4: Segmentation}.get(len(model.output_shape), Classification)
+    return known_task(model) or kind(tuple(map(str, range(model.output_shape[-1]))))
 
 
 def preprocess_of(like) -> Preprocess:

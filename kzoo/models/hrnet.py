@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import add_to_shortcut, basic_branch, block_sequence, bottleneck_branch, zip_stages
-from kzoo.nn.layers import act, conv_norm_act, named_output, ranked, scope, upsample
+from kzoo.nn.layers import act, conv_norm_act, cropped, named_output, scope, upsample
 from kzoo.nn.naming import Rule, from_zero, logits_to
 
 WANG_2021 = Paper(
@@ -63,8 +63,7 @@ class HRNet:
 
     Maps a feature map to one whose spatial axes are divided by `2 ** (len(depths) + 1)`. The highest-resolution output
     of stage n is named `stage<n>`; the outputs of the last stage are `scale1` (stride 4), `scale2` (stride 8), and so
-    on. An axis of known size may have any size. One of unknown size must be a multiple of the stride of the last scale
-    (32 for four stages) or at most 3 less.
+    on. An axis may have any size.
 
     Args:
         width: channels of the highest-resolution branch; each other branch has twice those of the one before it.
@@ -165,12 +164,3 @@ def refined(x, like, steps: int):
     if steps == 0:
         return x
     return cropped(upsample(conv_norm_act(x, like.shape[-1], 1, activation=None), 2**steps), like)
-
-
-def cropped(x, like):
-    """Crop `x` at the ends of its axes to the size of `like`, where both sizes are known."""
-    sizes = zip(x.shape[1:-1], like.shape[1:-1], strict=True)
-    excess = [(0, 0) if None in (have, want) else (0, have - want) for have, want in sizes]
-    if not any(end for _, end in excess):
-        return x
-    return ranked("Cropping", x)(excess if len(excess) > 1 else excess[0])(x)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, register_model
 from kzoo.nn.blocks import divisible, inverted_residual, rising_rates, scaled_widths, squeeze_excite, stages
-from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, scope
+from kzoo.nn.layers import conv_norm_act, dropout, global_avg_pool, noted, scope
 from kzoo.nn.naming import Rule, from_zero, logits_to
 
 SANDLER_2018 = Paper(
@@ -151,7 +151,7 @@ class InvertedResidualNet:
             **self.stage_fields(),
         )
         with scope("head"):
-            x = global_avg_pool(conv_norm_act(x, self.width, 1, activation=self.activation))
+            x = global_avg_pool(noted(conv_norm_act(x, self.width, 1, activation=self.activation), "head"))
             return dropout(self.embedding(x), self.dropout)
 
     def stage_fields(self) -> dict[str, Sequence]:

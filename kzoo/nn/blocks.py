@@ -15,12 +15,14 @@ from kzoo.nn.layers import (
     conv_norm_act,
     dense,
     depthwise_conv,
+    dilated,
     drop_path,
     dropout,
     global_avg_pool,
     max_pool,
     named_output,
     scope,
+    stage_rates,
 )
 
 
@@ -64,7 +66,7 @@ def efficient_channel_attention(x):
     channels = x.shape[-1]
     size = int((math.log2(channels) + 1) / 2)
     y = keras.layers.Reshape((channels, 1))(global_avg_pool(x))
-    with scope("eca"):
+    with scope("eca"), dilated(None):
         y = conv(y, 1, max(3, size | 1), use_bias=False, activation="sigmoid")
     return keras.layers.multiply([x, keras.layers.Reshape((*(1,) * (x.ndim - 2), channels))(y)])
 
@@ -159,7 +161,7 @@ def stage_sequence(x, stage: Callable, **fields: Sequence):
         ValueError: if the fields differ in length.
     """
     for number, row in enumerate(zip_stages(**fields), start=1):
-        with scope(f"stage{number}"):
+        with scope(f"stage{number}"), dilated(stage_rates(f"stage{number}")):
             x = stage(x, *row)
         x = named_output(x, f"stage{number}")
     return x

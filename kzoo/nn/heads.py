@@ -24,7 +24,8 @@ def positions(x, num_outputs: int):
 
     With `num_outputs` 0 it returns the feature map. An architecture that reduces its feature map to a vector has a
     method `feature_map` that does not; one with a head of its own has a method `output_map` of the feature map, the
-    input and the number of outputs, which may return more positions than the input has.
+    input and the number of outputs, which may return more positions than the input has; a decoder has a method
+    `outputs` from the input, and the number of outputs, to outputs at all its positions.
     """
     return readout(x, num_outputs)
 

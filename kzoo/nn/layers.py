@@ -10,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import contextvars
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import PYTORCH, Dialect, lookup
 
+resizing = lazy_import("kzoo.nn.resizing")
 standardized = lazy_import("kzoo.nn.standardized")
 subpixel = lazy_import("kzoo.nn.subpixel")
 
@@ -24,10 +27,39 @@ Size = int | tuple[int, ...]
 _dialect = contextvars.ContextVar("dialect", default=PYTORCH)
 _first_axis = contextvars.ContextVar("first_axis", default=False)
 _scopes = contextvars.ContextVar("scopes", default=())  # ((name, counter of the layers named in it), ...)
+_rates = contextvars.ContextVar("rates", default=None)  # `Rates` in a stage whose stride is replaced by dilation
+_recorder = contextvars.ContextVar("recorder", default=None)  # of the feature maps of an encoder
 
 
 class InputTooSmall(ValueError):
-    """A feature map is smaller than an unpadded kernel or pooling window."""
+    """A feature map is smaller than an unpadded kernel or pooling window, or than the stride of an encoder."""
+
+
+class Rates(NamedTuple):
+    """Dilation rates in a stage whose stride is replaced by dilation: of its strided layers, and of all others."""
+
+    strided: int
+    others: int
+
+
+class Recorder(NamedTuple):
+    """What an encoder is asked for: its named feature maps, until the last one that is needed.
+
+    Attributes:
+        maps: feature maps by name, in the order of computation.
+        prefix: of the names of their layers.
+        last: name of the last one that is needed; None for all.
+        rates: dilation rates of the stages whose stride is replaced by dilation, by name.
+    """
+
+    maps: dict
+    prefix: str
+    last: str | None
+    rates: Mapping[str, Rates]
+
+
+class LastMapRecorded(Exception):
+    """The last feature map that is needed of an encoder is computed; what follows in it need not be built."""
 
 
 @contextlib.contextmanager
@@ -62,6 +94,64 @@ def scope(name: str):
         yield
     finally:
         _scopes.reset(token)
+
+
+@contextlib.contextmanager
+def dilated(rates: Rates | None):
+    """Replace the strides of all layers inside by dilation, at these rates; None leaves them as they are."""
+    token = _rates.set(rates)
+    try:
+        yield
+    finally:
+        _rates.reset(token)
+
+
+def replaced(x, stride: Size, dilation: Size, padding: str | int) -> tuple[Size, Size, str | int]:
+    """Return stride, dilation and padding of a layer on `x`: as given, or with dilation in place of the stride."""
+    rates = _rates.get()
+    if rates is None:
+        return stride, dilation, padding
+    strided = set(per_axis(x, stride)) != {1}
+    rate = rates.strided if strided else rates.others
+    dilation = tuple(rate * step for step in per_axis(x, dilation))
+    return 1, dilation, "same" if strided or isinstance(padding, int) else padding
+
+
+@contextlib.contextmanager
+def recording(prefix: str, last: str | None = None, rates: Mapping[str, Rates] = MappingProxyType({})):
+    """Collect the feature maps of an encoder inside, until the one called `last`; the arguments are of `Recorder`.
+
+    Yields a dictionary of the maps that are `noted` or named, and of the activations in its stem.
+    """
+    recorder = Recorder({}, prefix, last, rates)
+    token = _recorder.set(recorder)
+    try:
+        yield recorder.maps
+    except LastMapRecorded:
+        pass
+    finally:
+        _recorder.reset(token)
+
+
+def noted(x, name: str):
+    """Let decoders find a feature map by name; no layer is added."""
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.maps[name] = x
+        if name == recorder.last:
+            raise LastMapRecorded
+    return x
+
+
+def stage_rates(stage: str) -> Rates | None:
+    """Return the dilation rates of a stage of an encoder by name; None where its strides are kept."""
+    recorder = _recorder.get()
+    return None if recorder is None else recorder.rates.get(stage)
+
+
+def in_stem() -> bool:
+    """Whether layers are built in the stem of an encoder."""
+    return _recorder.get() is not None and any(name == "stem" for name, _ in _scopes.get())
 
 
 def address(kind: str) -> str | None:
@@ -162,6 +252,7 @@ def conv(
     one dimension "causal". The initialiser is a string on purpose: a shared initialiser *instance* gives every kernel
     of the same shape the same values in Keras 3.
     """
+    stride, dilation, padding = replaced(x, stride, dilation, padding)
     x, stride, padding = window(x, kernel, stride, dilation, padding)
     return ranked("Conv", x)(
         filters,
@@ -192,6 +283,7 @@ def depthwise_conv(
 
     `max_norm` bounds the norm of each kernel in training.
     """
+    stride, dilation, padding = replaced(x, stride, dilation, padding)
     x, stride, padding = window(x, kernel, stride, dilation, padding)
     if len(set(per_axis(x, stride))) > 1 and None not in x.shape[1:-1]:
         # TensorFlow 2.21 supports only equal strides along both axes, except with oneDNN (not on a GPU or in float64).
@@ -229,6 +321,9 @@ def standardized_conv(
 
     The arguments are those of `kzoo.nn.standardized.StandardizedConv`.
     """
+    stride, dilation, _ = replaced(x, stride, 1, "same")
+    if set(per_axis(x, dilation)) != {1} and set(per_axis(x, kernel)) != {1}:
+        raise ValueError("convolutions with weight standardisation cannot be dilated; leave out output_stride")
     x, stride, padding = window(x, kernel, stride, 1, "same")
     return standardized.StandardizedConv(
         filters,
@@ -275,6 +370,8 @@ def window(x, kernel: Size, stride: Size, dilation: Size, padding: str | int):
 
 def subsample(x, stride: Size):
     """Subsample: keep every `stride`-th position of each spatial axis, the first included."""
+    if _rates.get() is not None:
+        return x
     return ranked("MaxPooling", x)(1, strides=per_axis(x, stride))(x)
 
 
@@ -391,7 +488,8 @@ def act(x, activation: str | None = "relu"):
     """
     if isinstance(activation, str):
         lookup("activation", activation, vars(keras.activations) | keras.utils.get_custom_objects())
-    return x if activation is None else keras.layers.Activation(activation)(x)
+    x = x if activation is None else keras.layers.Activation(activation)(x)
+    return noted(x, f"stem.{len(_recorder.get().maps)}") if in_stem() else x
 
 
 def conv_norm_act(
@@ -419,7 +517,7 @@ def max_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"
 
     Padding "ceil" is PyTorch's ceil mode: an incomplete last window is pooled too.
     """
-    stride = stride or size
+    stride, _, padding = replaced(x, stride or size, 1, padding)
     if padding == "same":
         x, padding = pad(x, size, stride, value=-float("inf"))
     if padding == "ceil":
@@ -435,11 +533,12 @@ def avg_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"
 
     Padding is not counted; with `count_padding`, half a window of zeros on both ends is.
     """
+    stride, _, padding = replaced(x, stride or size, 1, padding)
     if count_padding:
         x, padding = with_border(x, centred(x, size)), "valid"
     if padding == "valid":
         check_fits(x, size)
-    return ranked("AveragePooling", x)(per_axis(x, size), strides=per_axis(x, stride or size), padding=padding)(x)
+    return ranked("AveragePooling", x)(per_axis(x, size), strides=per_axis(x, stride), padding=padding)(x)
 
 
 def blur_pool(x, size: int = 3, *, stride: Size = 2):
@@ -448,6 +547,7 @@ def blur_pool(x, size: int = 3, *, stride: Size = 2):
     Zhang, 2019, Making Convolutional Networks Shift-Invariant Again, https://arxiv.org/abs/1904.11486.
     """
     check_fits(x, size // 2 + 1)
+    stride, *_ = replaced(x, stride, 1, "valid")
     x = with_border(x, centred(x, size), mode="reflect")
     for _ in range(size - 2):  # averaging neighbours twice is the filter (1, 2, 1) / 4, and so on
         x = avg_pool(x, 2, stride=1, padding="valid")
@@ -492,5 +592,40 @@ def drop_path(x, rate: float):
 
 
 def named_output(x, name: str):
-    """Name a feature map so that `model.get_layer(name).output` and `features=(name,)` find it."""
-    return keras.layers.Identity(name=name)(x)
+    """Name a feature map so that `model.get_layer(name).output`, `features=(name,)` and decoders find it."""
+    recorder = _recorder.get()
+    return noted(keras.layers.Identity(name=name if recorder is None else f"{recorder.prefix}{name}")(x), name)
+
+
+def pad_to_multiple(x, multiples: Size):
+    """Zero-pad each spatial axis of `x` at its end to a multiple of these sizes."""
+    multiples = per_axis(x, multiples)
+    if None in x.shape[1:-1]:
+        return resizing.PadToMultiple(multiples)(x)
+    return with_border(x, [(0, -have % size) for have, size in zip(x.shape[1:-1], multiples, strict=True)])
+
+
+def cropped(x, like):
+    """Crop `x` at the ends of its axes to the size of `like`."""
+    if x.shape[1:-1] == like.shape[1:-1] and None not in x.shape[1:-1]:
+        return x
+    if None in x.shape[1:-1] + like.shape[1:-1]:
+        return resizing.CropLike(dtype=x.dtype)([x, like])
+    ends = [(0, have - want) for have, want in zip(x.shape[1:-1], like.shape[1:-1], strict=True)]
+    return ranked("Cropping", x)(ends if len(ends) > 1 else ends[0], dtype=x.dtype)(x)
+
+
+def interpolate(x, like, *, align_corners: bool = False):
+    """Bilinear interpolation (linear of series) to the size of `like`.
+
+    `align_corners` maps the first and last positions onto each other, not the ends of the axis, as in PyTorch.
+    """
+    if x.shape[1:-1] == like.shape[1:-1] and None not in x.shape[1:-1]:
+        return x
+    return resizing.Interpolate(align_corners=align_corners, dtype=x.dtype)([x, like])
+
+
+def interpolate_by(x, factor: Size, *, align_corners: bool = False):
+    """Bilinear interpolation to `factor` times the size."""
+    factors = per_axis(x, factor)
+    return x if set(factors) == {1} else resizing.Interpolate(factors, align_corners, dtype=x.dtype)(x)

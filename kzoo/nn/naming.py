@@ -21,6 +21,31 @@ class Rule(NamedTuple):
     where: str = ""
 
 
+class Nested(NamedTuple):
+    """Rules of a network inside another: they apply to the layers with a prefix.
+
+    Attributes:
+        prefix: of our layers: "encoder.".
+        rules: of the network inside.
+        references: prefixes that references have in its place, the longest first; without one in the tensors, ours.
+        where: as of `Rule`.
+    """
+
+    prefix: str
+    rules: tuple
+    references: tuple[str, ...]
+    where: str = ""
+
+    def resolved(self, layers: Sequence[str], tensors: Sequence[str]) -> Rule:
+        """Return one rule that applies all of them to the layers with the prefix."""
+        starts = (one for one in self.references if any(name.startswith(one) for name in tensors))
+        theirs = next(starts, self.prefix)
+        inside = [layer.removeprefix(self.prefix) for layer in layers if layer.startswith(self.prefix)]
+        within = [name.removeprefix(theirs) for name in tensors if name.startswith(theirs)]
+        names = key_mapping(inside, self.rules, within)
+        return Rule(rf"^{re.escape(self.prefix)}(.+)$", lambda match, _: theirs + names[match[1]])
+
+
 def from_zero(template: str) -> Callable[[re.Match, Sequence[str]], str]:
     """Return a replacement that formats the groups of a match, the first decremented to count from 0.
 
@@ -61,6 +86,7 @@ def key_mapping(
     tensors = list(tensors)
     rules = [rule for rule in rules if not rule.where or any(re.search(rule.where, name) for name in tensors)]
     dotted = [layer.replace("_", ".") if underscores else layer for layer in layers]
+    rules = [rule.resolved(dotted, tensors) if isinstance(rule, Nested) else rule for rule in rules]
     names = {layer: reference_name(name, rules, dotted) for layer, name in zip(layers, dotted, strict=True)}
     for name, count in Counter(names.values()).items():
         if count > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 import hashlib
 import inspect
 import numbers
@@ -33,7 +34,8 @@ from kzoo.zoo.migration import (
     find_card,
     warn_of_misread_shape,
 )
-from kzoo.zoo.weights import load_weights
+from kzoo.zoo.weights import load_weights, naming_of, shortened, without_prefix
+from kzoo.zoo.weights.files import read_tensors
 
 EMBED_DIM = 128  # channels of an embedding without pretrained vectors
 ANY_SIZE = 1024  # of an axis without a size, where one is needed
@@ -92,6 +94,7 @@ def create_model(
     features: str | Sequence[str] = (),
     dialect: str | None = None,
     weights: str | None = None,
+    encoder_weights: str | None = None,
     precision: str | None = None,
     classifier_activation: str | None = None,
     model_name: str | None = None,
@@ -118,8 +121,8 @@ def create_model(
             width may be None where the network works on any size.
         num_classes: number of outputs; 0 leaves out the classifier and returns the feature vector.
         head: "pooled" for one vector of outputs an example, "positions" for one at each position of the input, (batch,
-            length, num_classes) of a series: for networks that keep the length. That of the published network's task if
-            not given.
+            length, num_classes) of a series: for networks that keep the length, and for decoders, which have no other.
+            That of the published network's task if not given.
         vocab_size: number of token ids, for an input of token ids; they are embedded before the first convolution.
         embed_dim: channels of the embedding of token ids; 128, or those of `embedding`, if not given.
         embedding: pretrained vectors of the token ids, (vocab_size, embed_dim); `kzoo.load_word_vectors` reads them.
@@ -131,6 +134,7 @@ def create_model(
             `"keras/imagenet"` (see `kzoo.zoo.hub`), or a file for `kzoo.load_weights`. Where `num_classes` or the
             number of input channels differs from theirs, the classifier stays random and the first layer is adapted,
             with a warning that says how.
+        encoder_weights: pretrained weights of the encoder of a network that has one, named as `weights`.
         precision: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for bfloat16 where the hardware computes
             it; Keras's global policy (float32) if not given. See `kzoo.nn.precision`.
         classifier_activation: "softmax" or "sigmoid" to return probabilities, for use outside of kzoo; `kzoo.fit`,
@@ -151,14 +155,13 @@ def create_model(
         hyperparameters.pop("dialect", None)
     architecture = customised(card, hyperparameters)
     check_input(card, input_shape, num_classes, vocab_size)
-    head = TASKS[card.task].head if head is None else head
-    classifier = classifier_of(architecture, head, num_classes)
+    head = check_head(card, head)
+    network, classifier = parts_of(architecture, head, int(num_classes))
+    check_encoder_weights(architecture, name, weights, encoder_weights)
     check_classifier(num_classes, features, classifier_activation)
     check_embedding(embedding, trainable_embedding, vocab_size, weights)
     tokens = TokenEmbedding(vocab_size, channels_of(embedding, embed_dim), trainable_embedding)
     warn_of_misread_shape(card, input_shape)
-    network = getattr(architecture, "feature_map", architecture) if head == "positions" else architecture
-    own_map = getattr(architecture, "output_map", None) if head == "positions" and num_classes else None
     convention = card.reference.dialect if dialect is None else lookup("dialect", dialect, DIALECTS)
 
     def build(shape):
@@ -167,8 +170,7 @@ def create_model(
             x = network(x) if vocab_size is None else of_tokens(network, x, tokens)
             if head == "positions" and not hasattr(architecture, "output_map"):
                 check_keeps_positions(name, inputs, x)
-            x = classifier(x, int(num_classes)) if own_map is None else own_map(x, inputs, int(num_classes))
-        x = activated(x, classifier_activation)
+            x = activated(classifier(x, inputs), classifier_activation)
         return numbered(keras.Model(inputs, x, name=name if model_name is None else model_name))
 
     try:
@@ -186,6 +188,8 @@ def create_model(
         place_vectors(model, np.asarray(embedding, "float32"))
     if weights is not None:
         load_trained(model, weights)
+    if encoder_weights is not None:
+        load_encoder(model, encoder_weights)
     return pyramid(model, features)
 
 
@@ -404,14 +408,69 @@ def place_vectors(model: keras.Model, vectors: np.ndarray) -> None:
     model.word_vectors = hashlib.blake2b(vectors.tobytes(), digest_size=8).hexdigest()
 
 
-def classifier_of(architecture: Callable, head: str, num_classes: int) -> Callable:
-    """Return the head of a network: one of `HEADS`, or the architecture's own classifier in place of the pooled one.
+def check_head(card: ModelCard, head: str | None) -> str:
+    """Return a head, that of the network's task if not given; raise a ValueError for one that it cannot have."""
+    if head is None:
+        return TASKS[card.task].head
+    lookup("head", head, HEADS)
+    if "pooled" not in card.heads:
+        lookup(f"head of {card.name}", head, dict.fromkeys(card.heads))
+    return head
+
+
+def parts_of(architecture: Callable, head: str, num_classes: int) -> tuple[Callable, Callable]:
+    """Return two functions: from the input to features, and from them and the input to outputs.
+
+    An architecture with a head of its own has a method in place of one of `HEADS`: `logits` or `output_map`. A decoder,
+    whose method `outputs` maps the input to outputs at all its positions, has nothing after it.
+    """
+    if hasattr(architecture, "outputs"):
+        return functools.partial(architecture.outputs, num_outputs=num_classes), lambda x, _: x
+    own = getattr(architecture, "output_map" if head == "positions" else "logits", None)
+    network = getattr(architecture, "feature_map", architecture) if head == "positions" else architecture
+    if own is None or not num_classes:
+        return network, lambda x, _: HEADS[head](x, num_classes)
+    return network, lambda x, inputs: own(x, inputs, num_classes) if head == "positions" else own(x, num_classes)
+
+
+def check_encoder_weights(architecture: Callable, name: str, weights: str | None, encoder_weights: str | None) -> None:
+    """Raise a ValueError for weights of an encoder beside those of the whole network, or for one without an encoder."""
+    if encoder_weights is None:
+        return
+    if not hasattr(architecture, "encoder"):
+        raise ValueError(f"{name} has no encoder; give weights={encoder_weights!r}")
+    if weights is not None:
+        raise ValueError(f"give encoder_weights or weights={weights!r}, not both: the weights hold an encoder")
+
+
+def load_encoder(model: keras.Model, weights: str) -> None:
+    """Load pretrained weights from a file or by name into the encoder of a model, which remembers their preprocessing.
+
+    What they hold beyond the encoder's stages, such as a classifier, is left out.
 
     Raises:
-        ValueError: for an unknown head.
+        ValueError: for weights that are not available, or belong to another network.
     """
-    own = getattr(architecture, "logits", None) if num_classes and head == "pooled" else None
-    return own or lookup("head", head, HEADS)
+    encoder, found, file = model.architecture.encoder, None, user_path(weights)
+    if not file.is_file():
+        if str(weights).startswith("keras/"):
+            raise ValueError(f"encoder_weights are timm's, torchvision's or a file, got {weights!r}")
+        found = hub.find(weights, encoder)
+        if found.architecture != encoder:
+            raise ValueError(f"{weights} are weights of {found.architecture}, not of the encoder {encoder}")
+        file = found.file
+    tensors, _ = without_prefix(read_tensors(file), model)
+    inside = {f"encoder.{name}": tensor for name, tensor in tensors.items()}
+    report = load_weights(model, inside, naming=naming_of(tensors), adapt=True, strict=False)
+    lost = [*report.mis_shaped, *(name for name in report.missing if name.startswith("encoder"))]
+    if lost:
+        raise ValueError(f"{weights} do not fit the encoder {encoder}: {shortened(lost)}")
+    for remark in report.adapted:
+        warn_caller(f"{weights}: {remark}")
+    if found:
+        model.preprocess = hub.for_input(found.preprocess, model.input_shape[1:])
+        if not report.adapted:
+            remember_published(model, found._replace(class_names=None))
 
 
 def pyramid(model: keras.Model, features: Sequence[str]) -> keras.Model:
@@ -481,10 +540,12 @@ def factory_signature(card: ModelCard) -> inspect.Signature:
 def factory_docstring(card: ModelCard) -> str:
     """Return the docstring of one factory: its size and paper, and what each argument does."""
     hyperparameters = "".join(f"    {name}: {h.meaning}\n" for name, h in card.hyperparameters.items())
+    inner = "" if card.heads[0] == "pooled" else "..., "
     return (
         f"Build {card.name}: {card.size}.\n\n"
         f"{card.paper.citation}, {card.paper.title}, {card.paper.url}.\n\n"
-        "Returns logits of shape `(batch, num_classes)`, without softmax: compile with a loss of `from_logits=True`, "
+        f"Returns logits of shape `(batch, {inner}num_classes)`, without softmax: compile with a loss of "
+        "`from_logits=True`, "
         "or use `kzoo.fit`.\n\n"
         f"Args:\n{GENERAL_ARGUMENTS}{hyperparameters}"
     )

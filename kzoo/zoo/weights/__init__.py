@@ -14,7 +14,7 @@ from kzoo.core.archives import MAX_BYTES
 from kzoo.core.files import user_path, writing
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import MODELS, lookup, registered_name
-from kzoo.nn.naming import Rule, key_mapping
+from kzoo.nn.naming import Nested, Rule, key_mapping
 from kzoo.zoo.weights import channels
 from kzoo.zoo.weights.files import check_finite, read_tensors, write_safetensors
 
@@ -23,6 +23,11 @@ TENSORS = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"
 TENSORS |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
 PYTORCH_ENDINGS = (".weight", ".bias", ".running_mean", ".running_var", ".gamma", ".beta")
 WRAPPED = re.compile(r"((module|model|backbone|network|_orig_mod)\.)*")  # by DataParallel, Lightning, torch.compile
+ENCODERS = (
+    "encoder.model.",
+    "encoder.",
+    "backbone.",
+)  # of segmentation_models_pytorch with timm and without, torchvision
 NAMINGS = {
     "kzoo": lambda layer, weight: f"{layer}/{weight}",
     "keras": lambda layer, weight: f"{layer}/{weight}",
@@ -196,7 +201,7 @@ def naming_of(tensors: Iterable[str]) -> str:
     names = list(tensors)
     if any(name.endswith(PYTORCH_ENDINGS) for name in names):
         return "pytorch"
-    return "kzoo" if any(name.startswith(("stem.", "stage", "logits/")) for name in names) else "keras"
+    return "kzoo" if any(name.startswith(("stem.", "stage", "encoder.", "logits/")) for name in names) else "keras"
 
 
 def ignore_unexpected(model: keras.Model) -> tuple[str, ...]:
@@ -206,9 +211,13 @@ def ignore_unexpected(model: keras.Model) -> tuple[str, ...]:
 
 
 def rules_of(model: keras.Model) -> tuple[Rule, ...]:
-    """Return the renaming rules of a model's family; none for a model that is not the zoo's."""
+    """Return the renaming rules of a model's family, and of its encoder; none for a model that is not the zoo's."""
     card = MODELS.get(registered_name(model))
-    return card.key_mapping if card else ()
+    if card is None:
+        return ()
+    encoder = getattr(getattr(model, "architecture", card.architecture), "encoder", None)
+    inside = (Nested("encoder.", MODELS[encoder].key_mapping, ENCODERS),) if encoder else ()
+    return (*inside, *card.key_mapping)
 
 
 def matched(
