@@ -59,7 +59,7 @@ def report_on(predictor: Predictor, path: str, name: str, raw: RawData) -> Repor
     targets = task.matched(raw.asked, np.concatenate([targets_in_memory(part) for part in splits.values()]))
     groups = [part.groups for part in splits.values()]
     groups = None if any(group is None for group in groups) else np.concatenate(groups)
-    return task.compared(task.report(name, targets, answers, speed, groups), list(splits.values()))
+    return task.compared(task.report_with_groups(name, targets, answers, speed, groups), list(splits.values()))
 
 
 def targets_in_memory(examples: Examples) -> np.ndarray:

@@ -143,8 +143,8 @@ class Classification(Task):
     def matched(self, other, targets):
         return np.array([self.names.index(name) for name in other.names], "int32")[np.asarray(targets)]
 
-    def report(self, split, targets, answers, speed, groups=None):
-        return classification_report(split, np.asarray(targets), answers, self.class_names, speed, groups)
+    def report(self, split, targets, answers, speed):
+        return classification_report(split, np.asarray(targets), answers, self.class_names, speed)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,6 @@ class ClassificationReport(Report):
         calibration_error: expected calibration error over 15 equal bins of confidence (Guo et al., 2017,
             https://arxiv.org/abs/1706.04599), in [0, 1].
         per_class: precision, recall, F1 and number of examples of each class.
-        per_group: accuracy and number of examples of each group, such as a speaker; None for a dataset without groups.
         confusion: number of examples by true class (row) and predicted class (column).
         mistakes: misclassified examples, in descending order of confidence.
     """
@@ -189,7 +188,6 @@ class ClassificationReport(Report):
     loss: float
     calibration_error: float
     per_class: dict[str, dict[str, float]]
-    per_group: dict[str, dict[str, float]] | None
     confusion: list[list[int]]
     mistakes: list[Mistake]
 
@@ -208,14 +206,10 @@ class ClassificationReport(Report):
 
     def tables(self):
         yield self.class_table()
-        if self.per_group:
-            yield self.group_table()
 
     def sections(self) -> Iterator[Section]:
         folded = f"The {len(self.per_class)} classes" if len(self.per_class) > LONG else ""
         yield Section("Classes", table=self.class_table(), folded=folded)
-        if self.per_group:
-            yield Section("Groups", table=self.group_table())
         found = [f"{true} predicted as {guess} ({count:,})" for true, guess, count in self.frequent_confusions()]
         words = f"Most frequent: {', '.join(found)}." if found else "No example was misclassified."
         alt = f"Confusion matrix: true classes in rows, predicted classes in columns. {words}"
@@ -232,12 +226,6 @@ class ClassificationReport(Report):
             for name, row in self.per_class.items()
         ]
         return table(("class", "precision", "recall", "F1", self.counted), rows)
-
-    def group_table(self) -> rich_table.Table:
-        """Return the accuracy of each group as a table, the lowest first."""
-        groups = sorted(self.per_group.items(), key=lambda item: item[1]["accuracy"])
-        rows = [(name, percent(row["accuracy"]), f"{row['examples']:,}") for name, row in groups]
-        return table(("group", "accuracy", "examples"), rows)
 
     def mistake_table(self) -> rich_table.Table:
         """Return the most confident mistakes as a table."""
@@ -268,9 +256,8 @@ def classification_report(
     probabilities: np.ndarray,
     class_names: tuple[str, ...],
     speed: float,
-    groups: np.ndarray | None = None,
 ) -> ClassificationReport:
-    """Return the report for class indices (n,), predicted probabilities (n, classes) and names of groups (n,)."""
+    """Return the report for class indices (n,) and predicted probabilities (n, classes)."""
     classes = list(range(len(class_names)))
     predicted = probabilities.argmax(axis=-1)
     right = int((predicted == labels).sum())
@@ -294,19 +281,10 @@ def classification_report(
         loss=float(metrics.log_loss(labels, probabilities, labels=classes)),
         calibration_error=calibration_error(probabilities.max(axis=-1), predicted == labels),
         per_class=per_class,
-        per_group=None if groups is None else group_accuracy(groups, predicted == labels),
         confusion=metrics.confusion_matrix(labels, predicted, labels=classes).tolist(),
         mistakes=confident_mistakes(labels, predicted, probabilities, class_names),
         examples_per_second=speed,
     )
-
-
-def group_accuracy(groups: np.ndarray, right: np.ndarray) -> dict[str, dict[str, float]]:
-    """Return the accuracy and the number of examples of each group."""
-    return {
-        str(name): {"accuracy": float(right[groups == name].mean()), "examples": int((groups == name).sum())}
-        for name in np.unique(groups)
-    }
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

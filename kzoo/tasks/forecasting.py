@@ -115,7 +115,7 @@ class Forecasting(Task):
             raise ValueError(f"the columns are in another order than in training; give columns={list(self.columns)}")
         return targets
 
-    def report(self, split, targets, answers, speed, groups=None):
+    def report(self, split, targets, answers, speed):
         errors = Errors.of(self, [(targets, answers)])
         shown = evenly_spaced(len(targets), DRAWN)
         columns = evenly_spaced(len(self.columns), CHANNELS)

@@ -142,7 +142,7 @@ class Regression(Task):
         found[:, [self.columns.index(name) for name in other.columns]] = targets
         return found
 
-    def report(self, split, targets, answers, speed, groups=None):
+    def report(self, split, targets, answers, speed):
         return regression_report(self, split, np.asarray(targets, "float64"), answers, speed)
 
 

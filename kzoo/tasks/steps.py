@@ -129,7 +129,11 @@ class StepTagging(Steps, Tagging):
         known = ~np.isnan(targets).any(axis=-1)
         return super().calibrated(targets[known], answers[known])
 
-    def report(self, split, targets, answers, speed, groups=None):
+    def measured(self, targets, answers):
+        losses, known = step_losses(np.asarray(targets), answers)
+        return ratio(losses, known)
+
+    def report(self, split, targets, answers, speed):
         return step_tagging_report(self, split, np.asarray(targets), answers, speed)
 
 
@@ -184,8 +188,12 @@ class StepClassification(Steps, Classification):
     def matched(self, other, targets):
         return np.where(np.asarray(targets) < 0, -1, super().matched(other, targets))
 
-    def report(self, split, targets, answers, speed, groups=None):
-        return step_classification_report(self, split, np.asarray(targets), answers, speed, groups)
+    def measured(self, targets, answers):
+        known = np.asarray(targets) >= 0
+        return ratio((answers.argmax(axis=-1) == targets) & known, known)
+
+    def report(self, split, targets, answers, speed):
+        return step_classification_report(self, split, np.asarray(targets), answers, speed)
 
 
 def most_frequent(names: Sequence[str]) -> str:
@@ -251,12 +259,10 @@ def step_classification_report(
     targets: np.ndarray,
     probabilities: np.ndarray,
     speed: float,
-    groups: np.ndarray | None,
 ) -> StepClassificationReport:
     """Return the report for class indices (n, length) and predicted probabilities (n, length, classes)."""
     known = targets >= 0
-    groups = None if groups is None else groups[np.nonzero(known)[0]]
-    flat = classification_report(split, targets[known], probabilities[known], task.names, speed, groups)
+    flat = classification_report(split, targets[known], probabilities[known], task.names, speed)
     right = (probabilities.argmax(axis=-1) == targets) & known
     changes = {
         "examples": len(targets),

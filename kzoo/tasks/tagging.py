@@ -167,7 +167,8 @@ class Tagging(Task):
 
     def measured(self, targets, answers):
         once = np.ones((1, len(targets)))
-        return float(np.nanmean([average_precisions(*tag, once) for tag in zip(targets.T, answers.T, strict=True)]))
+        each = [average_precisions(*tag, once) for tag in zip(np.asarray(targets).T, answers.T, strict=True)]
+        return float(mean_of_numbers(np.stack(each))[0])
 
     def agreement(self, before, after):
         return float(((before >= self.limits) == (after >= self.limits)).all(axis=-1).mean())
@@ -184,7 +185,7 @@ class Tagging(Task):
         best = [best_threshold(*columns) for columns in zip(np.asarray(targets).T, answers.T, strict=True)]
         return dataclasses.replace(self, thresholds=tuple(best))
 
-    def report(self, split, targets, answers, speed, groups=None):
+    def report(self, split, targets, answers, speed):
         return tagging_report(self, split, np.asarray(targets), answers, speed)
 
 

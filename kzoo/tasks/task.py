@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table, rich_text
 from kzoo.core.numbers import percent, significant
-from kzoo.core.shown import Shown, listed
+from kzoo.core.shown import Shown, listed, table
 
 # Metrics, with or without a prefix, that are fractions and shown in percent.
 FRACTIONS = ("accuracy", "average_precision", "f1", "consistency", "iou", "dice")
@@ -231,11 +231,26 @@ class Task:
         """Return the task with what is chosen on validation after a training, such as thresholds."""
         return self
 
-    def report(
-        self, split: str, targets: np.ndarray, answers: np.ndarray, speed: float, groups: np.ndarray | None = None
-    ) -> Report:
+    def report(self, split: str, targets: np.ndarray, answers: np.ndarray, speed: float) -> Report:
         """Return the report for raw targets and `answers`."""
         raise NotImplementedError
+
+    def report_with_groups(self, split: str, targets, answers, speed: float, groups: np.ndarray | None) -> Report:
+        """Return the report with the score of each group, given the group of each example; None for no groups."""
+        found = self.report(split, targets, answers, speed)
+        return (
+            found if groups is None else dataclasses.replace(found, per_group=self.by_group(targets, answers, groups))
+        )
+
+    def by_group(self, targets: np.ndarray, answers: np.ndarray, groups: np.ndarray) -> dict[str, dict]:
+        """Return the score of each group, None where it is not defined, and its number of examples."""
+        names, which, counts = np.unique(groups, return_inverse=True, return_counts=True)
+        parts = np.split(np.argsort(which, kind="stable"), np.cumsum(counts)[:-1])
+        values = [float(self.measured(targets[part], answers[part])) for part in parts]
+        return {
+            str(name): {self.score.name: None if math.isnan(value) else value, "examples": int(count)}
+            for name, value, count in zip(names, values, counts, strict=True)
+        }
 
     def compared(self, report: Report, parts: Sequence, train=None) -> Report:
         """Return a report beside what needs no network, where the task knows such a thing.
@@ -311,6 +326,8 @@ class Report(Shown):
         examples_per_second: inference speed on this machine, the data pipeline included; all views of an example
             count as one. None for a report that was read from a file.
         tta: the options of test-time augmentation; None for none.
+        per_group: the task's score and the number of examples of each group, such as a speaker; None for a dataset
+            without groups.
     """
 
     task: ClassVar[type[Task]]
@@ -318,6 +335,7 @@ class Report(Shown):
     examples: int
     examples_per_second: float | None = None
     tta: Mapping | None = None
+    per_group: Mapping[str, Mapping] | None = None
 
     def __init_subclass__(cls):
         if "task" in vars(cls):
@@ -344,7 +362,7 @@ class Report(Shown):
 
     def __rich_console__(self, console, options):
         yield rich_text.Text(self.headline())
-        yield from self.tables()
+        yield from (*self.tables(), *self.group_tables())
 
     def __str__(self) -> str:
         return self.headline()
@@ -378,6 +396,15 @@ class Report(Shown):
     def tables(self) -> Iterator[rich_table.Table]:
         """Yield the tables that follow the headline."""
         yield from ()
+
+    def group_tables(self) -> list[rich_table.Table]:
+        """Return the score of each group as a table, the worst first; none without groups."""
+        name, up = self.task.score
+        known = [row for row in (self.per_group or {}).items() if row[1][name] is not None]
+        rows = sorted(known, key=lambda row: row[1][name], reverse=not up)
+        rows += [row for row in (self.per_group or {}).items() if row[1][name] is None]
+        cells = [(group, metric_text(name, row[name]), f"{row['examples']:,}") for group, row in rows]
+        return [table(("group", self.task.score.words, "examples"), cells)] if cells else []
 
     def sections(self) -> Iterator[Section]:
         """Yield the parts of the HTML page that follow the main numbers."""

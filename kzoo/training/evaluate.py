@@ -62,7 +62,7 @@ def evaluate(
     model = in_float32(model)
     answers, seconds = mean_over_views(model, data, split, tta or {})
     labels, groups = as_targets(data.examples[split].labels), data.examples[split].groups
-    report = data.task.report(split, labels, answers, len(labels) / seconds, groups)
+    report = data.task.report_with_groups(split, labels, answers, len(labels) / seconds, groups)
     report = data.task.compared(report, [data.examples[split]], data.examples["train"])
     report = replace(report, tta=dict(tta) if tta else None)
     if run_dir is not None:

@@ -90,7 +90,8 @@ def parts(record: Record) -> Iterator[tuple[str, Iterable[Node]]]:
     else:
         report = report_from(record.metrics)
         yield "Result", result(report)
-        for section in report.sections():
+        groups = [Section("Groups", table=table) for table in report.group_tables()]
+        for section in (*report.sections(), *groups):
             yield section.title, content(record, section)
     yield "Configuration", [node("pre", (record.path / runs.CONFIG).read_text(encoding="utf-8"))]
     yield "Environment", [pairs(environment(record))]

@@ -15,6 +15,7 @@ from sklearn.metrics import f1_score
 
 import kzoo
 from kzoo.data.tta import views_of
+from kzoo.tasks import Classification, Regression, StepClassification, StepTagging, Tagging, report_from
 from kzoo.tasks.classification import (
     ClassificationReport,
     calibration_error,
@@ -58,13 +59,58 @@ def test_macro_f1_is_that_of_scikit_learn_without_classes_that_neither_occur_nor
 
 def test_accuracy_of_each_group():
     speakers = np.array(["ann", "bob", "bob", "ann"])
-    report = classification_report("test", LABELS, PROBABILITIES, ("cat", "dog"), 10.0, speakers)
+    task = Classification(("cat", "dog"))
+    report = task.report_with_groups("test", LABELS, PROBABILITIES, 10.0, speakers)
     expected = {"ann": {"accuracy": 1.0, "examples": 2}, "bob": {"accuracy": 0.5, "examples": 2}}
     assert report.per_group == expected
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(report)
     text = console.export_text()
     assert text.index("bob") < text.index("ann")  # the lowest first
+
+
+GROUPS = np.array(["ann", "bob", "bob", "ann"])
+NAN = float("nan")
+OF_EACH_TASK = [  # targets, answers, and the score of each group
+    (Classification(("cat", "dog")), LABELS, PROBABILITIES, {"ann": 1.0, "bob": 0.5}),
+    (Tagging(("a", "b")), np.array([[1, 0], [0, 0], [0, 0], [0, 1]]), PROBABILITIES, {"ann": 1.0, "bob": None}),
+    (
+        Regression(("a",)),
+        np.array([[1.0], [2], [3], [NAN]]),
+        np.array([[2.0], [2], [5], [5]]),
+        {"ann": 1.0, "bob": 1.0},
+    ),
+    (
+        StepClassification(("cat", "dog")),
+        np.array([[0, -1], [1, 0], [0, -1], [1, 0]]),
+        np.tile(PROBABILITIES[:, None], (1, 2, 1)),
+        {"ann": 2 / 3, "bob": 1 / 3},
+    ),
+    (
+        StepTagging(("a", "b")),
+        np.array([[[1, 0], [NAN, NAN]], [[1, 0], [1, 0]], [[0, 1], [NAN, NAN]], [[NAN, NAN], [1, 0]]]),
+        np.tile(PROBABILITIES[:, None], (1, 2, 1)),
+        {"ann": -(2 * np.log(0.9) + 2 * np.log(0.3)) / 2, "bob": -(4 * np.log(0.4) + 2 * np.log(0.8)) / 3},
+    ),
+]
+
+
+@pytest.mark.parametrize("task, targets, answers, expected", OF_EACH_TASK, ids=lambda value: getattr(value, "key", ""))
+def test_each_task_has_a_score_of_each_group(task, targets, answers, expected):
+    found = task.by_group(targets, answers, GROUPS)
+    assert [row["examples"] for row in found.values()] == [2, 2]
+    for name, value in expected.items():
+        assert found[name][task.score.name] == (value if value is None else pytest.approx(value))
+
+
+def test_groups_of_held_out_images_are_in_the_report(tmp_path):
+    images, groups = np.zeros((40, 4, 4, 1), "uint8"), np.arange(40) // 4
+    with pytest.warns(UserWarning, match="each of the 10 groups"):
+        data = kzoo.from_arrays(images, np.arange(40) % 2, groups=groups, validation=0.2, test=0.2)
+    report = kzoo.evaluate(kzoo.create_model("mlp", data.input_shape, 2), data, run_dir=tmp_path)
+    assert {int(name) for name in report.per_group} == set(data.examples["test"].groups)
+    assert all(row["examples"] == 4 for row in report.per_group.values())
+    assert report_from(json.loads((tmp_path / "metrics.json").read_text())).per_group == report.per_group
 
 
 def test_the_most_confident_mistake_comes_first(report):
