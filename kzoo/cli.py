@@ -42,8 +42,9 @@ from kzoo.serving.serve import (
     load_description,
     load_predictor,
     summary_of_errors,
+    write_pictures,
 )
-from kzoo.tasks.task import metric_text
+from kzoo.tasks.task import check_pictures, metric_text
 from kzoo.training.evaluate import Report
 from kzoo.training.experiment import (
     apply_override,
@@ -378,6 +379,10 @@ def predict(
     ] = None,
     text_column: Annotated[str, typer.Option(metavar="NAME", help="Column of a table that holds the texts.")] = "text",
     as_json: Json = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the class of each pixel as a coloured PNG, and a legend."),
+    ] = None,
 ) -> None:
     """Predict the classes, the tags or the numbers of files, whatever the model was trained for.
 
@@ -386,12 +391,16 @@ def predict(
     """
     preprocess, task = load_description(model)
     windows_for(preprocess, window, hop)
+    if out is not None:
+        check_pictures(task)
     predictions = failures(preprocess, task, files, text_column)
     if predictions is None:
         start_keras()
         predictor = load_predictor(model)
         predictions = predictor.predict_files(files, window=window, hop=hop, text_column=text_column)
     show_predictions(predictions, as_json)
+    if out is not None:
+        typer.echo(f"wrote {write_pictures(predictions, task, out)} pictures into {out}", err=True)
     if any(prediction.error for prediction in predictions):
         raise ValueError(summary_of_errors(predictions))
 

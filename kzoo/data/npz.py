@@ -118,6 +118,7 @@ def images(
     task: str | None = None,
     quantiles: Sequence[float] | None = None,
     masked: bool | None = None,
+    void: int | None = None,
     max_bytes: int = MAX_BYTES,
 ) -> RawData:
     """Images in an .npz file; see `npz`.
@@ -127,14 +128,15 @@ def images(
         geometry: of 8-bit images.
         channels_first: whether the axis of channels is the first of an image; told by the shape if not given.
         modality: see `npz`.
-        task: "classification" if not given, "tagging" of rows of 0 and 1, or "regression"; `class_names` in the file
-            are the names of the tags or numbers.
+        task: "classification" if not given, "tagging" of rows of 0 and 1, "regression", or "segmentation", of class
+            indices (n, height, width); `class_names` in the file are the names of the tags, numbers or classes.
         quantiles: for regression, see `kzoo.data.table_sets.table`.
         masked: for regression, whether NaN are numbers that are not known.
+        void: for segmentation, the value of pixels whose class is not known.
         max_bytes: a file whose arrays would take more is refused before memory is taken.
     """
     options = vars(geometry) | {"channels_first": channels_first}
-    return loaded(path, "image", asked(task, quantiles, masked), max_bytes, options)
+    return loaded(path, "image", asked(task, quantiles, masked, void), max_bytes, options)
 
 
 def series(
@@ -167,13 +169,13 @@ def texts(
 LOADERS = {"image": images, "timeseries": series, "text": texts}
 
 
-def asked(task: str | None, quantiles: Sequence[float] | None, masked: bool | None) -> dict:
+def asked(task: str | None, quantiles: Sequence[float] | None, masked: bool | None, void: int | None = None) -> dict:
     """Return how targets are read, as keyword arguments of `targets_as`.
 
     Raises:
         ValueError: for an option that the task does not have.
     """
-    options = given({"quantiles": quantiles, "masked": masked})
+    options = given({"quantiles": quantiles, "masked": masked, "void": void})
     check_task_options(task, options)
     return {"task": task} | options
 

@@ -62,6 +62,15 @@ class Serving:
             return cls(modality, preprocess, task, arrays["examples"])
 
 
+def network_outputs(network, preprocess: Preprocess, raw):
+    """Return the outputs of a network for raw examples; those at each pixel are at the pixels of the raw images.
+
+    Without training=False Keras's Resizing layer would turn training on for all layers after it.
+    """
+    outputs = network(preprocess(raw), training=False)
+    return preprocess.unfit(outputs, raw) if hasattr(preprocess, "unfit") else outputs
+
+
 def preprocess_from(content: dict) -> Preprocess:
     """Return the preprocessing that `Serving.to_dict` describes."""
     fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content["preprocess"].items()}

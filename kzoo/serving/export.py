@@ -22,7 +22,7 @@ from kzoo.core.extras import missing_package
 from kzoo.core.files import digests, read_json, write_json
 from kzoo.core.lazy import keras, np, tf
 from kzoo.core.registry import lookup
-from kzoo.data.serving import Serving
+from kzoo.data.serving import Serving, network_outputs
 from kzoo.data.splits import Splits
 from kzoo.data.trained import as_trained
 from kzoo.nn.precision import in_float32, uncompiled
@@ -196,7 +196,7 @@ def serving_model(model: keras.Model, serving: Serving, *, any_size: bool) -> ke
     shape = preprocess.raw_shape if any_size else serving.examples.shape[1:]
     raw = keras.Input(shape, dtype=preprocess.raw_dtype, name=INPUT)
     network = uncompiled(model)  # a file would hold its loss and schedule, which Keras alone cannot load
-    outputs = network(preprocess(raw), training=False)  # else Keras's Resizing turns training on for all that follow
+    outputs = network_outputs(network, preprocess, raw)
     answer = serving.task.answer
     answers = keras.layers.Identity(dtype="float32", name=answer)(serving.task.decode(outputs)[answer])
     return renumbered(keras.Model(raw, answers, name=model.name), keep=(INPUT, answer, model.name))
@@ -216,8 +216,7 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
 
     def serve(raw):
         check_raw(raw, serving.preprocess.raw_shape)
-        # Without training=False Keras's Resizing layer would turn training on for all layers after it.
-        answers = task.decode(model(serving.preprocess(raw), training=False))
+        answers = task.decode(network_outputs(model, serving.preprocess, raw))
         known = finite(raw)
         answers = {name: as_served(values, known, task.vocabulary.get(name)) for name, values in answers.items()}
         return answers | {"class_names": tf.constant(task.names)}
@@ -230,10 +229,11 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
 
 
 def as_served(values: tf.Tensor, known: tf.Tensor, names: Sequence[str] | None) -> tf.Tensor:
-    """Return an answer with indices as names, and NaN or "" for examples that are not known, (batch,)."""
+    """Return an answer with indices as names; NaN, "" or, of integers, the largest for examples that are not known."""
     values = values if names is None else tf.gather(tf.constant(names), values)
     known = tf.reshape(known, [-1] + [1] * (len(values.shape) - 1))
-    return tf.where(known, values, math.nan if names is None else "")
+    unknown = "" if names is not None else math.nan if values.dtype.is_floating else values.dtype.max
+    return tf.where(known, values, unknown)
 
 
 def check_raw(raw: tf.Tensor, shape: Sequence[int | None]) -> None:
@@ -299,7 +299,7 @@ def compare(model: keras.Model, serving: Serving, path: Path) -> float:
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if result.returncode:
             raise ValueError(f"the export cannot be loaded: {last_line(result.stderr)}")
-        difference = float(np.abs(np.load(out) - expected).max())
+        difference = task.difference(expected, np.load(out))
     if not difference < 1e-3:
         raise ValueError(
             f"the exported model's {serving.task.answer} differ by up to {difference:.1e}, more than 1e-3; "

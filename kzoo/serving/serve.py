@@ -11,21 +11,23 @@ import sys
 import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from kzoo.core import pictures
 from kzoo.core.extras import missing_package
-from kzoo.core.files import check_digests, read_json, reading, user_path
+from kzoo.core.files import check_digests, read_json, reading, user_path, write_file, writing
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.core.warn import warn_caller
 from kzoo.data.folders import warn_of_changes
-from kzoo.data.serving import preprocess_from, task_in
+from kzoo.data.serving import network_outputs, preprocess_from, task_in
 from kzoo.data.splits import Preprocess
 from kzoo.data.windows import Windows
 from kzoo.serving.inputs import RawInput, find_files, is_table, read_files, windows_for
 from kzoo.tasks import Task
+from kzoo.tasks.task import check_pictures
 from kzoo.training import runs
 from kzoo.zoo.weights.files import check_keras_file
 
@@ -105,9 +107,14 @@ class Predictor(NamedTuple):
         for batch in grouped(self.parts(read_files(self.preprocess, paths, text_column), windows, sources)):
             rows = self.answers(np.stack([part.raw for part in batch]))
             for part, row in zip(batch, rows, strict=True):
-                answers[part.source].append((part, row))
+                answers[part.source].append((part, self.at_own_size(row, part)))
         warn_of_changes((source.file, what) for source in sources for what in source.changes)
         return [answer(source, answers[index], self.task) for index, source in enumerate(sources)]
+
+    def at_own_size(self, row: np.ndarray, part: Part) -> np.ndarray:
+        """Return a map of classes at the size of its image, for exports that take images of one size."""
+        a_map = part.size is not None and row.shape == part.raw.shape[:2] and row.dtype.kind == "u"
+        return self.preprocess.map_back(row, part.size) if a_map else row
 
     def parts(self, read: Iterable[RawInput], windows: Windows | None, sources: list[RawInput]) -> Iterator[Part]:
         """Yield the windows of examples in the shape that the model takes; append their sources, without the data."""
@@ -124,7 +131,8 @@ class Predictor(NamedTuple):
     def divided(self, source: int, raw: np.ndarray, windows: Windows | None) -> Iterator[Part]:
         """Yield the windows of one example, or the example as a whole."""
         if windows is None:
-            yield Part(source, raw if self.any_size else self.preprocess.sized(raw))
+            size = raw.shape[:2] if hasattr(self.preprocess, "map_back") else None
+            yield Part(source, raw if self.any_size else self.preprocess.sized(raw), size=size)
             return
         for start in windows.starts(len(raw)):
             end = min(start + windows.length, len(raw))
@@ -139,12 +147,14 @@ class Part(NamedTuple):
         raw: what the model takes.
         span: the steps where the window begins and ends; None for a whole example that is not divided.
         rate: steps per unit of time.
+        size: height and width of the whole image; None of other examples.
     """
 
     source: int
     raw: np.ndarray
     span: tuple[int, int] | None = None
     rate: float = 1
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,15 +203,17 @@ class Prediction(Answered):
         line: of a row in a table of texts, counted from 1; None for a whole file.
         windows: the predictions for the windows of a file that is longer than one; the answer is their mean.
         error: why the file or the row could not be read, in one line; None if it was.
+        array: the answer as the network gives it, such as the class of each pixel; None for an error.
     """
 
     file: str
     line: int | None = None
     windows: tuple[PredictedWindow, ...] = ()
     error: str | None = None
+    array: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict:
-        """Return everything as JSON-serialisable values."""
+        """Return everything but the array as JSON-serialisable values."""
         windows = [window.to_dict() for window in self.windows]
         return {"file": self.file, **self.answer, "line": self.line, "windows": windows, "error": self.error}
 
@@ -231,8 +243,9 @@ def answer(source: RawInput, found: Sequence[tuple[Part, np.ndarray]], task: Tas
     found = sorted(found, key=lambda one: one[0].span or ())
     windows = [answered_window(part, row, task) for part, row in found] if len(found) > 1 else []
     rows, spans = [row for _, row in found], [part.span or (0, len(row)) for part, row in found]
-    described = task.describe(task.over_windows(rows, spans)) | source.known
-    return Prediction(answer=described, windows=tuple(windows), **place)
+    whole = task.over_windows(rows, spans)
+    described = task.describe(whole) | source.known
+    return Prediction(answer=described, windows=tuple(windows), array=whole, **place)
 
 
 def answered_window(part: Part, row: np.ndarray, task: Task) -> PredictedWindow:
@@ -314,7 +327,7 @@ def from_model(model: keras.Model, preprocess: Preprocess, task: Task) -> Callab
     """Return the function from a raw batch to the answers of a Keras model."""
 
     def predict(raw):
-        outputs = model(preprocess(raw), training=False)
+        outputs = network_outputs(model, preprocess, raw)
         return keras.ops.convert_to_numpy(task.decode(outputs)[task.answer])
 
     return predict
@@ -430,6 +443,29 @@ def predict_files(
     if any(prediction.error for prediction in found):
         warn_caller(summary_of_errors(found))
     return found
+
+
+def write_pictures(predictions: Sequence[Prediction], task: Task, folder: Path) -> int:
+    """Write the answers for files as PNG files of the names of the files, and a legend; return how many were written.
+
+    Raises:
+        ValueError: for a task whose answers are no images, two files of one name, or a folder that cannot be written.
+    """
+    check_pictures(task)
+    found = [prediction for prediction in predictions if prediction.array is not None]
+    names = [f"{Path(prediction.file).stem}.png" for prediction in found]
+    written = [*names, *task.legends()]
+    twice = next((name for name in written if written.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{written.count(twice)} files would be called {twice} in {folder}; predict one at a time")
+    folder = folder.expanduser()
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, prediction in zip(names, found, strict=True):
+            write_file(folder / name, lambda file, one=prediction: task.picture(one.array).save(file, "PNG"))
+        for name, figure in task.legends().items():
+            pictures.save(figure, folder / name)
+    return len(found)
 
 
 def summary_of_errors(predictions: Sequence[Prediction]) -> str:

@@ -50,6 +50,7 @@ class Restoration(Steps, Task):
     border: int = 0
     luminance: bool = False
     key: ClassVar[str] = "restoration"
+    dims: ClassVar[tuple[int, ...]] = (1, 2)
     noun: ClassVar[str] = "channels"
     score: ClassVar[Score] = Score("psnr")
     answer: ClassVar[str] = "restored"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
-from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table
+from kzoo.core.lazy import PIL_Image, figures, keras, lazy_import, np, rich_table
 from kzoo.core.numbers import percent
 from kzoo.core.ranges import evenly_spaced
 from kzoo.core.shown import table
@@ -23,7 +23,7 @@ ndimage = lazy_import("scipy.ndimage")
 
 VOID = 255  # of a raw mask: the class of the pixel is not known, and it counts for nothing
 MOST_CLASSES = VOID
-WORST = "worst.png"
+WORST, LEGEND = "worst.png", "legend.png"
 DRAWN = 6  # images with the lowest IoU
 TOLERANCE = 0.0075  # of the image's diagonal, for boundaries
 OUTLINED = 200  # images of which boundaries are compared
@@ -118,12 +118,13 @@ class Segmentation(Steps, Classification):
     def describe(self, answer):
         if answer is None:
             return {self.answer: {}}
-        counts = np.bincount(np.ravel(answer), minlength=VOID + 1)[: self.outputs]
-        known = max(int(counts.sum()), 1)
-        return {self.answer: dict(zip(self.names, (counts / known).tolist(), strict=True))}
+        shares = np.bincount(np.ravel(answer), minlength=VOID + 1)[: self.outputs] / np.size(answer)
+        return {self.answer: dict(zip(self.names, shares.tolist(), strict=True))}
 
     def cells(self, described):
         shares = sorted(described[self.answer].items(), key=lambda item: -item[1])
+        rest = 1 - sum(share for _, share in shares)
+        shares += [("not seen", rest)] if shares and rest > 1e-6 else []
         return {self.answer: ", ".join(f"{name} ({percent(share, 1)})" for name, share in shares if share)}
 
     def matched(self, other, targets):
@@ -139,11 +140,51 @@ class Segmentation(Steps, Classification):
     def agreement(self, before, after):
         return float((before == after).mean())
 
+    def difference(self, expected, found):
+        return float((expected != found).mean())  # the class of a pixel with two equal logits is a matter of rounding
+
+    def picture(self, answer):
+        image = PIL_Image.fromarray(np.asarray(answer, "uint8"), "P")
+        image.putpalette(self.palette.tobytes())
+        return image
+
+    def legends(self):
+        figure = figures.Figure(figsize=(3, 0.3 * self.outputs + 0.3), layout="constrained")
+        axes = figure.subplots()
+        axes.barh(self.names, 1, color=self.palette[: self.outputs] / 255, edgecolor="black")
+        axes.invert_yaxis()
+        axes.set(xticks=[], xlim=(0, 1))
+        return {LEGEND: figure}
+
+    def over_windows(self, answers, spans):
+        """Return the classes of a whole image; where tiles overlap, of the one in which a pixel is furthest inside.
+
+        Args:
+            answers: of each tile, (height, width).
+            spans: where its rows and its columns begin and end: ((top, bottom), (left, right)).
+        """
+        if len(answers) == 1 and np.ndim(spans[0]) == 1:
+            return answers[0]
+        height, width = (max(span[axis][1] for span in spans) for axis in (0, 1))
+        found, depth = np.full((height, width), VOID, "uint8"), np.full((height, width), -1)
+        for answer, ((top, bottom), (left, right)) in zip(answers, spans, strict=True):
+            own = np.minimum(inside(bottom - top)[:, None], inside(right - left))
+            place = np.s_[top:bottom, left:right]
+            deeper = own > depth[place]
+            found[place][deeper] = np.asarray(answer)[: bottom - top, : right - left][deeper]
+            depth[place][deeper] = own[deeper]
+        return found
+
     def confidence(self, targets, answers):
         return None
 
     def report(self, split, targets, answers, speed, groups=None):
         return segmentation_report(self, split, targets, answers, speed)
+
+
+def inside(size: int) -> np.ndarray:
+    """Return how far each pixel of an axis is from its nearer end."""
+    return np.minimum(np.arange(size), np.arange(size)[::-1])
 
 
 def own_colour(index: int) -> tuple[int, ...]:

@@ -215,6 +215,18 @@ class Task:
         """
         return float(np.mean(np.abs(after - before)) / (before.std(axis=0).mean() or 1))
 
+    def difference(self, expected: np.ndarray, found: np.ndarray) -> float:
+        """Return how far answers of an export differ from those of its network; up to 1e-3 is taken for rounding."""
+        return float(np.abs(found - expected).max())
+
+    def picture(self, answer: np.ndarray):
+        """Return the answer for one example as an image of Pillow, for tasks whose answers are images."""
+        raise NotImplementedError
+
+    def legends(self) -> dict[str, figures.Figure]:
+        """Return what explains the pictures, by the name of its file."""
+        return {}
+
     def confidence(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray | None:
         """Return the probability of each thing that is true of the examples, (n,); None without probabilities."""
         return None
@@ -274,6 +286,12 @@ def check_pooled(task: Task, purpose: str) -> None:
             f"{purpose} is for networks with one vector of outputs an example; {task.key} has outputs of shape "
             f"({', '.join(task.output_axes)})"
         )
+
+
+def check_pictures(task: Task) -> None:
+    """Raise a ValueError for a task whose answers are no images."""
+    if type(task).picture is Task.picture:
+        raise ValueError(f"answers of {task.key} are no images; leave out the folder to write them into (--out)")
 
 
 def check_exclusive(task: Task, purpose: str) -> None:

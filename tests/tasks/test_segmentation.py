@@ -6,11 +6,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import kzoo
 from kzoo.data.image.augment import ImageAugment
+from kzoo.data.image.geometry import Geometry, map_back, resized_map, unfitted
 from kzoo.data.targets import targets_as
-from kzoo.tasks import Segmentation, report_from, task_from
+from kzoo.serving.export import write_keras, write_saved_model
+from kzoo.serving.serve import from_keras, write_pictures
+from kzoo.tasks import Segmentation, Tagging, report_from, task_from
 from kzoo.tasks.losses import SegmentationLoss, StepClassificationLoss
 from kzoo.tasks.metrics import MeanIoU
 from kzoo.tasks.segmentation import VOID, boundary_f1
@@ -282,3 +286,81 @@ def test_classes_of_other_data_are_matched_in_their_order():
     masks = np.array([[[0, 1, VOID]]], "uint8")
     found = Segmentation(("b", "a")).matched(Segmentation(("a", "b")), masks)
     np.testing.assert_array_equal(found, [[[1, 0, VOID]]])
+
+
+# -- served
+
+
+def test_each_pixel_of_an_image_of_any_size_is_answered(trained, tmp_path):
+    """The photo is twice as large as in training, and wider: what its centre crop does not show has no class."""
+    _, _, run, _ = trained
+    images, masks = squares(30)
+    photo = np.full((32, 48), 90, "uint8")
+    photo[:, 8:40] = images[29].repeat(2, 0).repeat(2, 1)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    predictor = kzoo.load_predictor(run)
+    found = predictor.predict(tmp_path / "photo.png")
+    assert found.array.shape == (32, 48)
+    assert found.array.dtype == "uint8"
+    assert (found.array[:, :8] == VOID).all()
+    assert (found.array[:, 40:] == VOID).all()
+    seen = found.array[:, 8:40]
+    truth = masks[29].repeat(2, 0).repeat(2, 1)
+    assert (seen == truth)[truth != VOID].mean() > 0.9
+    assert found.classes["sky"] == (seen == 0).sum() / photo.size
+    assert "not seen (33.3 %)" in predictor.task.cells(found.answer)["classes"]
+    assert write_pictures([found], predictor.task, tmp_path / "masks") == 1
+    with Image.open(tmp_path / "masks" / "photo.png") as written:
+        np.testing.assert_array_equal(np.asarray(written), found.array)  # palette indices
+        np.testing.assert_array_equal(np.asarray(written.convert("RGB")), predictor.task.palette[found.array])
+    assert (tmp_path / "masks" / "legend.png").exists()
+
+
+def test_answers_that_are_no_images_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="answers of tagging are no images; leave out the folder"):
+        write_pictures([], Tagging(NAMES), tmp_path)
+
+
+@pytest.mark.parametrize("resize", ["squash", "pad", "crop"])
+def test_a_map_is_brought_back_to_the_pixels_it_was_made_of(resize):
+    geometry, values = Geometry((8, 8), resize=resize), np.arange(64, dtype="uint8").reshape(8, 8)
+    for size in ((8, 8), (16, 16), (16, 24), (12, 4)):
+        back = map_back(values, geometry, size)
+        assert back.shape == size
+        one_hot = np.eye(64, dtype="float32")[values][None]
+        outputs = keras.ops.convert_to_numpy(unfitted(keras.ops, one_hot, geometry, *size))[0]
+        np.testing.assert_array_equal(np.isnan(outputs).any(-1), back == VOID)
+        assert (resize == "crop") or (back != VOID).all()
+        forth = resized_map(back, geometry)
+        inside = forth != VOID
+        if min(size) >= 8:
+            np.testing.assert_array_equal(forth[inside], values[inside])
+            assert (outputs.argmax(-1) == back)[back != VOID].mean() > 0.9
+
+
+def test_exports_answer_as_the_network_does(trained, tmp_path):
+    _, _, run, _ = trained
+    model, serving = kzoo.load_run(run)
+    raw = np.pad(serving.examples, ((0, 0), (4, 4), (2, 2), (0, 0)), mode="edge")
+    expected = kzoo.load_predictor(run).answers(raw)
+    assert expected.shape == raw.shape[:3]
+    write_saved_model(model, serving, tmp_path / "export")
+    answers = tf.saved_model.load(str(tmp_path / "export")).signatures["serve"](raw=tf.constant(raw))
+    np.testing.assert_array_equal(answers["classes"], expected)
+    assert answers["classes"].dtype == tf.uint8
+    assert answers["probabilities"].shape == (*raw.shape[:3], 3)
+    assert answers["class_names"].numpy().tolist() == [name.encode() for name in NAMES]
+    write_keras(model, serving, tmp_path / "serving.keras")
+    np.testing.assert_array_equal(from_keras(tmp_path / "serving.keras")(raw, "classes"), expected)
+
+
+def test_exports_for_one_size_answer_at_the_size_of_the_image(trained, tmp_path):
+    _, data, run, _ = trained
+    predictor = kzoo.load_predictor(run)._replace(any_size=False)
+    Image.fromarray(np.full((32, 48), 90, "uint8")).save(tmp_path / "photo.png")
+    found = predictor.predict(tmp_path / "photo.png")
+    assert found.array.shape == (32, 48)
+    assert (found.array[:, 8:40] == 0).all()
+    assert (found.array[:, :8] == VOID).all()
+    task = data.task
+    assert task.difference(np.zeros((1, 2, 2)), np.array([[[0, 0], [0, 3]]])) == 0.25

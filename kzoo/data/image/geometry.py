@@ -164,6 +164,50 @@ def fitted(ops, images, geometry: Geometry):
     return windowed(ops, images, windows, geometry.interpolation)
 
 
+def unfitted(ops, outputs, geometry: Geometry, height, width):
+    """Return outputs at each pixel of a geometry's result at each pixel of the images that it was made of.
+
+    They are interpolated linearly, antialiased where images are smaller; of pixels that the geometry crops away, NaN.
+
+    Args:
+        ops: `keras.ops` or `tensorflow`.
+        outputs: float (batch, *image_size, channels).
+        geometry: by which the images were brought to one size.
+        height: of the images, integer or integer tensor.
+        width: likewise.
+    """
+    weights = [weights_back(ops, window) for window in geometry.windows(ops, height, width)]
+    seen = [ops.einsum("os->o", part) > 0 for part in weights]
+    found = ops.einsum("bhwc,ow->bhoc", ops.einsum("bhwc,oh->bowc", outputs, weights[0]), weights[1])
+    return ops.where(seen[0][None, :, None, None] & seen[1][None, None, :, None], found, float("nan"))
+
+
+def weights_back(ops, window: Window):
+    """Return the weights of a window's outputs for each pixel of its source, (size, count); 0 where it is not seen."""
+    scale = ops.cast(window.full, "float32") / ops.cast(window.size, "float32")
+    start = -ops.cast(window.first, "float32")
+    weights = weights_of(ops, Span(start, scale, 0, window.count), window.size, window.count, "bilinear")
+    centres = start + (positions(ops, window.size) + 0.5) * scale
+    seen = (centres >= 0) & (centres <= ops.cast(window.count, "float32"))
+    return ops.where(seen[:, None], weights, 0.0)
+
+
+def map_back(values: np.ndarray, geometry: Geometry, size: Sequence[int], outside: int = 255) -> np.ndarray:
+    """Return class indices at a geometry's result, (height, width), at the pixels of an image of another size.
+
+    It is the nearest of them; `outside` where the geometry crops the image.
+    """
+    if geometry is None or tuple(size) == values.shape:
+        return values
+    found = []
+    for window in geometry.windows(np, *size):
+        whole, full, first, count = map(int, window)
+        indices = (2 * np.arange(whole) + 1) * full // (2 * whole) - first
+        found.append(np.where((indices >= 0) & (indices < count), indices, -1))
+    rows, columns = found
+    return np.where((rows >= 0)[:, None] & (columns >= 0), values[rows[:, None], columns], values.dtype.type(outside))
+
+
 def windowed(ops, images, windows: Sequence[Window], interpolation: str):
     """Return the windows (along the height, along the width) of a batch of images, resampled; black beyond the ends."""
     return resampled(ops, images, *[weights_of_window(ops, window, interpolation) for window in windows])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -220,6 +221,8 @@ def masks(
     class_names: Sequence[str] | None = None,
     colours: Mapping[str, Level] | None = None,
     void: Level | None = None,
+    validation: str | None = None,
+    test: str | None = None,
     channels: int | None = None,
     max_pixels: PositiveInt = MAX_PIXELS,
     max_bytes: PositiveInt = MAX_MEMBER,
@@ -237,6 +240,8 @@ def masks(
         colours: value of each class, by its name: a grey level or palette index, or (red, green, blue). If not given,
             values are class indices.
         void: value or colour of pixels whose class is not known, which count for nothing.
+        validation: shell pattern of the names of images that are the validation split, without suffix.
+        test: likewise for the test split, such as "2[5-9]"; fractions as for other datasets.
         channels: 1 to read all images as grey, 3 in colour; grey if all images are, by default.
         max_pixels: limit on the pixels that a file claims to hold.
         max_bytes: limit on the size that a file in a .zip file claims to have.
@@ -249,6 +254,8 @@ def masks(
         raise ValueError("class_names are the keys of colours; leave out one of them")
     coding = Coding.of(colours, void, class_names)
     pairs = pairs_in(path, files_with_suffix(path, SUFFIXES, "images", max_bytes), images, masks)
+    for split, pattern in (("validation", validation), ("test", test)):
+        pairs = pairs if pattern is None else moved_to(path, pairs, split, pattern)
     if coding.num_classes is None:
         coding = coding._replace(num_classes=largest_class(path, pairs, coding) + 1)
     names = tuple(map(str, colours or class_names or range(coding.num_classes)))
@@ -306,6 +313,17 @@ def pairs_in(path: str, files: Listing, images: str, masks: str) -> list[Pair]:
     return [
         Pair(path_in(files.root, found[images][key]), path_in(files.root, found[masks][key]), split_in(key[:-1]))
         for key in sorted(found[images], key=in_order)
+    ]
+
+
+def moved_to(path: str, pairs: Sequence[Pair], split: str, pattern: str) -> list[Pair]:
+    """Return pairs, of which those whose name matches a shell pattern are of a split; a ValueError if none does."""
+    names = [PurePath(pair.image.name).stem for pair in pairs]
+    if not fnmatch.filter(names, pattern):
+        raise ValueError(f"no image in {path} is called {pattern!r}, for {split}; {did_you_mean(pattern, names)}")
+    return [
+        pair._replace(split=split) if fnmatch.fnmatchcase(name, pattern) else pair
+        for name, pair in zip(names, pairs, strict=True)
     ]
 
 

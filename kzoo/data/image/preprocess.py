@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.data.image.files import SUFFIXES, read_image
-from kzoo.data.image.geometry import Geometry, centre, resized, takes_geometry
+from kzoo.data.image.geometry import Geometry, centre, map_back, resized, takes_geometry
 from kzoo.data.image.pixels import DEEPEST, WHITE
 from kzoo.data.sources import sampled
 from kzoo.data.splits import Examples
@@ -96,6 +96,20 @@ class ImagePreprocess:
         scale = np.tile([1 / std for std in self.std], across).tolist()
         offset = np.tile([-mean / std for mean, std in zip(self.mean, self.std, strict=True)], across).tolist()
         return keras.layers.Rescaling(scale, offset, dtype="float32")(raw)
+
+    def unfit(self, outputs, raw):
+        """Return outputs at each pixel of the network's input at each pixel of raw images; NaN of what is cropped away.
+
+        Others, such as one vector of outputs an example, are returned as they are.
+        """
+        size = tuple(self.image_size)
+        if self.geometry is None or tuple(outputs.shape[1:-1]) != size or tuple(raw.shape[1:-1]) == size:
+            return outputs
+        return resizing.Unfitted(**vars(self.geometry))(outputs, raw)
+
+    def map_back(self, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Return class indices at each pixel of the network's input, (height, width), at the pixels of an image."""
+        return map_back(values, self.geometry, size)
 
     def read(self, path: str | Path) -> np.ndarray:
         """Read one image file as a raw image, (height, width, channels) in 8 bits.

@@ -1,8 +1,8 @@
-"""Resizing and centre cropping as a Keras layer, for images whose size is known only when the model is called."""
+"""Resizing and centre cropping as Keras layers, for images whose size is known only when the model is called."""
 
 import keras
 
-from kzoo.data.image.geometry import Geometry, fitted
+from kzoo.data.image.geometry import Geometry, fitted, unfitted
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -21,3 +21,15 @@ class Fitted(keras.layers.Layer):
 
     def get_config(self):
         return super().get_config() | vars(self.geometry)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class Unfitted(Fitted):
+    """Bring outputs at each pixel of what `Fitted` returned back to the pixels of the images; see `unfitted`."""
+
+    def call(self, outputs, images):
+        height, width = keras.ops.shape(images)[1], keras.ops.shape(images)[2]
+        return unfitted(keras.ops, outputs, self.geometry, height, width)
+
+    def compute_output_shape(self, outputs_shape, images_shape):
+        return (outputs_shape[0], *images_shape[1:3], outputs_shape[-1])
