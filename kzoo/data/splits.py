@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -16,7 +16,7 @@ from kzoo.data.display import DatasetCardTable, SplitsTable
 from kzoo.data.pipeline import computed, encoded, reader
 from kzoo.data.random import fold, seeds_at
 from kzoo.data.sources import Source, as_targets
-from kzoo.data.windows import Windowed
+from kzoo.data.windows import Divisible
 from kzoo.tasks import Classification, Task
 
 batches = lazy_import("kzoo.data.batches")
@@ -59,11 +59,23 @@ def taken(inputs: np.ndarray | Source, indices: np.ndarray) -> np.ndarray | Sour
 
 
 def divided(examples: Examples) -> tuple[Examples, np.ndarray | None]:
-    """Return each window of examples as an example, and the number of windows of each; None if there are no windows."""
-    if not isinstance(examples.inputs, Windowed):
+    """Return each part of examples as an example, and the number of parts of each; None if they are read as a whole."""
+    if not isinstance(examples.inputs, Divisible):
         return examples, None
     inputs, counts = examples.inputs.divided()
-    return Examples(inputs, np.repeat(examples.labels, counts)), counts
+    labels = examples.labels
+    return Examples(inputs, labels.divided()[0] if isinstance(labels, Divisible) else np.repeat(labels, counts)), counts
+
+
+def joined(examples: Examples, task: Task, rows: np.ndarray, counts: np.ndarray | None) -> Sequence[np.ndarray]:
+    """Return the answers for whole examples from those for what `divided` returned."""
+    return rows if counts is None else examples.inputs.joined(task, rows, counts)
+
+
+def whole_targets(examples: Examples) -> Sequence[np.ndarray]:
+    """Return the raw targets of whole examples."""
+    labels = as_targets(examples.labels)
+    return labels.wholes() if isinstance(labels, Divisible) else labels
 
 
 class RawData(NamedTuple):
@@ -294,7 +306,7 @@ class Splits(SplitsTable):
     @property
     def indexed(self) -> bool:
         """Whether training batches are made without TensorFlow: nothing about them is random but their order."""
-        whole = not isinstance(self.examples["train"].inputs, Windowed)
+        whole = not isinstance(self.examples["train"].inputs, Divisible)
         return self.without_tensorflow and self.augment is None and whole
 
     def training_batch(self, step: int) -> tuple[np.ndarray, ...]:

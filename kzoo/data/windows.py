@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from kzoo.core.lazy import np, tf
 from kzoo.core.ranges import check_range
 from kzoo.data.random import generator_of
 from kzoo.data.sources import Source, View, hash_of
+from kzoo.tasks import Task
 
 
 class Windows(NamedTuple):
@@ -54,8 +56,52 @@ class Windows(NamedTuple):
         last = max(steps - self.length, 0)
         return [*range(0, last, self.hop), last]
 
+    def spans(self, shape: Sequence[int]) -> list[tuple[int, int]]:
+        """Return where the windows of an example of this shape begin and end."""
+        return [(start, min(start + self.length, shape[0])) for start in self.starts(shape[0])]
 
-class Windowed(Source):
+    def part(self, raw: np.ndarray, span: tuple[int, int]) -> np.ndarray:
+        """Return a window of an example."""
+        return raw[slice(*span)]
+
+
+class Divisible(Source):
+    """Examples that are larger than what is read of them: training sees a random part of each, measuring all."""
+
+    cacheable = False
+
+    @abc.abstractmethod
+    def at_random(self, index: int, seed: np.ndarray) -> np.ndarray:
+        """Read a random part of an example, of equal probability for each start."""
+
+    @abc.abstractmethod
+    def divided(self) -> tuple[Source, np.ndarray]:
+        """Return all parts of all examples as examples, and the number of parts of each."""
+
+    def joined(self, task: Task, rows: np.ndarray, counts: np.ndarray) -> Sequence[np.ndarray]:
+        """Return the answers for whole examples from those for their parts, in the order of `divided`."""
+        return mean_over_windows(rows, counts)
+
+    def wholes(self) -> Sequence[np.ndarray]:
+        """Return the whole examples, of targets."""
+        return self
+
+    def drawn(self, indices, seeds):
+        """Return a batch of random parts in a `tf.data` pipeline.
+
+        Args:
+            indices: integer tensor (batch,).
+            seeds: one of each example, integers (batch, 2).
+        """
+
+        def read(indices, seeds):
+            return self.stacked([self.at_random(*each) for each in zip(indices, seeds, strict=True)])
+
+        batch = tf.numpy_function(read, [indices, seeds], self.dtype)
+        return tf.ensure_shape(batch, (None, *self.shape[1:]))
+
+
+class Windowed(Divisible):
     """Examples that are longer than what is read of them: training sees a random window of each, measuring all.
 
     Attributes:
@@ -65,7 +111,6 @@ class Windowed(Source):
 
     windows: Windows
     lengths: np.ndarray
-    cacheable = False
 
     @abc.abstractmethod
     def window(self, index: int, start: int) -> np.ndarray:
@@ -80,25 +125,9 @@ class Windowed(Source):
         return max(int(self.lengths[index]) - self.windows.length, 0)
 
     def at_random(self, index: int, seed: np.ndarray) -> np.ndarray:
-        """Read a random window of an example, of equal probability for each start."""
         return self.window(index, int(generator_of(seed).integers(self.last(index) + 1)))
 
-    def drawn(self, indices, seeds):
-        """Return a batch of random windows in a `tf.data` pipeline.
-
-        Args:
-            indices: integer tensor (batch,).
-            seeds: one of each example, integers (batch, 2).
-        """
-
-        def read(indices, seeds):
-            return self.stacked([self.at_random(*each) for each in zip(indices, seeds, strict=True)])
-
-        batch = tf.numpy_function(read, [indices, seeds], self.dtype)
-        return tf.ensure_shape(batch, (None, *self.shape[1:]))
-
     def divided(self) -> tuple[Source, np.ndarray]:
-        """Return all windows of all examples as examples, and the number of windows of each."""
         starts = [self.windows.starts(length) for length in self.lengths.tolist()]
         counts = np.array([len(found) for found in starts])
         return EachWindow(self, np.repeat(np.arange(len(starts)), counts), np.concatenate(starts)), counts

@@ -43,11 +43,10 @@ def windows_for(preprocess: Preprocess, window: float | None, hop: float | None)
     Raises:
         ValueError: for a window or a hop that the model cannot take.
     """
-    if hasattr(preprocess, "windows"):
-        return preprocess.windows(window, hop)
-    if window is not None or hop is not None:
-        raise ValueError("window and hop are for recordings and series; this model takes neither")
-    return None
+    found = preprocess.windows(window, hop) if hasattr(preprocess, "windows") else None
+    if found is None and (window is not None or hop is not None):
+        raise ValueError("window and hop are for recordings and series, hop for tiles of images; this model takes none")
+    return found
 
 
 def find_files(preprocess: Preprocess, paths: Sequence[str | Path]) -> list[str]:

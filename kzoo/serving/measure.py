@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from kzoo.core.lazy import np
@@ -10,10 +11,8 @@ from kzoo.core.registry import check_keywords
 from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
 from kzoo.data import dataset_card, taken_by
-from kzoo.data.sources import Source, as_targets
-from kzoo.data.splits import MODALITIES, Examples, RawData, check_examples, divided
+from kzoo.data.splits import MODALITIES, Examples, RawData, check_examples, divided, joined, whole_targets
 from kzoo.data.trained import check_raw, check_task
-from kzoo.data.windows import mean_over_windows
 from kzoo.serving.serve import BATCH, Predictor, find_description, load_predictor
 from kzoo.tasks.task import Report, Task
 
@@ -54,18 +53,27 @@ def report_on(predictor: Predictor, path: str, name: str, raw: RawData) -> Repor
     if hasattr(predictor.preprocess, "warn_of_losses"):
         predictor.preprocess.warn_of_losses({name: np.concatenate([part.inputs for part in splits.values()])})
     start = time.perf_counter()
-    answers = np.concatenate([answers_of(predictor, part) for part in splits.values()])
+    answers = chained([answers_of(predictor, part) for part in splits.values()])
     speed = len(answers) / (time.perf_counter() - start)
-    targets = task.matched(raw.asked, np.concatenate([targets_in_memory(part) for part in splits.values()]))
+    targets = chained([matched(task, raw.asked, part) for part in splits.values()])
     groups = [part.groups for part in splits.values()]
     groups = None if any(group is None for group in groups) else np.concatenate(groups)
     return task.compared(task.report_with_groups(name, targets, answers, speed, groups), list(splits.values()))
 
 
-def targets_in_memory(examples: Examples) -> np.ndarray:
-    """Return raw targets as an array."""
-    labels = as_targets(examples.labels)
-    return labels.load("reading targets") if isinstance(labels, Source) else labels
+def matched(task: Task, asked: Task, examples: Examples) -> Sequence[np.ndarray]:
+    """Return the raw targets of examples of another task as targets of this one; whole maps are read one by one."""
+    labels = whole_targets(examples)
+    if isinstance(labels, np.ndarray):
+        return task.matched(asked, labels)
+    return [task.matched(asked, labels[index][None])[0] for index in range(len(labels))]
+
+
+def chained(parts: Sequence) -> Sequence[np.ndarray]:
+    """Return arrays in one, or a list of what is in lists."""
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    return [row for part in parts for row in part]
 
 
 def check_outputs(predictor: Predictor, path: str, name: str, asked: Task) -> None:
@@ -82,4 +90,4 @@ def answers_of(predictor: Predictor, examples: Examples) -> np.ndarray:
     windows, counts = divided(examples)
     starts = range(0, len(windows), BATCH)
     rows = np.concatenate([predictor.answers(np.asarray(windows.inputs[n : n + BATCH])) for n in starts])
-    return mean_over_windows(rows, counts)
+    return joined(examples, predictor.task, rows, counts)

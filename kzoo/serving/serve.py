@@ -86,11 +86,14 @@ class Predictor(NamedTuple):
 
     def predict_batch(self, raw: np.ndarray, windows: Windows | None) -> np.ndarray:
         """Return the answers for a raw batch, the mean over windows where it is longer than one."""
-        if windows is None or raw.shape[1] <= windows.length:
+        spans = [] if windows is None else windows.spans(raw.shape[1:])
+        if len(spans) < 2:
             return self.answers(raw)
-        spans = [(start, start + windows.length) for start in windows.starts(raw.shape[1])]
-        parts = [np.stack([*map(self.preprocess.sized, raw[:, start:end])]) for start, end in spans]
-        return self.task.over_windows([*map(self.answers, parts)], spans).astype("float32")
+        parts = [np.stack([self.preprocess.sized(windows.part(one, span)) for one in raw]) for span in spans]
+        rows = [*map(self.answers, parts)]
+        if rows[0].dtype.kind == "u":  # maps of classes, which are joined one by one
+            return np.stack([self.task.over_windows(each, spans) for each in zip(*rows, strict=True)])
+        return self.task.over_windows(rows, spans).astype("float32")
 
     def predict_files(
         self,
@@ -134,9 +137,8 @@ class Predictor(NamedTuple):
             size = raw.shape[:2] if hasattr(self.preprocess, "map_back") else None
             yield Part(source, raw if self.any_size else self.preprocess.sized(raw), size=size)
             return
-        for start in windows.starts(len(raw)):
-            end = min(start + windows.length, len(raw))
-            yield Part(source, self.preprocess.sized(raw[start:end]), (start, end), windows.rate)
+        for span in windows.spans(raw.shape):
+            yield Part(source, self.preprocess.sized(windows.part(raw, span)), span, windows.rate)
 
 
 class Part(NamedTuple):
@@ -145,7 +147,7 @@ class Part(NamedTuple):
     Attributes:
         source: index of the example.
         raw: what the model takes.
-        span: the steps where the window begins and ends; None for a whole example that is not divided.
+        span: the steps where the window begins and ends, or rows and columns of a tile; None for a whole example.
         rate: steps per unit of time.
         size: height and width of the whole image; None of other examples.
     """
@@ -241,7 +243,8 @@ def answer(source: RawInput, found: Sequence[tuple[Part, np.ndarray]], task: Tas
     if source.error is not None:
         return Prediction(answer=task.describe(None), error=source.error, **place)
     found = sorted(found, key=lambda one: one[0].span or ())
-    windows = [answered_window(part, row, task) for part, row in found] if len(found) > 1 else []
+    several = len(found) > 1 and np.ndim(found[0][0].span) == 1  # not tiles of an image
+    windows = [answered_window(part, row, task) for part, row in found] if several else []
     rows, spans = [row for _, row in found], [part.span or (0, len(row)) for part, row in found]
     whole = task.over_windows(rows, spans)
     described = task.describe(whole) | source.known

@@ -13,11 +13,9 @@ from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import keras, np
 from kzoo.data.in_memory import check_is_dataset
 from kzoo.data.pipeline import own_errors
-from kzoo.data.sources import as_targets
-from kzoo.data.splits import Splits, divided
+from kzoo.data.splits import Splits, divided, joined, whole_targets
 from kzoo.data.trained import as_trained
 from kzoo.data.tta import views_of
-from kzoo.data.windows import mean_over_windows
 from kzoo.nn.precision import in_float32
 from kzoo.tasks import Task
 from kzoo.tasks.task import Report, check_pooled
@@ -61,7 +59,7 @@ def evaluate(
     check_model(model, data)
     model = in_float32(model)
     answers, seconds = mean_over_views(model, data, split, tta or {})
-    labels, groups = as_targets(data.examples[split].labels), data.examples[split].groups
+    labels, groups = whole_targets(data.examples[split]), data.examples[split].groups
     report = data.task.report_with_groups(split, labels, answers, len(labels) / seconds, groups)
     report = data.task.compared(report, [data.examples[split]], data.examples["train"])
     report = replace(report, tta=dict(tta) if tta else None)
@@ -80,7 +78,7 @@ def check_split(data: Splits, split: str) -> None:
 
 def mean_over_views(model: keras.Model, data: Splits, split: str, tta: Mapping) -> tuple[np.ndarray, float]:
     """Return the mean of the answers over the views and windows of each example, and the seconds of inference."""
-    views = views_of(data.modality, tta) if tta else [lambda raw: raw]
+    views = views_of(data.modality, tta) if tta else [unchanged]
     examples, counts = divided(data.examples[split])
     windows = replace(data, examples={**data.examples, split: examples})
     found = []
@@ -89,7 +87,12 @@ def mean_over_views(model: keras.Model, data: Splits, split: str, tta: Mapping) 
         found.append(predict(model, seen.eval_batches(split), data.task))
     answers, seconds = zip(*found, strict=True)
     rows = sum(answers) / len(views) if tta else answers[0]
-    return mean_over_windows(rows, counts), sum(seconds)
+    return joined(data.examples[split], data.task, rows, counts), sum(seconds)
+
+
+def unchanged(raw):
+    """Return raw examples as they are."""
+    return raw
 
 
 @own_errors()

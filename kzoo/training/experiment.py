@@ -22,7 +22,7 @@ from pathlib import Path
 from kzoo.core.arguments import check_arguments, checked
 from kzoo.core.files import user_path, write_json, writing
 from kzoo.core.lazy import keras, lazy_import
-from kzoo.core.registry import check_keywords, did_you_mean, lookup
+from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.core.yaml import parse_yaml, read_yaml
 from kzoo.data import dataset_card, load_dataset
 from kzoo.data.splits import MODALITIES, Splits
@@ -136,8 +136,11 @@ def check_experiment(experiment: dict) -> None:
         check_keywords("key", given, *functions, where=f" in {section!r}")
         for key in SET_BY_RUN.intersection(given):
             raise ValueError(f"{section}.{key} is set by the command or by `kzoo.run_experiment`; leave it out")
+        checked_already = set()  # a loader takes files alone as `validation`, `load_dataset` fractions as well
         for function in functions:
-            experiment[section] = check_arguments(function, experiment[section], f"{section}.")
+            own = {key: value for key, value in experiment[section].items() if key not in checked_already}
+            experiment[section] |= check_arguments(function, own, f"{section}.")
+            checked_already |= set(keywords(function))
     check_recipe(experiment["train"])
 
 

@@ -2,6 +2,7 @@
 
 import zipfile
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,6 +14,7 @@ from kzoo.data.image.masks import Coding, MaskFiles, read_mask
 from kzoo.data.serving import Serving
 from kzoo.data.sources import Source
 from kzoo.data.splits import Examples
+from kzoo.serving.serve import Predictor, predictor_of
 from kzoo.tasks import Segmentation
 from kzoo.tasks.segmentation import VOID
 
@@ -256,3 +258,75 @@ def test_arrays_in_a_file_are_masks(tmp_path):
     )
     assert (data.task, data.input_shape) == (Segmentation(tuple(COLOURS)), (12, 16, 3))
     assert isinstance(data.examples["train"], Examples)
+
+
+class TestTiles:
+    """Images of several sizes, of which tiles are read."""
+
+    @pytest.fixture(scope="class")
+    def data(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("tiles")
+        written(folder, "abcd", size=(30, 26))
+        written(folder, "efg", size=(20, 45))
+        written(folder, "h", size=(12, 12))
+        return loaded(folder, tile=16, hop=10, validation="[bfh]", test=0.2, augment={"flip": True})
+
+    def test_training_sees_a_random_tile_of_each(self, data):
+        assert data.input_shape == (16, 16, 3)
+        first, second = (list(data.train.as_numpy_iterator()) for _ in range(2))
+        for x, y in first:
+            raw = x * np.array(data.preprocess.std) + data.preprocess.mean
+            np.testing.assert_allclose(raw[y >= 0], LEVELS[y[y >= 0]], atol=0.1)
+        assert any(
+            one[1].shape != two[1].shape or (one[1] != two[1]).any() for one, two in zip(first, second, strict=True)
+        )
+        for x, y in data.validation.as_numpy_iterator():
+            assert (x.shape[1:], y.shape[1:]) == ((16, 16, 3), (16, 16))
+
+    def test_whole_masks_are_measured_by_joining_tiles(self, data):
+        """A network that knows the colour of each class is right everywhere, in whatever tile."""
+        inputs = keras.Input((16, 16, 3))
+        model = keras.Model(inputs, keras.layers.Conv2D(3, 1, name="logits")(inputs), name="colours")
+        levels = (LEVELS - np.array(data.preprocess.mean)) / data.preprocess.std
+        model.get_layer("logits").set_weights([2 * levels.T[None, None], -(levels**2).sum(1)])
+        report = kzoo.evaluate(model, data, split="validation")
+        assert report.mean_iou == 1
+        assert np.sum(report.confusion) == 30 * 26 + 20 * 45 + 12 * 12
+        predictor = predictor_of(model, data.preprocess, data.task)
+        image, mask = pair(3, (37, 50))
+        np.testing.assert_array_equal(predictor.predict(image[None])[0], mask)
+        np.testing.assert_array_equal(predictor.predict(image[None, :16, :16])[0], mask[:16, :16])
+
+    def test_photos_are_predicted_tile_by_tile(self, data, tmp_path):
+        image, mask = pair(3, (37, 50))
+        Image.fromarray(image).save(tmp_path / "photo.png")
+
+        def colours(raw):
+            assert raw.shape[1:] == (16, 16, 3)
+            return np.abs(raw[..., None, :].astype(int) - LEVELS).sum(-1).argmin(-1).astype("uint8")
+
+        predictor = Predictor(colours, data.preprocess, data.task, False)
+        for hop in (None, 5):
+            found = predictor.predict(tmp_path / "photo.png", hop=hop)
+            np.testing.assert_array_equal(found.array, mask)
+            assert found.windows == ()
+        with pytest.raises(ValueError, match="hop must be from 1 to the tile, 16 x 16, or parts are skipped"):
+            predictor.predict(tmp_path / "photo.png", hop=20)
+
+    def test_pixels_are_taken_from_the_tile_in_which_they_are_furthest_inside(self):
+        task = Segmentation(("a", "b"))
+        one, two = np.zeros((4, 4), "uint8"), np.ones((4, 4), "uint8")
+        found = task.over_windows([one, two], [((0, 4), (0, 4)), ((0, 4), (2, 6))])
+        np.testing.assert_array_equal(found[1], [0, 0, 0, 1, 1, 1])
+
+    @pytest.mark.parametrize(
+        "options, message",
+        [
+            ({"hop": 4}, "hop=4 is from one tile to the next; give tile, too"),
+            ({"tile": 16, "image_size": 32}, "tile keeps the resolution of images, image_size does not"),
+            ({"tile": 16, "hop": 17}, "hop must be from 1 to the tile, 16 x 16"),
+        ],
+    )
+    def test_tiles_that_cannot_be_are_refused(self, folder, options, message):
+        with pytest.raises(ValueError, match=message):
+            loaded(folder, **options)

@@ -117,6 +117,17 @@ def test_overrides_are_yaml():
     assert experiment["model"]["depths"] == [1, 1]
 
 
+@pytest.mark.parametrize("data", ["masks:photos", "csv:words.csv"])
+def test_splits_of_files_may_be_fractions_as_well(data, tmp_path):
+    """Their loaders take files or names alone, `load_dataset` a fraction, too."""
+    text = "data: {name: 'NAME', validation: 0, test: 0.25}\nmodel: {name: fcn}\n".replace("NAME", data)
+    (tmp_path / "config.yaml").write_text(text)
+    experiment = kzoo.load_experiment(tmp_path / "config.yaml")
+    assert (experiment["data"]["validation"], experiment["data"]["test"]) == (0, 0.25)
+    with pytest.raises(ValueError, match="data.test must be a number, a string or None"):
+        kzoo.load_experiment(tmp_path / "config.yaml", ["data.test=[1]"])
+
+
 def test_numbers_are_those_of_yaml_1_2():
     assert parse_yaml("{a: 1e-3, b: 0o10, c: no}") == {"a": 1e-3, "b": 8, "c": "no"}
 

@@ -27,9 +27,18 @@ from kzoo.data.image.files import (
     read_image,
     readable,
 )
-from kzoo.data.image.geometry import MAX_PIXELS, Geometry, crop_of_map, resized_map, takes_geometry
+from kzoo.data.image.geometry import (
+    MAX_PIXELS,
+    Geometry,
+    Size,
+    crop_of_map,
+    height_and_width,
+    resized_map,
+    takes_geometry,
+)
 from kzoo.data.image.pixels import WHITE, as_colour
 from kzoo.data.image.source import ORIENTATION, ImageFiles, size_text
+from kzoo.data.image.tiles import Tiles, Tiling
 from kzoo.data.random import generator_of
 from kzoo.data.sources import array_of
 from kzoo.data.splits import RawData, register_dataset
@@ -223,6 +232,8 @@ def masks(
     void: Level | None = None,
     validation: str | None = None,
     test: str | None = None,
+    tile: Size | None = None,
+    hop: PositiveInt | None = None,
     channels: int | None = None,
     max_pixels: PositiveInt = MAX_PIXELS,
     max_bytes: PositiveInt = MAX_MEMBER,
@@ -242,6 +253,9 @@ def masks(
         void: value or colour of pixels whose class is not known, which count for nothing.
         validation: shell pattern of the names of images that are the validation split, without suffix.
         test: likewise for the test split, such as "2[5-9]"; fractions as for other datasets.
+        tile: height and width of tiles, or one number, in place of `image_size`: images keep their resolution, training
+            sees a random tile of each, and measuring and serving join overlapping ones.
+        hop: pixels from one tile to the next, three quarters of a tile if not given.
         channels: 1 to read all images as grey, 3 in colour; grey if all images are, by default.
         max_pixels: limit on the pixels that a file claims to hold.
         max_bytes: limit on the size that a file in a .zip file claims to have.
@@ -264,13 +278,13 @@ def masks(
     if channels not in (None, 1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
     channels = channels or (1 if are_grey([pair.image for pair in pairs]) else 3)
-    source = ImageFiles.of(
-        [pair.image for pair in pairs],
-        functools.partial(read_image, channels=channels, max_pixels=max_pixels, background=WHITE),
-        geometry,
-    )
+    decode = functools.partial(read_image, channels=channels, max_pixels=max_pixels, background=WHITE)
+    tiling = tiling_of(tile, hop, geometry)
+    size = geometry if tiling is None else Geometry(tiling.size)
+    source = ImageFiles.of([pair.image for pair in pairs], decode, size)
     decode = functools.partial(read_mask, coding=coding, max_pixels=max_pixels)
     parts = {split: masked(source, decode, [pair for pair in pairs if pair.split == split]) for split in SPELLINGS}
+    parts = parts if tiling is None else {split: part and tiled(part, tiling) for split, part in parts.items()}
     return RawData(*parts.values(), names, task=task)
 
 
@@ -281,6 +295,30 @@ def masked(source: ImageFiles, decode: functools.partial, pairs: Sequence[Pair])
     files, targets = array_of([pair.image for pair in pairs]), array_of([pair.mask for pair in pairs])
     inputs = dataclasses.replace(source, files=files)
     return Pictures(inputs, MaskFiles(targets, decode, inputs.geometry, inputs.resize, images=files))
+
+
+def tiling_of(tile: Size | None, hop: int | None, geometry: Geometry) -> Tiling | None:
+    """Return how images are divided into tiles; None if they are brought to one size.
+
+    Raises:
+        ValueError: for a hop without a tile, or a tile and a size.
+    """
+    if tile is None:
+        if hop is not None:
+            raise ValueError(f"hop={hop} is from one tile to the next; give tile, too")
+        return None
+    if geometry.image_size is not None:
+        raise ValueError("tile keeps the resolution of images, image_size does not; leave out one of them")
+    return Tiling.of(height_and_width(tile), hop)
+
+
+def tiled(examples: Pictures, tiling: Tiling) -> Pictures:
+    """Return examples of which tiles are read."""
+    images, targets = examples.inputs, examples.labels
+    sizes = np.array(list(read_each(size_of, images.files)))
+    return dataclasses.replace(
+        examples, inputs=Tiles(images, sizes, tiling), labels=Tiles(targets, sizes, tiling, outside=VOID)
+    )
 
 
 def pairs_in(path: str, files: Listing, images: str, masks: str) -> list[Pair]:

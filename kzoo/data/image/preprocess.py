@@ -13,6 +13,7 @@ from kzoo.data.sources import sampled
 from kzoo.data.splits import Examples
 
 resizing = lazy_import("kzoo.data.image.resizing")
+tiles = lazy_import("kzoo.data.image.tiles")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class ImagePreprocess:
         resize: likewise.
         background: what transparent image files are composed on; see `kzoo.data.image.files.read_image`.
         value_range: the value that becomes 255 in image files of more than 8 bits.
+        hop: rows and columns from one tile to the next, of images that are not resized, but of which the network sees
+            tiles of `image_size`; None of others.
     """
 
     image_size: tuple[int, ...]
@@ -45,6 +48,7 @@ class ImagePreprocess:
     background: tuple[int, ...] = WHITE
     value_range: float = DEEPEST
     resize: str = "crop"
+    hop: tuple[int, ...] | None = None
 
     suffixes = tuple(SUFFIXES)
 
@@ -64,12 +68,13 @@ class ImagePreprocess:
         size = tuple(train.inputs.shape[1:-1]) if geometry.image_size is None else geometry.image_size
         how = {"crop": geometry.crop, "interpolation": geometry.interpolation, "resize": geometry.resize}
         how |= {name: getattr(train, name) for name in ("background", "value_range") if hasattr(train, name)}
-        return cls(size, train.inputs.shape[-1], mean, std, str(train.inputs.dtype), **how)
+        hop = getattr(getattr(train.inputs, "tiling", None), "hop", None)
+        return cls(size, train.inputs.shape[-1], mean, std, str(train.inputs.dtype), **how, hop=hop)
 
     @property
     def geometry(self) -> Geometry | None:
         """How images are brought to the size of the model's input; None for feature maps, which are not resized."""
-        if self.raw_dtype != "uint8" or len(self.image_size) != 2:
+        if self.raw_dtype != "uint8" or len(self.image_size) != 2 or self.hop is not None:
             return None
         return Geometry(tuple(self.image_size), self.resize, self.crop, self.interpolation)
 
@@ -81,13 +86,16 @@ class ImagePreprocess:
     @property
     def raw_shape(self) -> tuple[int | None, ...]:
         """Shape of one raw image; None where any size is accepted."""
-        return (None, None, self.channels) if self.raw_dtype == "uint8" else self.input_shape
+        return self.input_shape if self.raw_dtype != "uint8" or self.hop else (None, None, self.channels)
 
     @property
     def loader_options(self) -> dict:
         """Options with which a dataset's loader gives raw examples like those of the training."""
-        names = ("image_size", "resize", "crop", "interpolation", "channels", "background", "value_range")
-        return {name: getattr(self, name) for name in names} if self.raw_dtype == "uint8" else {}
+        if self.raw_dtype != "uint8":
+            return {}
+        size = ("resize", "crop", "interpolation") if self.hop is None else ()
+        found = {name: getattr(self, name) for name in (*size, "channels", "background", "value_range")}
+        return found | {"image_size" if self.hop is None else "tile": self.image_size}
 
     def __call__(self, raw):
         """Preprocess a batch of raw images: a tensor of a data pipeline, an array, or a symbolic Keras tensor."""
@@ -124,8 +132,16 @@ class ImagePreprocess:
         return read_image(path, self.channels, self.background, self.value_range)
 
     def sized(self, raw: np.ndarray) -> np.ndarray:
-        """Return one raw image at the training's size."""
+        """Return one raw image at the training's size; a part of one is padded to a tile."""
+        if self.hop is not None:
+            return tiles.padded(raw[: self.image_size[0], : self.image_size[1]], self.image_size)
         return raw if self.geometry is None else resized(raw, self.geometry)
+
+    def windows(self, window: float | None = None, hop: float | None = None) -> tiles.Tiling | None:
+        """Return how images are divided into tiles, with another hop where one is given; None if they are resized."""
+        if self.hop is None or window is not None:
+            return None
+        return tiles.Tiling(self.image_size, self.hop) if hop is None else tiles.Tiling.of(self.image_size, hop)
 
     def draw(self, axes, raw: np.ndarray) -> None:
         """Draw a thumbnail of one raw example on matplotlib axes."""

@@ -66,6 +66,10 @@ class ImageFiles(Source):
             )
         return resized(image, self.geometry)
 
+    def whole(self, index: int) -> np.ndarray:
+        """Return an image in its own size."""
+        return self.decode(self.files[index])
+
     def take(self, indices: np.ndarray) -> ImageFiles:
         return dataclasses.replace(self, files=self.files[indices])
 
