@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import keras
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
-from kzoo.nn.blocks import projection_shortcut, separable_conv, stage_sequence
-from kzoo.nn.layers import act, batch_norm, conv_norm_act, dropout, scope
+from kzoo.nn.blocks import projection_shortcut, repeated_branch, separable_norm, stage_sequence
+from kzoo.nn.layers import act, conv_norm_act, dropout, scope
 
 MAJUMDAR_2020 = Paper(
     "Majumdar, Somshubra and Ginsburg, Boris",
@@ -55,22 +55,15 @@ class MatchboxNet:
 
     def __call__(self, x):
         with scope("stem"):
-            x = self.finish(separable(x, self.stem_width, self.stem_kernel))
+            x = self.finish(separable_norm(x, self.stem_width, self.stem_kernel))
         x = stage_sequence(x, self.residual_block, kernels=self.kernels)
         with scope("tail"):
-            x = self.finish(separable(x, self.stem_width, self.tail_kernel, self.tail_dilation))
+            x = self.finish(separable_norm(x, self.stem_width, self.tail_kernel, dilation=self.tail_dilation))
             return dropout(conv_norm_act(x, self.stem_width, 1), self.dropout)
 
     def residual_block(self, x, kernel: int):
-        y = separable(x, self.width, kernel)
-        for _ in range(self.repeats - 1):
-            y = separable(self.finish(y), self.width, kernel)
+        y = repeated_branch(x, lambda x: separable_norm(x, self.width, kernel), self.repeats, self.finish)
         return self.finish(keras.layers.add([y, projection_shortcut(x, self.width)]))
 
     def finish(self, x):
         return dropout(act(x), self.dropout)
-
-
-def separable(x, filters: int, kernel: int, dilation: int = 1):
-    """Depthwise separable convolution and batch normalisation."""
-    return batch_norm(separable_conv(x, filters, kernel, dilation=dilation))

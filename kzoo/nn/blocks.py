@@ -26,7 +26,9 @@ from kzoo.nn.layers import (
 )
 
 
-def squeeze_excite(x, ratio: float, *, divisor: int = 1, activation: str = "relu", gate: str = "sigmoid"):
+def squeeze_excite(
+    x, ratio: float, *, divisor: int = 1, activation: str = "relu", gate: str = "sigmoid", use_bias: bool = True
+):
     """Squeeze-and-excitation: scale each channel by a gate computed from global average pooling.
 
     Hu, Shen, Sun, 2018, Squeeze-and-Excitation Networks, https://arxiv.org/abs/1709.01507.
@@ -37,13 +39,14 @@ def squeeze_excite(x, ratio: float, *, divisor: int = 1, activation: str = "relu
         divisor: the bottleneck channels are rounded to a multiple of this.
         activation: Keras name of the bottleneck's activation.
         gate: Keras name of the gate's activation.
+        use_bias: biases in both layers.
     """
     channels = x.shape[-1]
     hidden = max(1, round(channels * ratio)) if divisor == 1 else divisible(channels * ratio, divisor)
     y = global_avg_pool(x, keepdims=True)
     with scope("se"):
-        y = conv(y, hidden, 1, activation=activation)
-        y = conv(y, channels, 1, activation=gate)
+        y = conv(y, hidden, 1, activation=activation, use_bias=use_bias)
+        y = conv(y, channels, 1, activation=gate, use_bias=use_bias)
     return keras.layers.multiply([x, y])
 
 
@@ -422,6 +425,22 @@ def separable_conv(x, filters: int, kernel: Size = 3, *, stride: Size = 1, dilat
     """Depthwise separable convolution: a depthwise and a pointwise convolution, without biases."""
     x = depthwise_conv(x, kernel, stride=stride, dilation=dilation, use_bias=False)
     return conv(x, filters, 1, use_bias=False)
+
+
+def separable_norm(x, filters: int, kernel: Size = 3, *, stride: Size = 1, dilation: Size = 1):
+    """Depthwise separable convolution with one batch normalisation at its end."""
+    return batch_norm(separable_conv(x, filters, kernel, stride=stride, dilation=dilation))
+
+
+def repeated_branch(x, layer: Callable, repeats: int, finish: Callable):
+    """Residual branch of `repeats` equal layers, with `finish` (activation, dropout) between them but not at the end.
+
+    The block of Jasper, Li et al., 2019, https://arxiv.org/abs/1904.03288.
+    """
+    x = layer(x)
+    for _ in range(repeats - 1):
+        x = layer(finish(x))
+    return x
 
 
 def separable_norm_act(

@@ -30,6 +30,20 @@ def positions(x, num_outputs: int):
     return readout(x, num_outputs)
 
 
+def frames(x, num_outputs: int):
+    """One number for each output at each position of a feature map that need not be those of the input.
+
+    (batch, frames, outputs) of a signal of as many frames as the strides of the network leave: what connectionist
+    temporal classification aligns with a transcript. With `num_outputs` 0 it returns the feature map.
+
+    Raises:
+        ValueError: for a vector, in which no frames are left.
+    """
+    if x.ndim < 3:
+        raise ValueError("head='frames' needs a network that leaves frames, but this one ends in one vector an example")
+    return readout(x, num_outputs)
+
+
 def readout(x, num_outputs: int):
     """Dense layer in float32 on the last axis; with 0 outputs the features themselves."""
     if num_outputs == 0:
@@ -59,7 +73,7 @@ def check_same_channels(inputs, num_outputs: int) -> None:
         )
 
 
-HEADS: dict[str, Callable] = {"pooled": pooled, "positions": positions}
+HEADS: dict[str, Callable] = {"pooled": pooled, "positions": positions, "frames": frames}
 
 
 def check_keeps_positions(name: str, inputs, features) -> None:

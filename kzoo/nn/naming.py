@@ -69,6 +69,39 @@ STAGES_AND_BLOCKS = Rule(r"^stage(\d+)\.block(\d+)", from_zero("stages.{}.blocks
 STEM_SEQUENCE = (Rule(r"^stem\.conv1$", "stem.0"), Rule(r"^stem\.norm1$", "stem.1"))
 
 
+def place_in_block(match: re.Match, layers: Sequence[str]) -> str:
+    """NeMo's name of a layer of speech networks: its block, then its place among activations and dropouts.
+
+    A layer of a block is one convolution or a depthwise and a pointwise one, a normalisation, an activation and
+    dropout; squeeze-and-excitation stands before the last two.
+    """
+    block, kind, number = match["block"], match["kind"], int(match["number"])
+    found = (re.match(r"(stem|stage\d+(\.block\d+)?|tail|last)\.", name) for name in layers)
+    names = list(dict.fromkeys(one[1] for one in found if one))
+    separable = f"{block}.dwconv1" in layers
+    if kind == "se.conv":
+        repeats = sum(re.match(rf"{re.escape(block)}\.dwconv\d+$", name) is not None for name in layers)
+        return f"encoder.encoder.{names.index(block)}.mconv.{5 * repeats - 2}.fc.{2 * number - 2}"
+    place = (4 + separable) * (number - 1) + {"dwconv": 0, "conv": separable, "norm": 1 + separable}[kind]
+    return f"encoder.encoder.{names.index(block)}.mconv.{place}" + (".conv" if kind != "norm" else "")
+
+
+def place_in_shortcut(match: re.Match, layers: Sequence[str]) -> str:
+    """NeMo's name of a layer of a projection, of which a block with dense residuals has several."""
+    block = place_in_block(re.match(BLOCK + r"(?P<kind>conv)(?P<number>1)", f"{match['block']}.conv1"), layers)
+    pane, place = int(match["pane"] or 0), match["kind"] == "norm"
+    return re.sub(r"mconv.*", f"res.{pane}.{place:d}", block) + (".conv" if not place else "")
+
+
+# NVIDIA NeMo's names for the networks of Jasper's kind.
+BLOCK = r"^(?P<block>stem|tail|last|stage\d+(?:\.block\d+)?)\."
+NEMO = (
+    Rule(BLOCK + r"(?:pane(?P<pane>\d+)\.)?shortcut\.(?P<kind>conv|norm)1$", place_in_shortcut),
+    Rule(BLOCK + r"(?P<kind>dwconv|conv|norm|se\.conv)(?P<number>\d+)$", place_in_block),
+    logits_to("decoder.decoder_layers.0"),
+)
+
+
 def key_mapping(
     layers: Sequence[str], rules: Iterable[Rule], tensors: Iterable[str], *, underscores: bool = False
 ) -> dict[str, str]:

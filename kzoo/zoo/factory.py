@@ -121,7 +121,8 @@ def create_model(
             width may be None where the network works on any size.
         num_classes: number of outputs; 0 leaves out the classifier and returns the feature vector.
         head: "pooled" for one vector of outputs an example, "positions" for one at each position of the input, (batch,
-            length, num_classes) of a series: for networks that keep the length, and for decoders, which have no other.
+            length, num_classes) of a series: for networks that keep the length, and for decoders, which have no other;
+            "frames" for one at each position that the strides of the network leave, as speech recognition needs.
             That of the published network's task if not given.
         vocab_size: number of token ids, for an input of token ids; they are embedded before the first convolution.
         embed_dim: channels of the embedding of token ids; 128, or those of `embedding`, if not given.
@@ -426,8 +427,8 @@ def parts_of(architecture: Callable, head: str, num_classes: int) -> tuple[Calla
     """
     if hasattr(architecture, "outputs"):
         return functools.partial(architecture.outputs, num_outputs=num_classes), lambda x, _: x
-    own = getattr(architecture, "output_map" if head == "positions" else "logits", None)
-    network = getattr(architecture, "feature_map", architecture) if head == "positions" else architecture
+    own = getattr(architecture, {"positions": "output_map", "pooled": "logits"}.get(head, ""), None)
+    network = architecture if head == "pooled" else getattr(architecture, "feature_map", architecture)
     if own is None or not num_classes:
         return network, lambda x, _: HEADS[head](x, num_classes)
     return network, lambda x, inputs: own(x, inputs, num_classes) if head == "positions" else own(x, num_classes)

@@ -32,6 +32,13 @@ def test_positions_of_images_token_ids_and_without_a_classifier():
     assert kzoo.create_model("fcn", (8, 1), 0, **kept).output_shape == (None, 8, 6)
 
 
+def test_frames_are_what_strides_leave():
+    model = kzoo.create_model("quartznet_5x5", (None, 8), 5, head="frames", filters=(8,), kernels=(5,), repeats=2)
+    assert [model(np.zeros((1, length, 8), "float32")).shape[1] for length in (30, 31)] == [15, 16]
+    with pytest.raises(ValueError, match="head='frames' needs a network that leaves frames"):
+        kzoo.create_model("mlp_tsc", (100, 3), 5, head="frames")
+
+
 def test_half_precision_has_logits_of_single_precision():
     model = kzoo.create_model("tcn", (8, 1), 2, head="positions", precision="mixed_bfloat16", **SMALL["tcn"])
     assert model.output.dtype == "float32"

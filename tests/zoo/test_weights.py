@@ -9,7 +9,7 @@ from networks import weights_without_values
 
 import kzoo
 from kzoo.nn.layers import batch_norm, conv, dense, depthwise_conv, dropout, flatten, global_avg_pool, scope
-from kzoo.nn.naming import Rule, key_mapping
+from kzoo.nn.naming import NEMO, Rule, key_mapping
 from kzoo.zoo.weights import load_weights, matched, wanted_names
 
 CONV = "kernel"
@@ -167,6 +167,17 @@ def test_rules_give_the_names_of_the_reference(name, reference):
     assert list(names.values()) == expected
 
 
+def test_blocks_of_nemo_are_counted_as_their_modules_are():
+    """A layer is a convolution (or two), a normalisation, an activation and dropout; a gate stands after the last."""
+    layers = ["stem.dwconv1", "stem.conv1", "stem.norm1", "stem.se.conv1", "stage1.block0.dwconv1"]
+    layers += ["stage1.block0.conv1", "stage1.block0.norm1", "stage1.block0.dwconv2", "stage1.block0.se.conv2"]
+    layers += ["stage1.block0.shortcut.norm1", "stage2.conv2", "stage2.norm2", "stage2.pane1.shortcut.conv1", "logits"]
+    expected = [f"encoder.encoder.0.mconv.{place}" for place in ("0.conv", "1.conv", "2", "3.fc.0")]
+    expected += [f"encoder.encoder.1.mconv.{place}" for place in ("0.conv", "1.conv", "2", "5.conv", "8.fc.2")]
+    expected += [f"encoder.encoder.{place}" for place in ("1.res.0.1", "2.mconv.4.conv", "2.mconv.5", "2.res.1.0.conv")]
+    assert list(key_mapping(layers, NEMO, []).values()) == [*expected, "decoder.decoder_layers.0"]
+
+
 # repeats, kernel, expansion, inputs and outputs of each stage of B0, in EfficientNet-PyTorch by Luke Melas-Kyriazi.
 B0_STAGES = [
     (1, 3, 1, 32, 16),
@@ -282,6 +293,12 @@ def test_dense_layer_may_be_a_convolution_in_the_reference(window):
     tensor = numbered(5, 3, *window)
     kernel = loaded(build(global_avg_pool, lambda x: dense(x, 5)), tensor)
     np.testing.assert_array_equal(kernel, tensor.reshape(5, 3).T)
+
+
+def test_pointwise_convolution_may_be_a_dense_layer_in_the_reference():
+    tensor = numbered(5, 3)
+    kernel = loaded(build(lambda x: conv(x, 5, 1)), tensor)
+    np.testing.assert_array_equal(kernel, tensor.T[None, None])
 
 
 @pytest.mark.parametrize("shape", [(5, 3 * 2 * 4), (5, 3, 2, 4)], ids=["linear", "convolution"])

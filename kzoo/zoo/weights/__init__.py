@@ -305,8 +305,8 @@ def keras_layout(tensor: np.ndarray, layer: keras.layers.Layer, flattened: tuple
     """Return a tensor of PyTorch in Keras's layout; one that cannot belong to the layer gets a shape that does not fit.
 
     A kernel (out, in, *window) becomes (*window, in, out), a depthwise one (*window, channels, multiplier). A dense
-    layer may be a convolution in the reference; after a flattened feature map its inputs are reordered from channels
-    first, as PyTorch flattens, to channels last.
+    layer may be a convolution in the reference, and a pointwise convolution a dense layer; after a flattened feature
+    map its inputs are reordered from channels first, as PyTorch flattens, to channels last.
     """
     if tensor.ndim < 2:
         return tensor
@@ -317,6 +317,8 @@ def keras_layout(tensor: np.ndarray, layer: keras.layers.Layer, flattened: tuple
     *window, inputs, outputs = tensor.shape
     if isinstance(layer, keras.layers.Dense) and (set(window) <= {1} or (*window, inputs) == flattened):
         return tensor.reshape(-1, outputs)
+    if not window and set(pointwise := getattr(layer, "kernel_size", ())) == {1}:
+        return tensor.reshape(*pointwise, inputs, outputs)
     multiplier = getattr(layer, "depth_multiplier", 0)
     if multiplier and inputs == 1 and outputs % multiplier == 0:
         return tensor.reshape(*window, -1, multiplier)
