@@ -31,6 +31,7 @@ JOURNALS = {
     "Biomedical Signal Processing and Control": "Biomedical Signal Processing and Control",
     "Data Mining and Knowledge Discovery": "Data Mining and Knowledge Discovery",
     "Human Brain Mapping": "Human Brain Mapping",
+    "IEEE TASSP": "IEEE Transactions on Acoustics, Speech, and Signal Processing",
     "IEEE Transactions on Information Theory": "IEEE Transactions on Information Theory",
     "Journal of Documentation": "Journal of Documentation",
     "Journal of Neural Engineering": "Journal of Neural Engineering",

@@ -12,7 +12,7 @@ WAIBEL_1989 = Paper(
     1989,
     "Phoneme Recognition Using Time-Delay Neural Networks",
     "https://doi.org/10.1109/29.21701",
-    "IEEE Transactions on Acoustics, Speech, and Signal Processing",
+    "IEEE TASSP",
 )
 
 
