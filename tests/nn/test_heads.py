@@ -71,6 +71,6 @@ def test_a_network_that_keeps_no_positions_is_refused(name, shape, reason):
 
 
 def test_an_unknown_head_is_refused():
-    assert set(HEADS) == {"pooled", "positions"}
+    assert set(HEADS) == {"pooled", "positions", "frames"}
     with pytest.raises(ValueError, match="unknown head 'position'; did you mean positions"):
         kzoo.create_model("tcn", (10, 1), 2, head="position")
