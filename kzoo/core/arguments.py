@@ -1,7 +1,5 @@
 """Checks of the arguments that a user passes: their types and ranges as a function's signature states them."""
 
-from __future__ import annotations
-
 import collections.abc
 import functools
 import inspect

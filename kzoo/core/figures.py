@@ -3,8 +3,6 @@
 Import it as `from kzoo.core.lazy import figures`; this module imports Matplotlib.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from matplotlib import figure, ticker

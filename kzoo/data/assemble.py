@@ -1,7 +1,5 @@
 """Raw data as a dataset that is ready to train on: checked, divided, limited, and with its preprocessing fitted."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Class folders: files in one folder per class, in a folder or a .zip file."""
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import itertools

@@ -1,7 +1,5 @@
 """LTSF-Linear: linear layers from the look-back to the horizon, which every other forecaster has to beat."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kzoo.core.lazy import keras

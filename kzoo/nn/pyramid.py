@@ -1,7 +1,5 @@
 """Feature pyramids: the feature maps of an encoder's stages inside another network, and the base of decoders."""
 
-from __future__ import annotations
-
 import functools
 import re
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Tasks: what is asked of a network, one file and one row of `TASKS` each; see `kzoo.tasks.task.Task`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from kzoo.core.arguments import check_arguments

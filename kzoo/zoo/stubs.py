@@ -1,7 +1,5 @@
 """Type stub of `kzoo.models`, generated from the registry: run `python -m kzoo.zoo.stubs` after adding a model."""
 
-from __future__ import annotations
-
 import inspect
 from pathlib import Path
 

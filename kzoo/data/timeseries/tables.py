@@ -1,7 +1,5 @@
 """Tables of series as programs write them: a header or none, labels first or last, one row a series or one a step."""
 
-from __future__ import annotations
-
 import collections
 import itertools
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ A checkpoint of PyTorch is a pickle. It is opened with `weights_only=True`, whic
 `python -m kzoo.zoo.weights.convert CHECKPOINT OUT`.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import os
