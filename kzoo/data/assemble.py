@@ -112,4 +112,5 @@ class Assembly:
             preprocess.warn_of_losses({CALLED.get(name, name): part.inputs for name, part in examples.items()})
         augment = self.augmentation and self.augmentation.prepared(preprocess)
         task = raw.asked.fitted(examples["train"].labels)
-        return Splits(self.name, self.modality, examples, task, preprocess, augment, self.batch_size, self.seed)
+        how = {"batch_size": self.batch_size, "seed": self.seed, "skipped": raw.skipped}
+        return Splits(self.name, self.modality, examples, task, preprocess, augment, **how)

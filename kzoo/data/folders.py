@@ -42,6 +42,8 @@ SYSTEM = {
 }  # written by NAS, OS
 NOISE = "_background_noise_"  # recordings that are mixed into others, in Speech Commands and sets like it
 READ_AHEAD = 64  # files
+TOGETHER = 8  # files that a thread reads at a time: handing out a single one costs as much as reading a header
+MANY = 5  # files that a message names
 
 
 class Row(NamedTuple):
@@ -366,8 +368,7 @@ def read_each(read: Callable[[S], T], files: Iterable[S]) -> Iterator[T]:
         elif not broken:
             yield result
     if broken:
-        more = f" (and {len(broken) - 5} more files)" if len(broken) > 5 else ""
-        raise ValueError("; ".join(str(error) for error in broken[:5]) + more)
+        raise ValueError(first_of(list(map(str, broken))))
 
 
 def attempts(read: Callable[[S], T], files: Iterable[S]) -> Iterator[T | ValueError]:
@@ -379,26 +380,40 @@ def attempts(read: Callable[[S], T], files: Iterable[S]) -> Iterator[T | ValueEr
         except ValueError as error:
             return error
 
+    def attempt_each(files: list[S]) -> list[T | ValueError]:
+        return [attempt(file) for file in files]
+
+    remaining = iter(files)
+    together = iter(lambda: list(itertools.islice(remaining, TOGETHER)), [])
     with ThreadPoolExecutor() as pool:
-        remaining = iter(files)
-        running = collections.deque(pool.submit(attempt, file) for file in itertools.islice(remaining, READ_AHEAD))
+        ahead = itertools.islice(together, READ_AHEAD // TOGETHER)
+        running = collections.deque(pool.submit(attempt_each, files) for files in ahead)
         try:
             while running:
-                result = running.popleft().result()
-                running.extend(pool.submit(attempt, file) for file in itertools.islice(remaining, 1))
-                yield result
+                results = running.popleft().result()
+                running.extend(pool.submit(attempt_each, files) for files in itertools.islice(together, 1))
+                yield from results
         finally:
             for later in running:
                 later.cancel()
 
 
-def without_broken(read: Callable[[Row], T], rows: Sequence[Row]) -> list[Row]:
-    """Return the rows whose files can be read, for `skip_broken`; a warning names all others."""
-    results = zip(rows, attempts(read, rows), strict=True)
-    errors = {row: result for row, result in results if isinstance(result, ValueError)}
+def without_broken(read: Callable[[Row], T], rows: Sequence[Row], skip: bool) -> tuple[list[Row], tuple[str, ...]]:
+    """Return the rows whose files can be read, and what is wrong with each other one; a warning names the first five.
+
+    Without `skip` all rows are returned, and nothing is read.
+    """
+    results = zip(rows, attempts(read, rows) if skip else rows, strict=True)
+    errors = {row: str(result) for row, result in results if isinstance(result, ValueError)}
     if errors:
-        warn_caller(f"skipped {len(errors)} broken files: {'; '.join(map(str, errors.values()))}")
-    return [row for row in rows if row not in errors]
+        warn_caller(f"skipped {len(errors)} broken files: {first_of(list(errors.values()))}")
+    return [row for row in rows if row not in errors], tuple(errors.values())
+
+
+def first_of(messages: Sequence[str]) -> str:
+    """Return the first five messages of files in one line, and how many there are more."""
+    more = f" (and {len(messages) - MANY} more files)" if len(messages) > MANY else ""
+    return "; ".join(messages[:MANY]) + more
 
 
 def read_bytes(file: File) -> bytes:

@@ -25,6 +25,11 @@ def computed(function: Callable, shape: Sequence[int | None], *tensors):
     return tf.ensure_shape(tf.numpy_function(of_arrays, tensors, tf.float32), shape)
 
 
+def as_written(function: Callable) -> Callable:
+    """Return a function for a `tf.data` pipeline without AutoGraph: nothing here needs it, and it takes seconds."""
+    return tf.autograph.experimental.do_not_convert(function)
+
+
 def reader(inputs) -> Callable:
     """Return a function from a tensor of indices to the examples there, of an array in memory or of a source."""
     if isinstance(inputs, np.ndarray) and not isinstance(inputs, np.memmap):

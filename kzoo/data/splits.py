@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from kzoo.core.lazy import keras, lazy_import, np, tf
 from kzoo.data.augment import Augment
 from kzoo.data.display import DatasetCardTable, SplitsTable
-from kzoo.data.pipeline import computed, encoded, reader
+from kzoo.data.pipeline import as_written, computed, encoded, reader
 from kzoo.data.random import fold, seeds_at
 from kzoo.data.sources import Source, as_targets
 from kzoo.data.windows import Divisible
@@ -82,7 +82,8 @@ class RawData(NamedTuple):
     """What a loader returns; a split that the dataset does not define is None and is held out from `train`.
 
     `groups` names the group, such as the patient, of each training example, unless the examples themselves do. `task`
-    is what is asked of a network; None for the classification of `class_names`.
+    is what is asked of a network; None for the classification of `class_names`. `skipped` says of each file that
+    `skip_broken` left out why.
     """
 
     train: Examples
@@ -91,6 +92,7 @@ class RawData(NamedTuple):
     class_names: tuple[str, ...]
     groups: np.ndarray | None = None
     task: Task | None = None
+    skipped: tuple[str, ...] = ()
 
     @property
     def asked(self) -> Task:
@@ -185,6 +187,7 @@ class Splits(SplitsTable):
         shard: the rows of training batches that this process reads, in data-parallel training. The last batch of an
             epoch is cut to a multiple of the number of devices. Augmentation is drawn for whole batches, so that it
             does not depend on the number of processes.
+        skipped: of each file that was left out because it could not be read, why.
 
     Raises:
         ValueError: if two classes, tags or columns have one name, with which results and exports could not be told
@@ -200,6 +203,7 @@ class Splits(SplitsTable):
     batch_size: int = 128
     seed: int = 0
     shard: Shard = UNSHARDED
+    skipped: tuple[str, ...] = ()
 
     def __post_init__(self):
         check_distinct(self.name, self.task)
@@ -246,7 +250,7 @@ class Splits(SplitsTable):
         if self.indexed:
             return self.epoch_after_epoch()
         epoch = tf.Variable(-1, dtype=tf.int64, trainable=False)
-        once = tf.data.Dataset.from_tensors(0).flat_map(lambda _: self.shuffled(epoch.assign_add(1)))
+        once = tf.data.Dataset.from_tensors(0).flat_map(as_written(lambda _: self.shuffled(epoch.assign_add(1))))
         return self.training_batches(once).apply(tf.data.experimental.assert_cardinality(self.steps_per_epoch))
 
     def epoch_after_epoch(self) -> batches.Batches:
@@ -269,7 +273,7 @@ class Splits(SplitsTable):
         def rest(epoch):
             return self.shuffled(epoch).skip(tf.where(epoch == first_epoch, tf.constant(done, tf.int64), 0))
 
-        return self.training_batches(tf.data.Dataset.counter(first_epoch).flat_map(rest))
+        return self.training_batches(tf.data.Dataset.counter(first_epoch).flat_map(as_written(rest)))
 
     @functools.cached_property
     def validation(self) -> tf.data.Dataset:
@@ -296,7 +300,7 @@ class Splits(SplitsTable):
             return self.preprocess(read(indices)), read_targets(indices)
 
         indices = tf.data.Dataset.range(len(self.examples[split])).batch(self.batch_size)
-        return indices.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        return indices.map(as_written(prepared), num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     @property
     def without_tensorflow(self) -> bool:
@@ -334,7 +338,7 @@ class Splits(SplitsTable):
         indices = tf.range(len(self.examples["train"]), dtype=tf.int64)
         order = tf.random.experimental.stateless_shuffle(indices, seed=tf.stack([self.seed, epoch]))
         groups = tf.data.Dataset.from_tensor_slices(order).batch(self.batch_size).take(self.steps_per_epoch)
-        return groups.enumerate().map(lambda step, indices: (epoch, step, indices))
+        return groups.enumerate().map(as_written(lambda step, indices: (epoch, step, indices)))
 
     def training_batches(self, groups: tf.data.Dataset) -> tf.data.Dataset:
         """Turn (epoch, step, indices) into augmented and preprocessed batches, or this process's slice of them."""
@@ -356,7 +360,7 @@ class Splits(SplitsTable):
             batch = self.augmented(inputs, targets, fold(seed, step), augment, *weighted)
             return tuple(self.shard.rows_of(part, count) for part in batch)
 
-        return groups.map(prepared, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+        return groups.map(as_written(prepared), num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
     def augmented(self, inputs, labels, seed, augment: Augment | None = None, weights=None):
         """Augment a raw batch (as `self.augment`), preprocess it, augment the features, mix them and their labels.

@@ -40,10 +40,10 @@ filelock = lazy_import("filelock")
 CONFIG, MODEL, HISTORY, METRICS = "config.yaml", "model.keras", "history.csv", "metrics.json"
 CURVES, ENVIRONMENT, DATA, EXAMPLES = "curves.png", "environment.json", "data.json", "examples.npz"
 CHECKPOINTS, TRAINING, LOCK = "checkpoints", "training.json", "lock"
-TENSORBOARD, PAGE = "tensorboard", "report.html"
+TENSORBOARD, PAGE, SKIPPED = "tensorboard", "report.html", "skipped_files.txt"
 DRAWN = sorted({name for task in TASKS.values() for name in task.drawn})  # the pictures of reports
 UNCHANGED = (MODEL, HISTORY, DATA, EXAMPLES)  # once a training is complete
-RESULTS = (MODEL, HISTORY, METRICS, CURVES, ENVIRONMENT, DATA, EXAMPLES, *DRAWN, PAGE)
+RESULTS = (MODEL, HISTORY, METRICS, CURVES, ENVIRONMENT, DATA, EXAMPLES, *DRAWN, PAGE, SKIPPED)
 
 
 @contextlib.contextmanager

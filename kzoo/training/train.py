@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kzoo.core.arguments import checked
 from kzoo.core.determinism import make_deterministic
-from kzoo.core.files import write_json, writing
+from kzoo.core.files import write_json, write_text, writing
 from kzoo.core.lazy import keras, lazy_import, np
 from kzoo.core.onednn import hint_at_onednn
 from kzoo.core.registry import lookup, registered_name
@@ -86,7 +86,8 @@ def fit(
     `keras.models.load_model` give the same compiled model.
 
     A run directory gets `config.yaml`, `model.keras` (best epoch), `history.csv`, `curves.png`, `environment.json`,
-    TensorBoard logs, and `data.json` with `examples.npz`, which `kzoo export` and `kzoo predict` need.
+    TensorBoard logs, and `data.json` with `examples.npz`, which `kzoo export` and `kzoo predict` need; also
+    `skipped_files.txt` where `skip_broken` left out files of the data.
 
     A training that was interrupted or killed resumes from its newest checkpoint, at the next batch, when `fit` is
     called again with the same arguments and run directory, and ends with the same weights as without interruption
@@ -263,6 +264,9 @@ class Training:
         model, data = self.model, self.data
         write_json(run / runs.ENVIRONMENT, runs.environment(data.seed))
         Serving.of(data).save(run / runs.DATA, run / runs.EXAMPLES)
+        if data.skipped:
+            lines = "".join(f"{why}\n" for why in data.skipped)
+            write_text(run / runs.SKIPPED, lines.encode("utf-8", "backslashreplace").decode())
         if not (run / runs.CONFIG).exists():
             kept = {"name": data.name, "batch_size": data.batch_size}
             content = {"seed": data.seed, "data": kept, "model": {"name": registered_name(model)}}

@@ -260,8 +260,20 @@ class TestFolder:
     def test_broken_images_can_be_skipped(self, pictures):
         (pictures / "cat" / "text.png").write_text("not an image")
         with pytest.warns(UserWarning, match="skipped 1 broken files: .*cat/text.png cannot be read as an image"):
-            splits = kzoo.load_dataset(f"folder:{pictures}", skip_broken=True, validation=0.2)
+            splits = kzoo.load_dataset(f"folder:{pictures}", skip_broken=True, validation=0.2, image_size=8)
         assert sum(map(len, splits.examples.values())) == 20
+        model = kzoo.create_model("mlp", splits.input_shape, splits.num_classes)
+        kzoo.fit(model, splits, epochs=1, run_dir=pictures / "run", verbose=False)
+        (line,) = (pictures / "run" / "skipped_files.txt").read_text().splitlines()
+        assert "cat/text.png cannot be read as an image" in line
+
+    def test_a_message_names_five_of_many_broken_images(self, pictures):
+        for number in range(9):
+            (pictures / "cat" / f"broken{number}.png").write_text("not an image")
+        with pytest.warns(UserWarning, match=r"skipped 9 broken files: [^;]*(;[^;]*){4} \(and 4 more files\)$"):
+            splits = kzoo.load_dataset(f"folder:{pictures}", skip_broken=True, validation=0.2)
+        assert len(splits.skipped) == 9
+        assert not kzoo.load_dataset("digits").skipped
 
     def test_images_are_rotated_by_their_exif_orientation(self, tmp_path):
         exif = Image.Exif()

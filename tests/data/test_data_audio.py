@@ -171,6 +171,24 @@ class TestReading:
             warnings.simplefilter("error")
             files.warn_of_changes([files.read_audio(tmp_path / name)], RATE)
 
+    @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_U8", "PCM_24", "PCM_32", "FLOAT", "ULAW"])
+    @pytest.mark.parametrize("channels, title", [(1, None), (2, "a title"), (1, "long" * 2000)])
+    def test_a_header_read_directly_is_that_of_libsndfile(self, tmp_path, subtype, channels, title):
+        path = tmp_path / "a.wav"
+        with soundfile.SoundFile(path, "w", 11025, channels, subtype) as file:
+            if title:
+                file.title = title
+            file.write(np.zeros((777, channels)))
+        data = path.read_bytes()
+        assert files.read_header(path) == files.Header(str(path), 11025, channels, "WAV", 777, True)
+        assert (files.plain_wav_header(path) is not None) == (subtype[:3] == "PCM" and len(title or "") < files.HEADER)
+        start = data.index(b"data")
+        path.write_bytes(data[: start + 4] + b"\xff\xff\xff\x7f" + data[start + 8 :])  # as if written to a pipe
+        assert files.plain_wav_header(path) is None
+        path.write_bytes(data[: start + 60])
+        with pytest.raises(ValueError, match=r"a.wav is truncated: it has 52 of \d+ bytes of samples"):
+            files.read_header(path)
+
     @pytest.mark.parametrize("name", ["a.m4a", "a.AAC", "a.wma"])
     def test_formats_that_are_not_read_are_named_with_what_to_do(self, tmp_path, name):
         (tmp_path / name).write_bytes(b"not read")

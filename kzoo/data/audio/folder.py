@@ -78,7 +78,7 @@ def audio_folder(
             who are not in the train split.
         validation_rule: likewise.
         classes: the classes to read, in the order of their indices; all if not given.
-        skip_broken: leave out files that cannot be read, with a warning that names them.
+        skip_broken: leave out files that cannot be read, with a warning; a run lists them in `skipped_files.txt`.
         max_bytes: limit on the size that a file in a .zip file claims to have.
 
     Raises:
@@ -96,9 +96,8 @@ def audio_folder(
     else:
         rows = rows_by_pattern(path, files, pattern, label, speaker, {"test": test_rule, "validation": validation_rule})
         rows = of_classes(path, rows, classes)
-    if skip_broken:
-        rows = without_broken(lambda row: read_audio(row.file), rows)
-    return recorded(rows, Clips.of(rows, seconds, sample_rate, hop), classes)
+    rows, skipped = without_broken(lambda row: read_audio(row.file), rows, skip_broken)
+    return recorded(rows, Clips.of(rows, seconds, sample_rate, hop), classes)._replace(skipped=skipped)
 
 
 def rows_by_pattern(

@@ -30,7 +30,7 @@ from kzoo.data.image.pixels import DEEPEST, WHITE, as_colour, eight_bit, guessed
 from kzoo.data.image.source import ImageFiles
 from kzoo.data.labels import class_indices
 from kzoo.data.sources import array_of
-from kzoo.data.splits import Examples, RawData, register_dataset
+from kzoo.data.splits import SPLITS, Examples, RawData, register_dataset
 
 PIL_ImageOps = lazy_import("PIL.ImageOps")
 
@@ -147,7 +147,7 @@ def image_folder(
             they are brought to it.
         classes: the classes to read, in the order of their indices; all if not given.
         channels: 1 to read all as grey, 3 as red, green and blue; grey if all images are, by default.
-        skip_broken: leave out files that cannot be read, with a warning that names them.
+        skip_broken: leave out files that cannot be read, with a warning; a run lists them in `skipped_files.txt`.
         background: what transparent images are composed on, a grey level or (red, green, blue) from 0 to 255.
         value_range: the value that becomes 255 in images of more than 8 bits, as 4095 of a 12-bit camera; guessed from
             a sample if not given.
@@ -159,13 +159,12 @@ def image_folder(
     """
     rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "images", max_bytes), classes=classes)
     how = {"background": as_colour(background), "value_range": value_range or guess_value_range(rows)}
-    if skip_broken:
-        rows = without_broken(lambda row: read_image(row.file, 3, max_pixels=max_pixels, **how), rows)
+    rows, skipped = without_broken(lambda row: read_image(row.file, 3, max_pixels=max_pixels, **how), rows, skip_broken)
     class_names, splits = classes_and_splits(rows, classes)
     if channels not in (None, 1, 3):
         raise ValueError(f"channels must be 1 (grey) or 3 (colour), got {channels!r}")
     parts = pictures(splits, class_names, geometry, channels, max_pixels, **how)
-    return RawData(parts["train"], parts.get("validation"), parts.get("test"), class_names)
+    return RawData(*map(parts.get, SPLITS), class_names, skipped=skipped)
 
 
 def pictures(

@@ -20,7 +20,7 @@ from kzoo.data.folders import (
 )
 from kzoo.data.folders import Row as FileRow
 from kzoo.data.labels import check_classes, class_indices
-from kzoo.data.splits import Examples, RawData, register_dataset
+from kzoo.data.splits import SPLITS, Examples, RawData, register_dataset
 from kzoo.data.tables import numbered_cells
 from kzoo.data.targets import targets_as
 from kzoo.tasks import Classification, Tagging
@@ -242,7 +242,7 @@ def text_folder(
         path: the folder, or a .zip file of it.
         encoding: of all files.
         classes: the classes to read, in the order of their indices; all if not given.
-        skip_broken: leave out files that cannot be read, with a warning that names them.
+        skip_broken: leave out files that cannot be read, with a warning; a run lists them in `skipped_files.txt`.
         max_bytes: limit on the size that a file in a .zip file claims to have.
 
     Raises:
@@ -250,11 +250,10 @@ def text_folder(
             (each by name).
     """
     rows = rows_by_folder(path, files_with_suffix(path, SUFFIXES, "texts", max_bytes), classes=classes)
-    if skip_broken:
-        rows = without_broken(lambda row: read_text(row.file, encoding), rows)
+    rows, skipped = without_broken(lambda row: read_text(row.file, encoding), rows, skip_broken)
     class_names, splits = classes_and_splits(rows, classes)
     loaded = {split: read_texts(part, class_names, encoding) for split, part in splits.items()}
-    return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), class_names)
+    return RawData(*map(loaded.get, SPLITS), class_names, skipped=skipped)
 
 
 def read_texts(rows: Sequence[FileRow], class_names: Sequence[str], encoding: str) -> Examples:
