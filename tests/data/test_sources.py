@@ -1,6 +1,7 @@
 """Image files that are read when they are needed, and the cache of what was decoded."""
 
 import dataclasses
+import io
 import functools
 import os
 import shutil
@@ -16,7 +17,7 @@ from kzoo.data import cache, sources
 from kzoo.data.image.augment import ResizedCrop
 from kzoo.data.image.files import read_image
 from kzoo.data.image.geometry import Geometry
-from kzoo.data.image.source import Crop, ImageFiles, crop_box, fitted
+from kzoo.data.image.source import Crop, ImageFiles, crop_box, fitted, plain_jpeg_size, upright_jpeg_size
 from kzoo.data.random import seeds_at
 
 
@@ -209,6 +210,21 @@ class TestCrops:
         whole = crops(range(6))
         np.testing.assert_array_equal(np.concatenate([crops([0, 1]), crops([2, 3, 4, 5])]), whole)
         assert (crops(range(6), epoch=1) != whole).any()
+
+    @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}, {"comment": b"x" * 300}])
+    @pytest.mark.parametrize("mode, plain", [("RGB", True), ("L", True), ("CMYK", False)])
+    def test_a_size_read_directly_is_that_of_pillow(self, mode, plain, options):
+        def jpeg(**more):
+            Image.new(mode, (50, 31)).save(written := io.BytesIO(), "JPEG", **options, **more)
+            return written.getvalue()
+
+        assert plain_jpeg_size(jpeg()) == ((31, 50) if plain else None)
+        assert upright_jpeg_size(jpeg()) == upright_jpeg_size(jpeg(exif=Image.Exif())) == plain_jpeg_size(jpeg())
+        turned = Image.Exif()
+        turned[0x0112] = 6
+        assert plain_jpeg_size(jpeg(exif=turned)) is None
+        assert upright_jpeg_size(jpeg(exif=turned)) is None
+        assert all(plain_jpeg_size(jpeg()[:count]) is None for count in range(30))
 
     def test_boxes_lie_inside_and_have_the_area_and_aspect_ratio_that_were_asked_for(self):
         generator = np.random.default_rng(0)

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import io
 import math
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from kzoo.data.sources import Source, array_of, described, hash_of
 ORIENTATION = 0x0112  # tag of EXIF
 ATTEMPTS = 10
 END_OF_JPEG = b"\xff\xd9"
+FRAMES = (0xC0, 0xC1, 0xC2)  # markers of a baseline, extended or progressive frame
+UNPLAIN = (0xE1, 0xE2, 0xFF)  # of EXIF, of several pictures or a colour profile, and padding: Pillow looks at these
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +155,10 @@ def crop_box(
         aspect: smallest and largest width divided by height, drawn on a logarithmic scale.
     """
     height, width = size
-    pixels = height * width * generator.uniform(*area, ATTEMPTS)
-    ratios = np.exp(generator.uniform(*np.log(aspect), ATTEMPTS))
-    drawn = np.stack([np.sqrt(pixels / ratios), np.sqrt(pixels * ratios)], 1).round().astype(int)
-    for rows, columns in drawn.tolist():
+    shares = generator.uniform(*area, ATTEMPTS).tolist()
+    ratios = generator.uniform(*map(math.log, aspect), ATTEMPTS).tolist()
+    for share, ratio in zip(shares, map(math.exp, ratios), strict=True):
+        rows, columns = (round(math.sqrt(height * width * share * part)) for part in (1 / ratio, ratio))
         if 0 < rows <= height and 0 < columns <= width:
             top, left = generator.integers((height - rows + 1, width - columns + 1)).tolist()
             return top, left, rows, columns
@@ -165,6 +168,9 @@ def crop_box(
 
 def upright_jpeg_size(data: bytes) -> tuple[int, int] | None:
     """Return the height and width of a grey or RGB JPEG file that is whole and not to be rotated; None for others."""
+    size = plain_jpeg_size(data)
+    if size is not None:
+        return size if END_OF_JPEG in data[-1024:] else None
     try:
         with PIL_Image.open(io.BytesIO(data)) as image:
             plain = image.format == "JPEG" and image.mode in ("L", "RGB")
@@ -174,11 +180,26 @@ def upright_jpeg_size(data: bytes) -> tuple[int, int] | None:
         return None
 
 
+def plain_jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Return the height and width of a grey or RGB JPEG file without EXIF, ten times as fast as Pillow; else None."""
+    place = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while place + 10 < len(data) and data[place] == 0xFF and data[place + 1] not in UNPLAIN:
+        if data[place + 1] in FRAMES:
+            bits, height, width, channels = struct.unpack_from(">BHHB", data, place + 4)
+            return (height, width) if bits == 8 and height and width and channels in (1, 3) else None
+        place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    return None
+
+
 def fitted(image, image_size: tuple[int, int], cubic=False):
     """Return an 8-bit image resized without keeping its proportions; antialiased if it is more than twice as large."""
 
     def by(method: str, antialias: bool):
-        return lambda: tf.image.resize(image, image_size, method, antialias=antialias)
+        def resized():
+            pixels = tf.image.resize(image, image_size, method, antialias=antialias)
+            return tf.clip_by_value(pixels, 0, 255) if method == "bicubic" else pixels
+
+        return resized
 
     cubic = tf.convert_to_tensor(cubic)
     ratio = tf.reduce_max(tf.shape(image)[:2] / tf.constant(image_size))
@@ -190,7 +211,7 @@ def fitted(image, image_size: tuple[int, int], cubic=False):
         ],
         by("bilinear", False),
     )
-    return tf.cast(tf.clip_by_value(tf.round(chosen), 0, 255), tf.uint8)
+    return tf.cast(tf.round(chosen), tf.uint8)
 
 
 def size_text(size: Sequence[int]) -> str:
