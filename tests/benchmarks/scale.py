@@ -2,8 +2,9 @@
 
     python tests/benchmarks/scale.py            # 1,000 to 50,000 files, about 20 minutes on two cores
     python tests/benchmarks/scale.py --quick    # a twentieth of that
+    python tests/benchmarks/scale.py --case 3   # one dataset alone, counted from 0
 
-Each row is a process of its own, so that the peak memory is its own. The files are made by the script: JPEGs of smooth
+Times are seconds on the clock and, in brackets, of processor time, after the libraries are imported. Each row is a process of its own, so that the peak memory is its own. The files are made by the script: JPEGs of smooth
 noise, WAVs of one second, rows of text. The pipelines beside kzoo's make the same crops: `tf.data` is what a user of
 TensorFlow writes (`decode_and_crop_jpeg`, bilinear resizing), grain decodes with Pillow.
 """
@@ -11,6 +12,7 @@ TensorFlow writes (`decode_and_crop_jpeg`, bilinear resizing), grain decodes wit
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -138,13 +140,23 @@ def grain_batches(case: dict):
 PIPELINES = {"kzoo": kzoo_batches, "tf.data": tf_data_batches, "grain": grain_batches}
 
 
+IMPORTS = {"kzoo": ("tensorflow", "keras", "kzoo"), "tf.data": ("tensorflow",), "grain": ("grain", "PIL.Image")}
+
+
+def now() -> np.ndarray:
+    """Return the time on the clock and the processor time of this process, in seconds."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 def measure(pipeline: str, case: dict) -> dict:
     """Measure one pipeline on one dataset in this process."""
-    begin = time.perf_counter()
+    for module in IMPORTS[pipeline]:
+        importlib.import_module(module)
+    begin = now()
     batches, steps = PIPELINES[pipeline](case)
     iterator = batches(0)
     next(iterator)
-    first = time.perf_counter() - begin
+    first = now() - begin
     for _ in range(2):
         next(iterator)
     used = time.process_time()
@@ -153,12 +165,12 @@ def measure(pipeline: str, case: dict) -> dict:
         next(iterator)
     used = time.process_time() - used
     del iterator
-    begin = time.perf_counter()
+    begin = now()
     next(batches(int(0.9 * steps)))
     return {
-        "first": first,
+        "first": first.tolist(),
         "milliseconds": 1000 * used / count / BATCH,
-        "resume": time.perf_counter() - begin,
+        "resume": (now() - begin).tolist(),
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
     }
 
@@ -191,14 +203,16 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--case", type=int, action="append", choices=range(6))
     parser.add_argument("--measure", nargs=2, metavar=("PIPELINE", "CASE"))
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(options.measure[0], json.loads(options.measure[1]))))
         return
-    heads = ("dataset", "pipeline", "first batch s", "CPU ms/example", "resume at 90 % s", "peak MB")
+    heads = ("dataset", "pipeline", "first batch s (CPU)", "CPU ms/example", "resume at 90 % s (CPU)", "peak MB")
     print("| " + " | ".join(heads) + " |\n|" + "---|" * len(heads))
-    for case in cases(20 if options.quick else 1):
+    every = cases(20 if options.quick else 1)
+    for case in every if options.case is None else [every[number] for number in options.case]:
         with tempfile.TemporaryDirectory() as folder:
             made = case | {"folder": f"{folder}/data"}
             MAKE[case["kind"]](Path(made["folder"]), case["count"], *case["sizes"])
@@ -208,7 +222,8 @@ def main() -> None:
                     continue
                 found = in_own_process(pipeline, made)
                 name = f"{case['count']:,} {case['kind']} {'x'.join(map(str, case['sizes']))}"
-                cells = f"{found['first']:.2f} | {found['milliseconds']:.2f} | {found['resume']:.2f}"
+                first, resume = ("{:.2f} ({:.2f})".format(*found[name]) for name in ("first", "resume"))
+                cells = f"{first} | {found['milliseconds']:.2f} | {resume}"
                 print(f"| {name} | {pipeline} | {cells} | {found['memory']:.0f} |", flush=True)
 
 

@@ -1,8 +1,8 @@
 """Image files that are read when they are needed, and the cache of what was decoded."""
 
 import dataclasses
-import io
 import functools
+import io
 import os
 import shutil
 
