@@ -4,9 +4,10 @@
     python tests/benchmarks/scale.py --quick    # a twentieth of that
     python tests/benchmarks/scale.py --case 3   # one dataset alone, counted from 0
 
-Times are seconds on the clock and, in brackets, of processor time, after the libraries are imported. Each row is a process of its own, so that the peak memory is its own. The files are made by the script: JPEGs of smooth
-noise, WAVs of one second, rows of text. The pipelines beside kzoo's make the same crops: `tf.data` is what a user of
-TensorFlow writes (`decode_and_crop_jpeg`, bilinear resizing), grain decodes with Pillow.
+Times are seconds on the clock and, in brackets, of processor time, after the libraries are imported. Each row is a
+process of its own, so that the peak memory is its own. The files are made by the script: JPEGs of smooth noise, WAVs of
+one second, rows of text. The pipelines beside kzoo's make the same crops: `tf.data` is what a user of TensorFlow writes
+(`decode_and_crop_jpeg`, bilinear resizing), grain decodes with Pillow.
 """
 
 from __future__ import annotations
