@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kzoo.core.files import write_file, write_path
-from kzoo.core.lazy import figures, matplotlib
+from kzoo.core.lazy import PIL_Image, figures, lazy_import, matplotlib
 
+PIL_PngImagePlugin = lazy_import("PIL.PngImagePlugin")
+
+MARK = {"Software": "kzoo"}  # of pictures that may be replaced
 LEARNING_RATE, CROSS_ENTROPY = "learning_rate", "crossentropy"
 DOTTED_UP_TO = 30  # largest number of epochs that are drawn as points too; a single epoch has no line
 
@@ -140,13 +144,32 @@ def draw_tested(axes, curves: Sequence[Curve], colours: Sequence) -> None:
 
 
 def save(picture: figures.Figure, path: Path) -> None:
-    """Write a figure in the format of the file's suffix.
+    """Write a figure in the format of the file's suffix; one in PNG is marked as ours.
 
     Raises:
         ValueError: for a suffix that names no format of Matplotlib.
     """
     kind = picture_format(path)
-    write_file(path, lambda file: picture.savefig(file, format=kind, dpi=100))
+    options = {"metadata": MARK} if kind == "png" else {}
+    write_file(path, lambda file: picture.savefig(file, format=kind, dpi=100, **options))
+
+
+def save_image(image: PIL_Image.Image, path: Path) -> None:
+    """Write an image of Pillow as PNG, marked as ours."""
+    marks = PIL_PngImagePlugin.PngInfo()
+    for key, value in MARK.items():
+        marks.add_text(key, value)
+    write_file(path, lambda file: image.save(file, "PNG", pnginfo=marks))
+
+
+def check_ours(path: Path) -> None:
+    """Raise a ValueError for a file that is there and is no picture in PNG that carries our mark."""
+    if not path.exists():
+        return
+    with contextlib.suppress(OSError), PIL_Image.open(path) as image:
+        if all(image.info.get(key) == value for key, value in MARK.items()):
+            return
+    raise ValueError(f"{path} is there already, and kzoo did not write it; choose another folder (--out)")
 
 
 def picture_format(path: Path) -> str:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from kzoo.core import pictures
 from kzoo.core.extras import missing_package
-from kzoo.core.files import check_digests, read_json, reading, user_path, write_file, writing
+from kzoo.core.files import check_digests, read_json, reading, user_path, writing
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.core.warn import warn_caller
@@ -452,7 +452,8 @@ def write_pictures(predictions: Sequence[Prediction], task: Task, folder: Path) 
     """Write the answers for files as PNG files of the names of the files, and a legend; return how many were written.
 
     Raises:
-        ValueError: for a task whose answers are no images, two files of one name, or a folder that cannot be written.
+        ValueError: for a task whose answers are no images, two files of one name, a folder that cannot be written, or
+            in which a file of such a name is that kzoo did not write, such as the photo itself.
     """
     check_pictures(task)
     found = [prediction for prediction in predictions if prediction.array is not None]
@@ -462,10 +463,12 @@ def write_pictures(predictions: Sequence[Prediction], task: Task, folder: Path) 
     if twice is not None:
         raise ValueError(f"{written.count(twice)} files would be called {twice} in {folder}; predict one at a time")
     folder = folder.expanduser()
+    for name in written:
+        pictures.check_ours(folder / name)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, prediction in zip(names, found, strict=True):
-            write_file(folder / name, lambda file, one=prediction: task.picture(one.array).save(file, "PNG"))
+            pictures.save_image(task.picture(prediction.array), folder / name)
         for name, figure in task.legends().items():
             pictures.save(figure, folder / name)
     return len(found)

@@ -314,6 +314,12 @@ def test_each_pixel_of_an_image_of_any_size_is_answered(trained, tmp_path):
         np.testing.assert_array_equal(np.asarray(written), found.array)  # palette indices
         np.testing.assert_array_equal(np.asarray(written.convert("RGB")), predictor.task.palette[found.array])
     assert (tmp_path / "masks" / "legend.png").exists()
+    assert write_pictures([found], predictor.task, tmp_path / "masks") == 1  # its own files are replaced
+    (tmp_path / "masks" / "legend.png").unlink()
+    original = (tmp_path / "photo.png").read_bytes()
+    with pytest.raises(ValueError, match="photo.png is there already, and kzoo did not write it; choose another"):
+        write_pictures([found], predictor.task, tmp_path)
+    assert (tmp_path / "photo.png").read_bytes() == original
 
 
 def test_answers_that_are_no_images_are_not_written(tmp_path):
