@@ -424,7 +424,7 @@ def prediction_rows(found: Prediction) -> Iterable[dict[str, str]]:
     name = found.file if found.line is None else f"{found.file}, line {found.line}"
     for row in found.rows():
         yield {"file": name, "start": "", "end": "", **row, "error": found.error or ""}
-    for window in found.windows:
+    for window in () if found.task.head == "positions" else found.windows:  # which the rows above have joined
         times = {key: f"{round(time, 3):.10g}" for key, time in (("start", window.start), ("end", window.end))}
         yield from ({"file": name, **times, **row, "error": ""} for row in window.rows())
 

@@ -5,9 +5,10 @@ The report has scores over all known steps, with intervals over the sequences, a
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -185,6 +186,15 @@ class StepClassification(Steps, Classification):
     def cells(self, described):
         return {"classes": most_frequent(described["label"])}
 
+    def rows(self, described):
+        """Return a row for each segment of equal classes: its first step, the step after its last, and its class."""
+        if not described["label"]:
+            return [{"label": "", "probability": ""}]
+        return [
+            {"start": str(start), "end": str(end), "label": label, "probability": percent(mean, 1)}
+            for start, end, label, mean in segments(described["label"], described[self.answer])
+        ]
+
     def matched(self, other, targets):
         return np.where(np.asarray(targets) < 0, -1, super().matched(other, targets))
 
@@ -194,6 +204,17 @@ class StepClassification(Steps, Classification):
 
     def report(self, split, targets, answers, speed):
         return step_classification_report(self, split, np.asarray(targets), answers, speed)
+
+
+def segments(
+    labels: Sequence[str], probabilities: Mapping[str, Sequence[float]]
+) -> Iterator[tuple[int, int, str, float]]:
+    """Yield onset, offset (the step after the last), class, and mean probability of each run of equal classes."""
+    start = 0
+    for label, run in itertools.groupby(labels):
+        end = start + len(list(run))
+        yield start, end, label, float(np.mean(probabilities[label][start:end]))
+        start = end
 
 
 def most_frequent(names: Sequence[str]) -> str:

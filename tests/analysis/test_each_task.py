@@ -17,9 +17,9 @@ from kzoo.data.serving import Serving
 from kzoo.data.splits import Examples, Splits
 from kzoo.data.trained import remember
 from kzoo.nn.handcrafted import NearestNeighbours
-from kzoo.tasks import Classification, Regression, Tagging
+from kzoo.tasks import Classification, Regression, Segmentation, Tagging
 from kzoo.tasks.steps import StepClassification
-from kzoo.tasks.task import Task, check_exclusive
+from kzoo.tasks.task import Task, check_exclusive, check_pooled
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1)).astype("uint8")
 PIXELS[::2, :4], PIXELS[1::3, 4:] = 200, 190  # bright above, bright below
@@ -244,6 +244,10 @@ def test_solvers_and_nearest_neighbours_need_classes(tags, numbers):
         kzoo.fit(*tags, solver="ridge")
     with pytest.raises(ValueError, match="a solver is for one class an example, not for step_classification"):
         check_exclusive(StepClassification(("above", "below")), "a solver")
+    with pytest.raises(ValueError, match="a solver is for one class an example, not for segmentation"):
+        check_exclusive(Segmentation(("above", "below")), "a solver")
+    with pytest.raises(ValueError, match=r"segmentation has outputs of shape \(batch, height, width, num_classes\)"):
+        check_pooled(Segmentation(("above", "below")), "a shift test")
     inputs = keras.Input((8, 8, 1))
     model = keras.Model(inputs, NearestNeighbours(1)(keras.layers.Flatten()(inputs)), name="nearest")
     with pytest.raises(ValueError, match="nearest is for one class an example, not for regression"):

@@ -184,6 +184,13 @@ def test_unknown_losses_and_options_of_others_are_refused(trained):
         kzoo.fit(model, data, loss="dice", label_smoothing=0.1, verbose=False)
 
 
+def test_an_ensemble_averages_probabilities_at_each_pixel():
+    parts = [LOGITS, LOGITS[..., ::-1]]
+    mean = np.mean([np.exp(part) / np.exp(part).sum(-1, keepdims=True) for part in parts], axis=0)
+    found = keras.ops.softmax(Segmentation(NAMES).averaged([keras.ops.convert_to_tensor(part) for part in parts]))
+    np.testing.assert_allclose(found, mean, rtol=1e-5)
+
+
 # -- masks that move with their images
 
 MOVES = {"flip": True, "shift": 3, "rotation": 30, "zoom": 0.3, "elastic": 2.0, "resized_crop": {}}

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import kzoo
+from kzoo.cli import prediction_rows
 from kzoo.data.targets import targets_as
 from kzoo.data.timeseries.music import KEYS, SPLITS
 from kzoo.serving.export import write_saved_model
+from kzoo.serving.serve import PredictedWindow, Prediction
 from kzoo.tasks import StepClassification, StepTagging, report_from, task_from
 from kzoo.tasks.losses import StepClassificationLoss, TaggingLoss
 from kzoo.tasks.metrics import StepAccuracy, StepCrossEntropy, StepNegativeLogLikelihood
@@ -96,6 +98,23 @@ def test_files_are_answered_at_each_of_their_own_steps(trained, tmp_path):
     np.testing.assert_allclose(whole[0, :2], predictor.predict(long[None, :12])[0, :2], atol=1e-6)
     assert whole.shape == (1, 16, 2)
     assert set(predictor.task.cells(one.answer)) == {"classes" if "label" in one.answer else "tags"}
+
+
+def test_a_table_of_a_prediction_has_its_segments():
+    task = StepClassification(("rest", "run"))
+    answer = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.6, 0.4]])
+    described = task.describe(answer)
+    assert task.rows(described) == [
+        {"start": "0", "end": "2", "label": "rest", "probability": "80.0 %"},
+        {"start": "2", "end": "3", "label": "run", "probability": "80.0 %"},
+        {"start": "3", "end": "4", "label": "rest", "probability": "60.0 %"},
+    ]
+    windows = (PredictedWindow(task=task, answer=described, start=0, end=4),) * 2
+    found = Prediction(task=task, answer=described, file="walk.npy", windows=windows)
+    assert [row["label"] for row in prediction_rows(found)] == ["rest", "run", "rest"]
+    failed = Prediction(task=task, answer=task.describe(None), file="walk.npy", error="broken")
+    (row,) = prediction_rows(failed)
+    assert row == {"file": "walk.npy", "start": "", "end": "", "label": "", "probability": "", "error": "broken"}
 
 
 def test_a_saved_model_serves_probabilities_at_each_step(trained, tmp_path):
