@@ -35,10 +35,12 @@ def check_in_place(task: Task, augment: Augment | None) -> None:
 
 def check_positions(task: Task, preprocess: Preprocess, examples: Mapping[str, Examples]) -> None:
     """Raise a ValueError for targets at each position that are not as many as the positions of a network's input."""
-    expected = preprocess.input_shape[: max(len(preprocess.input_shape) - 1, 1)]
+    expected = task.positions(preprocess.input_shape[: max(len(preprocess.input_shape) - 1, 1)])
     for split, part in examples.items() if task.head == "positions" else ():
         found = np.shape(part.labels)[1 : 1 + len(expected)]
-        if found != expected:
+        if len(found) != len(expected) or any(
+            size not in (None, one) for one, size in zip(found, expected, strict=False)
+        ):
             given, needed = (" x ".join(map(str, shape)) for shape in (found, expected))
             raise ValueError(f"the {split} split has targets at {given} positions, but inputs of {needed}")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from kzoo.data.pipeline import reader
-from kzoo.data.windows import Divisible
+from kzoo.data.windows import Drawn
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Augment:
         Returns:
             A function from indices (batch,) and a seed of each, (batch, 2), to raw examples; and an augmentation.
         """
-        if isinstance(inputs, Divisible):
+        if isinstance(inputs, Drawn):
             return inputs.drawn, self
         read = reader(inputs)
         return (lambda indices, seeds: read(indices)), self

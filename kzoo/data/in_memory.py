@@ -49,7 +49,8 @@ def from_arrays(
             tags for each example; "regression", whose `y` are numbers, (n,) or (n, columns); "step_tagging", whose `y`
             are 0 and 1, or NaN where they are not known, (n, length, tags); "step_classification", whose `y` are
             labels, or -1 where they are not known, (n, length); "segmentation", whose `y` are masks: class indices
-            (n, height, width), or -1 or `void` where they are not known.
+            (n, height, width), or -1 or `void` where they are not known; "restoration", whose `y` are images
+            (n, height, width, channels) or series (n, length, channels) of values, `scale` times as large as `x`.
         validation: the pair (x, y) of the validation split, or as for `kzoo.load_dataset`; so is `test`.
         test: see `validation`.
         class_names: in the order of the class indices; the different labels, sorted, if not given. Of other tasks the

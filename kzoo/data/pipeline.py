@@ -49,13 +49,14 @@ def encoded(read: Callable, encode: Callable, first) -> Callable:
     Args:
         read: returns a tensor, (batch, ...).
         encode: function from an array to an array, for which the axis of the batch is the same.
-        first: an array as `read` returns it, for data type and shape.
+        first: an array as `read` returns it, for data type and shape; the function keeps a shape that is not known.
     """
     like = encode(first)
 
     def reading(*arguments):
-        batch = tf.numpy_function(encode, [read(*arguments)], like.dtype)
-        return tf.ensure_shape(batch, (None, *like.shape[1:]))
+        given = read(*arguments)
+        batch = tf.numpy_function(encode, [given], like.dtype)
+        return tf.ensure_shape(batch, given.shape if None in given.shape[1:] else (None, *like.shape[1:]))
 
     return reading
 

@@ -36,7 +36,7 @@ class Serving:
     def of(cls, splits: Splits) -> Serving:
         """Return the serving information of a dataset; its examples are evenly spaced over the validation split."""
         inputs = splits.examples["validation"].inputs
-        examples = inputs[evenly_spaced(len(inputs), EXAMPLES)]
+        examples = inputs[evenly_spaced(len(inputs), 1 if None in inputs.shape[1:] else EXAMPLES)]
         if examples.dtype == object:  # texts: never pickled, and not padded to the longest one
             examples = np.array([text[:10_000] for text in examples])
         return cls(splits.modality, splits.preprocess, splits.task, examples)

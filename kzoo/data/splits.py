@@ -16,7 +16,7 @@ from kzoo.data.display import DatasetCardTable, SplitsTable
 from kzoo.data.pipeline import as_written, computed, encoded, reader
 from kzoo.data.random import fold, seeds_at
 from kzoo.data.sources import Source, as_targets
-from kzoo.data.windows import Divisible
+from kzoo.data.windows import Divisible, Drawn
 from kzoo.tasks import Classification, Task
 
 batches = lazy_import("kzoo.data.batches")
@@ -288,7 +288,7 @@ class Splits(SplitsTable):
     def eval_batches(self, split: str) -> tf.data.Dataset:
         """Return the preprocessed batches of a split in its fixed order."""
         if self.without_tensorflow:
-            count, size = len(self.examples[split]), self.batch_size
+            count, size = len(self.examples[split]), self.at_a_time(split)
             order = np.arange(count)
             return batches.Batches(
                 lambda index: self.load_batch(split, order[index * size :][:size]), math.ceil(count / size)
@@ -299,8 +299,12 @@ class Splits(SplitsTable):
         def prepared(indices):
             return self.preprocess(read(indices)), read_targets(indices)
 
-        indices = tf.data.Dataset.range(len(self.examples[split])).batch(self.batch_size)
+        indices = tf.data.Dataset.range(len(self.examples[split])).batch(self.at_a_time(split))
         return indices.map(as_written(prepared), num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def at_a_time(self, split: str) -> int:
+        """Return how many examples of a split are measured in a batch: one if they differ in size."""
+        return 1 if None in self.examples[split].inputs.shape[1:] else self.batch_size
 
     @property
     def without_tensorflow(self) -> bool:
@@ -310,7 +314,7 @@ class Splits(SplitsTable):
     @property
     def indexed(self) -> bool:
         """Whether training batches are made without TensorFlow: nothing about them is random but their order."""
-        whole = not isinstance(self.examples["train"].inputs, Divisible)
+        whole = not isinstance(self.examples["train"].inputs, Drawn)
         return self.without_tensorflow and self.augment is None and whole
 
     def training_batch(self, step: int) -> tuple[np.ndarray, ...]:

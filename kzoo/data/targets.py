@@ -11,7 +11,16 @@ from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.data.arrays import to_array
 from kzoo.data.labels import SEVERAL, read_labels, warn_of_names
 from kzoo.data.tables import Table, is_empty, is_number
-from kzoo.tasks import Classification, Regression, Segmentation, StepClassification, StepTagging, Tagging, Task
+from kzoo.tasks import (
+    Classification,
+    Regression,
+    Restoration,
+    Segmentation,
+    StepClassification,
+    StepTagging,
+    Tagging,
+    Task,
+)
 from kzoo.tasks.segmentation import MOST_CLASSES, VOID
 
 Splits = Mapping[str, Any]  # the targets of "train" and, if there, "validation" and "test"
@@ -343,6 +352,34 @@ def whole_maps(masks: np.ndarray, what: str) -> np.ndarray:
     return masks if masks.dtype.kind in "iu" else masks.astype("int64")
 
 
+def originals(
+    splits: Splits, names: Sequence[str] | None, where: str, *, scale: int = 1
+) -> tuple[Task, dict[str, np.ndarray]]:
+    """Return images (n, height, width, channels), or series and waveforms (n, length, channels) of numbers.
+
+    Args:
+        splits: as for `targets_as`; so are `names`, of the channels, and `where`.
+        names: see `splits`.
+        where: see `splits`.
+        scale: how many times as large as the inputs they are.
+
+    Raises:
+        ValueError: for arrays of another shape or kind.
+    """
+    rows = {split: to_array(values) for split, values in splits.items()}
+    rows = {split: part[..., None] if part.ndim == 2 else part for split, part in rows.items()}
+    for split, part in rows.items():
+        if part.ndim not in (3, 4) or part.dtype.kind not in "iuf":
+            raise ValueError(
+                f"the targets of the {split} split of {where} are {part.dtype} of shape {part.shape}; expected numbers "
+                "(n, height, width, channels) or (n, length, channels)"
+            )
+    axes = ("height", "width") if rows["train"].ndim == 4 else ("length",)
+    names = names if names is not None else range(rows["train"].shape[-1])
+    pixels = {"peak": 255.0, "limits": (0.0, 255.0)} if rows["train"].dtype == "uint8" else {}
+    return Restoration(tuple(map(str, names)), axes, scale=scale, **pixels), rows
+
+
 def no_cells(table: Table, columns: Sequence[str]) -> Sequence:
     """Raise a ValueError: a row of a table has one target, not one at each position."""
     raise ValueError(f"{table.name} has one target a row, not one at each position; give arrays to kzoo.from_arrays")
@@ -355,4 +392,5 @@ READERS = {
     StepTagging.key: Reader(step_tags, no_cells),
     StepClassification.key: Reader(step_classes, no_cells),
     Segmentation.key: Reader(class_maps, no_cells),
+    Restoration.key: Reader(originals, no_cells),
 }

@@ -65,26 +65,14 @@ class Windows(NamedTuple):
         return raw[slice(*span)]
 
 
-class Divisible(Source):
-    """Examples that are larger than what is read of them: training sees a random part of each, measuring all."""
+class Drawn(Source):
+    """Examples of which training sees a random part, or other random numbers, in each epoch."""
 
     cacheable = False
 
     @abc.abstractmethod
     def at_random(self, index: int, seed: np.ndarray) -> np.ndarray:
         """Read a random part of an example, of equal probability for each start."""
-
-    @abc.abstractmethod
-    def divided(self) -> tuple[Source, np.ndarray]:
-        """Return all parts of all examples as examples, and the number of parts of each."""
-
-    def joined(self, task: Task, rows: np.ndarray, counts: np.ndarray) -> Sequence[np.ndarray]:
-        """Return the answers for whole examples from those for their parts, in the order of `divided`."""
-        return mean_over_windows(rows, counts)
-
-    def wholes(self) -> Sequence[np.ndarray]:
-        """Return the whole examples, of targets."""
-        return self
 
     def drawn(self, indices, seeds):
         """Return a batch of random parts in a `tf.data` pipeline.
@@ -99,6 +87,22 @@ class Divisible(Source):
 
         batch = tf.numpy_function(read, [indices, seeds], self.dtype)
         return tf.ensure_shape(batch, (None, *self.shape[1:]))
+
+
+class Divisible(Drawn):
+    """Examples that are larger than what is read of them: training sees a random part of each, measuring all."""
+
+    @abc.abstractmethod
+    def divided(self) -> tuple[Source, np.ndarray]:
+        """Return all parts of all examples as examples, and the number of parts of each."""
+
+    def joined(self, task: Task, rows: np.ndarray, counts: np.ndarray) -> Sequence[np.ndarray]:
+        """Return the answers for whole examples from those for their parts, in the order of `divided`."""
+        return mean_over_windows(rows, counts)
+
+    def wholes(self) -> Sequence[np.ndarray]:
+        """Return the whole examples, of targets."""
+        return self
 
 
 class Windowed(Divisible):

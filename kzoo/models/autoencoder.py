@@ -7,7 +7,7 @@ from kzoo.core.lazy import keras
 from kzoo.core.registry import MNIST, TENSORFLOW, Paper, Reference, register_model
 from kzoo.models.resnet import BANBURY_2021
 from kzoo.nn.blocks import stage_sequence
-from kzoo.nn.heads import conv_readout
+from kzoo.nn.heads import Restorer, conv_readout
 from kzoo.nn.layers import act, batch_norm, conv, conv_transpose, dense, flatten, named_output, scope
 
 MASCI_2011 = Paper(
@@ -23,7 +23,7 @@ FIVE_FRAMES = Reference((5, 128), 128, TENSORFLOW)  # of a log-mel spectrogram
 
 @register_model("autoencoder", BANBURY_2021, 267_928, FIVE_FRAMES, task="restoration")
 @dataclass(frozen=True)
-class AutoEncoder:
+class AutoEncoder(Restorer):
     """Dense auto-encoder: fully connected layers to a code and, in reverse order, back; that of MLPerf Tiny.
 
     Maps a feature map of fixed size to the code, named `stage1`; the whole network returns a feature map of the same
@@ -36,8 +36,6 @@ class AutoEncoder:
 
     units: tuple[int, ...] = (128,) * 4
     code: int = 8
-
-    only_published = True
 
     def __call__(self, x):
         with scope("stage1"):
@@ -61,7 +59,7 @@ class AutoEncoder:
 # The network of TensorFlow's tutorial on auto-encoders: 1,320 parameters of the encoder, 1,897 of the decoder.
 @register_model("conv_autoencoder", MASCI_2011, 3_217, MNIST._replace(num_classes=1), task="restoration")
 @dataclass(frozen=True)
-class ConvAutoEncoder:
+class ConvAutoEncoder(Restorer):
     """Strided convolutions to a code and, in reverse order, transposed convolutions back.
 
     Maps a feature map of fixed size to the code, whose spatial axes are divided by 2 to the power of the number of
@@ -78,8 +76,6 @@ class ConvAutoEncoder:
 
     filters: tuple[int, ...] = (16, 8)
     kernel: int = 3
-
-    only_published = True
 
     def __call__(self, x):
         return stage_sequence(x, self.layer, filters=self.filters)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import keras
 from kzoo.core.registry import TENSORFLOW, Paper, Reference, register_model
 from kzoo.nn.blocks import block_sequence, named_stages
-from kzoo.nn.heads import check_same_channels, conv_readout
+from kzoo.nn.heads import Restorer, check_same_channels, conv_readout
 from kzoo.nn.layers import act, conv, norm, scope
 from kzoo.nn.naming import Rule
 
@@ -54,7 +54,7 @@ KEY_MAPPING = (
     "vdsr", KIM_2016, 665_921, VDSR_PATCH, task="restoration", depths=18, norm="none", use_bias=True, subtract=False
 )
 @dataclass(frozen=True)
-class DnCNN:
+class DnCNN(Restorer):
     """Convolutions of one width whose last one estimates the noise, which is subtracted from the input.
 
     Maps a feature map to one of the same size; the output of the convolutions in the middle is named `stage1`. The
@@ -79,8 +79,6 @@ class DnCNN:
     norm: str = "batch"
     use_bias: bool = False
     subtract: bool = True
-
-    only_published = True
 
     def __call__(self, x):
         with scope("stem"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import keras
 from kzoo.core.registry import Paper, Reference, lookup, register_model
 from kzoo.nn.blocks import block_sequence, named_stages
-from kzoo.nn.heads import conv_readout
+from kzoo.nn.heads import Restorer, conv_readout
 from kzoo.nn.layers import conv, per_axis, pixel_shuffle, scope
 from kzoo.nn.naming import Rule, logits_to
 
@@ -45,7 +45,7 @@ IGNORE_UNEXPECTED = (r"^(sub|add)_mean\.",)  # the authors' networks subtract th
 @register_model("edsr_baseline_x3", LIM_2017, 1_554_499, PATCH, task="restoration", scale=3)
 @register_model("edsr_baseline_x4", LIM_2017, 1_517_571, PATCH, task="restoration", scale=4)
 @dataclass(frozen=True)
-class EDSR:
+class EDSR(Restorer):
     """Residual blocks of two convolutions with one activation between them, then sub-pixel convolutions.
 
     Maps a feature map to one of `scale` times the size, named `stage2`; that of the residual blocks is named `stage1`.
@@ -64,8 +64,6 @@ class EDSR:
     width: int = 64
     depths: int = 16
     residual_scale: float = 1.0
-
-    only_published = True
 
     def __call__(self, x):
         with scope("stem"):

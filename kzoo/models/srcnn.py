@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from kzoo.core.registry import Paper, Reference, register_model
 from kzoo.nn.blocks import block_sequence, named_stages, stage_sequence
-from kzoo.nn.heads import conv_readout
+from kzoo.nn.heads import Restorer, conv_readout
 from kzoo.nn.layers import conv, conv_transpose, per_axis, pixel_shuffle, prelu, scope
 
 DONG_2015 = Paper(
@@ -37,7 +37,7 @@ LUMINANCE = Reference((33, 33, 1), 1)
 @register_model("srcnn", DONG_2015, 8_129, LUMINANCE, task="restoration")
 @register_model("srcnn_955", DONG_2015, 57_281, LUMINANCE, task="restoration", kernels=(9, 5, 5))
 @dataclass(frozen=True)
-class SRCNN:
+class SRCNN(Restorer):
     """Three convolutions on an image that was enlarged by bicubic interpolation.
 
     Maps a feature map to one of the same size, as does the whole network. The output of layer n is named `stage<n>`.
@@ -51,7 +51,6 @@ class SRCNN:
     kernels: tuple[int, ...] = (9, 1, 5)
 
     activation = "relu"
-    only_published = True
 
     def __call__(self, x):
         return stage_sequence(x, self.layer, filters=self.filters, kernels=self.kernels[:-1])
@@ -91,7 +90,7 @@ class ESPCN(SRCNN):
 # + (12+2)*56 + 81*56 + 1. The paper's 12,464 are the weights alone.
 @register_model("fsrcnn_x3", DONG_2016, 12_809, LUMINANCE, task="restoration")
 @dataclass(frozen=True)
-class FSRCNN:
+class FSRCNN(Restorer):
     """Feature extraction, shrinking, mapping with few channels, expanding, and a transposed convolution that enlarges.
 
     Maps a feature map to one of the same size, named `stage2`; that of the mapping is named `stage1`. The whole network
@@ -108,8 +107,6 @@ class FSRCNN:
     shrunk: int = 12
     depths: int = 4
     scale: int = 3
-
-    only_published = True
 
     def __call__(self, x):
         with scope("stem"):

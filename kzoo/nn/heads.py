@@ -51,6 +51,13 @@ def readout(x, num_outputs: int):
     return keras.layers.Dense(num_outputs, dtype="float32", name="logits")(x)
 
 
+class Restorer:
+    """Mixin: an architecture whose own head, `output_map`, returns an image or a series, which is all it is for."""
+
+    heads = ("positions", "pooled")
+    only_published = True
+
+
 def conv_readout(x, num_outputs: int, kernel: Size = 3, *, use_bias: bool = True):
     """Convolution in float32 to one number for each output at each position, for heads of an architecture's own."""
     return ranked("Conv", x)(

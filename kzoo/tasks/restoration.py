@@ -65,6 +65,14 @@ class Restoration(Steps, Task):
     def names(self):
         return self.channels
 
+    def positions(self, sizes):
+        return tuple(size and size * self.scale for size in sizes)
+
+    def over_windows(self, answers, spans):
+        if len(self.axes) > 1:
+            return np.mean(answers, axis=0, dtype="float64")
+        return super().over_windows(answers, [(self.scale * start, self.scale * end) for start, end in spans])
+
     @property
     def output_axes(self):
         return ("batch", *self.axes, "num_outputs")
@@ -111,6 +119,17 @@ class Restoration(Steps, Task):
     def cells(self, described):
         ends = [significant(described[end]) for end in ("lowest", "highest")]
         return {"size": " x ".join(map(str, described["size"])), "values": " to ".join(ends)}
+
+    def difference(self, expected, found):
+        return super().difference(expected, found) / max(self.peak or 1, 1)
+
+    def picture(self, answer):
+        pixels = np.clip(np.round(answer), 0, 255).astype("uint8")
+        if pixels.ndim != 3 or pixels.shape[-1] not in (1, 3):
+            raise ValueError(
+                f"only images of 1 or 3 channels are written as pictures, not values of shape {pixels.shape}"
+            )
+        return PIL_Image.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels)
 
     def caption(self, answer, output=None, target=None):
         return "" if target is None else f"PSNR {significant(psnr(self, target, answer))} dB"
@@ -205,9 +224,6 @@ class RestorationReport(Report):
     def worst_table(self) -> rich_table.Table:
         """Return the examples with the lowest PSNR as a table."""
         return table(("example", "PSNR in dB"), [(f"{int(n)}", f"{value:.2f}") for n, value in self.worst])
-
-    def tables(self):
-        yield self.worst_table()
 
     def sections(self) -> Iterator[Section]:
         title = f"The {len(self.worst)} examples with the lowest PSNR"

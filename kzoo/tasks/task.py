@@ -95,6 +95,10 @@ class Task:
         """The axes of a network's output, in words."""
         return ("batch", "num_outputs")
 
+    def positions(self, sizes: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Return the sizes of the axes of positions of a target, for those of an input; None where any is possible."""
+        return tuple(sizes)
+
     @property
     def outputs(self) -> int:
         """Width of the network's last axis."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,10 +106,17 @@ def predict(model: keras.Model, batches, task: Task) -> tuple[np.ndarray, float]
     start = time.perf_counter()
     if len(task.output_axes) > 3:
         rows = [task.answers(model.predict_on_batch(np.asarray(inputs))) for inputs, _ in batches]
-        return np.concatenate(rows), time.perf_counter() - start
+        return rows_of(rows), time.perf_counter() - start
     outputs = model.predict(batches, verbose=0)
     seconds = time.perf_counter() - start
     return task.answers(outputs), seconds
+
+
+def rows_of(batches: Sequence[np.ndarray]) -> np.ndarray | list[np.ndarray]:
+    """Return the rows of batches as an array; as a list if they differ in shape."""
+    if len({batch.shape[1:] for batch in batches}) == 1:
+        return np.concatenate(batches)
+    return [row for batch in batches for row in batch]
 
 
 def write_report(run: Path, report: Report, data: Splits) -> None:

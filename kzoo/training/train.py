@@ -450,6 +450,10 @@ def check_model(model: keras.Model, data: Splits) -> None:
     takes, gives = model.input_shape[1:], data.input_shape
     if len(takes) != len(gives) or any(size not in (None, given) for size, given in zip(takes, gives, strict=True)):
         raise ValueError(f"{model.name} takes input {takes} but {data.name} gives {gives}; build it with that shape")
+    expected, found = data.task.positions(model.input_shape[1:-1]), outputs[1:-1]
+    if len(axes) > 2 and any(None not in pair and pair[0] != pair[1] for pair in zip(expected, found, strict=False)):
+        sizes = [" x ".join(map(str, shape)) for shape in (found, expected)]
+        raise ValueError(f"{model.name} has outputs at {sizes[0]} positions, but the targets of {data.name} {sizes[1]}")
     check_logits(model)
 
 

@@ -9,6 +9,8 @@ from scipy import ndimage, signal
 
 from kzoo.nn import filters
 from kzoo.nn.handcrafted import HOG
+from kzoo.tasks import Restoration
+from kzoo.tasks.restoration import psnr, ssim
 
 feature, sk_filters = (pytest.importorskip(f"skimage.{part}") for part in ("feature", "filters"))
 
@@ -88,3 +90,16 @@ def test_sinc_bands_have_the_response_of_scipy_firwin():
     for band, (low, high) in enumerate(itertools.pairwise(edges)):
         theirs = signal.firwin(251, [low, high], pass_zero=False, window="hamming", scale=False, fs=16000)
         np.testing.assert_allclose(ours[:, band], theirs, atol=1e-12)
+
+
+def test_ratio_and_similarity_of_restored_images():
+    """Gaussian windows of 11 pixels and population covariances, as in the paper of Wang et al. (2004)."""
+    metrics = pytest.importorskip("skimage.metrics")
+    random = np.random.default_rng(0)
+    clean = ndimage.gaussian_filter(random.uniform(0, 255, (50, 60)), 3)[..., None]
+    noisy = clean + random.normal(0, 10, clean.shape)
+    task = Restoration(("grey",), peak=255.0)
+    assert psnr(task, clean, noisy) == pytest.approx(metrics.peak_signal_noise_ratio(clean, noisy, data_range=255))
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    expected = metrics.structural_similarity(clean[..., 0], noisy[..., 0], **options)
+    assert ssim(task, clean, noisy) == pytest.approx(expected, abs=1e-4)

@@ -17,6 +17,18 @@ tiles = lazy_import("kzoo.data.image.tiles")
 
 
 @dataclass(frozen=True)
+class NeverResized(Examples):
+    """Images of values from 0 to 255 as floats, which may differ in size and keep it; `image_size` is what all have."""
+
+    image_size: tuple[int | None, ...] = (None, None)
+
+    def preprocess(self, kind: type[ImagePreprocess]) -> ImagePreprocess:
+        """Return the preprocessing, which divides by 255."""
+        channels = self.inputs.shape[-1]
+        return kind(self.image_size, channels, (0.0,) * channels, (255.0,) * channels, "float32", resize="none")
+
+
+@dataclass(frozen=True)
 class ImagePreprocess:
     """From raw images, 8-bit of any size, to the model's input: resize, then normalise by mean and standard deviation.
 
@@ -24,21 +36,21 @@ class ImagePreprocess:
     to integers, as in Pillow. Raw input that is not 8-bit is never resized.
 
     Args:
-        image_size: height and width of the model's input.
+        image_size: height and width of the model's input; None for any.
         channels: 1 for grey, 3 for red, green, blue.
         mean: of each channel over the training split, in raw units (0 to 255 for 8-bit images).
         std: standard deviation of each channel, likewise.
         raw_dtype: "uint8" or "float32".
         crop: see `kzoo.data.image.geometry.Geometry`; None, as in runs of earlier versions, is `resize="squash"`.
         interpolation: likewise.
-        resize: likewise.
+        resize: likewise; "none" for images that are never resized, of restoration.
         background: what transparent image files are composed on; see `kzoo.data.image.files.read_image`.
         value_range: the value that becomes 255 in image files of more than 8 bits.
         hop: rows and columns from one tile to the next, of images that are not resized, but of which the network sees
             tiles of `image_size`; None of others.
     """
 
-    image_size: tuple[int, ...]
+    image_size: tuple[int | None, ...]
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -64,6 +76,8 @@ class ImagePreprocess:
 
         Of images that are not in memory a fixed sample is decoded for the statistics.
         """
+        if isinstance(train, NeverResized):
+            return train.preprocess(cls)
         mean, std = statistics(sampled(train.inputs))
         size = tuple(train.inputs.shape[1:-1]) if geometry.image_size is None else geometry.image_size
         how = {"crop": geometry.crop, "interpolation": geometry.interpolation, "resize": geometry.resize}
@@ -100,7 +114,10 @@ class ImagePreprocess:
     def __call__(self, raw):
         """Preprocess a batch of raw images: a tensor of a data pipeline, an array, or a symbolic Keras tensor."""
         raw = raw if self.geometry is None else fit_images(raw, self.geometry)
-        across = [self.image_size[-1], 1]  # one for each value of a row: TensorFlow is slow to broadcast over channels
+        across = [
+            self.image_size[-1] or 1,
+            1,
+        ]  # one for each value of a row: TensorFlow broadcasts slowly over channels
         scale = np.tile([1 / std for std in self.std], across).tolist()
         offset = np.tile([-mean / std for mean, std in zip(self.mean, self.std, strict=True)], across).tolist()
         return keras.layers.Rescaling(scale, offset, dtype="float32")(raw)
@@ -125,6 +142,8 @@ class ImagePreprocess:
         Raises:
             ValueError: if it is not an image, or the model does not take 8-bit images.
         """
+        if self.resize == "none":
+            return read_image(path, self.channels, self.background, self.value_range).astype("float32")
         if self.raw_dtype != "uint8":
             raise ValueError(
                 f"cannot read {path}: this model was trained on {self.raw_dtype} arrays, not on image files"
@@ -145,6 +164,7 @@ class ImagePreprocess:
 
     def draw(self, axes, raw: np.ndarray) -> None:
         """Draw a thumbnail of one raw example on matplotlib axes."""
+        raw = np.clip(raw / 255, 0, 1) if self.resize == "none" else raw  # floats, with noise
         axes.imshow(raw.squeeze(), cmap="gray") if raw.ndim == 3 else axes.plot(raw)
         axes.set_axis_off()
 
