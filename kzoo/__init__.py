@@ -1,6 +1,7 @@
 """A zoo of Keras Conv1D and Conv2D architectures, datasets for them, and one way to train, evaluate and ship."""
 
 from kzoo import models
+from kzoo.analysis.anomaly import detect_anomalies
 from kzoo.analysis.benchmark import benchmark
 from kzoo.analysis.budget import fit_to_budget
 from kzoo.analysis.classical import compare_classical
@@ -46,6 +47,7 @@ __all__ = [
     "compare_classical",
     "create_model",
     "dataset_card",
+    "detect_anomalies",
     "draw_architecture",
     "draw_embedding",
     "draw_feature_maps",
