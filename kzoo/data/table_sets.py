@@ -27,7 +27,7 @@ from kzoo.data.tables import Rows, Table, from_columns, is_empty, is_number, rea
 from kzoo.data.targets import check_task_options, given, reader_of, targets_as
 from kzoo.data.text.files import SUFFIXES as TEXTS
 from kzoo.data.text.files import read_texts
-from kzoo.data.timeseries.files import SeriesExamples, SeriesFile, check_channels, common_length, examples, read_one
+from kzoo.data.timeseries.files import Lengths, SeriesExamples, SeriesFile, loaded_splits, read_one
 from kzoo.data.weights import weight_cells
 from kzoo.tasks import Task
 
@@ -40,7 +40,7 @@ GEOMETRY = ("image_size", "resize", "crop", "interpolation")
 ONLY_FOR = dict.fromkeys(GEOMETRY, "image") | {
     "seconds": "audio",
     "sample_rate": "audio",
-    "hop": "audio",
+    "hop": ("audio", "timeseries"),
     "unequal": "timeseries",
 }
 
@@ -185,17 +185,16 @@ def text_files(content: Content, rows: Sequence[Row], *, encoding: str = "utf-8"
     return {split: read_texts(part, NO_CLASS, encoding) for split, part in rows_by_split(rows).items()}
 
 
-def series_in_files(content: Content, rows, *, unequal: str | None = None, length: int | None = None):
+def series_in_files(
+    content: Content, rows, *, unequal: str | None = None, length: int | None = None, hop: float | None = None
+):
     """Return the series of each split, one in each file."""
     name = Path(content.table.name)
     files = {
         split: SeriesFile(name, [read_one(row.file, 1) for row in part], range(len(part)), [*NO_CLASS] * len(part), [])
         for split, part in rows_by_split(rows).items()
     }
-    check_channels(files)
-    unequal = unequal or (length and "resample")
-    length = length or common_length(list(files.values()), unequal)
-    return {split: examples(file, NO_CLASS, length, unequal) for split, file in files.items()}
+    return loaded_splits(files, NO_CLASS, Lengths(unequal, length, hop))
 
 
 FROM_FILES = {"image": image_files, "audio": audio_files, "text": text_files, "timeseries": series_in_files}
@@ -238,6 +237,8 @@ def raw_data(content: Content, task: str | None, class_names: Sequence[str] | No
         files = build(content, content.files(), **taken_by(build, options))
         parts = {split: dataclasses.replace(part, labels=targets[split]) for split, part in files.items()}
     else:
+        if options.get("hop") is not None:
+            raise ValueError(f"hop is for files of recordings and series, but {content.table.name} has none")
         inputs, kind = cells_as_inputs(content, modality), SeriesExamples if modality == "timeseries" else Examples
         parts = {split: kind(inputs[part], targets[split]) for split, part in indices.items() if len(part)}
     parts = {split: dataclasses.replace(part, **content.rows_of(indices[split])) for split, part in parts.items()}
@@ -305,7 +306,8 @@ def table(
         interpolation: likewise.
         seconds: length of a clip of audio, 1 if not given.
         sample_rate: of all clips; by default the most common one among the files.
-        hop: for windows of longer recordings, in seconds; see `kzoo.data.audio.folder.audio_folder`.
+        hop: for windows of longer recordings, in seconds, see `kzoo.data.audio.folder.audio_folder`; of longer series,
+            in steps, see `kzoo.data.timeseries.files.series_files`.
         unequal: how series of several lengths are brought to one: "resample" or "pad".
         length: steps that all series are brought to.
 
@@ -354,8 +356,9 @@ DATASETS["table:"] = DatasetCard("table:", ", ".join(FILES), first_line(table), 
 def check_options(modality: str, options: Mapping) -> None:
     """Raise a ValueError for an option that is of another modality."""
     for name, own in ONLY_FOR.items():
-        if options.get(name) is not None and own != modality:
-            raise ValueError(f"{name} is for {own} data, but the input of this table is {modality} data")
+        if options.get(name) is not None and modality not in several(own):
+            words = " and ".join(several(own))
+            raise ValueError(f"{name} is for {words} data, but the input of this table is {modality} data")
 
 
 class Others(NamedTuple):

@@ -20,6 +20,8 @@ from kzoo.data.labels import check_classes, class_indices
 from kzoo.data.splits import Examples, RawData, register_dataset
 from kzoo.data.targets import check_task_options, given, targets_as
 from kzoo.data.timeseries.tables import MISSING, arff_rows, counts, fields, is_number, table_rows
+from kzoo.data.timeseries.windows import SeriesWindows, windows_of
+from kzoo.data.windows import Windows
 from kzoo.tasks import Regression
 
 SUFFIXES = (".ts", ".tsv", ".csv", ".txt", ".arff")
@@ -63,6 +65,7 @@ def series_files(
     *,
     unequal: str | None = None,
     length: Extent | None = None,
+    hop: Extent | None = None,
     fill: str | float | None = None,
     label_column: str | int | None = None,
     quantiles: Sequence[float] = (),
@@ -81,6 +84,9 @@ def series_files(
         unequal: how series of several lengths are brought to one: "resample" (linear interpolation) or
             "pad" (zeros at the end). A model remembers it, and takes series of any length.
         length: steps that all series are brought to; the longest one's if not given. Alone, it means "resample".
+        hop: keep longer series whole: training sees a random window of `length` steps of each in each epoch, and
+            evaluation the mean of the answers over windows that begin every `hop` steps, at most `length`. Validation
+            during the training sees the central window. Shorter ones need `unequal="pad"`.
         fill: what replaces missing values ("?", "NaN" or nothing): a number, "linear" (between the neighbours) or
             "previous"; an error if not given.
         label_column: name or index of the column with the labels, in a table.
@@ -94,28 +100,41 @@ def series_files(
     check_options(unequal, length, fill)
     folder = Path(path).expanduser()
     if holds_folders(folder):
-        return series_folder(path, unequal=unequal, length=length)
+        return series_folder(path, unequal=unequal, length=length, hop=hop)
     files = {split: read_file(file, label_column, fill) for split, file in split_files(folder).items()}
-    options = given({"quantiles": quantiles or None, "masked": masked or None})
+    options, fit = given({"quantiles": quantiles or None, "masked": masked or None}), Lengths(unequal, length, hop)
     if files["train"].numeric:
-        return with_numbers(files, unequal, length, options)
+        return with_numbers(files, fit, options)
     check_task_options(None, options)
-    return as_raw(files, classes(files), unequal, length)
+    return as_raw(files, classes(files), fit)
 
 
-def with_numbers(files: dict[str, SeriesFile], unequal: str | None, length: int | None, options: dict) -> RawData:
+class Lengths(NamedTuple):
+    """How series of several lengths are brought to one: see the options of `series_files`."""
+
+    unequal: str | None = None
+    length: int | None = None
+    hop: float | None = None
+
+
+def with_numbers(files: dict[str, SeriesFile], fit: Lengths, options: dict) -> RawData:
     """Return series of each split at one length, and a number for each."""
     read = {split: [number_in(label, math.nan) for label in file.labels] for split, file in files.items()}
     task, targets = targets_as(Regression.key, read, None, str(files["train"].path), **options)
     unlabelled = {split: file._replace(labels=[""] * len(file.labels)) for split, file in files.items()}
-    raw = as_raw(unlabelled, [""], unequal, length)
+    raw = as_raw(unlabelled, [""], fit)
     parts = {split: replace(part, labels=targets[split]) for split, part in raw.splits.items()}
     return raw._replace(**parts, class_names=task.names, task=task)
 
 
 @register_dataset("series_folder:", "timeseries", "your own files")
 def series_folder(
-    path: str, *, unequal: str | None = None, length: Extent | None = None, classes: Sequence[str] | None = None
+    path: str,
+    *,
+    unequal: str | None = None,
+    length: Extent | None = None,
+    hop: Extent | None = None,
+    classes: Sequence[str] | None = None,
 ) -> RawData:
     """One series per file (.csv, .tsv, .npy or .ts), one folder per class: PATH/CLASS/*, or PATH/train, test/CLASS/*.
 
@@ -123,6 +142,7 @@ def series_folder(
         path: the folder, or a .zip file of it.
         unequal: see `series_files`.
         length: see `series_files`.
+        hop: see `series_files`.
         classes: the classes to read, in the order of their indices; all if not given.
 
     Raises:
@@ -135,7 +155,7 @@ def series_folder(
     for split, part in splits.items():
         series = list(read_each(lambda row: read_one(row.file, 1), part))
         files[split] = SeriesFile(Path(path), series, [row.inside for row in part], [row.label for row in part], [])
-    return as_raw(files, class_names, unequal, length)
+    return as_raw(files, class_names, Lengths(unequal, length, hop))
 
 
 def holds_folders(folder: Path) -> bool:
@@ -156,15 +176,27 @@ def check_options(unequal: str | None, length: int | None, fill: str | float | N
         check_range("length", length, "a positive integer")
 
 
-def as_raw(
-    files: dict[str, SeriesFile], class_names: Sequence[str], unequal: str | None, length: int | None
-) -> RawData:
+def as_raw(files: dict[str, SeriesFile], class_names: Sequence[str], fit: Lengths) -> RawData:
     """Return series of each split at one length."""
-    unequal = unequal or (length and "resample")
-    check_channels(files)
-    length = length or common_length(list(files.values()), unequal)
-    loaded = {split: examples(file, class_names, length, unequal) for split, file in files.items()}
+    loaded = loaded_splits(files, class_names, fit)
     return RawData(loaded["train"], loaded.get("validation"), loaded.get("test"), tuple(class_names))
+
+
+def loaded_splits(files: dict[str, SeriesFile], class_names: Sequence[str], fit: Lengths) -> dict[str, SeriesExamples]:
+    """Return the series of each split at one length, or windows of them."""
+    check_channels(files)
+    windows = windows_of(fit.length, fit.hop)
+    if windows is not None:
+        return {split: divided(file, class_names, windows, fit.unequal) for split, file in files.items()}
+    unequal = fit.unequal or (fit.length and "resample")
+    length = fit.length or common_length(list(files.values()), unequal)
+    return {split: examples(file, class_names, length, unequal) for split, file in files.items()}
+
+
+def divided(file: SeriesFile, class_names: Sequence[str], windows: Windows, unequal: str | None) -> SeriesExamples:
+    """Return windows of the series with their class indices."""
+    inputs = SeriesWindows.of(file.series, windows, unequal, file.path)
+    return SeriesExamples(inputs, class_indices(file.labels, class_names), unequal)
 
 
 def split_files(path: Path) -> dict[str, Path]:

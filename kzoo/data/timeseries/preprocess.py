@@ -10,6 +10,7 @@ from kzoo.core.arguments import checked
 from kzoo.core.files import user_path
 from kzoo.core.lazy import keras, np
 from kzoo.data.folders import warn_of_changes
+from kzoo.data.sources import sampled
 from kzoo.data.splits import Examples
 from kzoo.data.timeseries.files import SUFFIXES, at_length, check_choice, read_one
 from kzoo.data.windows import Windows
@@ -54,8 +55,9 @@ class SeriesPreprocess:
         """
         check_choice("normalise", normalise, NORMALISE)
         unequal = getattr(train, "unequal", None)
-        own = own_steps(train.inputs) if unequal == "pad" else np.ones(train.inputs.shape[:2], bool)
-        steps = train.inputs[own].astype("float64")
+        series = sampled(train.inputs)
+        own = own_steps(series) if unequal == "pad" else np.ones(series.shape[:2], bool)
+        steps = series[own].astype("float64")
         std = steps.std(axis=0)
         std = np.where(std > 0, std, 1.0)
         return cls(
