@@ -12,10 +12,11 @@ from kzoo.core.arguments import checked
 from kzoo.core.lazy import keras, lazy_import, np, psutil, rich_console, rich_table, rich_text
 from kzoo.core.numbers import percent
 from kzoo.core.ranges import Extent, PositiveFloat
+from kzoo.core.registry import MODELS, registered_name
 from kzoo.core.shown import Shown
 from kzoo.nn.graph import calls, full_shape, rebuilt
 from kzoo.nn.precision import computing_in
-from kzoo.tasks import Classification
+from kzoo.tasks import Classification, Restoration, StepClassification, Tagging, Task
 from kzoo.training import runs
 from kzoo.training.optimizers import build_optimizer, jit_compile
 from kzoo.training.recipes import Recipe
@@ -120,7 +121,7 @@ def benchmark(
     Other work on the machine makes the numbers smaller: run it alone.
 
     Args:
-        model: a name of the zoo, or a classifier that returns logits, of which a copy is measured.
+        model: a name of the zoo, or a network that returns logits or values, of which a copy is measured.
         input_shape: of one example; a network's published one if not given.
         num_classes: of a network by name; the published ones if not given.
         batch_size: examples in a batch of training and inference.
@@ -152,11 +153,13 @@ def measured(model: keras.Model, batch_size: int, seconds: float, say: Callable[
     """Measure a network; `say` is called with what is being done."""
     say("counting MACs")
     counted = total_macs(map(call_macs, calls(model)))
-    compile_as_trained(model)
+    inputs, targets = random_batch(model, batch_size)
+    task = task_of(model)
+    compile_as_trained(model, task)
+    targets = task.encode(targets)
     policy = policy_of(model)
     say("the machine's peak")
     peak = peak_flops(policy.compute_dtype)
-    inputs, labels = random_batch(model, batch_size)
     say("inference in batches")
     batches = durations(lambda: model.predict_on_batch(inputs), seconds)
     model.make_predict_function(force=True)  # one that is compiled for batches of 1 alone
@@ -165,7 +168,7 @@ def measured(model: keras.Model, batch_size: int, seconds: float, say: Callable[
     inference_memory = peak_memory()
     say("training")
     with fused.batch_normalisation(model):
-        steps = durations(lambda: model.train_on_batch(inputs, labels), seconds)
+        steps = durations(lambda: model.train_on_batch(inputs, targets), seconds)
     training_memory = peak_memory()
     say("the machine's peak, again")
     peak = max(peak, peak_flops(policy.compute_dtype))  # other work may have slowed one of them
@@ -191,9 +194,20 @@ def measured(model: keras.Model, batch_size: int, seconds: float, say: Callable[
     )
 
 
-def compile_as_trained(model: keras.Model) -> None:
-    """Compile a classifier as `kzoo.fit` does by default."""
-    task, recipe = Classification(()), Recipe()
+def task_of(model: keras.Model) -> Task:
+    """Return a task that a network can be trained for: tagging or restoration if it is published for it, or classes."""
+    name, names = registered_name(model), tuple(map(str, range(model.output_shape[-1])))
+    published = MODELS[name].task if name in MODELS else Classification.key
+    if published == Tagging.key:
+        return Tagging(names)
+    if published == Restoration.key:
+        return Restoration(names, mean=(0.0,) * len(names), deviation=(1.0,) * len(names), peak=1.0)
+    return StepClassification(names) if len(model.output_shape) > 2 else Classification(names)
+
+
+def compile_as_trained(model: keras.Model, task: Task) -> None:
+    """Compile a network as `kzoo.fit` does by default."""
+    recipe = Recipe()
     optimizer = build_optimizer(model, recipe, recipe.learning_rate)
     model.compile(optimizer, task.loss(), metrics=task.metrics(), jit_compile=jit_compile())
 
@@ -204,11 +218,15 @@ def policy_of(model: keras.Model) -> keras.DTypePolicy:
 
 
 def random_batch(model: keras.Model, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return inputs (size, ...), token ids where the model embeds them, and class indices (size,)."""
+    """Return inputs (size, ...), token ids where the model embeds them, and raw targets of `task_of`."""
     rng, shape = np.random.default_rng(0), (size, *model.input_shape[1:])
     tokens = [layer.input_dim for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
     inputs = rng.integers(0, tokens[0], shape) if tokens else rng.normal(size=shape)
-    return inputs.astype("float32"), rng.integers(0, model.output_shape[-1], size).astype("int32")
+    task, shape = task_of(model), (size, *model.output_shape[1:])
+    if isinstance(task, Classification):
+        return inputs.astype("float32"), rng.integers(0, task.outputs, shape[:-1]).astype("int32")
+    targets = rng.integers(0, 2, shape) if isinstance(task, Tagging) else rng.normal(size=shape)
+    return inputs.astype("float32"), targets.astype("float32")
 
 
 def durations(work: Callable[[], object], seconds: float) -> list[float]:

@@ -10,7 +10,15 @@ import pytest
 from rich.console import Console
 
 import kzoo
-from kzoo.analysis.benchmark import Benchmark, benchmark, durations, prepared, random_batch
+from kzoo.analysis.benchmark import (
+    Benchmark,
+    benchmark,
+    compile_as_trained,
+    durations,
+    prepared,
+    random_batch,
+    task_of,
+)
 from kzoo.zoo.profile import macs
 
 module = sys.modules["kzoo.analysis.benchmark"]  # the package has the function under this name
@@ -89,6 +97,23 @@ def test_token_ids_are_within_the_vocabulary():
     assert (inputs.shape, labels.shape) == ((50, 20), (50,))
     assert set(np.unique(inputs)) == set(range(5))
     assert set(np.unique(labels)) == set(range(3))
+
+
+@pytest.mark.parametrize(
+    "name, shape, outputs, options, target",
+    [
+        ("fcn", (8, 6, 1), 3, {"head": "positions", "filters": (4,), "kernels": (3,)}, (8, 6)),
+        ("ecg_resnet", (64, 2), 3, {"filters": (4, 4), "width": 4}, (3,)),
+        ("dncnn17", (8, 6, 1), 1, {"width": 4, "depths": 1}, (8, 6, 1)),
+    ],
+)
+def test_maps_tags_and_images_are_trained_as_such(name, shape, outputs, options, target):
+    model = kzoo.create_model(name, shape, outputs, **options)
+    inputs, targets = random_batch(model, 5)
+    assert targets.shape == (5, *target)
+    task = task_of(model)
+    compile_as_trained(model, task)
+    assert np.isfinite(model.train_on_batch(inputs, task.encode(targets))).all()
 
 
 def test_a_model_for_any_size_is_measured_at_the_given_size():
