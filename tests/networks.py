@@ -57,7 +57,8 @@ def narrow(name: str) -> dict:
         return tuple(small(entry, most) for entry in value) if isinstance(value, tuple) else min(value, most)
 
     values = kzoo.model_card(name).hyperparameters
-    encoder = {"encoder": "resnet8"} if "encoder" in values else {}
+    small_encoder = {"encoder": "resnet8", "top": "stage"}
+    encoder = {key: value for key, value in small_encoder.items() if key in values}
     return {key: small(values[key].value, most) for key, most in NARROW.items() if key in values} | encoder
 
 

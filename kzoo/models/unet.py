@@ -29,6 +29,7 @@ KEY_MAPPING = (
 @register_model("unet_resnet18", RONNEBERGER_2015, 14_328_209, ONE_CLASS, task=TASK, encoder="resnet18")
 @register_model("unet_resnet34", RONNEBERGER_2015, 24_436_369, ONE_CLASS, task=TASK, encoder="resnet34")
 @register_model("unet_resnet50", RONNEBERGER_2015, 32_521_105, ONE_CLASS, task=TASK, encoder="resnet50")
+@register_model("unet_mobilenetv2_100", RONNEBERGER_2015, 4_004_945, ONE_CLASS, task=TASK, encoder="mobilenetv2_100")
 @dataclass(frozen=True, kw_only=True)
 class UNet(Decoder):
     """U-Net whose contracting path is the encoder: each step up joins the encoder's map of that resolution.

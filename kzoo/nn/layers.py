@@ -381,6 +381,11 @@ def upsample(x, factor: Size):
     return ranked("UpSampling", x)(factors if len(factors) > 1 else factors[0])(x)
 
 
+def max_unpool(x, before):
+    """Return the values of `x` to where the maxima of a pooling over 2 were in `before`, of twice its size."""
+    return resizing.MaxUnpool(per_axis(x, 2))([x, before])
+
+
 def pixel_shuffle(x, factor: Size):
     """Sub-pixel upsampling: rearrange channels to positions, `factor` times as many along each spatial axis.
 
@@ -579,6 +584,11 @@ def flatten(x):
     if None in x.shape[1:]:
         raise ValueError(f"this network ends in dense layers and needs a fixed input size, got {tuple(x.shape[1:])}")
     return keras.layers.Flatten()(x)
+
+
+def spatial_dropout(x, rate: float):
+    """Dropout of whole channels with this rate, in [0, 1)."""
+    return ranked("SpatialDropout", x)(rate)(x) if rate else x
 
 
 def dropout(x, rate: float):

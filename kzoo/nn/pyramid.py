@@ -158,9 +158,35 @@ class Encoder:
                 raise ValueError(f"encoder {self.name} cannot be dilated to output_stride {self.output_stride}")
 
 
+class PositionsNet:
+    """Base of the networks with outputs at every position of the input.
+
+    Attributes:
+        heads: see `kzoo.core.registry.ModelCard.heads`.
+        head_kernel: kernel size of the convolution that gives the logits.
+    """
+
+    heads: ClassVar[tuple[str, ...]] = ("positions",)
+    head_kernel: ClassVar[int] = 1
+
+    def __call__(self, x):
+        return self.outputs(x, 0)
+
+    def outputs(self, x, num_outputs: int):
+        """Map a feature map to `num_outputs` logits at each of its positions, or to features for 0."""
+        y, stride = self.features(x)
+        y = conv_readout(y, num_outputs, self.head_kernel) if num_outputs else y
+        y = cropped(interpolate_by(y, stride, align_corners=True), x)
+        return y if num_outputs else named_output(y, "features")
+
+    def features(self, x) -> tuple[Any, Stride]:
+        """Map a feature map, perhaps padded at the ends of its axes, to one before the logits, and its stride."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, kw_only=True)
-class Decoder:
-    """Base of the networks with an encoder and a decoder, which return logits at every position of the input.
+class Decoder(PositionsNet):
+    """Base of the networks with an encoder and a decoder.
 
     The input may have any size: it is padded with zeros, at the ends of its axes, to a multiple of the encoder's
     stride, and the logits are cut back to its size.
@@ -178,20 +204,10 @@ class Decoder:
     encoder: str = "resnet34"
     output_stride: int | None = None
 
-    heads: ClassVar[tuple[str, ...]] = ("positions",)
-    head_kernel: ClassVar[int] = 1
-
-    def __call__(self, x):
-        return self.outputs(x, 0)
-
-    def outputs(self, x, num_outputs: int):
-        """Map a feature map to `num_outputs` logits at each of its positions, or to features for 0."""
+    def features(self, x):
         levels = self.pyramid(x)
         with scope("decoder"):
-            y, stride = self.decode(levels)
-        y = conv_readout(y, num_outputs, self.head_kernel) if num_outputs else y
-        y = cropped(interpolate_by(y, stride, align_corners=True), x)
-        return y if num_outputs else named_output(y, "features")
+            return self.decode(levels)
 
     def pyramid(self, x) -> list[Level]:
         """Return the feature maps of the encoder, from fine to coarse."""

@@ -3,6 +3,8 @@
 This module imports Keras eagerly; others import it when a network is built or loaded.
 """
 
+import math
+
 import keras
 import numpy as np
 
@@ -100,6 +102,58 @@ class Interpolate(keras.layers.Layer):
                 place = keras.ops.convert_to_numpy(self.positions(have, size))
                 first, last = np.floor(place).astype(int), np.ceil(place).astype(int)
                 view = view.along(axis, lambda a, f=first, n=last, s=have / size: a.through(f, n, s))
+        return view
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class MaxUnpool(keras.layers.Layer):
+    """Inverse of max pooling over 2 positions of each axis: each value returns to where its maximum was, among zeros.
+
+    It is given a feature map, and one of twice its size, before the pooling. Of equal maxima the first counts.
+
+    Args:
+        factors: size of the pooling along each spatial axis.
+    """
+
+    def __init__(self, factors: tuple[int, ...], **options):
+        super().__init__(**options)
+        self.factors = tuple(factors)
+
+    def get_config(self) -> dict:
+        return super().get_config() | {"factors": self.factors}
+
+    def call(self, inputs):
+        ops, (x, before) = keras.ops, inputs
+        places = ops.reshape(ops.arange(math.prod(self.factors), dtype="int32"), (-1, 1))
+        first = ops.cast(ops.argmax(self.windows(before), axis=-2), "int32")
+        chosen = ops.equal(places, ops.expand_dims(first, axis=-2))
+        return self.joined(ops.cast(chosen, x.dtype) * ops.expand_dims(x, axis=-2))
+
+    def windows(self, x):
+        """Return (batch, ..., positions of a window, channels)."""
+        batch, *sizes, channels = keras.ops.shape(x)
+        pairs = [n for size, factor in zip(sizes, self.factors, strict=True) for n in (size // factor, factor)]
+        x = keras.ops.reshape(x, (batch, *pairs, channels))
+        rank = len(sizes)
+        order = (0, *range(1, 2 * rank, 2), *range(2, 2 * rank + 1, 2), 2 * rank + 1)
+        x = keras.ops.transpose(x, order)
+        return keras.ops.reshape(x, (batch, *pairs[::2], math.prod(self.factors), channels))
+
+    def joined(self, x):
+        """Return the feature map whose `windows` these are."""
+        batch, *sizes, _, channels = keras.ops.shape(x)
+        rank = len(sizes)
+        x = keras.ops.reshape(x, (batch, *sizes, *self.factors, channels))
+        pairs = [axis for n in range(1, rank + 1) for axis in (n, n + rank)]
+        x = keras.ops.transpose(x, (0, *pairs, 2 * rank + 1))
+        return keras.ops.reshape(x, (batch, *(s * f for s, f in zip(sizes, self.factors, strict=True)), channels))
+
+    def receptive_field(self, call, views):
+        """Return what the result sees of the input: its windows of the map before the pooling."""
+        view = views[1]
+        for axis, factor in enumerate(self.factors):
+            place = np.arange(call.made[0][axis]) // factor * factor
+            view = view.along(axis, lambda a, p=place, f=factor: a.through(p, p + f - 1, 1))
         return view
 
 

@@ -6,6 +6,8 @@ import pytest
 from networks import sampled, weights_without_values
 
 import kzoo
+from kzoo.models.unet_2015 import PADDINGS
+from kzoo.nn.layers import interpolate_by, max_unpool
 from kzoo.nn.pyramid import Encoder, Level, of_last, steps_up
 from kzoo.zoo.weights import save_weights
 
@@ -117,6 +119,58 @@ def test_decoders_have_positions_without_being_asked(head):
     assert {"segmentation", "step_classification"} <= set(kzoo.model_card("unet").tasks)
     assert "classification" not in kzoo.model_card("unet").tasks
     assert "unet" in kzoo.list_models(task="segmentation")
+
+
+DECODERS = ["fpn", "linknet", "pspnet", "deeplabv3", "deeplabv3plus", "pan", "unetpp"]
+SIZES = {"signal": (37,), "image": (41, 50), "any": (None, None)}
+
+
+@pytest.mark.parametrize("kind, family", sampled([(kind, family) for family in DECODERS for kind in SIZES], ["signal"]))
+def test_every_decoder_answers_at_each_position(kind, family):
+    shape = SIZES[kind]
+    model = kzoo.create_model(family, (*shape, 3), 4, encoder="resnet8")
+    given = tuple(size or 45 for size in shape)
+    assert model(np.zeros((2, *given, 3))).shape == (2, *given, 4)
+
+
+@pytest.mark.parametrize("shape", [(37,), (50, 37)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_the_first_unet_has_logits_at_each_position(shape, padding):
+    model = kzoo.create_model("unet_2015", (*shape, 1), 3, filters=(4, 4, 4), padding=padding)
+    assert model.output.shape == (None, *shape, 3)
+
+
+def test_paddings_of_the_first_unet_agree_inside():
+    """Away from the borders neither zeros nor mirrored values are seen."""
+    same, valid = (kzoo.create_model("unet_2015", (41, 1), 2, filters=(4, 4), padding=name) for name in PADDINGS)
+    valid.set_weights(same.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, 41, 1)).astype("float32")
+    ours, theirs = (keras.ops.convert_to_numpy(model(x))[:, 10:-10] for model in (same, valid))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="padding='valid' needs an input of known size"):
+        kzoo.create_model("unet_2015", (None, 1), 2, filters=(4, 4), padding="valid")
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("size, factor", [(5, 3), (1, 4), (6, 2)])
+def test_interpolation_is_linear_between_positions(size, factor, align_corners):
+    x = np.random.default_rng(0).normal(size=(1, size, 2, 3)).astype("float32")
+    found = interpolate_by(keras.ops.convert_to_tensor(x), (factor, 1), align_corners=align_corners)
+    ends = (0, size - 1) if align_corners else (0.5 / factor - 0.5, size - 0.5 / factor - 0.5)
+    places = np.linspace(*ends, size * factor)
+    expected = np.apply_along_axis(lambda values: np.interp(places, np.arange(size), values), 1, x)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_unpooling_returns_the_maxima_to_their_places():
+    before = np.random.default_rng(0).integers(0, 3, (2, 4, 6, 3)).astype("float32")  # with equal values
+    pooled = before.reshape(2, 2, 2, 3, 2, 3).max((2, 4))
+    found = keras.ops.convert_to_numpy(max_unpool(*map(keras.ops.convert_to_tensor, (pooled, before))))
+    for batch, row, column, channel in np.ndindex(pooled.shape):
+        window = before[batch, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2, channel].ravel()
+        made = found[batch, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2, channel].ravel()
+        expected = np.where(np.arange(4) == window.argmax(), window.max(), 0)
+        np.testing.assert_array_equal(made, expected)
 
 
 def test_steps_up_pass_through_all_levels():

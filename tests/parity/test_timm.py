@@ -27,8 +27,9 @@ EPSILON_SHIFTS = dict.fromkeys(("efficientnet_b5", "efficientnet_b6", "efficient
 
 
 def twins(theirs) -> list[str]:
-    """Return our names that the other library has too, of families that say what it calls their layers."""
-    return [name for name in kzoo.list_models() if name in theirs and kzoo.model_card(name).key_mapping]
+    """Return our classifiers that the other library has too, of families that say what it calls their layers."""
+    names = kzoo.list_models(task="classification")
+    return [name for name in names if name in theirs and kzoo.model_card(name).key_mapping]
 
 
 def tinted_noise(size: int):
