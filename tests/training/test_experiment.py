@@ -77,12 +77,14 @@ def test_config_runs(name, tmp_path):
 @pytest.mark.parametrize("name", kzoo.list_configs())
 def test_config_builds_its_model_on_a_stand_in_for_its_data(name):
     experiment = kzoo.load_experiment(name)
-    modality = kzoo.dataset_card(experiment["data"]["name"]).modality
+    card = kzoo.dataset_card(experiment["data"]["name"])
+    modality = card.modality
     fit = MODALITIES[modality].preprocess.fit
     preprocess = fit(stand_in(modality), **taken_by(fit, experiment["data"]))
     vocab_size = getattr(preprocess, "vocab_size", None)
+    outputs = preprocess.input_shape[-1] if card.task == "restoration" else 10
     model = kzoo.create_model(
-        input_shape=preprocess.input_shape, num_classes=10, vocab_size=vocab_size, **experiment["model"]
+        input_shape=preprocess.input_shape, num_classes=outputs, vocab_size=vocab_size, **experiment["model"]
     )
     assert isinstance(model, keras.Model)
 
