@@ -422,9 +422,10 @@ OPTIONAL = ("start", "end", "error")  # columns of predictions that are left out
 def prediction_rows(found: Prediction) -> Iterable[dict[str, str]]:
     """Return the row of a file or of a line of a table, and those of its windows."""
     name = found.file if found.line is None else f"{found.file}, line {found.line}"
-    for row in found.rows():
+    rows = found.rows()
+    for row in rows:
         yield {"file": name, "start": "", "end": "", **row, "error": found.error or ""}
-    for window in () if found.task.head == "positions" else found.windows:  # which the rows above have joined
+    for window in () if "start" in rows[0] else found.windows:  # rows with times are of all windows together
         times = {key: f"{round(time, 3):.10g}" for key, time in (("start", window.start), ("end", window.end))}
         yield from ({"file": name, **times, **row, "error": ""} for row in window.rows())
 

@@ -74,8 +74,12 @@ def joined(examples: Examples, task: Task, rows: np.ndarray, counts: np.ndarray 
 
 def whole_targets(examples: Examples) -> Sequence[np.ndarray]:
     """Return the raw targets of whole examples."""
-    labels = as_targets(examples.labels)
-    return labels.wholes() if isinstance(labels, Divisible) else labels
+    return wholes(as_targets(examples.labels))
+
+
+def wholes(part: np.ndarray | Source) -> Sequence[np.ndarray]:
+    """Return whole inputs or targets, of what is read in tiles."""
+    return part.wholes() if isinstance(part, Divisible) else part
 
 
 class RawData(NamedTuple):

@@ -101,7 +101,7 @@ class Divisible(Drawn):
         return mean_over_windows(rows, counts)
 
     def wholes(self) -> Sequence[np.ndarray]:
-        """Return the whole examples, of targets."""
+        """Return the whole examples, where tiles of them are read; otherwise what is read."""
         return self
 
 

@@ -13,7 +13,7 @@ from kzoo.core.files import write_json, writing
 from kzoo.core.lazy import keras, np
 from kzoo.data.in_memory import check_is_dataset
 from kzoo.data.pipeline import own_errors
-from kzoo.data.splits import Splits, divided, joined, whole_targets
+from kzoo.data.splits import Splits, divided, joined, whole_targets, wholes
 from kzoo.data.trained import as_trained
 from kzoo.data.tta import views_of
 from kzoo.nn.precision import in_float32
@@ -123,7 +123,7 @@ def write_report(run: Path, report: Report, data: Splits) -> None:
     """Write the numbers, the pictures and, in a run directory, the HTML page."""
     measured = report.to_dict()
     del measured["examples_per_second"]  # differs from run to run
-    inputs = data.examples[report.split].inputs
+    inputs = wholes(data.examples[report.split].inputs)
 
     def draw(axes, example: int) -> None:
         if example < len(inputs):  # of batches of the user's own only the first examples are

@@ -13,7 +13,7 @@ from kzoo.data.image.augment import ResizedCrop
 from kzoo.data.image.masks import Coding, MaskFiles, read_mask
 from kzoo.data.serving import Serving
 from kzoo.data.sources import Source
-from kzoo.data.splits import Examples
+from kzoo.data.splits import Examples, wholes
 from kzoo.serving.serve import Predictor, predictor_of
 from kzoo.tasks import Segmentation
 from kzoo.tasks.segmentation import VOID
@@ -292,6 +292,8 @@ class TestTiles:
         report = kzoo.evaluate(model, data, split="validation")
         assert report.mean_iou == 1
         assert np.sum(report.confusion) == 30 * 26 + 20 * 45 + 12 * 12
+        drawn = wholes(data.examples["validation"].inputs)  # beside the whole masks in the report's picture
+        assert [drawn[index].shape for index in range(3)] == [(30, 26, 3), (20, 45, 3), (12, 12, 3)]
         predictor = predictor_of(model, data.preprocess, data.task)
         image, mask = pair(3, (37, 50))
         np.testing.assert_array_equal(predictor.predict(image[None])[0], mask)

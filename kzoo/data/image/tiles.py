@@ -136,7 +136,7 @@ class Tiles(Divisible):
 
 @dataclass(frozen=True)
 class Wholes:
-    """Whole masks, one by one."""
+    """Whole images or masks, one by one."""
 
     tiles: Tiles
 
