@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from hub_files import STEPS, write_repository
 from networks import sampled, weights_without_values
 
 import kzoo
@@ -111,6 +112,18 @@ def test_an_encoder_has_the_weights_of_its_own_network(tmp_path):
     assert len(inside) == len(values) - 2
     for weight in inside:
         np.testing.assert_array_equal(weight, values[weight.path.removeprefix("encoder.")])
+
+
+def test_a_pretrained_encoder_brings_its_preprocessing(tmp_path):
+    """That of its own repository, at the network's size; the classes are not the decoder's."""
+    folder = write_repository(tmp_path / "resnet8", kzoo.create_model("resnet8", (32, 32, 3), 4))
+    model = kzoo.create_model("unet", (48, 40, 3), 2, encoder_weights=folder, **SMALL)
+    assert model.preprocess.image_size == (48, 40)
+    assert model.preprocess.mean == pytest.approx([255 * mean for mean in STEPS["mean"]])
+    assert model.trained_with.preprocess == model.preprocess
+    assert model.trained_with.task is None
+    with pytest.raises(ValueError, match="are weights of resnet8, not of the encoder resnet20"):
+        kzoo.create_model("unet", (48, 40, 3), 2, encoder="resnet20", encoder_weights=folder)
 
 
 @pytest.mark.parametrize("head", [None, "positions"])
