@@ -17,6 +17,7 @@ import kzoo
 from kzoo.data import arrays
 from kzoo.data.holdout import HoldOut, complete
 from kzoo.data.image.files import read_image
+from kzoo.data.image.preprocess import statistics
 from kzoo.data.splits import MODALITIES, DatasetRow, Examples, RawData, Splits, register_datasets
 from kzoo.tasks import Classification
 
@@ -115,6 +116,17 @@ class TestSplits:
         model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
         history = model.fit(splits.train, validation_data=splits.validation, epochs=2, verbose=0).history
         assert history["val_accuracy"][-1] > 0.5
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_statistics_of_8_bit_images_are_those_of_their_pixels(self, channels):
+        images = np.random.default_rng(0).integers(0, 256, (250, 7, 5, channels)).astype("uint8")
+        images[..., 0] //= 3
+        mean, std = statistics(images)
+        np.testing.assert_allclose(mean, images.mean(axis=(0, 1, 2)), rtol=1e-12)
+        np.testing.assert_allclose(std, images.std(axis=(0, 1, 2)), rtol=1e-12)
+        assert statistics(np.full_like(images, 9)) == ((9.0,) * channels, (1.0,) * channels)
+        exact = statistics(images.astype("float32"))
+        np.testing.assert_allclose(exact, (mean, std), rtol=1e-12)
 
     def test_large_arrays_are_mapped_from_a_file(self, monkeypatch, pictures):
         in_memory = kzoo.load_dataset(f"folder:{pictures}")

@@ -13,6 +13,8 @@ from kzoo.data.sources import sampled
 from kzoo.data.splits import Examples
 
 resizing = lazy_import("kzoo.data.image.resizing")
+
+AT_ONCE = 100  # images whose values are counted together
 tiles = lazy_import("kzoo.data.image.tiles")
 
 
@@ -189,8 +191,11 @@ def fit_images(raw, geometry: Geometry):
 def statistics(inputs: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel; that of a constant channel is 1.
 
-    Sums are taken over a thousand examples at a time, so that the array is never converted to floats as a whole.
+    Sums are taken over a thousand examples at a time, so that the array is never converted to floats as a whole; of
+    8-bit images the values are counted.
     """
+    if inputs.dtype == "uint8":
+        return statistics_of_counts(np.stack([counts_of(inputs[..., channel]) for channel in range(inputs.shape[-1])]))
 
     def average(function):
         chunks = (inputs[start : start + 1000].astype("float64") for start in range(0, len(inputs), 1000))
@@ -200,4 +205,18 @@ def statistics(inputs: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]
 
     mean = average(lambda chunk: chunk)
     variance = average(lambda chunk: (chunk - mean) ** 2)
+    return tuple(mean.tolist()), tuple(np.where(variance > 0, np.sqrt(variance), 1.0).tolist())
+
+
+def counts_of(pixels: np.ndarray) -> np.ndarray:
+    """Return how often each of the 256 values occurs."""
+    chunks = (pixels[start : start + AT_ONCE] for start in range(0, len(pixels), AT_ONCE))
+    return sum((np.bincount(chunk.ravel(), minlength=256) for chunk in chunks), np.zeros(256, "int64"))
+
+
+def statistics_of_counts(counts: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel from the counts of its values, (channels, 256)."""
+    values, sizes = np.arange(256), counts.sum(axis=1)
+    mean = counts @ values / sizes
+    variance = (counts * (values - mean[:, None]) ** 2).sum(axis=1) / sizes
     return tuple(mean.tolist()), tuple(np.where(variance > 0, np.sqrt(variance), 1.0).tolist())
