@@ -140,7 +140,7 @@ class Restoration(Steps, Task):
     def agreement(self, before, after):
         return float(np.mean(np.abs(after - before)) / self.peak)
 
-    def report(self, split, targets, answers, speed, groups=None):
+    def report(self, split, targets, answers, speed):
         return restoration_report(self, split, targets, answers, speed)
 
     def compared(self, report, parts, train=None):

@@ -178,7 +178,7 @@ class Segmentation(Steps, Classification):
     def confidence(self, targets, answers):
         return None
 
-    def report(self, split, targets, answers, speed, groups=None):
+    def report(self, split, targets, answers, speed):
         return segmentation_report(self, split, targets, answers, speed)
 
 
