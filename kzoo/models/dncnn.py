@@ -14,7 +14,7 @@ ZHANG_2017 = Paper(
     2017,
     "Beyond a Gaussian Denoiser: Residual Learning of Deep CNN for Image Denoising",
     "https://arxiv.org/abs/1608.03981",
-    "IEEE Transactions on Image Processing",
+    "IEEE TIP",
 )
 KIM_2016 = Paper(
     "Kim, Jiwon and Lee, Jung Kwon and Lee, Kyoung Mu",

@@ -15,7 +15,7 @@ LIM_2017 = Paper(
     2017,
     "Enhanced Deep Residual Networks for Single Image Super-Resolution",
     "https://arxiv.org/abs/1707.02921",
-    "CVPR Workshops",
+    "CVPRW",
 )
 
 PATCH = Reference((48, 48, 3), 3)

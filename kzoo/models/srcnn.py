@@ -13,7 +13,7 @@ DONG_2015 = Paper(
     2015,
     "Image Super-Resolution Using Deep Convolutional Networks",
     "https://arxiv.org/abs/1501.00092",
-    "IEEE Transactions on Pattern Analysis and Machine Intelligence",
+    "IEEE TPAMI",
 )
 SHI_2016 = Paper(
     "Shi, Wenzhe and Caballero, Jose and Huszár, Ferenc and Totz, Johannes and Aitken, Andrew P. and Bishop, Rob "

@@ -518,14 +518,14 @@ class TestNpz:
     def test_channels_first_other_units_and_unused_arrays_are_said(self, tmp_path):
         x = np.random.default_rng(0).random((40, 3, 20, 24)).astype("float32")
         y = np.arange(40) % 2
-        path = self.save(tmp_path, x=x, y=y, x_test=x * 255, y_test=y, weights=y)
+        path = self.save(tmp_path, x=x, y=y, x_test=x * 255, y_test=y, extra=y)
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             splits = kzoo.load_dataset(path, validation=0.2)
         said = " | ".join(str(warning.message) for warning in said)
         assert splits.input_shape == (20, 24, 3)
         assert "is read with channels first" in said
-        assert "set.npz contains arrays that are not used: 'weights'" in said
+        assert "set.npz contains arrays that are not used: 'extra'" in said
         assert "x of test in " in said
         assert ": other units?" in said
 
