@@ -13,15 +13,16 @@ from kzoo.data.splits import Examples
 
 class TestDigitScenes:
     def test_a_scene_holds_the_digits_of_its_tags_and_no_other(self):
-        images = np.arange(1, 11, dtype="uint8")[:, None, None, None] * np.ones((1, 8, 8, 1), "uint8")
+        images = np.arange(101, 111, dtype="uint8")[:, None, None, None] * np.ones((1, 8, 8, 1), "uint8")
         pool, rng = Examples(images, np.arange(10)), np.random.default_rng(0)
         counts = set()
         for _ in range(50):
-            scene, tags = digit_scene(pool, 24, rng)
+            scene, tags, mask = digit_scene(pool, 24, rng)
             assert scene.shape == (24, 24, 1)
             values, pixels = np.unique(scene[scene > 0], return_counts=True)
-            np.testing.assert_array_equal(values - 1, np.flatnonzero(tags))
+            np.testing.assert_array_equal(values - 101, np.flatnonzero(tags))
             assert set(pixels) <= {64}  # whole digits that do not overlap
+            np.testing.assert_array_equal(np.unique(mask[mask > 0]), values - 100)  # class 1 for "0"
             counts.add(int(tags.sum()))
         assert counts == {0, 1, 2, 3, 4}
 
