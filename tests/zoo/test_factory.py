@@ -187,8 +187,8 @@ def test_the_plain_models_signature_is_stable():
 
 @pytest.mark.parametrize("name", sampled([(name,) for name in FAMILIES], share(0)))
 def test_no_layer_is_named_by_counting_what_the_process_built(name):
-    shape = kzoo.model_card(name).reference.input_shape
-    model = without_values(lambda: kzoo.create_model(name, shape, 3, **narrow(name)))
+    shape, outputs, _ = kzoo.model_card(name).reference
+    model = without_values(lambda: kzoo.create_model(name, shape, outputs, **narrow(name)))
     named_by_us = re.compile(r".*\..*|inputs|logits|features|embedding|[a-z_]*[a-z]\d+")
     others = [one for one in model.operations if not isinstance(one, keras.layers.Identity)]  # these are named outputs
     assert [one.name for one in others if not named_by_us.fullmatch(one.name)] == []
