@@ -40,7 +40,7 @@ def lookup(kind: str, name: str, options: Mapping[str, T], where: str = "") -> T
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """Return a question that offers the options closest to `name`, or all of them if none is close."""
-    names = [str(option) for option in options]
+    names = list(dict.fromkeys(map(str, options)))
     close = [option for option in names if simplified(option) == simplified(str(name))]
     close = close or difflib.get_close_matches(str(name), names, n=3) or sorted(names)
     return f"did you mean {' or '.join(close)}?" if close else "there is none to choose from"

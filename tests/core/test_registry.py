@@ -2,13 +2,14 @@
 
 import pytest
 
-from kzoo.core.registry import MODELS, check_keywords, lookup, register_model
+from kzoo.core.registry import MODELS, check_keywords, did_you_mean, lookup, register_model
 
 
 def test_lookup_offers_the_nearest():
     assert lookup("colour", "red", {"red": 1}) == 1
     with pytest.raises(ValueError, match="unknown colour 'rde'; did you mean red"):
         lookup("colour", "rde", {"red": 1, "blue": 2})
+    assert did_you_mean("dicee", ["dice", "iou", "dice"]) == "did you mean dice?"
     with pytest.raises(ValueError, match="did you mean blue or red"):
         lookup("colour", "q", {"red": 1, "blue": 2})
 
