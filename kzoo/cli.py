@@ -400,7 +400,8 @@ def predict(
         predictions = predictor.predict_files(files, window=window, hop=hop, text_column=text_column)
     show_predictions(predictions, as_json)
     if out is not None:
-        typer.echo(f"wrote {write_pictures(predictions, task, out)} pictures into {out}", err=True)
+        count = write_pictures(predictions, task, out)
+        typer.echo(f"wrote {count} {'picture' if count == 1 else 'pictures'} into {out}", err=True)
     if any(prediction.error for prediction in predictions):
         raise ValueError(summary_of_errors(predictions))
 
