@@ -16,7 +16,7 @@ from kzoo.nn.layers import along_first_axis
 TWINS = [(name,) for name in kzoo.list_models() if kzoo.model_card(name).dims == (1, 2)]
 
 
-@pytest.mark.parametrize("name", sampled(TWINS, share(3, 10)))
+@pytest.mark.parametrize("name", sampled(TWINS, share(3, 20)))
 def test_a_signal_is_an_image_of_one_column(name, double_precision):
     signal_model = smallest_working(name, dim=1)
     length, channels = signal_model.input_shape[1:]
