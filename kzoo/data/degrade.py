@@ -10,7 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from kzoo.core.lazy import PIL_Image, lazy_import, np
+from kzoo.core.bicubic import bicubic
+from kzoo.core.lazy import lazy_import, np
 from kzoo.core.registry import lookup
 
 ndimage = lazy_import("scipy.ndimage")
@@ -75,16 +76,3 @@ def degraded(values: np.ndarray, degrade: Mapping[str, float], generator: np.ran
     for name, strength in degrade.items():
         values = DEGRADATIONS[name].apply(values, strength, generator)
     return values
-
-
-def bicubic(values: np.ndarray, factor: float) -> np.ndarray:
-    """Resize an image, or a series as an image of one column, by bicubic interpolation, antialiased where reduced."""
-    if values.ndim == 2:
-        return bicubic_to(values[:, None], (round(len(values) * factor), 1))[:, 0]
-    return bicubic_to(values, tuple(round(have * factor) for have in values.shape[:2]))
-
-
-def bicubic_to(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize an image of floats (height, width, channels) to another height and width."""
-    bands = [PIL_Image.fromarray(np.ascontiguousarray(band), "F") for band in np.moveaxis(values, -1, 0)]
-    return np.stack([np.asarray(band.resize(size[::-1], PIL_Image.Resampling.BICUBIC)) for band in bands], axis=-1)

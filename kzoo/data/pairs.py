@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from kzoo.core.bicubic import bicubic
 from kzoo.core.lazy import np
-from kzoo.data.degrade import bicubic, degraded, scale_of
+from kzoo.data.degrade import degraded, scale_of
 from kzoo.data.random import generator_of
 from kzoo.data.sources import array_of, hash_of
 from kzoo.data.windows import Drawn

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from kzoo.core.bicubic import bicubic
 from kzoo.core.lazy import PIL_Image, figures, keras, np, rich_table
 from kzoo.core.numbers import significant
 from kzoo.core.shown import table
@@ -145,24 +146,12 @@ class Restoration(Steps, Task):
 
     def compared(self, report, parts, train=None):
         pairs = [(inputs, target) for part in parts for inputs, target in zip(part.inputs, part.labels, strict=True)]
-        before = [enlarged(inputs, self.scale) for inputs, _ in pairs]
+        before = [bicubic(np.asarray(inputs, "float32"), self.scale) for inputs, _ in pairs]
         if any(one.shape != np.shape(target) for one, (_, target) in zip(before, pairs, strict=True)):
             return report
         ratio = np.mean([psnr(self, target, one) for one, (_, target) in zip(before, pairs, strict=True)])
         pictured = [row | {"input": before[row["example"]]} for row in report.pictured]
         return dataclasses.replace(report, input_psnr=float(ratio), pictured=pictured)
-
-
-def enlarged(example: np.ndarray, scale: int) -> np.ndarray:
-    """Return an image `scale` times as large by bicubic interpolation, as floats."""
-    values = np.asarray(example, "float32")
-    if scale == 1:
-        return values
-    size = [have * scale for have in values.shape[1::-1]]
-    bands = [
-        PIL_Image.fromarray(band, "F").resize(size, PIL_Image.Resampling.BICUBIC) for band in np.rollaxis(values, 2)
-    ]
-    return np.stack([np.asarray(band) for band in bands], axis=-1)
 
 
 def measured_part(task: Restoration, values: np.ndarray) -> np.ndarray:

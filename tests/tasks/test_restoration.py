@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 import kzoo
-from kzoo.data.degrade import bicubic, degraded, scale_of
+from kzoo.core.bicubic import bicubic
+from kzoo.data.degrade import degraded, scale_of
 from kzoo.data.pairs import pairs
+from kzoo.data.splits import Examples
 from kzoo.tasks import Restoration, report_from, task_from
 from kzoo.tasks.restoration import psnr, ssim
 
@@ -23,6 +25,14 @@ def image(height: int, width: int, channels: int = 1) -> np.ndarray:
     return (
         (128 + 100 * np.sin(rows / 7)[..., None] * np.cos(columns / 9)[..., None]).astype("uint8").repeat(channels, -1)
     )
+
+
+def test_a_series_is_enlarged_for_comparison_as_an_image_is():
+    task = Restoration(("a",), ("length",), mean=(0.0,), deviation=(1.0,), peak=2.0, scale=2)
+    fine = np.sin(np.linspace(0, 3, 41))[None, :40, None].astype("float32")
+    coarse = (fine[:, ::2] + fine[:, 1::2]) / 2
+    report = task.report("test", fine, fine, 1.0)
+    assert task.compared(report, [Examples(coarse, fine)]).input_psnr > 40
 
 
 def seed(*numbers: int) -> np.ndarray:
