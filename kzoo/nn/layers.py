@@ -348,9 +348,10 @@ def depthwise_precision(x, kernel: Size) -> str | None:
     """Return the dtype policy of a depthwise convolution; None is the global one.
 
     On CPUs with bfloat16, TensorFlow 2.21 with oneDNN hangs for kernel sizes of 15 or more (seen on 16 channels or
-    fewer).
+    fewer): those are computed in float32, unless all is in float64.
     """
-    return "float32" if max(per_axis(x, kernel)) > 14 else None
+    double = keras.config.dtype_policy().compute_dtype == "float64"
+    return "float32" if max(per_axis(x, kernel)) > 14 and not double else None
 
 
 def window(x, kernel: Size, stride: Size, dilation: Size, padding: str | int):

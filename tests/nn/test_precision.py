@@ -6,7 +6,7 @@ import pytest
 from networks import sampled
 
 import kzoo
-from kzoo.nn import precision
+from kzoo.nn import layers, precision
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,13 @@ def test_auto_is_what_the_hardware_does(monkeypatch, facts, gpus, expected):
 def test_an_unknown_precision():
     with pytest.raises(ValueError, match="unknown precision 'bfloat'; did you mean"):
         kzoo.models.resnet8((32, 32, 3), 10, precision="bfloat")
+
+
+@pytest.mark.parametrize("policy, computed", [("mixed_bfloat16", "float32"), ("float32", "float32"), ("float64",) * 2])
+def test_long_depthwise_kernels_are_computed_in_at_least_32_bits(policy, computed):
+    keras.config.set_dtype_policy(policy)
+    try:
+        with_kernel = keras.Model(x := keras.Input((40, 2)), layers.depthwise_conv(x, 15))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert [layer.compute_dtype for layer in with_kernel.layers if layer.weights] == [computed]

@@ -7,6 +7,7 @@ from unittest.mock import MagicMock
 import keras
 import numpy as np
 import pytest
+from torch_networks import randomise
 
 import kzoo
 from kzoo.nn import layers
@@ -40,17 +41,10 @@ TWINS = {
 
 def randomised(name: str, shape: tuple[int, int]):
     """Return braindecode's network in inference mode, no weight or statistic at a default that would hide a mistake."""
-    torch.manual_seed(0)
     kind, arguments, _ = TWINS[name]
     classes = kzoo.model_card(name).reference.num_classes
     network = getattr(networks, kind)(n_chans=shape[1], n_outputs=classes, n_times=shape[0], **arguments)
-    for key, tensor in network.state_dict().items():
-        if tensor.ndim == 1:
-            low, high = (0.5, 1.5) if key.endswith(("weight", "running_var")) else (-0.2, 0.2)
-            tensor.uniform_(low, high)
-        elif tensor.ndim > 1:
-            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5)
-    return network.eval()
+    return randomise(network)
 
 
 @pytest.fixture

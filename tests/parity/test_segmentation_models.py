@@ -7,7 +7,7 @@ stride: there it is given the input padded with zeros, as our networks pad it, a
 import keras
 import numpy as np
 import pytest
-from test_timm import double_precision
+from torch_networks import double_precision, randomise
 
 import kzoo
 from kzoo.zoo.weights import load_weights
@@ -38,18 +38,6 @@ def of_smp(name: str, classes: int):
     encoder = card.architecture.encoder
     encoder = encoder if encoder.startswith("resnet") else f"tu-{encoder}"
     return DECODERS[card.family](encoder, encoder_weights=None, classes=classes)
-
-
-def randomised(network):
-    """Return a network in inference mode with no weight or statistic at a default that would hide a mistake."""
-    torch.manual_seed(0)
-    for key, tensor in network.state_dict().items():
-        if tensor.ndim == 1:
-            low, high = (0.5, 1.5) if key.endswith(("weight", "running_var")) else (-0.2, 0.2)
-            tensor.uniform_(low, high)
-        elif tensor.ndim > 1:
-            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5)
-    return network.eval()
 
 
 def images(size: tuple[int, int]) -> np.ndarray:
@@ -87,7 +75,7 @@ def compared(network, name: str, x: np.ndarray) -> tuple[float, str]:
 @pytest.mark.parametrize("size", [(128, 160), (131, 150)], ids=["even", "odd"])
 @pytest.mark.parametrize("name", OF_SMP)
 def test_logits_equal_those_of_segmentation_models_pytorch(name, size, seen):
-    found, precision = compared(randomised(of_smp(name, 3)), name, images(size))
+    found, precision = compared(randomise(of_smp(name, 3)), name, images(size))
     seen("segmentation_models_pytorch", name, size[0], found, precision)
     assert found < TOLERANCE
 
@@ -96,6 +84,6 @@ def test_logits_equal_those_of_segmentation_models_pytorch(name, size, seen):
 @pytest.mark.parametrize("name", OF_TORCHVISION)
 def test_logits_equal_those_of_torchvision(name, size, seen):
     options = {"weights": None, "weights_backbone": None, "aux_loss": True, "num_classes": 5}
-    found, precision = compared(randomised(getattr(segmentation, name)(**options)), name, images(size))
+    found, precision = compared(randomise(getattr(segmentation, name)(**options)), name, images(size))
     seen("torchvision", name, size[0], found, precision)
     assert found < TOLERANCE

@@ -5,6 +5,7 @@ None of them can be installed beside the rest, so their layers are written here,
 
 import numpy as np
 import pytest
+from torch_networks import double_precision, randomise
 
 import kzoo
 
@@ -13,7 +14,7 @@ nn = torch.nn
 
 pytestmark = pytest.mark.parity
 
-TOLERANCE = 1e-4  # of the outputs' standard deviation
+TOLERANCE = 1e-5  # of the outputs' standard deviation
 
 
 class Masked(nn.Module):
@@ -96,8 +97,8 @@ def quartznet():
 
 
 def citrinet():
-    """Of six blocks: with random weights, rounding alone changes the outputs of all 21 by 2 % in PyTorch."""
-    strided = [(kernel, 1 + (kernel == part[0])) for part in KERNELS for kernel in part]
+    kernels = [range(11, 22, 2), range(13, 26, 2), range(25, 40, 2)]
+    strided = [(kernel, 1 + (kernel == part[0])) for part in kernels for kernel in part]
     blocks = [Block(384, 384, kernel, 5, [384], se=True, stride=stride) for kernel, stride in strided]
     return Nemo([Block(80, 384, 5, se=True), *blocks, Block(384, 640, 41, se=True)], 640, 1025)
 
@@ -150,10 +151,9 @@ class Wav2Letter(nn.Module):
         return self.acoustic_model(x)
 
 
-KERNELS = ((11, 13), (13, 15), (25, 27))
 NETWORKS = {
     "quartznet_5x5": (quartznet, {}),
-    "citrinet_384": (citrinet, {"kernels": KERNELS}),
+    "citrinet_384": (citrinet, {}),
     "jasper_10x5": (
         jasper,
         {
@@ -170,16 +170,10 @@ NETWORKS = {
 
 def randomised(network, signals):
     """Return a network in inference mode, no weight at a default that would hide a mistake, statistics of signals."""
-    torch.manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm1d):
             module.momentum = 1.0
-    for key, tensor in network.state_dict().items():
-        if tensor.ndim == 1:
-            low, high = (0.5, 1.5) if key.endswith(("weight", "running_var")) else (-0.2, 0.2)
-            tensor.uniform_(low, high)
-        elif tensor.ndim > 1:
-            tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5)
+    randomise(network)
     with torch.no_grad():
         network.train()(signals)
     return network.eval()
@@ -188,18 +182,21 @@ def randomised(network, signals):
 @pytest.mark.parametrize("odd", [0, 1])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_frames_equal_those_of_the_reference(name, odd):
+    """In float64: in float32, rounding alone changes the outputs of Citrinet by 2 % in PyTorch."""
     build, options = NETWORKS[name]
     (length, channels), outputs, _ = kzoo.model_card(name).reference
     length = length if channels == 1 else 200
+    torch.manual_seed(1)
     signals = torch.randn(2, length + odd, channels) * torch.tensor([0.5, 2.0]).reshape(2, 1, 1)
     network = randomised(build(), signals.permute(0, 2, 1))
-    model = kzoo.create_model(name, (length + odd, channels), outputs, head="frames", **options)
     tensors = {key: tensor.numpy() for key, tensor in network.state_dict().items() if "num_batches" not in key}
-    report = kzoo.load_weights(model, tensors)
+    with double_precision():
+        model = kzoo.create_model(name, (length + odd, channels), outputs, head="frames", **options)
+        report = kzoo.load_weights(model, tensors)
+        values = np.asarray(model(signals.double().numpy(), training=False))
     assert not report.adapted
     with torch.inference_mode():
-        expected = network(signals.permute(0, 2, 1)).permute(0, 2, 1).numpy()
-    values = np.asarray(model(signals.numpy(), training=False))
+        expected = network.double()(signals.double().permute(0, 2, 1)).permute(0, 2, 1).numpy()
     assert values.shape == expected.shape
     assert np.abs(expected[1] - expected[0]).mean() > 0.03 * expected.std()  # not blind to the signal
     assert np.abs(values - expected).max() < TOLERANCE * expected.std()

@@ -3,11 +3,9 @@
 The twins are found by name, so registering a variant that timm has tests it.
 """
 
-import contextlib
-
-import keras
 import numpy as np
 import pytest
+from torch_networks import double_precision
 
 import kzoo
 from kzoo.zoo.weights import load_weights
@@ -94,18 +92,6 @@ def relative_difference(network, model, size: int, dtype=torch.float32) -> float
         expected = network(images).double().numpy()  # in float32 the squares of large logits are infinite
     logits = np.asarray(model(images.permute(0, 2, 3, 1).numpy(), training=False))
     return np.abs(logits - expected).max() / expected.std()
-
-
-@contextlib.contextmanager
-def double_precision():
-    """Build and run Keras models in float64, but for their logits."""
-    keras.config.set_floatx("float64")
-    keras.config.set_dtype_policy("float64")
-    try:
-        yield
-    finally:
-        keras.config.set_floatx("float32")
-        keras.config.set_dtype_policy("float32")
 
 
 def compared(network, name: str, model, size: int) -> tuple[float, str]:
