@@ -8,6 +8,7 @@ from kzoo.core.ranges import Extent, PositiveInt, Seed
 from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
 from kzoo.data import audio, autodetect, image, npz, text, timeseries  # noqa: F401  (register their datasets)
 from kzoo.data.assemble import Assembly, taken_by
+from kzoo.data.audio import transcripts  # noqa: F401  (registers its datasets)
 from kzoo.data.holdout import HoldOut
 from kzoo.data.in_memory import from_arrays
 from kzoo.data.own_batches import from_batches

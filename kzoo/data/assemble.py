@@ -33,6 +33,24 @@ def check_in_place(task: Task, augment: Augment | None) -> None:
         )
 
 
+def check_mixes(task: Task, augment: Augment | None) -> None:
+    """Raise a ValueError for an augmentation that mixes examples whose targets cannot be mixed."""
+    used = [name for name in ("mixup", "cutmix") if getattr(augment, name, 0)]
+    if used and not task.mixes:
+        raise ValueError(f"augment.{used[0]} mixes targets, and those of {task.key} cannot be mixed")
+
+
+def clip_of(preprocess: Preprocess) -> tuple[int, float]:
+    """Return the length of what a network takes at once, 0 for any, and how much of it is in a second; 1 of series."""
+    shape = preprocess.input_shape
+    return getattr(preprocess, "samples", shape[0] or 0), getattr(preprocess, "sample_rate", 1)
+
+
+def layout_for(task: Task) -> dict:
+    """Return the option of the preprocessing without which a network of the task has no input it can take."""
+    return {"layout": "time"} if task.dims == (1,) else {}
+
+
 def check_positions(task: Task, preprocess: Preprocess, examples: Mapping[str, Examples]) -> None:
     """Raise a ValueError for targets at each position that are not as many as the positions of a network's input."""
     expected = task.positions(preprocess.input_shape[: max(len(preprocess.input_shape) - 1, 1)])
@@ -101,18 +119,19 @@ class Assembly:
         for split, examples in raw.splits.items():
             check_examples(split, examples, raw.asked)
         check_in_place(raw.asked, self.augmentation)
+        check_mixes(raw.asked, self.augmentation)
         examples = limited(complete(raw, self.how), self.limit, raw.asked)
         check_some_weight(examples["train"])
         originals = self.augmentation is not None and self.augmentation.reads_originals
         cached_splits(examples, self.cache, self.name, originals)
         fit = self.of.preprocess.fit
-        preprocess = fit(examples["train"], **taken_by(fit, self.options))
+        preprocess = fit(examples["train"], **taken_by(fit, layout_for(raw.asked) | self.options))
         if self.own is not None:
             preprocess = adopted(self.own, preprocess, self.options)
         check_positions(raw.asked, preprocess, examples)
         if hasattr(preprocess, "warn_of_losses"):
             preprocess.warn_of_losses({CALLED.get(name, name): part.inputs for name, part in examples.items()})
         augment = self.augmentation and self.augmentation.prepared(preprocess)
-        task = raw.asked.fitted(examples["train"].labels)
+        task = raw.asked.fitted(examples["train"].labels).placed(*clip_of(preprocess))
         how = {"batch_size": self.batch_size, "seed": self.seed, "skipped": raw.skipped}
         return Splits(self.name, self.modality, examples, task, preprocess, augment, **how)

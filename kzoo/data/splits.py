@@ -33,12 +33,14 @@ class Examples:
     Args:
         groups: name of the group of each example, such as the speaker; None where it is not known.
         weights: what the training loss of each example is multiplied by, float32 (n,); None for 1.
+        names: what each example is called in messages, such as its file, an array of strings (n,); None for nothing.
     """
 
     inputs: np.ndarray | Source
     labels: np.ndarray | Source
     groups: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
     weights: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
+    names: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -48,9 +50,13 @@ class Examples:
 
     def take(self, indices: np.ndarray) -> Examples:
         """Return the examples at these indices."""
-        rows = {name: getattr(self, name) for name in ("inputs", "labels", "groups", "weights")}
+        rows = {name: getattr(self, name) for name in ("inputs", "labels", "groups", "weights", "names")}
         kept = {name: taken(part, indices) for name, part in rows.items() if part is not None}
         return dataclasses.replace(self, **kept)
+
+    def called(self, index: int) -> str:
+        """Return what an example is called in messages."""
+        return f"example {index}" if self.names is None else f"example {index} ({self.names[index]})"
 
 
 def taken(inputs: np.ndarray | Source, indices: np.ndarray) -> np.ndarray | Source:

@@ -20,7 +20,7 @@ from kzoo.core.shown import listed
 pandas = lazy_import("pandas")
 
 DELIMITERS = {".csv": None, ".tsv": "\t", ".txt": None}  # by suffix; None to tell by the first line
-JSON_LINES = (".jsonl", ".ndjson")
+JSON_LINES = (".jsonl", ".ndjson", ".json")  # the last one is that of NeMo's manifests
 MANY = 5  # rows that a message names
 
 

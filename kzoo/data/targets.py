@@ -20,8 +20,10 @@ from kzoo.tasks import (
     StepTagging,
     Tagging,
     Task,
+    Transcription,
 )
 from kzoo.tasks.segmentation import MOST_CLASSES, VOID
+from kzoo.tasks.transcription import symbols_of
 
 Splits = Mapping[str, Any]  # the targets of "train" and, if there, "validation" and "test"
 LISTS = (list, tuple, set, frozenset)
@@ -380,6 +382,62 @@ def originals(
     return Restoration(tuple(map(str, names)), axes, scale=scale, **pixels), rows
 
 
+CASES = {"lower": str.lower, "upper": str.upper, "keep": str}
+
+
+def transcripts(
+    splits: Splits,
+    names: Sequence[str] | None,
+    where: str,
+    *,
+    tokens: str = "characters",
+    case: str = "lower",
+    drop: str = "",
+) -> tuple[Task, dict[str, np.ndarray]]:
+    """Return transcripts, an array of strings (n,), with single spaces between words.
+
+    Args:
+        splits: as for `targets_as`; so are `names`, of the symbols, and `where`.
+        names: see `splits`; the different characters or words of the training transcripts if not given.
+        where: see `splits`.
+        tokens: "characters", or "words" for a network with an output for each of a few words.
+        case: "lower", "upper", or "keep".
+        drop: characters that are left out, such as ",.?!".
+
+    Raises:
+        ValueError: for targets that are no texts, or empty.
+    """
+    lookup("tokens", tokens, dict.fromkeys(("characters", "words")))
+    change = lookup("case", case, CASES)
+
+    def lines(split: str, part: Sequence) -> np.ndarray:
+        which = f"of the {split} split of {where}"
+        return np.array([one_line(text, change, drop, f"example {n} {which}") for n, text in enumerate(part)], object)
+
+    found = {split: lines(split, part) for split, part in splits.items()}
+    words = tokens == "words"
+    known = tuple(map(str, names)) if names is not None else symbols_of(found["train"], words)
+    return Transcription(known, words=words), found
+
+
+def one_line(text, change: Callable[[str], str], drop: str, which: str) -> str:
+    """Return a transcript with single spaces between words; a ValueError names one that is no text, or empty."""
+    text = text.decode() if isinstance(text, bytes) else text
+    if not isinstance(text, str):
+        raise ValueError(f"{which} has {text!r}, expected a text")
+    found = " ".join(change(text).translate(dict.fromkeys(map(ord, drop))).split())
+    if not found:
+        raise ValueError(f"{which} has an empty transcript; leave it out")
+    return found
+
+
+def transcript_cells(table: Table, columns: Sequence[str]) -> list[str]:
+    """Return the transcripts of a column; a ValueError names empty cells, or several columns."""
+    if len(columns) > 1:
+        raise ValueError(f"target names {len(columns)} columns of {table.name}; a transcript is in one")
+    return list(map(str, table.filled(columns[0])))
+
+
 def no_cells(table: Table, columns: Sequence[str]) -> Sequence:
     """Raise a ValueError: a row of a table has one target, not one at each position."""
     raise ValueError(f"{table.name} has one target a row, not one at each position; give arrays to kzoo.from_arrays")
@@ -393,4 +451,5 @@ READERS = {
     StepClassification.key: Reader(step_classes, no_cells),
     Segmentation.key: Reader(class_maps, no_cells),
     Restoration.key: Reader(originals, no_cells),
+    Transcription.key: Reader(transcripts, transcript_cells),
 }

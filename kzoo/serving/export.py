@@ -218,7 +218,9 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
         check_raw(raw, serving.preprocess.raw_shape)
         answers = task.decode(network_outputs(model, serving.preprocess, raw))
         known = finite(raw)
-        answers = {name: as_served(values, known, task.vocabulary.get(name)) for name, values in answers.items()}
+        answers |= {name: tf.gather(tf.constant(names), answers[name]) for name, names in task.vocabulary.items()}
+        answers |= {"text": spelled(answers[task.answer], task.spelling)} if task.spelling else {}
+        answers = {name: as_served(values, known) for name, values in answers.items()}
         return answers | {"class_names": tf.constant(task.names)}
 
     archive = keras.export.ExportArchive()
@@ -228,11 +230,16 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
     archive.write_out(str(path), verbose=False)
 
 
-def as_served(values: tf.Tensor, known: tf.Tensor, names: Sequence[str] | None) -> tf.Tensor:
-    """Return an answer with indices as names; NaN, "" or, of integers, the largest for examples that are not known."""
-    values = values if names is None else tf.gather(tf.constant(names), values)
+def spelled(tokens: tf.Tensor, spelling: Sequence[str]) -> tf.Tensor:
+    """Return the texts of tokens, strings (batch,); a token of -1 adds nothing."""
+    parts = tf.gather(tf.constant([*spelling, ""]), tokens % (len(spelling) + 1))
+    return tf.strings.strip(tf.strings.reduce_join(parts, axis=-1))
+
+
+def as_served(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+    """Return an answer with NaN, "" or, of integers, the largest value for examples that are not known."""
     known = tf.reshape(known, [-1] + [1] * (len(values.shape) - 1))
-    unknown = "" if names is not None else math.nan if values.dtype.is_floating else values.dtype.max
+    unknown = "" if values.dtype == tf.string else math.nan if values.dtype.is_floating else values.dtype.max
     return tf.where(known, values, unknown)
 
 

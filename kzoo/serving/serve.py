@@ -76,13 +76,20 @@ class Predictor(NamedTuple):
             ValueError: for a file that is missing or broken, or a window that the model cannot take.
         """
         if not isinstance(raw, (str, Path)):
-            return self.predict_batch(raw, windows_for(self.preprocess, window, hop))
+            return self.predict_batch(raw, self.windows(window, hop))
         found = self.predict_files([raw], window=window, hop=hop, text_column=text_column)
         if os.path.isdir(Path(raw).expanduser()) or is_table(self.preprocess, raw):
             return found
         if found[0].error:
             raise ValueError(found[0].error)
         return found[0]
+
+    def windows(self, window: float | None, hop: float | None) -> Windows | None:
+        """Return how longer examples are divided; by default with the overlap of the task."""
+        found = windows_for(self.preprocess, window, hop)
+        if found is None or hop is not None or not self.task.overlap:
+            return found
+        return found._replace(hop=max(round(found.length * (1 - self.task.overlap)), 1))
 
     def predict_batch(self, raw: np.ndarray, windows: Windows | None) -> np.ndarray:
         """Return the answers for a raw batch, the mean over windows where it is longer than one."""
@@ -91,7 +98,7 @@ class Predictor(NamedTuple):
             return self.answers(raw)
         parts = [np.stack([self.preprocess.sized(windows.part(one, span)) for one in raw]) for span in spans]
         rows = [*map(self.answers, parts)]
-        if rows[0].dtype.kind == "u":  # maps of classes, which are joined one by one
+        if rows[0].dtype.kind in "ui":  # classes or tokens at positions, which are joined one by one
             return np.stack([self.task.over_windows(each, spans) for each in zip(*rows, strict=True)])
         return self.task.over_windows(rows, spans).astype("float32")
 
@@ -104,7 +111,7 @@ class Predictor(NamedTuple):
         text_column: str = "text",
     ) -> list[Prediction]:
         """Ask about files; see `kzoo.predict_files`."""
-        windows = windows_for(self.preprocess, window, hop)
+        windows = self.windows(window, hop)
         sources, answers = [], defaultdict(list)
         paths = find_files(self.preprocess, files)
         for batch in grouped(self.parts(read_files(self.preprocess, paths, text_column), windows, sources)):

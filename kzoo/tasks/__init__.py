@@ -12,8 +12,19 @@ from kzoo.tasks.segmentation import Segmentation
 from kzoo.tasks.steps import StepClassification, StepTagging
 from kzoo.tasks.tagging import Tagging
 from kzoo.tasks.task import Report, Task
+from kzoo.tasks.transcription import Transcription
 
-OWN = (Classification, Tagging, Regression, Forecasting, StepTagging, StepClassification, Segmentation, Restoration)
+OWN = (
+    Classification,
+    Tagging,
+    Regression,
+    Forecasting,
+    StepTagging,
+    StepClassification,
+    Segmentation,
+    Restoration,
+    Transcription,
+)
 TASKS |= {task.key: task for task in OWN}
 
 

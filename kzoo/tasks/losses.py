@@ -342,3 +342,26 @@ def mean_of_known(losses, known, *, summed: bool = False):
     counted = keras.ops.max(known, axis=-1) if summed else known
     count = keras.ops.sum(counted, axis=axes[: len(counted.shape) - 1])
     return total / keras.ops.maximum(count, 1.0)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class TranscriptionLoss(keras.losses.Loss):
+    """Negative log-likelihood of a transcript in nats, by connectionist temporal classification, of each example.
+
+    (Graves et al., 2006, https://doi.org/10.1145/1143844.1143891.) Targets are token indices, (batch, longest), -1
+    after the last one; logits are (batch, positions, tokens + 1), the last of which is the blank.
+
+    Args:
+        name: of the loss.
+        reduction: as for `keras.losses.Loss`.
+        dtype: likewise.
+    """
+
+    def __init__(self, *, name: str = "ctc", reduction: str = "sum_over_batch_size", dtype=None):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    def call(self, y_true, y_pred):
+        ops, tokens, logits = keras.ops, keras.ops.cast(y_true, "int32"), keras.ops.cast(y_pred, "float32")
+        lengths = ops.sum(ops.cast(tokens >= 0, "int32"), axis=-1)
+        positions = ops.full_like(lengths, logits.shape[1])
+        return ops.ctc_loss(ops.maximum(tokens, 0), logits, lengths, positions, mask_index=logits.shape[-1] - 1)

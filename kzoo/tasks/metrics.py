@@ -275,3 +275,64 @@ class MeanIoU(keras.metrics.Metric):
         found = keras.ops.cast(union > 0, self.dtype)
         scores = right / keras.ops.maximum(union, 1.0)
         return keras.ops.sum(scores) / keras.ops.maximum(keras.ops.sum(found), 1.0)
+
+
+def greedy(logits):
+    """Return the tokens of the most probable path, int32 (batch, positions), each where it begins, and -1 elsewhere.
+
+    Args:
+        logits: (batch, positions, tokens + 1), the last of which is the blank.
+    """
+    ops = keras.ops
+    best = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    before = ops.pad(best[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
+    begins = ops.logical_and(best != before, best != logits.shape[-1] - 1)
+    return ops.where(begins, best, -1)
+
+
+def edit_distances(truth, found):
+    """Return the smallest number of substitutions, deletions and insertions from one sequence to another, (batch,).
+
+    Args:
+        truth: int32 (batch, longest), -1 after the last one.
+        found: int32 (batch, positions); -1 wherever there is none.
+    """
+    ops, longest = keras.ops, truth.shape[1]
+    places = ops.arange(longest + 1, dtype="int32")[None]
+
+    def after(position, distances):
+        """Return the distances of all beginnings of the truth, (batch, longest + 1), after one more position."""
+        token = ops.take(found, position, axis=1)
+        substituted = distances[:, :-1] + ops.cast(truth != token[:, None], "int32")
+        best = ops.concatenate([distances[:, :1] + 1, ops.minimum(distances[:, 1:] + 1, substituted)], axis=1) - places
+        width = 1
+        while width <= longest:  # the smallest so far, from left to right: deletions
+            shifted = ops.pad(best[:, :-width], ((0, 0), (width, 0)), constant_values=2**30)
+            best, width = ops.minimum(best, shifted), 2 * width
+        return ops.where((token >= 0)[:, None], best + places, distances)
+
+    first = ops.broadcast_to(places, ops.shape(ops.pad(truth, ((0, 0), (0, 1)))))
+    distances = ops.fori_loop(0, found.shape[1], after, first)
+    lengths = ops.sum(ops.cast(truth >= 0, "int32"), axis=1, keepdims=True)
+    return ops.take_along_axis(distances, lengths, axis=1)[:, 0]
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class TokenErrorRate(KnownMean):
+    """Substitutions, deletions and insertions of the most probable path, over the number of tokens of the transcripts.
+
+    Args:
+        name: of the metric.
+        dtype: as for `keras.metrics.Metric`.
+    """
+
+    direction = "down"
+
+    def __init__(self, name: str = "token_error_rate", dtype=None):
+        super().__init__(name, dtype)
+
+    def values(self, y_true, y_pred):
+        tokens = keras.ops.cast(y_true, "int32")
+        lengths = keras.ops.sum(keras.ops.cast(tokens >= 0, "float32"), axis=-1)
+        errors = keras.ops.cast(edit_distances(tokens, greedy(y_pred)), "float32")
+        return errors / keras.ops.maximum(lengths, 1.0), lengths

@@ -14,7 +14,7 @@ from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import Shown, listed, table
 
 # Metrics, with or without a prefix, that are fractions and shown in percent.
-FRACTIONS = ("accuracy", "average_precision", "f1", "consistency", "iou", "dice")
+FRACTIONS = ("accuracy", "average_precision", "f1", "consistency", "iou", "dice", "error_rate")
 
 keras_losses = lazy_import("kzoo.tasks.losses")
 keras_metrics = lazy_import("kzoo.tasks.metrics")
@@ -63,6 +63,8 @@ class Task:
         exclusive: whether exactly one output holds for each example, of which the target is the index; linear
             classifiers and nearest neighbours need that.
         quantity: what one number of an answer is.
+        mixes: whether targets of two examples can be mixed, as mixup does.
+        overlap: of the windows of longer examples by default, as a fraction of a window.
         stability: what `agreement` measures, 1 for equal answers if higher values are better, else 0.
         reported: the class of its reports, which names the task as its `task`.
     """
@@ -77,6 +79,8 @@ class Task:
     losses: ClassVar[tuple[str, ...]] = ()
     exclusive: ClassVar[bool] = False
     quantity: ClassVar[str] = "value"
+    mixes: ClassVar[bool] = True
+    overlap: ClassVar[float] = 0.0
     stability: ClassVar[Score] = Score("change", up=False)
     reported: ClassVar[type[Report]]
 
@@ -107,6 +111,20 @@ class Task:
     def fitted(self, targets: np.ndarray) -> Task:
         """Return the task with statistics of the training targets alone."""
         return self
+
+    def placed(self, steps: int, rate: float) -> Task:
+        """Return the task that knows the length of its inputs, and how many of their steps are in a unit of time."""
+        return self
+
+    def check_outputs(self, split: str, targets: np.ndarray, called: Callable[[int], str], positions: int) -> None:
+        """Raise a ValueError that names the first example whose target has no place in a network's outputs.
+
+        Args:
+            split: the name of the split.
+            targets: raw ones.
+            called: returns what an example is called, given its index.
+            positions: at how many a network has outputs.
+        """
 
     def check(self, split: str, targets: np.ndarray) -> None:
         """Raise a ValueError that names the first raw target of a split that is none."""
@@ -159,6 +177,11 @@ class Task:
     def vocabulary(self) -> Mapping[str, tuple[str, ...]]:
         """For tensors of `decode` that are indices of names: the names, which formats with strings write instead."""
         return {}
+
+    @property
+    def spelling(self) -> tuple[str, ...]:
+        """What each token adds to a text, if answers are tokens, -1 for none; formats with strings write the text."""
+        return ()
 
     def describe(self, answer: np.ndarray | None) -> dict[str, Any]:
         """Return the answer for one example as JSON-serialisable values, by name; None gives values of nothing."""
