@@ -23,7 +23,7 @@ from kzoo.tasks import (
     Transcription,
 )
 from kzoo.tasks.segmentation import MOST_CLASSES, VOID
-from kzoo.tasks.transcription import symbols_of
+from kzoo.tasks.transcription import transcription_of
 
 Splits = Mapping[str, Any]  # the targets of "train" and, if there, "validation" and "test"
 LISTS = (list, tuple, set, frozenset)
@@ -415,9 +415,7 @@ def transcripts(
         return np.array([one_line(text, change, drop, f"example {n} {which}") for n, text in enumerate(part)], object)
 
     found = {split: lines(split, part) for split, part in splits.items()}
-    words = tokens == "words"
-    known = tuple(map(str, names)) if names is not None else symbols_of(found["train"], words)
-    return Transcription(known, words=words), found
+    return transcription_of(found, names, tokens == "words"), found
 
 
 def one_line(text, change: Callable[[str], str], drop: str, which: str) -> str:

@@ -116,6 +116,15 @@ class Task:
         """Return the task that knows the length of its inputs, and how many of their steps are in a unit of time."""
         return self
 
+    def located(self, first: float, stride: float) -> Task:
+        """Return the task that knows the steps of the input that a network's first position, and the others, stand for.
+
+        Args:
+            first: the step in the middle of what the first position sees.
+            stride: steps from one position to the next.
+        """
+        return self
+
     def check_outputs(self, split: str, targets: np.ndarray, called: Callable[[int], str], positions: int) -> None:
         """Raise a ValueError that names the first example whose target has no place in a network's outputs.
 

@@ -42,16 +42,20 @@ class Transcription(Task):
     Args:
         symbols: the tokens: characters, or whole words.
         words: whether symbols are words, between which are spaces in a text.
+        longest: number of tokens of the longest text, to which targets are padded; so those of all splits are alike.
         steps: length of what a network takes at once, in samples or steps; 0 where it is not known.
         rate: of them in a second; 1 for series, whose times are in steps.
-        positions_of_clip: at how many positions a network has outputs for `steps`; 0 before a training.
+        first: the sample or step in the middle of what a network's first position sees.
+        stride: samples or steps from one position to the next; 0 before a training.
     """
 
     symbols: tuple[str, ...]
     words: bool = False
+    longest: int = 0
     steps: int = 0
     rate: float = 1
-    positions_of_clip: int = 0
+    first: float = 0
+    stride: float = 0
     key: ClassVar[str] = "transcription"
     head: ClassVar[str] = "frames"
     dims: ClassVar[tuple[int, ...]] = (1,)
@@ -81,6 +85,9 @@ class Transcription(Task):
     def placed(self, steps, rate):
         return dataclasses.replace(self, steps=steps, rate=rate)
 
+    def located(self, first, stride):
+        return dataclasses.replace(self, first=first, stride=stride)
+
     def tokens(self, text: str) -> list[str]:
         """Return the tokens of a text, known or not."""
         return text.split() if self.words else list(text)
@@ -107,7 +114,7 @@ class Transcription(Task):
     def encode(self, targets):
         index = {symbol: number for number, symbol in enumerate(self.symbols)}
         rows = [[index[token] for token in self.tokens(text)] for text in np.asarray(targets).tolist()]
-        found = np.full((len(rows), max(map(len, rows), default=0)), NOTHING, "int32")
+        found = np.full((len(rows), max([self.longest, *map(len, rows)])), NOTHING, "int32")
         for row, tokens in zip(found, rows, strict=True):
             row[: len(tokens)] = tokens
         return found
@@ -140,13 +147,10 @@ class Transcription(Task):
     def answers(self, outputs):
         return keras.ops.convert_to_numpy(self.decode(outputs)[self.answer])
 
-    def calibrated(self, targets, answers):
-        return dataclasses.replace(self, positions_of_clip=answers.shape[1])
-
-    def seconds_of(self, position: float, positions: int) -> float:
-        """Return the time of a position, given how many an answer has; in positions where nothing else is known."""
-        step = self.steps / (self.positions_of_clip or positions) / self.rate
-        return round(position * (step or 1), 3)
+    def places(self, positions: int) -> tuple[float, float]:
+        """Return the sample of the first of some positions and their distance; evenly in a clip if it is not known."""
+        even = self.steps / positions or 1
+        return (self.first, self.stride) if self.stride else (even / 2, even)
 
     def over_windows(self, answers, spans):
         """Return the tokens of a whole example; where windows overlap, each has those up to the middle of the overlap.
@@ -157,22 +161,23 @@ class Transcription(Task):
         """
         if len(answers) == 1:
             return np.asarray(answers[0])
-        step = self.steps / len(answers[0])
+        first, stride = self.places(len(answers[0]))
         cuts = [(end + start) / 2 for (_, end), (start, _) in itertools.pairwise(spans)]
-        found = np.full(round(spans[-1][1] / step), NOTHING, "int32")
-        for tokens, (start, _), first, last in zip(answers, spans, [0, *cuts], [*cuts, np.inf], strict=True):
-            places = start + (np.arange(len(tokens)) + 0.5) * step
-            own = (np.asarray(tokens) != NOTHING) & (places >= first) & (places < last) & (places < spans[-1][1])
-            found[np.minimum((places[own] / step).astype(int), len(found) - 1)] = np.asarray(tokens)[own]
+        found = np.full(max(round((spans[-1][1] - first) / stride), 0) + 1, NOTHING, "int32")
+        for tokens, (start, _), low, high in zip(answers, spans, [0, *cuts], [*cuts, np.inf], strict=True):
+            heard = np.flatnonzero(np.asarray(tokens) != NOTHING)
+            samples = start + first + heard * stride
+            own = (samples >= low) & (samples < min(high, spans[-1][1]))
+            found[np.round((samples[own] - first) / stride).astype(int)] = np.asarray(tokens)[heard[own]]
         return found
 
     def spoken(self, answer: np.ndarray) -> Iterator[dict]:
         """Yield each word of an answer with the times at which its first token begins, and its last one ends."""
-        places = np.flatnonzero(np.asarray(answer) != NOTHING).tolist()
+        places, (start, stride) = np.flatnonzero(np.asarray(answer) != NOTHING).tolist(), self.places(len(answer))
         tokens = [(self.symbols[answer[place]], place) for place in places]
         for group in [[one] for one in tokens] if self.words else words_of(tokens):
             (_, first), (_, last) = group[0], group[-1]
-            times = (self.seconds_of(place, len(answer)) for place in (first, last + 1))
+            times = (round((start + place * stride) / self.rate, 3) for place in (first, last + 1))
             yield dict(zip(("word", "start", "end"), ("".join(symbol for symbol, _ in group), *times), strict=True))
 
     def describe(self, answer):
@@ -218,9 +223,20 @@ def words_of(tokens: Sequence[tuple[str, int]]) -> Iterator[list[tuple[str, int]
             yield list(group)
 
 
-def symbols_of(texts: Sequence[str], words: bool = False) -> tuple[str, ...]:
-    """Return the different characters of texts, or their different words, sorted."""
-    return tuple(sorted({token for text in texts for token in (text.split() if words else text)}))
+def transcription_of(
+    splits: Mapping[str, Sequence[str]], symbols: Sequence[str] | None = None, words: bool = False
+) -> Transcription:
+    """Return the task for the texts of each split.
+
+    Args:
+        splits: texts of "train" and, if there, "validation" and "test".
+        symbols: the tokens; the different characters or words of the training texts, sorted, if not given.
+        words: whether they are words.
+    """
+    task = Transcription((), words)
+    found = sorted({token for text in splits["train"] for token in task.tokens(text)})
+    longest = max(len(task.tokens(text)) for part in splits.values() for text in part)
+    return dataclasses.replace(task, symbols=tuple(found if symbols is None else map(str, symbols)), longest=longest)
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

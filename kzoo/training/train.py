@@ -31,6 +31,7 @@ from kzoo.training.objective import loss_of, metrics_of, settings_of
 from kzoo.training.optimizers import build_optimizer, jit_compile, learning_rate_schedule
 from kzoo.training.recipes import Recipe
 from kzoo.training.steps_per_execution import steps_per_execution
+from kzoo.zoo.profile import profile
 
 distributed = lazy_import("kzoo.training.distributed")
 fused = lazy_import("kzoo.nn.fused")
@@ -234,15 +235,26 @@ class Training:
 
     def calibrate(self) -> None:
         """Let the task choose on validation what it is to choose after a training, and remember it with the model."""
-        task, validation = self.data.task, self.data.examples["validation"]
-        if type(task).calibrated is Task.calibrated:
+        task, validation = self.located(), self.data.examples["validation"]
+        if type(task).calibrated is not Task.calibrated:
+            outputs = self.model.predict(self.data.eval_batches("validation"), verbose=0)
+            task = task.calibrated(validation.labels, task.answers(outputs))
+        if task is self.data.task:
             return
-        outputs = self.model.predict(self.data.eval_batches("validation"), verbose=0)
-        data = dataclasses.replace(self.data, task=task.calibrated(validation.labels, task.answers(outputs)))
+        data = dataclasses.replace(self.data, task=task)
         remember(self.model, data)
         if self.run_dir:
             with writing(self.run_dir):
                 Serving.of(data).save(self.run_dir / runs.DATA, self.run_dir / runs.EXAMPLES)
+
+    def located(self) -> Task:
+        """Return the task that knows where the positions of the network's outputs are, if it has some of its own."""
+        task = self.data.task
+        seen = profile(self.model).layers[-1].receptive_field if task.head == "frames" else None
+        if seen is None or None in (*seen.centre, *seen.stride):
+            return task
+        step = getattr(self.data.preprocess, "step", 1)
+        return task.located(step * seen.centre[0], step * seen.stride[0])
 
     def begin(self) -> bool:
         """Write what is known before the first step; return whether the training in the run directory is complete.

@@ -29,7 +29,7 @@ DECODERS = {
     "deeplabv3plus": smp.DeepLabV3Plus,
 }
 OF_SMP = [name for name in kzoo.list_models(task="segmentation") if kzoo.model_card(name).family in DECODERS]
-OF_TORCHVISION = [name for name in kzoo.list_models() if hasattr(segmentation, name)]
+OF_TORCHVISION = [name for name in kzoo.list_models() if callable(getattr(segmentation, name, None))]
 
 
 def of_smp(name: str, classes: int):

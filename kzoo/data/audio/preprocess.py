@@ -146,6 +146,11 @@ class AudioPreprocess:
         return shapes[self.layout]
 
     @property
+    def step(self) -> int:
+        """Samples from one position of the input to the next."""
+        return 1 if self.front_end is None else self.front_end.hop_length
+
+    @property
     def raw_shape(self) -> tuple[int | None, ...]:
         """Shape of one raw waveform, of any length."""
         return (None,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from kzoo.core.lazy import np
 from kzoo.core.ranges import Extent, PositiveInt, SampleRate
@@ -15,7 +15,7 @@ from kzoo.data.audio.synthetic_speech import draw_utterances, mix_into_clips, sp
 from kzoo.data.folders import Row, files_with_suffix, read_each
 from kzoo.data.splits import RawData, register_dataset
 from kzoo.tasks import Transcription
-from kzoo.tasks.transcription import symbols_of
+from kzoo.tasks.transcription import transcription_of
 
 TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
@@ -97,7 +97,7 @@ def uttered(compose: Callable[[np.random.Generator], str], sample_rate: int, utt
         Recordings(mix_into_clips(part, samples, rng), np.array(said, object), sample_rate)
         for part, said, rng in zip(waves, texts, generators, strict=True)
     ]
-    return spelled(*parts)
+    return spelled(dict(zip(counts, parts, strict=True)))
 
 
 def longest_of(waves: Iterator[np.ndarray]) -> int:
@@ -105,10 +105,10 @@ def longest_of(waves: Iterator[np.ndarray]) -> int:
     return max(map(len, waves))
 
 
-def spelled(train: Recordings, validation: Recordings, test: Recordings) -> RawData:
+def spelled(parts: Mapping[str, Recordings]) -> RawData:
     """Return a dataset of recordings and their texts, whose symbols are the characters of the training texts."""
-    task = Transcription(symbols_of(train.labels))
-    return RawData(train, validation, test, task.names, task=task)
+    task = transcription_of({split: part.labels for split, part in parts.items()})
+    return RawData(*parts.values(), task.names, task=task)
 
 
 @register_dataset("chained_digits:", "audio", "Free Spoken Digit Dataset, CC-BY-SA-4.0; your copy of it", Transcription)
@@ -156,7 +156,8 @@ def chained_digits(
         for rng, (split, count) in zip(generators, counts.items(), strict=True)
     ]
     samples = longest_of(wave for part in chains for wave, _, _ in part)
-    return spelled(*(as_recordings(part, samples, sample_rate) for part in chains))
+    parts = [as_recordings(part, samples, sample_rate) for part in chains]
+    return spelled(dict(zip(counts, parts, strict=True)))
 
 
 def speakers_of_splits(rows: Sequence[Row], validation: Sequence[str], test: Sequence[str]) -> dict[str, list[str]]:
