@@ -27,6 +27,7 @@ from kzoo.data.splits import Splits
 from kzoo.data.trained import as_trained
 from kzoo.nn.precision import in_float32, uncompiled
 from kzoo.serving.serve import SIDECAR, from_model, load_description, shortened, sidecar
+from kzoo.tasks import Task
 from kzoo.training import runs
 from kzoo.training.train import check_logits
 
@@ -218,8 +219,9 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
         check_raw(raw, serving.preprocess.raw_shape)
         answers = task.decode(network_outputs(model, serving.preprocess, raw))
         known = finite(raw)
-        answers |= {name: tf.gather(tf.constant(names), answers[name]) for name, names in task.vocabulary.items()}
-        answers |= {"text": spelled(answers[task.answer], task.spelling)} if task.spelling else {}
+        named = {name: names for name, names in task.vocabulary.items() if name in answers}
+        answers |= {name: tf.gather(tf.constant(names), answers[name]) for name, names in named.items()}
+        answers |= spelled(answers[task.answer], task) if task.spelling else {}
         answers = {name: as_served(values, known) for name, values in answers.items()}
         return answers | {"class_names": tf.constant(task.names)}
 
@@ -230,10 +232,36 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
     archive.write_out(str(path), verbose=False)
 
 
-def spelled(tokens: tf.Tensor, spelling: Sequence[str]) -> tf.Tensor:
-    """Return the texts of tokens, strings (batch,); a token of -1 adds nothing."""
-    parts = tf.gather(tf.constant([*spelling, ""]), tokens % (len(spelling) + 1))
-    return tf.strings.strip(tf.strings.reduce_join(parts, axis=-1))
+def spelled(tokens: tf.Tensor, task: Task) -> dict[str, tf.Tensor]:
+    """Return the texts of tokens, their words, and the seconds at which each word begins and ends.
+
+    Args:
+        tokens: int32 (batch, positions), -1 where none begins.
+        task: that spells them.
+
+    Returns:
+        `text`, strings (batch,); `words`, strings (batch, most words), "" after the last one; `starts` and `ends`,
+        float32 of the same shape, NaN after the last one.
+    """
+    parts = tf.gather(tf.constant([*task.spelling, ""]), tokens % (len(task.spelling) + 1))
+    text = tf.strings.strip(tf.strings.reduce_join(parts, axis=-1))
+    heard = tf.logical_and(tokens >= 0, parts != " ")
+    number = tf.cumsum(tf.cast(tf.strings.regex_full_match(parts, ".* "), tf.int32), axis=1, exclusive=True)  # of words
+    places = tf.where(heard)
+    keys = places[:, 0] * tokens.shape[1] + tf.cast(tf.boolean_mask(number, heard), tf.int64)
+    changes = keys[1:] != keys[:-1]
+    first, stride = task.places(tokens.shape[1])
+
+    def times(chosen: tf.Tensor, later: int) -> tf.Tensor:
+        """Return the times of the chosen tokens of each example."""
+        rows, positions = tf.unstack(tf.boolean_mask(places, chosen), num=2, axis=1)
+        seconds = (tf.cast(positions + later, tf.float32) * stride + first) / task.rate
+        ragged = tf.RaggedTensor.from_value_rowids(seconds, rows, tf.shape(tokens, tf.int64)[0])
+        return ragged.to_tensor(math.nan)
+
+    edge = tf.ones([tf.minimum(tf.size(keys), 1)], tf.bool)
+    starts, ends = times(tf.concat([edge, changes], 0), 0), times(tf.concat([changes, edge], 0), 1)
+    return {"text": text, "words": tf.strings.split(text).to_tensor(""), "starts": starts, "ends": ends}
 
 
 def as_served(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:

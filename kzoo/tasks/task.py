@@ -189,7 +189,10 @@ class Task:
 
     @property
     def spelling(self) -> tuple[str, ...]:
-        """What each token adds to a text, if answers are tokens, -1 for none; formats with strings write the text."""
+        """What each token adds to a text, if answers are tokens, -1 for none; formats with strings write the text.
+
+        A word ends with a token that ends with a space. `places` then says where positions are.
+        """
         return ()
 
     def describe(self, answer: np.ndarray | None) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class Transcription(Task):
 
     def text(self, answer: np.ndarray) -> str:
         """Return the text of an answer, (positions,)."""
-        found = [self.symbols[index] for index in np.asarray(answer).tolist() if index != NOTHING]
+        found = [self.symbols[int(index)] for index in np.asarray(answer).tolist() if index != NOTHING]
         return (SPACE if self.words else "").join(found).strip()
 
     def check(self, split, targets):
@@ -174,7 +174,7 @@ class Transcription(Task):
     def spoken(self, answer: np.ndarray) -> Iterator[dict]:
         """Yield each word of an answer with the times at which its first token begins, and its last one ends."""
         places, (start, stride) = np.flatnonzero(np.asarray(answer) != NOTHING).tolist(), self.places(len(answer))
-        tokens = [(self.symbols[answer[place]], place) for place in places]
+        tokens = [(self.symbols[int(answer[place])], place) for place in places]
         for group in [[one] for one in tokens] if self.words else words_of(tokens):
             (_, first), (_, last) = group[0], group[-1]
             times = (round((start + place * stride) / self.rate, 3) for place in (first, last + 1))

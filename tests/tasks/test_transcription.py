@@ -370,14 +370,20 @@ class TestTraining:
         with pytest.warns(UserWarning, match="silence"):
             assert kzoo.load_predictor(trained[2]).predict(tmp_path / "silence.wav").text == ""
 
-    def test_an_export_serves_text(self, trained):
+    def test_an_export_serves_text_and_words_with_times(self, trained):
         import tensorflow as tf
 
         model, data, run, _ = trained
         exported = kzoo.export(model, run / "saved_model", data=data)
-        served = tf.saved_model.load(str(exported.path)).signatures["serve"](raw=tf.constant(sound("ca b", 0.8)[None]))
-        assert served["text"].numpy().tolist() == [b"ca b"]
-        assert served["tokens"].shape == (1, model.output_shape[1])
+        said = [sound(text, 0.8) for text in ("ca b", "abc", " ")]
+        served = tf.saved_model.load(str(exported.path)).signatures["serve"](raw=tf.constant(np.stack(said)))
+        assert served["text"].numpy().tolist() == [b"ca b", b"abc", b""]
+        assert served["words"].numpy().tolist() == [[b"ca", b"b"], [b"abc", b""], [b"", b""]]
+        assert served["tokens"].shape == (3, model.output_shape[1])
+        words = [data.task.located(13 * 80, 80).describe(tokens)["words"] for tokens in served["tokens"].numpy()]
+        for times, name in ((served["starts"].numpy(), "start"), (served["ends"].numpy(), "end")):
+            np.testing.assert_allclose(times[0], [word[name] for word in words[0]], atol=2e-3)
+            np.testing.assert_array_equal(np.isnan(times), [[False, False], [False, True], [True, True]])
 
     def test_other_recordings_are_evaluated_by_their_texts(self, trained, folder):
         model, _, _, _ = trained
