@@ -46,9 +46,9 @@ def clip_of(preprocess: Preprocess) -> tuple[int, float]:
     return getattr(preprocess, "samples", shape[0] or 0), getattr(preprocess, "sample_rate", 1)
 
 
-def layout_for(task: Task) -> dict:
-    """Return the option of the preprocessing without which a network of the task has no input it can take."""
-    return {"layout": "time"} if task.dims == (1,) else {}
+def suited(task: Task) -> dict:
+    """Return options of the preprocessing that suit a task: a signal for one axis, padding that is not heard."""
+    return ({"layout": "time"} if task.dims == (1,) else {}) | ({"mask_silence": True} if task.head == "frames" else {})
 
 
 def check_positions(task: Task, preprocess: Preprocess, examples: Mapping[str, Examples]) -> None:
@@ -125,7 +125,7 @@ class Assembly:
         originals = self.augmentation is not None and self.augmentation.reads_originals
         cached_splits(examples, self.cache, self.name, originals)
         fit = self.of.preprocess.fit
-        preprocess = fit(examples["train"], **taken_by(fit, layout_for(raw.asked) | self.options))
+        preprocess = fit(examples["train"], **taken_by(fit, suited(raw.asked) | self.options))
         if self.own is not None:
             preprocess = adopted(self.own, preprocess, self.options)
         check_positions(raw.asked, preprocess, examples)

@@ -273,6 +273,25 @@ class TestFrontEnds:
         np.testing.assert_allclose(result[1:].std(1), 1, rtol=1e-3)
         assert result[0].tolist() == np.zeros((50, 3)).tolist()
 
+    @pytest.mark.parametrize("normalise", ["set", "example"])
+    def test_masked_silence_is_zero_and_counts_for_no_statistics(self, normalise):
+        wave = np.random.default_rng(0).normal(0, 3000, (2, RATE)).astype("int16")
+        padded = np.pad(wave[:, : RATE // 2], ((0, 0), (RATE // 4, RATE // 4)))
+        labels = np.zeros(2, "int32")
+        whole, step = (
+            AudioPreprocess.fit(Recordings(raw, labels, RATE), normalise=normalise, mask_silence=True, layout="time")
+            for raw in (wave, padded)
+        )
+        found = np.asarray(step(padded))
+        silent = np.r_[0:25, 76:101]
+        assert not found[:, silent].any()
+        inside = found[:, 27:74]
+        assert abs(inside.mean()) < 0.1
+        assert inside.std() == pytest.approx(1, abs=0.1)
+        if normalise == "set":
+            np.testing.assert_allclose(step.mean, whole.mean, atol=1)
+        assert not np.asarray(step(np.zeros((1, RATE), "int16"))).any()
+
     @pytest.mark.parametrize(
         "options",
         [{"feature": feature, "feature_style": style} for feature in ("log_mel", "mfcc") for style in FEATURE_STYLES]

@@ -334,14 +334,44 @@ def resampled(wave: np.ndarray, old: int, new: int) -> np.ndarray:
     return scipy_signal.resample_poly(wave, up, down, window=low_pass(up, down)).astype("float32")
 
 
-def normalise_each(features):
+def between_silences(waves, frames: int, step: int):
+    """Return 1 for frames within a recording and 0 for those in digital silence before or after it.
+
+    Args:
+        waves: (batch, samples).
+        frames: number of frames.
+        step: samples from one frame to the next.
+
+    Returns:
+        float32 (batch, frames, 1); zeros for nothing but silence.
+    """
+    ops, samples = keras.ops, waves.shape[1]
+    places, loud = ops.arange(samples)[None], waves != 0
+    first = ops.min(ops.where(loud, places, samples), axis=1, keepdims=True)
+    last = ops.max(ops.where(loud, places, -1), axis=1, keepdims=True)
+    starts = ops.arange(frames)[None] * step
+    return ops.cast((starts >= first) & (starts <= last), "float32")[..., None]
+
+
+def normalise_each(features, known=None):
     """Normalise each channel of each example by its own mean and standard deviation over time, axis 1.
 
     A channel that is constant but for rounding becomes 0: its standard deviation is below 1e-5 times the largest
     absolute value of the example.
+
+    Args:
+        features: (batch, frames, channels).
+        known: 1 for frames that count for mean and deviation, else 0, (batch, frames, 1); all of them if not given.
     """
-    centred = features - keras.ops.mean(features, axis=1, keepdims=True)
-    variance = keras.ops.mean(keras.ops.square(centred), axis=1, keepdims=True)
+
+    def mean(values):
+        if known is None:
+            return keras.ops.mean(values, axis=1, keepdims=True)
+        count = keras.ops.maximum(keras.ops.sum(known, axis=1, keepdims=True), 1.0)
+        return keras.ops.sum(values * known, axis=1, keepdims=True) / count
+
+    centred = features - mean(features)
+    variance = mean(keras.ops.square(centred))
     largest = keras.ops.max(keras.ops.abs(features), axis=(1, 2), keepdims=True)
     varies = keras.ops.cast(variance > keras.ops.square(CONSTANT * largest), "float32")
     return centred / keras.ops.sqrt(variance + 1e-10) * varies

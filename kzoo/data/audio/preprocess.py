@@ -44,6 +44,8 @@ class AudioPreprocess:
         std: standard deviation, likewise.
         front_end: computes the spectral features; None for waveforms.
         raw_dtype: "int16", or "float32" between -1 and 1.
+        mask_silence: whether spectral frames in digital silence before or after a recording, such as the padding of a
+            short one, are 0 after the normalisation, and do not count for its mean and standard deviation.
     """
 
     sample_rate: int
@@ -55,6 +57,7 @@ class AudioPreprocess:
     std: tuple[float, ...]
     front_end: FrontEnd | None
     raw_dtype: str = "int16"
+    mask_silence: bool = False
 
     suffixes = tuple(SUFFIXES)
 
@@ -79,6 +82,7 @@ class AudioPreprocess:
         fmin: NonNegativeFloat = 20.0,
         fmax: PositiveFloat | None = None,
         n_mfcc: Bins = 13,
+        mask_silence: bool = False,
     ) -> AudioPreprocess:
         """Take sample rate, length and statistics from the raw training recordings.
 
@@ -95,6 +99,7 @@ class AudioPreprocess:
             fmin: see `feature_style`.
             fmax: upper edge of the highest mel filter in hertz; by default half the sample rate.
             n_mfcc: see `feature_style`.
+            mask_silence: as the attribute of this name.
 
         Raises:
             ValueError: for a value that is unknown or does not fit the recordings.
@@ -119,18 +124,20 @@ class AudioPreprocess:
             )
             if front_end.frames(samples) < 1:
                 raise ValueError(f"a frame has {window} samples, but the recordings only {samples}; give more seconds")
-        step = cls(rate, samples, feature, layout, normalise, (0.0,), (1.0,), front_end, str(train.inputs.dtype))
+        kind, mask = str(train.inputs.dtype), mask_silence and front_end is not None
+        step = cls(rate, samples, feature, layout, normalise, (0.0,), (1.0,), front_end, kind, mask)
         return step.fitted(sampled(train.inputs)) if normalise == "set" else step
 
     def fitted(self, inputs: np.ndarray) -> AudioPreprocess:
         """Return a copy with the mean and standard deviation of each bin over raw recordings (n, samples)."""
         count, total, squares = 0, 0.0, 0.0
         for start in range(0, len(inputs), 256):
-            features = keras.ops.convert_to_numpy(self.features(inputs[start : start + 256])).astype("float64")
-            count += features.shape[0] * features.shape[1]
-            total, squares = total + features.sum((0, 1)), squares + (features**2).sum((0, 1))
-        mean = total / count
-        std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+            features, known = map(keras.ops.convert_to_numpy, self.features_and_mask(inputs[start : start + 256]))
+            features, known = features.astype("float64"), np.broadcast_to(known, (*features.shape[:2], 1))
+            count += known.sum()
+            total, squares = total + (features * known).sum((0, 1)), squares + (features**2 * known).sum((0, 1))
+        mean = total / max(count, 1)
+        std = np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))
         # a bin that is constant but for rounding is not scaled
         std = np.where(std > CONSTANT * np.maximum(np.abs(mean), 1e-3), std, 1.0)
         return dataclasses.replace(self, mean=tuple(mean.tolist()), std=tuple(std.tolist()))
@@ -162,18 +169,27 @@ class AudioPreprocess:
 
     def __call__(self, raw):
         """Prepare a batch of raw waveforms (batch, samples): an array, a tensor, or a symbolic Keras tensor."""
-        features = self.features(raw)
+        features, known = self.features_and_mask(raw)
         if self.normalise == "set":
             features = frontends.normalise_by(features, self.mean, self.std)
         elif self.normalise == "example":
-            features = frontends.normalise_each(features)
+            features = frontends.normalise_each(features, known if self.mask_silence else None)
+        features = features * known if self.mask_silence else features
         return features if self.feature == "waveform" else LAYOUTS[self.layout](features)
 
-    def features(self, raw):
-        """Return features before normalisation, (batch, frames, bins) or (batch, samples, 1)."""
+    def features_and_mask(self, raw):
+        """Return features before normalisation, (batch, frames, bins) or (batch, samples, 1), and 1 for known ones.
+
+        The mask is (batch, frames, 1), or of one value where nothing is masked.
+        """
         waves = keras.ops.cast(raw, "float32") * (1 / FULL_SCALE if self.raw_dtype == "int16" else 1.0)
         waves = frontends.fit_length(waves, self.samples)
-        return waves[..., None] if self.feature == "waveform" else FEATURES[self.feature](self.front_end, waves)
+        if self.feature == "waveform":
+            return waves[..., None], keras.ops.ones((1, 1, 1))
+        features = FEATURES[self.feature](self.front_end, waves)
+        if not self.mask_silence:
+            return features, keras.ops.ones((1, 1, 1))
+        return features, frontends.between_silences(waves, features.shape[1], self.step)
 
     def read(self, path: str | Path) -> np.ndarray:
         """Read one audio file as a raw waveform, (samples,), at the training's sample rate; warn of what was changed.
