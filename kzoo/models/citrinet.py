@@ -24,13 +24,14 @@ LIBRISPEECH = Reference((1000, 80), 1025, PYTORCH._replace(bn_epsilon=1e-3))
 
 
 # Counted in NVIDIA NeMo: encoders 20,815,504, 36,337,296 and 140,173,712, and 1,025 logits of the last layer's width.
-@register_model("citrinet_384", MAJUMDAR_2021, 21_472_529, LIBRISPEECH, dims=(1,))
-@register_model("citrinet_512", MAJUMDAR_2021, 36_994_321, LIBRISPEECH, dims=(1,), width=512)
+@register_model("citrinet_384", MAJUMDAR_2021, 21_472_529, LIBRISPEECH, task="transcription", dims=(1,))
+@register_model("citrinet_512", MAJUMDAR_2021, 36_994_321, LIBRISPEECH, task="transcription", dims=(1,), width=512)
 @register_model(
     "citrinet_1024",
     MAJUMDAR_2021,
     141_224_337,
     LIBRISPEECH,
+    task="transcription",
     dims=(1,),
     width=1024,
     tail_width=1024,

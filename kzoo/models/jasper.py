@@ -24,7 +24,7 @@ LIBRISPEECH = Reference((1000, 64), 29, PYTORCH._replace(bn_epsilon=1e-3))
 
 
 @register_model(
-    "jasper_10x5", LI_2019, 332_632_349, LIBRISPEECH, dims=(1,)
+    "jasper_10x5", LI_2019, 332_632_349, LIBRISPEECH, task="transcription", dims=(1,)
 )  # counted in NVIDIA NeMo: 332,602,624 + 29,725
 @dataclass(frozen=True)
 class Jasper:

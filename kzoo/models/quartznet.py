@@ -25,9 +25,9 @@ LIBRISPEECH = Reference((1000, 64), 29, PYTORCH._replace(bn_epsilon=1e-3))
 
 # A separable layer of kernel k from i to f channels has k*i + i*f + 2*f, a shortcut i*f + 2*f. The encoder of 15x5 has
 # 18,894,656 in NVIDIA NeMo, the logits 29,725; 5x5 and 10x5 follow by the same rule (the paper: 6.7 and 12.8 million).
-@register_model("quartznet_5x5", KRIMAN_2019, 6_713_181, LIBRISPEECH, dims=(1,))
-@register_model("quartznet_10x5", KRIMAN_2019, 12_818_781, LIBRISPEECH, dims=(1,), depth=2)
-@register_model("quartznet_15x5", KRIMAN_2019, 18_924_381, LIBRISPEECH, dims=(1,), depth=3)
+@register_model("quartznet_5x5", KRIMAN_2019, 6_713_181, LIBRISPEECH, task="transcription", dims=(1,))
+@register_model("quartznet_10x5", KRIMAN_2019, 12_818_781, LIBRISPEECH, task="transcription", dims=(1,), depth=2)
+@register_model("quartznet_15x5", KRIMAN_2019, 18_924_381, LIBRISPEECH, task="transcription", dims=(1,), depth=3)
 @dataclass(frozen=True)
 class QuartzNet:
     """Residual blocks of repeated separable convolutions whose kernels grow from stage to stage.

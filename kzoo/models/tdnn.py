@@ -28,7 +28,7 @@ YESNO = Reference((600, 23), 4, PYTORCH)
 
 
 # By the layers of k2-fsa/icefall's yesno recipe: 2,240 + 5,152 + 5,152, and 132 for the logits.
-@register_model("tdnn_ctc", WAIBEL_1989, 12_676, YESNO, dims=(1,))
+@register_model("tdnn_ctc", WAIBEL_1989, 12_676, YESNO, task="transcription", dims=(1,))
 @dataclass(frozen=True)
 class TDNN:
     """Unpadded dilated convolutions, each with ReLU and then batch normalisation without scale and offset.

@@ -37,12 +37,13 @@ WAVEFORM = Reference((16_000, 1), 29, PYTORCH)
 
 
 # Counted in torchaudio, whose last layer has a ReLU too.
-@register_model("wav2letter", COLLOBERT_2016, 23_282_529, FEATURES, dims=(1,))
+@register_model("wav2letter", COLLOBERT_2016, 23_282_529, FEATURES, task="transcription", dims=(1,))
 @register_model(
     "wav2letter_waveform",
     COLLOBERT_2016,
     26_189_279,
     WAVEFORM,
+    task="transcription",
     dims=(1,),
     filters=(*[250] * 9, 2000, 2000),
     kernels=(250, 48, *[7] * 7, 32, 1),

@@ -303,7 +303,7 @@ def edit_distances(truth, found):
     def after(position, distances):
         """Return the distances of all beginnings of the truth, (batch, longest + 1), after one more position."""
         token = ops.take(found, position, axis=1)
-        substituted = distances[:, :-1] + ops.cast(truth != token[:, None], "int32")
+        substituted = distances[:, :-1] + ops.cast(ops.not_equal(truth, token[:, None]), "int32")
         best = ops.concatenate([distances[:, :1] + 1, ops.minimum(distances[:, 1:] + 1, substituted)], axis=1) - places
         width = 1
         while width <= longest:  # the smallest so far, from left to right: deletions

@@ -338,7 +338,7 @@ def trained(tmp_path_factory):
     keras.utils.set_random_seed(0)
     model = kzoo.create_model("tdnn_ctc", data.input_shape, data.num_outputs, head="frames", width=24)
     run = tmp_path_factory.mktemp("runs") / "tones"
-    kzoo.fit(model, data, epochs=6, learning_rate=5e-3, run_dir=run, verbose=False)
+    kzoo.fit(model, data, epochs=10, learning_rate=5e-3, run_dir=run, verbose=False)
     report = kzoo.evaluate(model, data, run_dir=run)
     return model, data, run, report
 
