@@ -9,3 +9,11 @@ def percent(fraction: float | None, decimals: int = 2) -> str:
 def significant(value: float) -> str:
     """Return four significant digits of a number; from 1,000 on, all digits before the point."""
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+ABBREVIATIONS = {"iou": "IoU", "mae": "MAE", "mse": "MSE", "psnr": "PSNR"}
+
+
+def in_words(name: str) -> str:
+    """Return the name of a metric in words, as "mean IoU" for "mean_iou"."""
+    return " ".join(ABBREVIATIONS.get(word, word) for word in name.split("_"))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from kzoo.core.files import write_file, write_path
 from kzoo.core.lazy import PIL_Image, figures, lazy_import, matplotlib
+from kzoo.core.numbers import in_words
 
 PIL_PngImagePlugin = lazy_import("PIL.PngImagePlugin")
 
@@ -47,7 +48,7 @@ class Drawn:
 
 def metric_name(key: str) -> str:
     """Return a column of the training history in words: "validation accuracy" for "val_accuracy"."""
-    words = key.replace("val_", "validation ").replace("_", " ")
+    words = in_words(key.replace("val_", "validation_"))
     return words.replace(CROSS_ENTROPY, "cross-entropy")
 
 

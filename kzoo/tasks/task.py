@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from kzoo.core.lazy import figures, keras, lazy_import, np, rich_table, rich_text
-from kzoo.core.numbers import percent, significant
+from kzoo.core.numbers import in_words, percent, significant
 from kzoo.core.shown import Shown, listed, table
 
 # Metrics, with or without a prefix, that are fractions and shown in percent.
@@ -34,14 +34,14 @@ class Score(NamedTuple):
     @property
     def words(self) -> str:
         """The name in words."""
-        return self.name.replace("_", " ")
+        return in_words(self.name)
 
 
 def metric_text(name: str, value: float | None) -> str:
     """Return the value of a metric as text: in percent if it is a fraction."""
     if value is None:
         return "-"
-    return percent(value) if name.replace(" ", "_").endswith(FRACTIONS) else significant(value)
+    return percent(value) if name.lower().replace(" ", "_").endswith(FRACTIONS) else significant(value)
 
 
 @dataclass(frozen=True)

@@ -239,7 +239,7 @@ def test_a_network_is_trained_evaluated_and_shown(run, data):
     folder, _, history, report = run
     assert {"loss", "mae", "val_loss", "val_mae"} <= set(history)
     assert (report.main, report.examples) == (report.mae, 10)
-    assert report.headline().startswith("test mae ")
+    assert report.headline().startswith("test MAE ")
     assert {SCATTER, WORST, "report.html", "config.yaml", "model.keras"} <= {path.name for path in folder.iterdir()}
     html = page(read_record(folder))
     for words in ("Numbers", "Predictions and residuals", "Worst examples", "height", "R squared"):
