@@ -158,7 +158,14 @@ def test_the_order_without_tensorflow_is_that_of_tensorflow(count, seed, epoch):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
-    "file", ["nn/test_layers.py", "models/test_models.py", "tasks/test_tasks.py", "training/test_train.py"]
+    "file",
+    [
+        "nn/test_layers.py",
+        "models/test_models.py",
+        "tasks/test_tasks.py",
+        "tasks/test_transcription.py",
+        "training/test_train.py",
+    ],
 )
 @pytest.mark.slow
 def test_the_core_passes_its_tests(backend, file):
