@@ -439,6 +439,14 @@ CHANGES = {"shift": 0.1, "speed": 0.1, "gain": 0.5, "noise": 0.2}
 
 
 class TestAugment:
+    @pytest.mark.parametrize("kept", [False, True])
+    def test_padding_stays_silent_if_asked(self, kept):
+        waves = np.zeros((3, RATE), "int16")
+        waves[:, 1000:5000] = np.random.default_rng(0).normal(0, 3000, (3, 4000))
+        noisy = np.asarray(AudioAugment(noise=0.5, keep_silence=kept)(tf.constant(waves), tf.constant([0, 3])))
+        assert (np.abs(noisy[:, :1000]).max() == 0) == (np.abs(noisy[:, 5000:]).max() == 0) == kept
+        assert np.abs(noisy[:, 1000:5000] - waves[:, 1000:5000]).max() > 100
+
     def test_it_is_a_function_of_the_seed(self):
         train, augment = recordings(), AudioAugment(**CHANGES)
         once, again, other = (np.asarray(augment(train.inputs, tf.constant([0, seed]))) for seed in (1, 1, 2))

@@ -312,6 +312,11 @@ class TestBadFiles:
                 (f"a.{suffix}", lambda content: pickle.dumps(print), "is a pickle, .*: kzoo convert ")
                 for suffix in PICKLED
             ),
+            (
+                "a.nemo",
+                lambda content: content,
+                r"with a pickle, .*: tar -xf .*a.nemo ./model_weights.ckpt && kzoo conv",
+            ),
             ("a.onnx", lambda content: content, "unknown type of weights file '.onnx'"),
         ],
     )

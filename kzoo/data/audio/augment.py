@@ -79,6 +79,8 @@ class AudioAugment(Mixing):
             https://arxiv.org/abs/1904.08779).
         frequency_mask: largest number of masked frequency bins, likewise.
         masks: number of time masks and of frequency masks.
+        keep_silence: add no noise to digital silence before and after a recording, such as padding; so it is where the
+            preprocessing masks it.
 
     Raises:
         ValueError: for a value out of its range, or a background that does not exist.
@@ -93,6 +95,7 @@ class AudioAugment(Mixing):
     time_mask: int = 0
     frequency_mask: int = 0
     masks: int = 1
+    keep_silence: bool = False
 
     def __post_init__(self):
         super().__post_init__()
@@ -127,9 +130,10 @@ class AudioAugment(Mixing):
         Raises:
             ValueError: if it contains no audio, or damaged files (each by name).
         """
-        if not self.unread:
-            return self
-        return dataclasses.replace(self, background=read_background(Path(self.background).expanduser(), preprocess))
+        keep = self.keep_silence or preprocess.mask_silence
+        where = Path(self.background).expanduser() if self.unread else None
+        background = self.background if where is None else read_background(where, preprocess)
+        return dataclasses.replace(self, background=background, keep_silence=keep)
 
     def __call__(self, waves, seed):
         """Return an augmented batch (batch, samples), float32 in the raw range.
@@ -145,7 +149,7 @@ class AudioAugment(Mixing):
             speed = 1 + signed_uniform(count, fold(seed, 2)) * self.speed
             waves = computed(frontends.move_in_time, waves.shape, waves, shift, speed)
         if self.noise:
-            noise = tf.random.stateless_normal(tf.shape(waves), fold(seed, 3))
+            noise = self.heard(tf.random.stateless_normal(tf.shape(waves), fold(seed, 3)), waves)
             ratio = self.noise * tf.abs(signed_uniform(count, fold(seed, 4)))
             waves = computed(frontends.add_noise, waves.shape, waves, noise, ratio)
         if self.background is not None:
@@ -161,8 +165,15 @@ class AudioAugment(Mixing):
         count = tf.shape(waves)[0]
         low, high = self.background_snr
         decibels = low + (high - low) * (signed_uniform(count, fold(seed, 1)) + 1) / 2
-        segments = self.background.segments(count, waves.shape[1], fold(seed, 2))
+        segments = self.heard(self.background.segments(count, waves.shape[1], fold(seed, 2)), waves)
         return computed(frontends.add_noise, waves.shape, waves, segments, tf.pow(10.0, -decibels / 20))
+
+    def heard(self, noise, waves):
+        """Return noise, with `keep_silence` that from the first to the last sample of each recording that is not 0."""
+        if not self.keep_silence:
+            return noise
+        loud = tf.cast(waves != 0, tf.float32)
+        return noise * tf.cast((tf.cumsum(loud, 1) > 0) & (tf.cumsum(loud, 1, reverse=True) > 0), tf.float32)
 
     def features(self, batch, seed, preprocess: AudioPreprocess):
         """Return features with masked frames and frequency bins set to 0, the mean of normalised features.

@@ -22,6 +22,7 @@ safetensors = lazy_import("safetensors")
 safetensors_numpy = lazy_import("safetensors.numpy")
 
 PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".th", ".tar", ".pkl", ".pickle")  # and so .pth.tar
+NEMO = ".nemo"  # of NVIDIA NeMo: a tar file of its configuration and a pickle
 
 
 def read_tensors(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
@@ -37,6 +38,12 @@ def read_tensors(path: str | Path, max_bytes: int = MAX_BYTES) -> dict[str, np.n
         raise ValueError(
             f"{file} is a pickle, which can execute any code when it is opened; convert its tensors instead: "
             f"{conversion(file)}"
+        )
+    if suffix == NEMO:
+        raise ValueError(
+            f"{file} is an archive with a pickle, which can execute any code when it is opened; convert its tensors "
+            f"instead: tar -xf {shlex.quote(str(file))} ./model_weights.ckpt && kzoo convert model_weights.ckpt "
+            f"{shlex.quote(file.stem)}.safetensors"
         )
     read = lookup("type of weights file", suffix, READERS)
     with reading(file):
