@@ -33,6 +33,16 @@ def check_in_place(task: Task, augment: Augment | None) -> None:
         )
 
 
+def check_axes(task: Task, preprocess: Preprocess) -> None:
+    """Raise a ValueError for inputs of more or fewer spatial axes than a task is for."""
+    axes = max(len(preprocess.input_shape) - 1, 1)
+    if axes not in task.dims:
+        names = " or ".join(map(str, task.dims))
+        raise ValueError(
+            f"{task.key} is for inputs with {names} spatial axes, (..., channels); these are {preprocess.input_shape}"
+        )
+
+
 def check_mixes(task: Task, augment: Augment | None) -> None:
     """Raise a ValueError for an augmentation that mixes examples whose targets cannot be mixed."""
     used = [name for name in ("mixup", "cutmix") if getattr(augment, name, 0)]
@@ -48,7 +58,7 @@ def clip_of(preprocess: Preprocess) -> tuple[int, float]:
 
 def suited(task: Task) -> dict:
     """Return options of the preprocessing that suit a task: a signal for one axis, padding that is not heard."""
-    return ({"layout": "time"} if task.dims == (1,) else {}) | ({"mask_silence": True} if task.head == "frames" else {})
+    return ({"layout": "time"} if task.dims == (1,) else {}) | ({"fill_silence": True} if task.head == "frames" else {})
 
 
 def check_positions(task: Task, preprocess: Preprocess, examples: Mapping[str, Examples]) -> None:
@@ -128,6 +138,7 @@ class Assembly:
         preprocess = fit(examples["train"], **taken_by(fit, suited(raw.asked) | self.options))
         if self.own is not None:
             preprocess = adopted(self.own, preprocess, self.options)
+        check_axes(raw.asked, preprocess)
         check_positions(raw.asked, preprocess, examples)
         if hasattr(preprocess, "warn_of_losses"):
             preprocess.warn_of_losses({CALLED.get(name, name): part.inputs for name, part in examples.items()})

@@ -23,7 +23,7 @@ from kzoo.tasks import (
     Transcription,
 )
 from kzoo.tasks.segmentation import MOST_CLASSES, VOID
-from kzoo.tasks.transcription import transcription_of
+from kzoo.tasks.transcription import TOKENS, transcription_of
 
 Splits = Mapping[str, Any]  # the targets of "train" and, if there, "validation" and "test"
 LISTS = (list, tuple, set, frozenset)
@@ -407,7 +407,7 @@ def transcripts(
     Raises:
         ValueError: for targets that are no texts, or empty.
     """
-    lookup("tokens", tokens, dict.fromkeys(("characters", "words")))
+    lookup("tokens", tokens, dict.fromkeys(TOKENS))
     change = lookup("case", case, CASES)
 
     def lines(split: str, part: Sequence) -> np.ndarray:

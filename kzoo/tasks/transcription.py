@@ -21,6 +21,7 @@ from kzoo.tasks.task import Report, Score, Section, Task, bootstrap, keras_losse
 jiwer = lazy_import("jiwer")
 
 BLANK = "<blank>"
+TOKENS = ("characters", "words")
 NOTHING = -1  # at positions where no token begins
 SPACE = " "
 WORST = "worst.png"
@@ -106,9 +107,10 @@ class Transcription(Task):
                 raise ValueError(f"example {index} of the {split} split has an empty transcript; leave it out")
             unknown = next((token for token in self.tokens(text) if token not in known), None)
             if unknown is not None:
-                hint = did_you_mean(unknown, known) if self.words else f"name all symbols, or drop {unknown!r}"
+                hint = did_you_mean(unknown, known) if self.words else f"name all of them, or drop {unknown!r}"
                 raise ValueError(
-                    f"example {index} of the {split} split has {unknown!r}, which no training transcript has; {hint}"
+                    f"example {index} of the {split} split has {unknown!r}, which is none of the symbols (those of the "
+                    f"training transcripts, unless they are named); {hint}"
                 )
 
     def encode(self, targets):

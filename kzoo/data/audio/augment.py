@@ -130,7 +130,7 @@ class AudioAugment(Mixing):
         Raises:
             ValueError: if it contains no audio, or damaged files (each by name).
         """
-        keep = self.keep_silence or preprocess.mask_silence
+        keep = self.keep_silence or preprocess.fill_silence
         where = Path(self.background).expanduser() if self.unread else None
         background = self.background if where is None else read_background(where, preprocess)
         return dataclasses.replace(self, background=background, keep_silence=keep)

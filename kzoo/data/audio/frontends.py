@@ -68,6 +68,7 @@ WINDOWS = {
     "povey": lambda n: (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n) / (n - 1))) ** 0.85,
 }
 
+QUIETEST = 20  # one frame in so many of a clip is heard for what silence is like
 CONSTANT = 1e-5  # relative to the largest value: a standard deviation below it is rounding in float32
 
 
@@ -346,11 +347,30 @@ def between_silences(waves, frames: int, step: int):
         float32 (batch, frames, 1); zeros for nothing but silence.
     """
     ops, samples = keras.ops, waves.shape[1]
-    places, loud = ops.arange(samples)[None], waves != 0
+    places, loud = ops.arange(samples)[None], ops.not_equal(waves, 0.0)
     first = ops.min(ops.where(loud, places, samples), axis=1, keepdims=True)
     last = ops.max(ops.where(loud, places, -1), axis=1, keepdims=True)
     starts = ops.arange(frames)[None] * step
-    return ops.cast((starts >= first) & (starts <= last), "float32")[..., None]
+    return ops.cast(ops.logical_and(ops.less_equal(first, starts), ops.less_equal(starts, last)), "float32")[..., None]
+
+
+def quiet_outside(features, known):
+    """Return features in which frames that are not known are as the quietest known ones of their example.
+
+    Args:
+        features: (batch, frames, channels), logarithms of power.
+        known: 1 for known frames, else 0, (batch, frames, 1).
+
+    Returns:
+        Of the shape of the features: the mean of the twentieth of the known frames that are the quietest, in place of
+        the others; 0 for an example without known frames.
+    """
+    ops, count = keras.ops, max(features.shape[1] // QUIETEST, 1)
+    loudness = ops.where(known[..., 0] > 0, ops.mean(features, axis=-1), 1e9)
+    _, places = ops.top_k(-loudness, count)
+    chosen, counted = (ops.take_along_axis(part, places[..., None], axis=1) for part in (features, known))
+    quiet = ops.sum(chosen * counted, axis=1, keepdims=True) / ops.maximum(ops.sum(counted, 1, keepdims=True), 1.0)
+    return features * known + quiet * (1 - known)
 
 
 def normalise_each(features, known=None):

@@ -44,8 +44,9 @@ class AudioPreprocess:
         std: standard deviation, likewise.
         front_end: computes the spectral features; None for waveforms.
         raw_dtype: "int16", or "float32" between -1 and 1.
-        mask_silence: whether spectral frames in digital silence before or after a recording, such as the padding of a
-            short one, are 0 after the normalisation, and do not count for its mean and standard deviation.
+        fill_silence: whether spectral frames in digital silence before or after a recording, such as the padding of a
+            short one, become as quiet as the quietest frames of the recording, and do not count for mean and standard
+            deviation. Otherwise they are far from all that is ever recorded.
     """
 
     sample_rate: int
@@ -57,7 +58,7 @@ class AudioPreprocess:
     std: tuple[float, ...]
     front_end: FrontEnd | None
     raw_dtype: str = "int16"
-    mask_silence: bool = False
+    fill_silence: bool = False
 
     suffixes = tuple(SUFFIXES)
 
@@ -82,7 +83,7 @@ class AudioPreprocess:
         fmin: NonNegativeFloat = 20.0,
         fmax: PositiveFloat | None = None,
         n_mfcc: Bins = 13,
-        mask_silence: bool = False,
+        fill_silence: bool = False,
     ) -> AudioPreprocess:
         """Take sample rate, length and statistics from the raw training recordings.
 
@@ -99,7 +100,7 @@ class AudioPreprocess:
             fmin: see `feature_style`.
             fmax: upper edge of the highest mel filter in hertz; by default half the sample rate.
             n_mfcc: see `feature_style`.
-            mask_silence: as the attribute of this name.
+            fill_silence: as the attribute of this name.
 
         Raises:
             ValueError: for a value that is unknown or does not fit the recordings.
@@ -124,7 +125,7 @@ class AudioPreprocess:
             )
             if front_end.frames(samples) < 1:
                 raise ValueError(f"a frame has {window} samples, but the recordings only {samples}; give more seconds")
-        kind, mask = str(train.inputs.dtype), mask_silence and front_end is not None
+        kind, mask = str(train.inputs.dtype), fill_silence and front_end is not None
         step = cls(rate, samples, feature, layout, normalise, (0.0,), (1.0,), front_end, kind, mask)
         return step.fitted(sampled(train.inputs)) if normalise == "set" else step
 
@@ -173,8 +174,8 @@ class AudioPreprocess:
         if self.normalise == "set":
             features = frontends.normalise_by(features, self.mean, self.std)
         elif self.normalise == "example":
-            features = frontends.normalise_each(features, known if self.mask_silence else None)
-        features = features * known if self.mask_silence else features
+            features = frontends.normalise_each(features, known if self.fill_silence else None)
+        features = frontends.quiet_outside(features, known) if self.fill_silence else features
         return features if self.feature == "waveform" else LAYOUTS[self.layout](features)
 
     def features_and_mask(self, raw):
@@ -187,7 +188,7 @@ class AudioPreprocess:
         if self.feature == "waveform":
             return waves[..., None], keras.ops.ones((1, 1, 1))
         features = FEATURES[self.feature](self.front_end, waves)
-        if not self.mask_silence:
+        if not self.fill_silence:
             return features, keras.ops.ones((1, 1, 1))
         return features, frontends.between_silences(waves, features.shape[1], self.step)
 

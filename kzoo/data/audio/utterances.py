@@ -15,7 +15,7 @@ from kzoo.data.audio.synthetic_speech import draw_utterances, mix_into_clips, sp
 from kzoo.data.folders import Row, files_with_suffix, read_each
 from kzoo.data.splits import RawData, register_dataset
 from kzoo.tasks import Transcription
-from kzoo.tasks.transcription import transcription_of
+from kzoo.tasks.transcription import TOKENS, transcription_of
 
 TEENS = ["ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
 TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
@@ -105,9 +105,9 @@ def longest_of(waves: Iterator[np.ndarray]) -> int:
     return max(map(len, waves))
 
 
-def spelled(parts: Mapping[str, Recordings]) -> RawData:
-    """Return a dataset of recordings and their texts, whose symbols are the characters of the training texts."""
-    task = transcription_of({split: part.labels for split, part in parts.items()})
+def spelled(parts: Mapping[str, Recordings], words: bool = False) -> RawData:
+    """Return a dataset of recordings and their texts, whose symbols are the characters or words of the training."""
+    task = transcription_of({split: part.labels for split, part in parts.items()}, words=words)
     return RawData(*parts.values(), task.names, task=task)
 
 
@@ -118,6 +118,7 @@ def chained_digits(
     test_speakers: Sequence[str] = ("theo",),
     validation_speakers: Sequence[str] = ("lucas",),
     digits: tuple[int, int] = (3, 7),
+    tokens: str = "characters",
     utterances: Extent = 1000,
     pause: float = 0.2,
     sample_rate: SampleRate = 8000,
@@ -134,6 +135,7 @@ def chained_digits(
         test_speakers: of the test split.
         validation_speakers: of the validation split.
         digits: fewest and most of an utterance.
+        tokens: "characters", or "words" for an output for each of the ten words.
         utterances: training utterances; a fifth of it for validation, two fifths for the test split.
         pause: longest silence between two digits in seconds.
         sample_rate: samples per second.
@@ -144,6 +146,7 @@ def chained_digits(
     Raises:
         ValueError: for a missing folder, other names, an unknown speaker, or no speaker left to train on.
     """
+    lookup("tokens", tokens, dict.fromkeys(TOKENS))
     files = files_with_suffix(path, SUFFIXES, "audio files", max_bytes)
     rows = rows_by_pattern(path, files, pattern, "digit", "speaker", {})
     people = speakers_of_splits(rows, validation_speakers, test_speakers)
@@ -157,7 +160,7 @@ def chained_digits(
     ]
     samples = longest_of(wave for part in chains for wave, _, _ in part)
     parts = [as_recordings(part, samples, sample_rate) for part in chains]
-    return spelled(dict(zip(counts, parts, strict=True)))
+    return spelled(dict(zip(counts, parts, strict=True)), tokens == "words")
 
 
 def speakers_of_splits(rows: Sequence[Row], validation: Sequence[str], test: Sequence[str]) -> dict[str, list[str]]:
