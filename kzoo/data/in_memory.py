@@ -50,7 +50,8 @@ def from_arrays(
             are 0 and 1, or NaN where they are not known, (n, length, tags); "step_classification", whose `y` are
             labels, or -1 where they are not known, (n, length); "segmentation", whose `y` are masks: class indices
             (n, height, width), or -1 or `void` where they are not known; "restoration", whose `y` are images
-            (n, height, width, channels) or series (n, length, channels) of values, `scale` times as large as `x`.
+            (n, height, width, channels) or series (n, length, channels) of values, `scale` times as large as `x`;
+            "transcription", whose `y` are texts.
         validation: the pair (x, y) of the validation split, or as for `kzoo.load_dataset`; so is `test`.
         test: see `validation`.
         class_names: in the order of the class indices; the different labels, sorted, if not given. Of other tasks the
@@ -70,8 +71,8 @@ def from_arrays(
         **options: of the preprocessing; `image_size` for 8-bit images, `sample_rate` for recordings, and
             `channels_first=True` for images and series; `unequal` for series of several lengths: with "pad" the steps
             at the end in which all channels are 0 are padding, and the model takes series of any length. Those of the
-            targets are of their task: `void`, the value of pixels without a class in masks, or `quantiles` and
-            `masked` of numbers.
+            targets are of their task: `void`, the value of pixels without a class in masks, `quantiles` and `masked`
+            of numbers, or `tokens`, `case` and `drop` of texts (see `kzoo.data.targets.transcripts`).
 
     Raises:
         ValueError: for arrays or labels of another kind, arrays that may be images or series, splits that differ, an

@@ -429,11 +429,9 @@ def one_line(text, change: Callable[[str], str], drop: str, which: str) -> str:
     return found
 
 
-def transcript_cells(table: Table, columns: Sequence[str]) -> list[str]:
-    """Return the transcripts of a column; a ValueError names empty cells, or several columns."""
-    if len(columns) > 1:
-        raise ValueError(f"target names {len(columns)} columns of {table.name}; a transcript is in one")
-    return list(map(str, table.filled(columns[0])))
+def transcript_cells(table: Table, columns: Sequence[str]) -> Sequence:
+    """Raise a ValueError: clips of this reader have one length, by which transcripts would be cut."""
+    raise ValueError(f"recordings and transcripts of {table.name} are read by transcripts:PATH, not as a table")
 
 
 def no_cells(table: Table, columns: Sequence[str]) -> Sequence:

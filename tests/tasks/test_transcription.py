@@ -314,6 +314,11 @@ class TestErrors:
         with pytest.raises(ValueError, match="for inputs with 1 spatial axes"):
             kzoo.load_dataset(f"transcripts:{folder}", layout="time_frequency")
 
+    def test_a_table_of_another_reader(self, folder, tmp_path):
+        (tmp_path / "t.csv").write_text("file,text\n" + "train/0.wav,ab\n" * 4)
+        with pytest.raises(ValueError, match="transcripts of t.csv are read by transcripts:PATH"):
+            kzoo.load_dataset(f"table:{tmp_path / 't.csv'}", task="transcription", root=str(folder))
+
     def test_columns(self, tmp_path):
         (tmp_path / "t.csv").write_text("wav,said\na.wav,b\n")
         with pytest.raises(ValueError, match="t.csv has no column 'audio_filepath' of files; name it"):
