@@ -12,11 +12,12 @@ from PIL import Image
 
 import kzoo
 from kzoo.core.yaml import parse_yaml
-from kzoo.data import taken_by
+from kzoo.data.assemble import suited, taken_by
 from kzoo.data.audio import Recordings
 from kzoo.data.splits import MODALITIES, Examples
 from kzoo.data.timeseries.forecast import RowWindows, WindowExamples
 from kzoo.data.timeseries.times import Step
+from kzoo.tasks import TASKS
 from kzoo.training.experiment import find_config
 
 # One for each modality that trains in seconds on data that needs no download, and what makes it cheap.
@@ -52,7 +53,8 @@ def test_config_is_valid_and_says_what_was_seen(name):
     called = Path(dataset.rpartition(":")[2]).name.split(".")[0].removesuffix("2012")
     modality = kzoo.dataset_card(dataset).modality
     folder = FOLDERS.get(modality, modality)
-    names = (f"{folder}/{model}_{called}", f"{folder}/{called}_record", f"{folder}/shift_{model}_{called}")
+    short = f"{folder}/{kzoo.model_card(model).family}_{called.removesuffix('_synthetic')}"
+    names = (f"{folder}/{model}_{called}", f"{folder}/{called}_record", f"{folder}/shift_{model}_{called}", short)
     assert name in [each.lower() for each in names]
     head = find_config(name).read_text().split("seed:")[0]
     assert f"kzoo train {name}" in head
@@ -80,7 +82,7 @@ def test_config_builds_its_model_on_a_stand_in_for_its_data(name):
     card = kzoo.dataset_card(experiment["data"]["name"])
     modality = card.modality
     fit = MODALITIES[modality].preprocess.fit
-    preprocess = fit(stand_in(modality), **taken_by(fit, experiment["data"]))
+    preprocess = fit(stand_in(modality), **taken_by(fit, suited(TASKS[card.task]) | experiment["data"]))
     vocab_size = getattr(preprocess, "vocab_size", None)
     outputs = preprocess.input_shape[-1] if card.task == "restoration" else 10
     model = kzoo.create_model(
