@@ -27,7 +27,8 @@ SPACE = " "
 WORST = "worst.png"
 SHOWN = 25  # worst utterances in a table
 PICTURED = 8  # of them in the picture
-WIDTH = 90  # characters of a line of the picture
+WIDTH = 128  # characters of a line of the picture
+MARGIN = 12  # characters before a line, for its title
 COLOURS = {"equal": "#444444", "substitute": "#c05000", "delete": "#b00020", "insert": "#0050b0"}
 GAP = "·"  # stands for no word in an alignment
 
@@ -359,12 +360,12 @@ def draw_alignments(report: TranscriptionReport) -> figures.Figure:
     lines = [line for row in report.worst[:PICTURED] for line in lines_of(row)]
     figure = figures.Figure(figsize=(10, 0.22 * 3 * len(lines) + 0.6), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlim=(0, WIDTH + 10), ylim=(3 * len(lines), -0.5))
+    axes.set(xlim=(0, WIDTH + MARGIN), ylim=(3 * len(lines), -0.5))
     axes.set_axis_off()
     axes.set_title(f"Most wrong words of the {report.split} split (reference above hypothesis)", fontsize=10)
     for number, (title, words) in enumerate(lines):
         axes.text(0, 3 * number + 0.5, title, fontsize=7, color=COLOURS["equal"])
-        column = 10
+        column = MARGIN
         for kind, *pair in words:
             for below, word in enumerate(pair):
                 style = {"color": COLOURS[kind], "weight": "normal" if kind == "equal" else "bold"}
