@@ -12,6 +12,7 @@ REPOSITORY = Path(__file__).parents[1]
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 NEEDS = {
     "audio": ("espeakng_loader",),
+    "speech": ("espeakng_loader",),
     "text": ("babel",),
     "timeseries": ("sktime", "aeon"),
     "convolution": ("sktime", "aeon"),
