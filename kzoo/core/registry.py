@@ -169,10 +169,12 @@ class ModelCard(Shown):
     def heads(self) -> tuple[str, ...]:
         """The heads that the network can have, the default first.
 
-        "pooled" is one vector of outputs an example, "positions" one at each position of the input.
+        "pooled" is one vector of outputs an example, "positions" one at each position of the input, "frames" one at
+        each position that is left; others may have it too, where their strides leave enough.
         """
-        both = ("pooled", "positions") if getattr(self.architecture, "keeps_positions", False) else ("pooled",)
-        return getattr(self.architecture, "heads", both)
+        all_three = ("pooled", "positions", "frames")
+        found = all_three if getattr(self.architecture, "keeps_positions", False) else all_three[:1]
+        return getattr(self.architecture, "heads", found)
 
     @property
     def purpose(self) -> str:

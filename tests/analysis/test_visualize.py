@@ -516,6 +516,7 @@ def test_a_full_disk_ends_drawing_with_one_line(tmp_path, monkeypatch):
     assert list((run / "visualize").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_layer_of_a_run_is_drawn(run):
     written = visualize(run, layer="stage2.conv1")
     assert [path.stem for path in written] == PICTURES

@@ -32,7 +32,8 @@ CHANGES = {
     | {"elastic": 2.0},
     "audio": MIXED
     | {"shift": 0.1, "speed": 0.1, "gain": 0.5, "noise": 0.2, "time_mask": 20, "frequency_mask": 10, "masks": 2}
-    | {"background": Background(RNG.normal(0, 900, 9000).astype("int16"), (9000,)), "background_snr": (0, 5)},
+    | {"background": Background(RNG.normal(0, 900, 9000).astype("int16"), (9000,)), "background_snr": (0, 5)}
+    | {"keep_silence": True},
     "text": {"word_dropout": 0.3, "character_dropout": 0.2},
     "timeseries": MIXED
     | {"jitter": 0.1, "scale": 0.2, "time_warp": 0.5, "magnitude_warp": 0.3, "flip": True, "permutation": 5}
@@ -44,6 +45,7 @@ WITH = {  # how another change is done, not a change by itself
     "erase_fill": {"erase": 0.9},
     "masks": {"time_mask": 20},
     "background_snr": {"background": CHANGES["audio"]["background"]},
+    "keep_silence": {"noise": 0.2},
 }
 EACH = [(modality, name) for modality, changes in CHANGES.items() for name in changes]
 

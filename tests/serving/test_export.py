@@ -37,7 +37,7 @@ def model_and_serving(run):
     return kzoo.load_run(run)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", [pytest.param(f, marks=pytest.mark.slow) if f == "keras" else f for f in FORMATS])
 def test_each_format_gives_the_answers_of_keras(format, model_and_serving, digits, tmp_path):
     for package in PACKAGES.get(format, ()):
         pytest.importorskip(package)

@@ -33,6 +33,7 @@ def dark(digits, tmp_path_factory):
     return folder, images, labels
 
 
+@pytest.mark.slow
 def test_a_run_and_an_export_are_measured_on_all_files_with_their_own_preprocessing(run, digits, dark, tmp_path):
     folder, images, labels = dark
     model, serving = kzoo.load_run(run)

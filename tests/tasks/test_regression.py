@@ -262,6 +262,7 @@ def test_the_report_is_of_the_models_outputs_in_the_original_unit(run, data):
     assert report.r2 == pytest.approx(metrics.r2_score(true, outputs), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_an_export_gives_numbers_in_the_original_unit(run, data, tmp_path):
     _, model, _, report = run
     exported = kzoo.export(model, tmp_path / "export", data=data)

@@ -173,6 +173,7 @@ def fixed(data):
     return type(data)(**vars(data) | {"preprocess": preprocess})
 
 
+@pytest.mark.slow
 def test_digits_are_denoised_exported_and_served(tmp_path):
     keras.utils.set_random_seed(0)
     data = kzoo.load_dataset("noisy_digits", batch_size=32, limit=640)
