@@ -94,21 +94,24 @@ class Transcription(Task):
         """Return the tokens of a text, known or not."""
         return text.split() if self.words else list(text)
 
+    def unknown(self, text: str) -> str | None:
+        """Return the first token of a text that is no symbol; None if all are."""
+        return next((token for token in self.tokens(text) if token not in self.symbols), None)
+
     def text(self, answer: np.ndarray) -> str:
         """Return the text of an answer, (positions,)."""
         found = [self.symbols[int(index)] for index in np.asarray(answer).tolist() if index != NOTHING]
         return (SPACE if self.words else "").join(found).strip()
 
     def check(self, split, targets):
-        known = set(self.symbols)
         for index, text in enumerate(np.asarray(targets).tolist()):
             if not isinstance(text, str):
                 raise ValueError(f"example {index} of the {split} split has {text!r}, expected a text")
             if not text.strip():
                 raise ValueError(f"example {index} of the {split} split has an empty transcript; leave it out")
-            unknown = next((token for token in self.tokens(text) if token not in known), None)
+            unknown = self.unknown(text)
             if unknown is not None:
-                hint = did_you_mean(unknown, known) if self.words else f"name all of them, or drop {unknown!r}"
+                hint = did_you_mean(unknown, self.symbols) if self.words else f"name all of them, or drop {unknown!r}"
                 raise ValueError(
                     f"example {index} of the {split} split has {unknown!r}, which is none of the symbols (those of the "
                     f"training transcripts, unless they are named); {hint}"

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import zipfile
 
 import jiwer
 import keras
@@ -255,6 +256,8 @@ class TestReaders:
         assert all(3 <= len(text.split()) <= 7 for text in data.examples["train"].labels)
         with pytest.raises(ValueError, match="did you mean eve"):
             kzoo.load_dataset(f"chained_digits:{tmp_path}", **options | {"test_speakers": ["evee"]})
+        with pytest.raises(ValueError, match=r"digits must be \(fewest, most\)"):
+            kzoo.load_dataset(f"chained_digits:{tmp_path}", **options | {"digits": (7, 3)})
 
     def test_synthetic_speech(self):
         pytest.importorskip("espeakng_loader")
@@ -295,6 +298,16 @@ class TestErrors:
         with pytest.warns(UserWarning, match="left out 2 of 10 recordings longer than 0.4 s"):
             data = kzoo.load_dataset(f"transcripts:{folder}", seconds=0.4, skip_longer=True)
         assert len(data.skipped) == 2
+        with pytest.raises(ValueError, match=r"no recording is left: all 10 are longer than seconds=0.01"):
+            kzoo.load_dataset(f"transcripts:{folder}", seconds=0.01, skip_longer=True)
+
+    def test_an_archive_that_claims_too_much(self, folder, tmp_path):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            for file in folder.rglob("*.*"):
+                archive.write(file, file.relative_to(folder))
+        assert len(kzoo.load_dataset(f"transcripts:{tmp_path / 'a.zip'}").examples["test"]) == 2
+        with pytest.raises(ValueError, match="max_bytes"):
+            kzoo.load_dataset(f"transcripts:{tmp_path / 'a.zip'}", max_bytes=100)
 
     @pytest.mark.parametrize(
         "options, message",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kzoo.core.archives import MAX_MEMBER
+from kzoo.core.archives import MAX_MEMBER, check_members
 from kzoo.core.lazy import np
 from kzoo.core.ranges import PositiveInt, SampleRate, Seconds
 from kzoo.core.warn import warn_caller
-from kzoo.data.audio.files import SUFFIXES, Recordings, check_soundfile, read_audio
+from kzoo.data.audio.files import SUFFIXES, Header, Recordings, check_soundfile, read_audio
 from kzoo.data.audio.folder import Clips, rows_by_pattern
 from kzoo.data.folders import Listing, Row, files_in, files_with_suffix, path_in, read_bytes, split_of, without_broken
 from kzoo.data.splits import RawData, register_dataset
@@ -85,7 +86,10 @@ def transcribed(
         rows = rows_by_pattern(path, files, pattern, text or "text", speaker or "speaker", rules)
         rows = [row._replace(label=as_words(row.label, words or {})) for row in rows]
     else:
-        rows = rows_of_folder(path, files_in(path))
+        every = files_in(path)
+        if isinstance(every.root, zipfile.ZipFile):
+            check_members(every.root, max_bytes)
+        rows = rows_of_folder(path, every)
     check_transcripts(rows)
     rows, skipped = without_broken(lambda row: read_audio(row.file), rows, skip_broken)
     rows, clips, longer = of_length(rows, seconds, sample_rate, skip_longer)
@@ -252,7 +256,7 @@ def of_length(
         ValueError: naming recordings that are longer, unless they are to be left out; or for clips that are too long.
     """
     clips = Clips.of(rows, 1.0, sample_rate)
-    lengths = {row: clips.length(clips.headers[row]) / clips.sample_rate for row in rows}
+    lengths = {row: clips.length(counted(row, clips.headers[row])) / clips.sample_rate for row in rows}
     longest = max(lengths.values()) if seconds is None else seconds
     longer = [f"{row.file} ({lengths[row]:.1f} s)" for row in rows if lengths[row] > longest]
     if longer and not skip:
@@ -263,7 +267,14 @@ def of_length(
     if longer:
         warn_caller(f"left out {len(longer)} of {len(rows)} recordings longer than {longest:g} s, e.g. {longer[0]}")
     kept = [row for row in rows if lengths[row] <= longest]
+    if not kept:
+        raise ValueError(f"no recording is left: all {len(rows)} are longer than seconds={longest:g}")
     return kept, Clips.of(kept, longest, clips.sample_rate), tuple(f"{what} is too long" for what in longer)
+
+
+def counted(row: Row, header: Header) -> Header:
+    """Return the header of a file with its number of samples, which are counted if it does not state them."""
+    return header if header.frames else header._replace(frames=len(read_audio(row.file).wave))
 
 
 def with_transcripts(
@@ -303,9 +314,8 @@ def recordings(rows: Sequence[Row], clips: Clips, targets: np.ndarray) -> Record
 
 def check_symbols(task: Transcription, examples: Recordings) -> None:
     """Raise a ValueError that names the first file with a token that is no symbol."""
-    known = set(task.symbols)
     for index, text in enumerate(examples.labels):
-        unknown = next((token for token in task.tokens(text) if token not in known), None)
+        unknown = task.unknown(text)
         if unknown is not None:
             raise ValueError(
                 f"{examples.names[index]} has {unknown!r}, which is no symbol: no training transcript has it; give all "

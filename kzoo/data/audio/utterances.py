@@ -147,8 +147,13 @@ def chained_digits(
         ValueError: for a missing folder, other names, an unknown speaker, or no speaker left to train on.
     """
     lookup("tokens", tokens, dict.fromkeys(TOKENS))
+    if not 1 <= digits[0] <= digits[1] or pause < 0:
+        raise ValueError(f"digits must be (fewest, most) from 1 on and pause at least 0, got {digits!r} and {pause!r}")
     files = files_with_suffix(path, SUFFIXES, "audio files", max_bytes)
     rows = rows_by_pattern(path, files, pattern, "digit", "speaker", {})
+    other = [row.inside for row in rows if row.label not in map(str, range(len(DIGITS)))]
+    if other:
+        raise ValueError(f"{other[0]} does not begin with a digit, which {pattern} says")
     people = speakers_of_splits(rows, validation_speakers, test_speakers)
     sounds = list(read_each(lambda row: read_audio(row.file), rows))
     spoken = [resampled(sound.wave, sound.sample_rate, sample_rate) for sound in sounds]
