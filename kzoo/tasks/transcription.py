@@ -94,9 +94,11 @@ class Transcription(Task):
         """Return the tokens of a text, known or not."""
         return text.split() if self.words else list(text)
 
-    def unknown(self, text: str) -> str | None:
-        """Return the first token of a text that is no symbol; None if all are."""
-        return next((token for token in self.tokens(text) if token not in self.symbols), None)
+    def unknown(self, texts: Sequence[str]) -> tuple[int, str] | None:
+        """Return the first token that is no symbol, after the index of its text; None if all are symbols."""
+        known = set(self.symbols)
+        tokens = ((index, token) for index, text in enumerate(texts) for token in self.tokens(text))
+        return next((found for found in tokens if found[1] not in known), None)
 
     def text(self, answer: np.ndarray) -> str:
         """Return the text of an answer, (positions,)."""
@@ -109,13 +111,14 @@ class Transcription(Task):
                 raise ValueError(f"example {index} of the {split} split has {text!r}, expected a text")
             if not text.strip():
                 raise ValueError(f"example {index} of the {split} split has an empty transcript; leave it out")
-            unknown = self.unknown(text)
-            if unknown is not None:
-                hint = did_you_mean(unknown, self.symbols) if self.words else f"name all of them, or drop {unknown!r}"
-                raise ValueError(
-                    f"example {index} of the {split} split has {unknown!r}, which is none of the symbols (those of the "
-                    f"training transcripts, unless they are named); {hint}"
-                )
+        wrong = self.unknown(np.asarray(targets).tolist())
+        if wrong:
+            index, token = wrong
+            hint = did_you_mean(token, self.symbols) if self.words else f"name all of them, or drop {token!r}"
+            raise ValueError(
+                f"example {index} of the {split} split has {token!r}, which is none of the symbols (those of the "
+                f"training transcripts, unless they are named); {hint}"
+            )
 
     def encode(self, targets):
         index = {symbol: number for number, symbol in enumerate(self.symbols)}

@@ -314,10 +314,10 @@ def recordings(rows: Sequence[Row], clips: Clips, targets: np.ndarray) -> Record
 
 def check_symbols(task: Transcription, examples: Recordings) -> None:
     """Raise a ValueError that names the first file with a token that is no symbol."""
-    for index, text in enumerate(examples.labels):
-        unknown = task.unknown(text)
-        if unknown is not None:
-            raise ValueError(
-                f"{examples.names[index]} has {unknown!r}, which is no symbol: no training transcript has it; give all "
-                f"symbols (symbols=[...]), or leave it out (drop={unknown!r})"
-            )
+    wrong = task.unknown(examples.labels)
+    if wrong:
+        index, token = wrong
+        raise ValueError(
+            f"{examples.names[index]} has {token!r}, which is no symbol: no training transcript has it; give all "
+            f"symbols (symbols=[...]), or leave it out (drop={token!r})"
+        )
