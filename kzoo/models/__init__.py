@@ -14,6 +14,9 @@ for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
 
+__all__ = sorted(MODELS)  # of `kzoo.zoo.factory`, which makes each at its first use
+
+
 def __dir__() -> list[str]:
     """List the factories, not the modules of the families."""
-    return sorted(MODELS)
+    return __all__

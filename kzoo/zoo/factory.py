@@ -562,12 +562,19 @@ def general_arguments() -> str:
 GENERAL_ARGUMENTS = general_arguments()
 
 
-def unknown_factory(name: str):
-    """Raise an AttributeError for a name that is not registered; it suggests the closest ones."""
-    hint = "" if name.startswith("_") else f"; {closest_names(name)}"
-    raise AttributeError(f"module 'kzoo.models' has no attribute {name!r}{hint}")
+@functools.cache
+def factory(name: str) -> Callable[..., keras.Model]:
+    """Return the factory of a registered name, made at its first use: `kzoo.models.NAME`.
+
+    Raises:
+        AttributeError: for a name that is not registered; it suggests the closest ones.
+    """
+    if name not in MODELS:
+        hint = "" if name.startswith("_") else f"; {closest_names(name)}"
+        raise AttributeError(f"module 'kzoo.models' has no attribute {name!r}{hint}")
+    return factory_function(MODELS[name])
 
 
-for _name, _card in MODELS.items():
-    setattr(kzoo.models, _name, factory_function(_card))
-kzoo.models.__getattr__ = unknown_factory
+for _name in MODELS.keys() & vars(kzoo.models).keys():
+    delattr(kzoo.models, _name)  # a module of the same name
+kzoo.models.__getattr__ = factory
