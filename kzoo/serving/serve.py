@@ -22,7 +22,7 @@ from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.core.warn import warn_caller
 from kzoo.data.folders import warn_of_changes
-from kzoo.data.serving import network_outputs, preprocess_from, task_in
+from kzoo.data.serving import network_outputs, preprocess_from, task_in, without_strings
 from kzoo.data.splits import Preprocess
 from kzoo.data.windows import Windows
 from kzoo.serving.inputs import RawInput, find_files, is_table, read_files, windows_for
@@ -302,10 +302,10 @@ def load_predictor(path: str | Path) -> Predictor:
         model, serving = runs.load_run(path)
         return predictor_of(model, serving.preprocess, serving.task)
     with reading(description):
-        preprocess, task = preprocess_from(content), task_in(content)
-        _, any_size = lookup("format", content["format"], LOADERS)
-    predict = load_format(path, content["format"])
-    return Predictor(lambda raw: predict(raw, task.answer), preprocess, task, any_size)
+        preprocess, task, format = preprocess_from(content), task_in(content), content["format"]
+        any_size = lookup("format", format, LOADERS).any_size
+    predict = load_format(path, format)
+    return Predictor(lambda raw: predict(taken(preprocess, raw, format), task.answer), preprocess, task, any_size)
 
 
 def load_format(path: Path, format: str) -> Callable:
@@ -314,9 +314,8 @@ def load_format(path: Path, format: str) -> Callable:
     Raises:
         ValueError: if it is damaged, or needs a package that is not installed.
     """
-    load, _ = LOADERS[format]
     try:
-        return load(path)
+        return LOADERS[format].load(path)
     except ImportError as error:
         raise missing_package(str(path), error.name, "export") from error
     except (OSError, RuntimeError) as error:
@@ -384,14 +383,32 @@ def from_openvino(path: Path) -> Callable:
     return lambda raw, answer: compiled(raw)[0]
 
 
-# of each format: how it is loaded, and whether it takes raw data of any size
+class Loader(NamedTuple):
+    """How exports in a format are loaded.
+
+    Attributes:
+        load: function of a path that returns a function of a batch and the name of the answers.
+        any_size: whether it takes raw data of any size.
+        strings: whether it takes texts, not token ids.
+    """
+
+    load: Callable[[Path], Callable]
+    any_size: bool
+    strings: bool = False
+
+
 LOADERS = {
-    "saved_model": (from_saved_model, True),
-    "keras": (from_keras, True),
-    "onnx": (from_onnx, False),
-    "litert": (from_litert, False),
-    "openvino": (from_openvino, False),
+    "saved_model": Loader(from_saved_model, any_size=True, strings=True),
+    "keras": Loader(from_keras, any_size=True),
+    "onnx": Loader(from_onnx, any_size=False),
+    "litert": Loader(from_litert, any_size=False),
+    "openvino": Loader(from_openvino, any_size=False),
 }
+
+
+def taken(preprocess: Preprocess, raw: np.ndarray, format: str) -> np.ndarray:
+    """Return a raw batch as an export in a format takes it: raw, or token ids of texts."""
+    return raw if LOADERS[format].strings else without_strings(preprocess, raw)
 
 
 def load_description(path: str | Path) -> tuple[Preprocess, Task]:

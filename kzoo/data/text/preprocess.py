@@ -112,11 +112,10 @@ class TextPreprocess:
     def __call__(self, raw):
         """Return the token ids of a batch of strings (batch,), as int32 of shape (batch, length).
 
-        Raises:
-            ValueError: for a symbolic Keras tensor; Keras models take no strings, SavedModels do.
+        Token ids are returned as they are: formats without strings are given them.
         """
-        if isinstance(raw, keras.KerasTensor):
-            raise ValueError("a model of text is exported with format 'saved_model'; other formats take no strings")
+        if tf.as_dtype(getattr(raw, "dtype", "string")).is_integer:
+            return raw
         raw = tf.convert_to_tensor(raw, tf.string)
         if self.level == "bytes":
             values = tf.io.decode_raw(raw, tf.uint8, fixed_length=self.length)
