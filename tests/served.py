@@ -1,5 +1,6 @@
 """Networks to export: a small one, untrained, for each modality and each task that it can have."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
@@ -71,9 +72,9 @@ def series(**options) -> SeriesPreprocess:
     return SeriesPreprocess.fit(Examples(SERIES, np.zeros(len(SERIES), "int32")), **options)
 
 
-def text(**options) -> TextPreprocess:
-    """Return the preprocessing of the texts."""
-    return TextPreprocess.fit(Examples(TEXTS, np.arange(len(TEXTS))), length=WORDS, **options)
+def text(texts: Sequence[str] = TEXTS, **options) -> TextPreprocess:
+    """Return the preprocessing of texts."""
+    return TextPreprocess.fit(Examples(np.array(texts, object), np.arange(len(texts))), length=WORDS, **options)
 
 
 def text_case(task: Task, level: str, name: str, **options) -> Case:
@@ -125,6 +126,18 @@ def cases() -> dict[tuple[str, str], Case]:
 
 
 CASES = cases()
+MODALITIES = {"image": "images", "audio": "sound", "timeseries": "series", "text": "texts"}
+COLUMNS = ("SavedModel", "Keras", "ONNX", "LiteRT", "OpenVINO")
+
+
+def supported() -> str:
+    """Return the table of docs/serving.md: the tasks of each modality, and what a format takes, a cell each."""
+    rows = [("", "tasks", *COLUMNS), ("---",) * (2 + len(COLUMNS))]
+    for modality, words in MODALITIES.items():
+        tasks = ", ".join(task.replace("_", " ") for kind, task in CASES if kind == modality)
+        plain = "token ids" if modality == "text" else "yes"
+        rows.append((words, tasks, "yes", *[plain] * (len(COLUMNS) - 1)))
+    return "\n".join(f"| {' | '.join(row)} |".replace("|  |", "| |") for row in rows)
 
 
 def built(modality: str, task: str) -> tuple[keras.Model, Serving]:

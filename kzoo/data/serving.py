@@ -93,11 +93,6 @@ def network_outputs(network, preprocess: Preprocess, raw):
     return preprocess.unfit(outputs, raw) if hasattr(preprocess, "unfit") else outputs
 
 
-def without_strings(preprocess: Preprocess, raw):
-    """Return a raw batch as formats without strings take it: texts as token ids, int32 (batch, length)."""
-    return np.asarray(preprocess(raw)) if preprocess.raw_dtype == "string" else raw
-
-
 def preprocess_from(content: dict) -> Preprocess:
     """Return the preprocessing that `Serving.to_dict` describes."""
     fields = {key: tuple(value) if isinstance(value, list) else value for key, value in content["preprocess"].items()}

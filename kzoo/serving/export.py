@@ -27,7 +27,7 @@ from kzoo.data.trained import as_trained
 from kzoo.nn.precision import in_float32
 from kzoo.serving.formats import write_keras, write_litert, write_onnx, write_openvino
 from kzoo.serving.saved_model import EXTRA, NAMES, WARMUP, write_saved_model
-from kzoo.serving.serve import SIDECAR, from_model, load_description, shortened, sidecar, taken
+from kzoo.serving.serve import SIDECAR, from_model, load_description, shortened, sidecar, taken, takes_raw
 from kzoo.training import runs
 from kzoo.training.train import check_logits
 
@@ -106,11 +106,17 @@ def write_checked(model: keras.Model, serving: Serving, target: Path, format: st
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".kzoo-export-") as folder:
         beside = Path(folder) / target.name
         FORMATS[format](model, serving, beside)
-        write_json(sidecar(beside), serving.to_dict() | {"format": format, "files": digests(beside)})
+        write_json(sidecar(beside), described(serving, format) | {"files": digests(beside)})
         difference = compare(model, serving, beside)
         check_target(target, format, overwrite)  # again: all that took time
         exchange(beside, target, Path(folder) / ".old")
     return difference
+
+
+def described(serving: Serving, format: str) -> dict:
+    """Return the description of an export; where it takes token ids, with the tokeniser that makes them."""
+    tokenizer = {} if takes_raw(serving.preprocess, format) else {"tokenizer": serving.preprocess.tokenizer}
+    return serving.to_dict() | {"format": format} | tokenizer
 
 
 def check_target(target: Path, format: str, overwrite: bool) -> None:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kzoo.core.lazy import keras, tf
+from kzoo.core.lazy import keras, np, tf
 from kzoo.data.serving import INPUT, Serving, network_outputs
 from kzoo.tasks import Task
 
@@ -36,7 +36,7 @@ def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
 
 
 def served_answers(model: keras.Model, serving: Serving) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-    """Return the function from a batch of raw inputs to the answers by their names, all of which share its first axis."""
+    """Return the function from a raw batch to the answers by their names, all of which share the batch axis."""
     task = serving.task
 
     def served(raw):
@@ -110,7 +110,13 @@ def write_extra(serving: Serving, folder: Path) -> None:
     folder.mkdir()
     (folder / NAMES).write_text(json.dumps(serving.task.names, indent=1))
     with tf.io.TFRecordWriter(str(folder / WARMUP)) as records:
-        records.write(predict_log({INPUT: tf.make_tensor_proto(serving.examples[:1]).SerializeToString()}))
+        records.write(predict_log({INPUT: tf.make_tensor_proto(blank(serving)).SerializeToString()}))
+
+
+def blank(serving: Serving) -> np.ndarray:
+    """Return a batch of one empty example of the training's size: no data become part of an export."""
+    text = serving.preprocess.raw_dtype == "string"
+    return np.array([""]) if text else np.zeros_like(serving.examples[:1])
 
 
 def predict_log(inputs: dict[str, bytes]) -> bytes:
