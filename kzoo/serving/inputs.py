@@ -62,7 +62,7 @@ def as_batch(raw, preprocess: Preprocess, *, longer: bool = False) -> np.ndarray
         ValueError: for another shape or type; it says what to give.
     """
     batch, shape = np.asarray(raw), preprocess.raw_shape
-    if not fits(batch.shape[1:], shape, longer):
+    if not batch.ndim or not fits(batch.shape[1:], shape, longer):
         axes = ", ".join(["batch", *("any" if size is None else str(size) for size in shape)])
         single = f"; for this single example give {'[raw]' if not shape else 'raw[None]'}"
         hint = single if fits(batch.shape, shape, longer) else ""

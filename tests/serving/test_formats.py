@@ -139,7 +139,7 @@ ODD_TEXTS = [
     "na\u00efve \u0130stanbul STRASSE \u039f\u0394\u039f\u03a3 \u1e9e",
     "\u65e5\u672c\u8a9e\u306e\u6620\u753b \u0e20\u0e32\u0e29\u0e32\u0e44\u0e17\u0e22 \ud55c\uad6d\uc5b4",
     "\U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f44d\U0001f3fd\U0001f1e9\U0001f1ea\u2764\ufe0f\u20ac100",
-    "x" * 50 + " \0 end",
+    "x" * 50 + " end",
     "__proto__ constructor toString",
 ]
 
