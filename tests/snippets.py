@@ -18,6 +18,7 @@ NEEDS = {
     "timm/": ("huggingface_hub",),
     "onnxruntime": ("onnxruntime",),
     "ai_edge_litert": ("ai_edge_litert",),
+    "import regex": ("regex",),
 }
 MARK = "<!-- parsed only: "  # before a block that needs what is not everywhere; the reason follows
 EXPENSIVE = ("benchmark", "compare-classical", "shift", "visualize", "--each")  # commands for `-m slow`

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from kzoo.core.archives import read_npz
 from kzoo.core.arguments import check_arguments
@@ -15,7 +16,16 @@ from kzoo.core.registry import lookup
 from kzoo.data.splits import MODALITIES, Preprocess, Splits
 from kzoo.tasks import Task, task_from
 
+INPUT, IDS = "raw", "token_ids"  # names of the input of exported models: raw data, or token ids of texts
 EXAMPLES = 16  # raw validation examples that are saved with a model, to check its exports
+
+
+class PlainInput(NamedTuple):
+    """What a model without strings takes: its name, the shape of one example, None where any size will do, its type."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,18 @@ class Serving:
         if examples.dtype == object:  # texts: never pickled, and not padded to the longest one
             examples = np.array([text[:10_000] for text in examples])
         return cls(splits.modality, splits.preprocess, splits.task, examples)
+
+    def plain_input(self, any_size: bool) -> PlainInput:
+        """Return the input of exports in formats without strings: raw data, or the token ids of texts.
+
+        Args:
+            any_size: leave open what the preprocessing brings to one size; what the network itself leaves open is.
+        """
+        step = self.preprocess
+        if step.raw_dtype == "string":
+            return PlainInput(IDS, step.input_shape, "int32")
+        shape = step.raw_shape if any_size or None in step.input_shape else self.examples.shape[1:]
+        return PlainInput(INPUT, shape, step.raw_dtype)
 
     def save(self, data: Path, examples: Path) -> None:
         """Write the examples as an .npz file and everything else as JSON."""

@@ -8,6 +8,8 @@ import math
 import keras
 import numpy as np
 
+from kzoo.nn.portable import argmax
+
 
 @keras.saving.register_keras_serializable("kzoo")
 class PadToMultiple(keras.layers.Layer):
@@ -125,7 +127,7 @@ class MaxUnpool(keras.layers.Layer):
     def call(self, inputs):
         ops, (x, before) = keras.ops, inputs
         places = ops.reshape(ops.arange(math.prod(self.factors), dtype="int32"), (-1, 1))
-        first = ops.cast(ops.argmax(self.windows(before), axis=-2), "int32")
+        first = argmax(self.windows(before), axis=-2)
         chosen = ops.equal(places, ops.expand_dims(first, axis=-2))
         return self.joined(ops.cast(chosen, x.dtype) * ops.expand_dims(x, axis=-2))
 

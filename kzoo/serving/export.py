@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import math
 import os
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,20 +21,21 @@ from kzoo.core.extras import missing_package
 from kzoo.core.files import digests, read_json, write_json
 from kzoo.core.lazy import keras, np, tf
 from kzoo.core.registry import lookup
-from kzoo.data.serving import Serving, network_outputs
+from kzoo.data.serving import Serving
 from kzoo.data.splits import Splits
 from kzoo.data.trained import as_trained
-from kzoo.nn.precision import in_float32, uncompiled
-from kzoo.serving.serve import SIDECAR, from_model, load_description, shortened, sidecar
-from kzoo.tasks import Task
+from kzoo.nn.precision import in_float32
+from kzoo.serving.formats import write_keras, write_litert, write_onnx, write_openvino
+from kzoo.serving.saved_model import EXTRA, NAMES, WARMUP, write_saved_model
+from kzoo.serving.serve import SIDECAR, from_model, load_description, shortened, sidecar, taken, takes_raw
 from kzoo.training import runs
 from kzoo.training.train import check_logits
 
-INPUT = "raw"
 # The files in the directory of an export: of kzoo, of a SavedModel, of OpenVINO.
 EXPORTED_FILES = re.compile(
     rf"{re.escape(SIDECAR)}|(saved_model|fingerprint|keras_metadata)\.pb|assets|variables"
     r"|variables/variables\.(index|data-\d{5}-of-\d{5})|model\.(xml|bin)"
+    rf"|{re.escape(EXTRA)}(/{re.escape(NAMES)}|/{WARMUP})?"
 )
 
 
@@ -106,11 +106,17 @@ def write_checked(model: keras.Model, serving: Serving, target: Path, format: st
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".kzoo-export-") as folder:
         beside = Path(folder) / target.name
         FORMATS[format](model, serving, beside)
-        write_json(sidecar(beside), serving.to_dict() | {"format": format, "files": digests(beside)})
+        write_json(sidecar(beside), described(serving, format) | {"files": digests(beside)})
         difference = compare(model, serving, beside)
         check_target(target, format, overwrite)  # again: all that took time
         exchange(beside, target, Path(folder) / ".old")
     return difference
+
+
+def described(serving: Serving, format: str) -> dict:
+    """Return the description of an export; where it takes token ids, with the tokeniser that makes them."""
+    tokenizer = {} if takes_raw(serving.preprocess, format) else {"tokenizer": serving.preprocess.tokenizer}
+    return serving.to_dict() | {"format": format} | tokenizer
 
 
 def check_target(target: Path, format: str, overwrite: bool) -> None:
@@ -191,127 +197,11 @@ def check_packages(format: str) -> None:
             raise missing_package(f"format {format!r}", package, "export")
 
 
-def serving_model(model: keras.Model, serving: Serving, *, any_size: bool) -> keras.Model:
-    """Return a Keras model from raw data to answers; without `any_size`, for the size used in training only."""
-    preprocess = serving.preprocess
-    shape = preprocess.raw_shape if any_size else serving.examples.shape[1:]
-    raw = keras.Input(shape, dtype=preprocess.raw_dtype, name=INPUT)
-    network = uncompiled(model)  # a file would hold its loss and schedule, which Keras alone cannot load
-    outputs = network_outputs(network, preprocess, raw)
-    answer = serving.task.answer
-    answers = keras.layers.Identity(dtype="float32", name=answer)(serving.task.decode(outputs)[answer])
-    return renumbered(keras.Model(raw, answers, name=model.name), keep=(INPUT, answer, model.name))
-
-
-def renumbered(model: keras.Model, keep: Sequence[str]) -> keras.Model:
-    """Number the layers around the network from 0; Keras counts those of the whole process, so names would vary."""
-    layers = [layer for layer in model.operations if layer.name not in keep]
-    for index, layer in enumerate(layers):
-        layer.name = f"preprocess{index}"
-    return model
-
-
-def write_saved_model(model: keras.Model, serving: Serving, path: Path) -> None:
-    """Write a TensorFlow SavedModel with the signature `serve`."""
-    task = serving.task
-
-    def serve(raw):
-        check_raw(raw, serving.preprocess.raw_shape)
-        answers = task.decode(network_outputs(model, serving.preprocess, raw))
-        known = finite(raw)
-        named = {name: names for name, names in task.vocabulary.items() if name in answers}
-        answers |= {name: tf.gather(tf.constant(names), answers[name]) for name, names in named.items()}
-        answers |= spelled(answers[task.answer], task) if task.spelling else {}
-        answers = {name: as_served(values, known) for name, values in answers.items()}
-        return answers | {"class_names": tf.constant(task.names)}
-
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    spec = tf.TensorSpec((None, *serving.preprocess.raw_shape), serving.preprocess.raw_dtype, name=INPUT)
-    archive.add_endpoint("serve", serve, input_signature=[spec])
-    archive.write_out(str(path), verbose=False)
-
-
-def spelled(tokens: tf.Tensor, task: Task) -> dict[str, tf.Tensor]:
-    """Return the texts of tokens, their words, and the seconds at which each word begins and ends.
-
-    Args:
-        tokens: int32 (batch, positions), -1 where none begins.
-        task: that spells them.
-
-    Returns:
-        `text`, strings (batch,); `words`, strings (batch, most words), "" after the last one; `starts` and `ends`,
-        float32 of the same shape, NaN after the last one.
-    """
-    parts = tf.gather(tf.constant([*task.spelling, ""]), tokens % (len(task.spelling) + 1))
-    text = tf.strings.strip(tf.strings.reduce_join(parts, axis=-1))
-    heard = tf.logical_and(tokens >= 0, parts != " ")
-    number = tf.cumsum(tf.cast(tf.strings.regex_full_match(parts, ".* "), tf.int32), axis=1, exclusive=True)  # of words
-    places = tf.where(heard)
-    keys = places[:, 0] * tokens.shape[1] + tf.cast(tf.boolean_mask(number, heard), tf.int64)
-    changes = keys[1:] != keys[:-1]
-    first, stride = task.places(tokens.shape[1])
-
-    def times(chosen: tf.Tensor, later: int) -> tf.Tensor:
-        """Return the times of the chosen tokens of each example."""
-        rows, positions = tf.unstack(tf.boolean_mask(places, chosen), num=2, axis=1)
-        seconds = (tf.cast(positions + later, tf.float32) * stride + first) / task.rate
-        ragged = tf.RaggedTensor.from_value_rowids(seconds, rows, tf.shape(tokens, tf.int64)[0])
-        return ragged.to_tensor(math.nan)
-
-    edge = tf.ones([tf.minimum(tf.size(keys), 1)], tf.bool)
-    starts, ends = times(tf.concat([edge, changes], 0), 0), times(tf.concat([changes, edge], 0), 1)
-    return {"text": text, "words": tf.strings.split(text).to_tensor(""), "starts": starts, "ends": ends}
-
-
-def as_served(values: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
-    """Return an answer with NaN, "" or, of integers, the largest value for examples that are not known."""
-    known = tf.reshape(known, [-1] + [1] * (len(values.shape) - 1))
-    unknown = "" if values.dtype == tf.string else math.nan if values.dtype.is_floating else values.dtype.max
-    return tf.where(known, values, unknown)
-
-
-def check_raw(raw: tf.Tensor, shape: Sequence[int | None]) -> None:
-    """Let a graph refuse a batch of another shape, or of examples without values; signatures check the type alone."""
-    expected = tf.constant([-1 if size is None else size for size in shape], tf.int32)
-    found = tf.shape(raw)[1:]
-    fits = tf.reduce_all((found > 0) & ((expected < 0) | (found == expected)))
-    tf.debugging.Assert(fits, ["raw must be a batch of examples of shape", expected, "(-1: any size), got", found])
-
-
-def finite(raw: tf.Tensor) -> tf.Tensor:
-    """Return which examples of a batch have finite values alone, (batch,)."""
-    if not raw.dtype.is_floating:
-        return tf.ones(tf.shape(raw)[:1], tf.bool)
-    return tf.reduce_all(tf.math.is_finite(raw), axis=list(range(1, raw.shape.rank)))
-
-
-def write_keras(model: keras.Model, serving: Serving, path: Path) -> None:
-    """Write a Keras file with the preprocessing inside."""
-    runs.save_model(serving_model(model, serving, any_size=True), path)
-
-
-def write_by_keras(model: keras.Model, serving: Serving, path: Path, format: str) -> None:
-    """Write one of the formats that `keras.Model.export` offers."""
-    whole = serving_model(model, serving, any_size=False)
-    whole = keras.Model(
-        whole.input, {serving.task.answer: whole.output}, name=model.name
-    )  # a dictionary names the output
-    whole(serving.examples)  # Keras refuses to export a model that was never called
-    whole.export(str(path), format=format, verbose=False)
-
-
-def write_openvino(model: keras.Model, serving: Serving, path: Path) -> None:
-    """Write OpenVINO's pair of files, model.xml and model.bin, into a directory."""
-    path.mkdir()
-    write_by_keras(model, serving, path / "model.xml", "openvino")
-
-
 FORMATS: dict[str, Callable[[keras.Model, Serving, Path], None]] = {
     "saved_model": write_saved_model,
     "keras": write_keras,
-    "onnx": lambda model, serving, path: write_by_keras(model, serving, path, "onnx"),
-    "litert": lambda model, serving, path: write_by_keras(model, serving, path, "litert"),
+    "onnx": write_onnx,
+    "litert": write_litert,
     "openvino": write_openvino,
 }
 SUFFIXES = {"keras": ".keras", "onnx": ".onnx", "litert": ".tflite"}
@@ -325,10 +215,11 @@ def compare(model: keras.Model, serving: Serving, path: Path) -> float:
         ValueError: if it cannot be loaded there, or the difference is above 1e-3.
     """
     expected, task = from_model(model, serving.preprocess, serving.task)(serving.examples), load_description(path)[1]
+    format = read_json(sidecar(path))["format"]
     with tempfile.TemporaryDirectory() as folder:
         raw, out = Path(folder) / "raw.npy", Path(folder) / "answers.npy"
-        np.save(raw, serving.examples)
-        what = [*map(str, (path, raw, out)), read_json(sidecar(path))["format"], task.answer]
+        np.save(raw, taken(serving.preprocess, serving.examples, format))
+        what = [*map(str, (path, raw, out)), format, task.answer]
         command = [sys.executable, "-m", "kzoo.serving.serve", *what]
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

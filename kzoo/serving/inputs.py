@@ -15,6 +15,7 @@ from kzoo.data.windows import Windows
 
 AT_ONCE = 16  # files that are read ahead
 MANY = 20  # files from which on the progress is shown
+LARGEST = {"uint8": 255, "int16": 32767}  # value of raw examples of these types
 
 
 class RawInput(NamedTuple):
@@ -47,6 +48,56 @@ def windows_for(preprocess: Preprocess, window: float | None, hop: float | None)
     if found is None and (window is not None or hop is not None):
         raise ValueError("window and hop are for recordings and series, hop for tiles of images; this model takes none")
     return found
+
+
+def as_batch(raw, preprocess: Preprocess, *, longer: bool = False) -> np.ndarray:
+    """Return a batch of raw examples as an array of the type that the model takes.
+
+    Args:
+        raw: anything of which numpy makes an array.
+        preprocess: of the model.
+        longer: whether axes of examples, but the channels, may be longer than the model takes at once.
+
+    Raises:
+        ValueError: for another shape or type; it says what to give.
+    """
+    batch, shape = np.asarray(raw), preprocess.raw_shape
+    if not batch.ndim or not fits(batch.shape[1:], shape, longer):
+        axes = ", ".join(["batch", *("any" if size is None else str(size) for size in shape)])
+        single = f"; for this single example give {'[raw]' if not shape else 'raw[None]'}"
+        hint = single if fits(batch.shape, shape, longer) else ""
+        raise ValueError(f"raw must be a batch of shape ({axes}), got {batch.shape}{hint}")
+    return of_type(batch, preprocess.raw_dtype)
+
+
+def fits(found: Sequence[int], shape: Sequence[int | None], longer: bool) -> bool:
+    """Return whether the shape of an example is one that a model takes."""
+    if len(found) != len(shape) or 0 in found:
+        return False
+    positions = len(shape) - 1 if longer else 0  # axes that may be longer
+    sizes = enumerate(zip(found, shape, strict=True))
+    return all(want in (None, have) or (axis < positions and have > want) for axis, (have, want) in sizes)
+
+
+def of_type(batch: np.ndarray, kind: str) -> np.ndarray:
+    """Return a batch of raw examples in a type; only floats are converted.
+
+    Raises:
+        ValueError: for another type; it says how to convert it.
+    """
+    if kind == "string":
+        if batch.dtype.kind in "UOST":
+            return batch
+        raise ValueError(f"raw must be texts, got {batch.dtype}")
+    if batch.dtype != kind and kind != "float32":
+        scale = LARGEST[kind]
+        raise ValueError(
+            f"raw must be {kind}, whole numbers up to {scale}, got {batch.dtype}; give raw.astype('{kind}'), or "
+            f"(raw * {scale}).round().astype('{kind}') if its values are up to 1"
+        )
+    if batch.dtype.kind not in "fiu":
+        raise ValueError(f"raw must be {kind}, got {batch.dtype}")
+    return batch.astype(kind, copy=False)
 
 
 def find_files(preprocess: Preprocess, paths: Sequence[str | Path]) -> list[str]:

@@ -25,7 +25,7 @@ from kzoo.data.folders import warn_of_changes
 from kzoo.data.serving import network_outputs, preprocess_from, task_in
 from kzoo.data.splits import Preprocess
 from kzoo.data.windows import Windows
-from kzoo.serving.inputs import RawInput, find_files, is_table, read_files, windows_for
+from kzoo.serving.inputs import RawInput, as_batch, find_files, is_table, read_files, windows_for
 from kzoo.tasks import Task
 from kzoo.tasks.task import check_pictures
 from kzoo.training import runs
@@ -73,10 +73,12 @@ class Predictor(NamedTuple):
             text_column: see `window`.
 
         Raises:
-            ValueError: for a file that is missing or broken, or a window that the model cannot take.
+            ValueError: for a file that is missing or broken, a window that the model cannot take, or an array that is
+                no batch of raw examples, such as a single one, or images of floats.
         """
         if not isinstance(raw, (str, Path)):
-            return self.predict_batch(raw, self.windows(window, hop))
+            windows = self.windows(window, hop)
+            return self.predict_batch(as_batch(raw, self.preprocess, longer=windows is not None), windows)
         found = self.predict_files([raw], window=window, hop=hop, text_column=text_column)
         if os.path.isdir(Path(raw).expanduser()) or is_table(self.preprocess, raw):
             return found
@@ -95,12 +97,20 @@ class Predictor(NamedTuple):
         """Return the answers for a raw batch, the mean over windows where it is longer than one."""
         spans = [] if windows is None else windows.spans(raw.shape[1:])
         if len(spans) < 2:
-            return self.answers(raw)
+            return self.answers_of_any_size(raw)
         parts = [np.stack([self.preprocess.sized(windows.part(one, span)) for one in raw]) for span in spans]
         rows = [*map(self.answers, parts)]
         if rows[0].dtype.kind in "ui":  # classes or tokens at positions, which are joined one by one
             return np.stack([self.task.over_windows(each, spans) for each in zip(*rows, strict=True)])
         return self.task.over_windows(rows, spans).astype("float32")
+
+    def answers_of_any_size(self, raw: np.ndarray) -> np.ndarray:
+        """Return the answers for a raw batch, which is brought to the size that the model takes."""
+        if self.any_size or not len(raw):
+            return self.answers(raw)
+        parts = [part for one in raw for part in self.divided(0, one, None)]
+        rows = self.answers(np.stack([part.raw for part in parts]))
+        return np.stack([self.at_own_size(row, part) for row, part in zip(rows, parts, strict=True)])
 
     def predict_files(
         self,
@@ -302,10 +312,10 @@ def load_predictor(path: str | Path) -> Predictor:
         model, serving = runs.load_run(path)
         return predictor_of(model, serving.preprocess, serving.task)
     with reading(description):
-        preprocess, task = preprocess_from(content), task_in(content)
-        _, any_size = lookup("format", content["format"], LOADERS)
-    predict = load_format(path, content["format"])
-    return Predictor(lambda raw: predict(raw, task.answer), preprocess, task, any_size)
+        preprocess, task, format = preprocess_from(content), task_in(content), content["format"]
+        any_size = lookup("format", format, LOADERS).any_size
+    predict = load_format(path, format)
+    return Predictor(lambda raw: predict(taken(preprocess, raw, format), task.answer), preprocess, task, any_size)
 
 
 def load_format(path: Path, format: str) -> Callable:
@@ -314,9 +324,8 @@ def load_format(path: Path, format: str) -> Callable:
     Raises:
         ValueError: if it is damaged, or needs a package that is not installed.
     """
-    load, _ = LOADERS[format]
     try:
-        return load(path)
+        return LOADERS[format].load(path)
     except ImportError as error:
         raise missing_package(str(path), error.name, "export") from error
     except (OSError, RuntimeError) as error:
@@ -384,14 +393,37 @@ def from_openvino(path: Path) -> Callable:
     return lambda raw, answer: compiled(raw)[0]
 
 
-# of each format: how it is loaded, and whether it takes raw data of any size
+class Loader(NamedTuple):
+    """How exports in a format are loaded.
+
+    Attributes:
+        load: function of a path that returns a function of a batch and the name of the answers.
+        any_size: whether it takes raw data of any size.
+        strings: whether it takes texts, not token ids.
+    """
+
+    load: Callable[[Path], Callable]
+    any_size: bool
+    strings: bool = False
+
+
 LOADERS = {
-    "saved_model": (from_saved_model, True),
-    "keras": (from_keras, True),
-    "onnx": (from_onnx, False),
-    "litert": (from_litert, False),
-    "openvino": (from_openvino, False),
+    "saved_model": Loader(from_saved_model, any_size=True, strings=True),
+    "keras": Loader(from_keras, any_size=True),
+    "onnx": Loader(from_onnx, any_size=False),
+    "litert": Loader(from_litert, any_size=False),
+    "openvino": Loader(from_openvino, any_size=False),
 }
+
+
+def takes_raw(preprocess: Preprocess, format: str) -> bool:
+    """Return whether exports in a format take raw examples, not token ids of texts."""
+    return LOADERS[format].strings or preprocess.raw_dtype != "string"
+
+
+def taken(preprocess: Preprocess, raw: np.ndarray, format: str) -> np.ndarray:
+    """Return a raw batch as an export in a format takes it: raw, or the token ids of texts, int32 (batch, length)."""
+    return raw if takes_raw(preprocess, format) else np.asarray(preprocess(raw))
 
 
 def load_description(path: str | Path) -> tuple[Preprocess, Task]:

@@ -12,6 +12,7 @@ from typing import ClassVar
 from kzoo.core.lazy import figures, keras, lazy_import, metrics, np, rich_table, special
 from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import table
+from kzoo.nn.portable import argmax
 from kzoo.tasks.class_weights import BALANCED, balanced_weights, weight_per_class
 from kzoo.tasks.task import Report, Score, Section, Task, draw_examples, keras_losses, keras_metrics, mistake_section
 
@@ -88,7 +89,7 @@ class Classification(Task):
 
     def decode(self, outputs):
         probabilities = keras.ops.softmax(keras.ops.cast(outputs, "float32"))
-        return {self.answer: probabilities, "label": keras.ops.argmax(probabilities, axis=-1)}
+        return {self.answer: probabilities, "label": argmax(probabilities)}
 
     def answers(self, outputs):
         return special.softmax(outputs.astype("float64"), axis=-1)

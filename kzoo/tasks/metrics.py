@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
+from kzoo.nn.portable import argmax
 from kzoo.tasks.losses import TaggingLoss, are_indices, class_probabilities, known_targets
 
 
@@ -284,7 +285,7 @@ def greedy(logits):
         logits: (batch, positions, tokens + 1), the last of which is the blank.
     """
     ops = keras.ops
-    best = ops.cast(ops.argmax(logits, axis=-1), "int32")
+    best = argmax(logits)
     before = ops.pad(best[:, :-1], ((0, 0), (1, 0)), constant_values=-1)
     begins = ops.logical_and(best != before, best != logits.shape[-1] - 1)
     return ops.where(begins, best, -1)

@@ -15,6 +15,7 @@ from kzoo.core.lazy import PIL_Image, figures, keras, lazy_import, np, rich_tabl
 from kzoo.core.numbers import percent
 from kzoo.core.ranges import evenly_spaced
 from kzoo.core.shown import table
+from kzoo.nn.portable import argmax
 from kzoo.tasks.classification import CONFUSION, LONG, Classification, draw_confusion
 from kzoo.tasks.steps import Steps
 from kzoo.tasks.task import Report, Score, Section, Task, bootstrap_weights, keras_losses, keras_metrics
@@ -105,8 +106,9 @@ class Segmentation(Steps, Classification):
     def decode(self, outputs):
         logits = keras.ops.cast(outputs, "float32")
         seen = keras.ops.logical_not(keras.ops.any(keras.ops.isnan(logits), axis=-1))
-        classes = keras.ops.where(seen, keras.ops.argmax(logits, axis=-1), VOID)
-        return {self.answer: keras.ops.cast(classes, "uint8"), "probabilities": keras.ops.softmax(logits)}
+        classes = keras.ops.where(seen, argmax(logits), VOID)
+        probabilities = keras.ops.where(seen[..., None], keras.ops.softmax(logits), 0.0)
+        return {self.answer: keras.ops.cast(classes, "uint8"), "probabilities": probabilities}
 
     def answers(self, outputs):
         return outputs.argmax(axis=-1).astype("uint8")

@@ -17,7 +17,8 @@ from kzoo.data.timeseries import SeriesAugment, SeriesExamples, SeriesPreprocess
 from kzoo.data.timeseries.files import UNEQUAL, at_length
 from kzoo.data.timeseries.preprocess import NORMALISE, pad, resample
 from kzoo.data.timeseries.sets import PACKAGES
-from kzoo.serving.export import serving_model, write_saved_model
+from kzoo.serving.export import write_saved_model
+from kzoo.serving.formats import serving_model
 from kzoo.tasks import Classification
 
 packaged = pytest.mark.skipif(
@@ -382,7 +383,7 @@ class TestPreprocess:
         piped = next(iter(tf.data.Dataset.from_tensors(raw).map(preprocess)))
         np.testing.assert_allclose(piped, preprocess(raw), atol=1e-6)
         serving = Serving("timeseries", preprocess, Classification(("a", "b", "c")), raw)
-        serving_model(model, serving, any_size=True).save(tmp_path / "m.keras")
+        serving_model(model, serving).save(tmp_path / "m.keras")
         np.testing.assert_allclose(keras.models.load_model(tmp_path / "m.keras")(raw), expected, atol=1e-5)
         if normalise == "example" and unequal:
             write_saved_model(model, serving, tmp_path / "saved")

@@ -25,9 +25,9 @@ from kzoo.serving.export import (
     SUFFIXES,
     check_target,
     exchange,
-    serving_model,
     write_saved_model,
 )
+from kzoo.serving.formats import serving_model
 from kzoo.serving.serve import LOADERS
 from kzoo.zoo.weights.files import PICKLES, READERS
 
@@ -64,9 +64,8 @@ def test_a_model_that_was_trained_in_this_process_is_exported(digits, tmp_path):
     assert "differ from the Keras model's by at most" in str(exported)
 
 
-@pytest.mark.parametrize("any_size", [True, False])
-def test_names_do_not_depend_on_what_the_process_built_before(any_size, model_and_serving):
-    first, second = (serving_model(*model_and_serving, any_size=any_size) for _ in range(2))
+def test_names_do_not_depend_on_what_the_process_built_before(model_and_serving):
+    first, second = (serving_model(*model_and_serving) for _ in range(2))
     assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
     assert first.layers[0].name == first.inputs[0].name == "raw"
     assert first.layers[-1].name == "probabilities"

@@ -14,7 +14,7 @@ from kzoo.data.holdout import HoldOut
 from kzoo.data.serving import Serving
 from kzoo.data.splits import RawData
 from kzoo.data.timeseries import SeriesExamples
-from kzoo.serving.export import serving_model
+from kzoo.serving.formats import serving_model
 from kzoo.serving.measure import report_on
 from kzoo.serving.serve import load_predictor
 from kzoo.tasks import Regression, report_from, task_from
@@ -277,7 +277,7 @@ def test_an_export_gives_numbers_in_the_original_unit(run, data, tmp_path):
 
 def test_a_keras_file_gives_numbers_in_the_original_unit(run, data, tmp_path):
     _, model, _, report = run
-    serving_model(model, Serving.of(data), any_size=True).save(tmp_path / "numbers.keras")
+    serving_model(model, Serving.of(data)).save(tmp_path / "numbers.keras")
     answers = keras.models.load_model(tmp_path / "numbers.keras").predict(data.examples["test"].inputs, verbose=0)
     assert np.abs(answers - data.examples["test"].labels).mean() == pytest.approx(report.mae, rel=1e-4)
 

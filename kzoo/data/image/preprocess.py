@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,13 +131,18 @@ class ImagePreprocess:
         Others, such as one vector of outputs an example, are returned as they are.
         """
         size = tuple(self.image_size)
-        if self.geometry is None or tuple(outputs.shape[1:-1]) != size or tuple(raw.shape[1:-1]) == size:
+        if self.geometry is None or tuple(outputs.shape[1:-1]) != size:
+            return outputs
+        if size == self.geometry.margin_size == tuple(raw.shape[1:-1]):
             return outputs
         return resizing.Unfitted(**vars(self.geometry))(outputs, raw)
 
     def map_back(self, values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Return class indices at each pixel of the network's input, (height, width), at the pixels of an image."""
-        return map_back(values, self.geometry, size)
+        """Return class indices at each pixel of what `sized` returns, (height, width), at the pixels of an image."""
+        if self.geometry is None:
+            return values
+        stored = dataclasses.replace(self.geometry, image_size=values.shape, crop=1.0)
+        return map_back(values, stored, size)
 
     def read(self, path: str | Path) -> np.ndarray:
         """Read one image file as a raw image, (height, width, channels) in 8 bits.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import collections
 import functools
+import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.arguments import checked
-from kzoo.core.lazy import keras, np, tf
+from kzoo.core.lazy import np, tf
 from kzoo.core.numbers import percent
 from kzoo.core.ranges import Extent, PositiveInt, evenly_spaced
 from kzoo.core.registry import lookup
@@ -112,11 +113,10 @@ class TextPreprocess:
     def __call__(self, raw):
         """Return the token ids of a batch of strings (batch,), as int32 of shape (batch, length).
 
-        Raises:
-            ValueError: for a symbolic Keras tensor; Keras models take no strings, SavedModels do.
+        Token ids are returned as they are: formats without strings are given them.
         """
-        if isinstance(raw, keras.KerasTensor):
-            raise ValueError("a model of text is exported with format 'saved_model'; other formats take no strings")
+        if tf.as_dtype(getattr(raw, "dtype", "string")).is_integer:
+            return raw
         raw = tf.convert_to_tensor(raw, tf.string)
         if self.level == "bytes":
             values = tf.io.decode_raw(raw, tf.uint8, fixed_length=self.length)
@@ -138,6 +138,20 @@ class TextPreprocess:
             known = fingerprint(tf.constant(self.vocabulary)).numpy()
         order = np.argsort(known, kind="stable")
         return known[order], (order + UNKNOWN + 1).astype("int32")
+
+    @property
+    def tokenizer(self) -> dict:
+        """How token ids are made, as JSON-serialisable values for other languages; see docs/serving.md.
+
+        `level` and `length` are those of the preprocessing. `replacements` are made in a text in lower case, one after
+        the other: a pattern as Python's package `regex` and JavaScript understand it, and what every match becomes.
+        Then words are between spaces. `ids` has the id of each token of the vocabulary, by its text.
+        """
+        cleaning = [portable(*pair) for pair in WORDS] if self.level == "words" else []
+        ids = {}
+        for number, token in enumerate(self.vocabulary, UNKNOWN + 1):
+            ids.setdefault(token, number)  # the alphabet has the hyphen twice
+        return {"level": self.level, "length": self.length, "replacements": cleaning, "ids": ids}
 
     def warn_of_losses(self, texts: Mapping[str, np.ndarray]) -> None:
         """Warn in one line if more than 5 % of the texts are cut, or of their tokens unknown; spaces do not count.
@@ -227,12 +241,20 @@ TINTED = r"\p{S}[\x{FE0F}\x{1F3FB}-\x{1F3FF}]*"  # an emoji with its style and c
 EMOJI = rf"[\x{{1F1E6}}-\x{{1F1FF}}]{{2}}|{TINTED}(?:\x{{200D}}{TINTED})*"  # a flag, or one or several joined to one
 WORDS = (  # similar to the cleaning in Kim's code, but letters, digits and symbols of every script are kept
     ("[\u2019\u02bc]", "'"),
-    (r"[\x00-\x20\"-&*+\-./:->@\[-`{-\x7f\x{FFFD}]+", " "),
+    (r"""[\x00-\x20"-&*+\-./:->@\[-`{-\x7f\x{FFFD}]+""", " "),
     (r"[^\p{L}\p{M}\p{N}\p{S}\x{200C}\x{200D}'(),!?]+", " "),
     (rf"[(),!?]|[{UNSPACED}]\p{{M}}*|{EMOJI}", r" \0 "),
     (r"n't(\s|$)", r" n't\1"),
     (r"'(s|m|d|re|ve|ll)(\s|$)", r" '\1\2"),
 )
+
+
+def portable(pattern: str, replacement: str) -> tuple[str, str]:
+    """Return a replacement of TensorFlow's for other languages: without numbers of characters, and \\1 for \\0."""
+    if r"\0" in replacement:
+        pattern, replacement = f"({pattern})", replacement.replace(r"\0", r"\1")
+    pattern = re.sub(r"\\x\{(\w+)\}", lambda match: chr(int(match[1], 16)), pattern)
+    return re.sub(r"\\p\{(\w{2,})\}", r"\\p{Script=\1}", pattern), replacement
 
 
 def split_characters(texts, length: int):

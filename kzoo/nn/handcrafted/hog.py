@@ -10,6 +10,7 @@ import keras
 
 from kzoo.nn.graph import Call
 from kzoo.nn.handcrafted.layer import FixedFeatures
+from kzoo.nn.portable import argmax
 from kzoo.nn.receptive_field import View, through_channels
 
 EPSILON = 1e-5  # a block without gradients stays 0
@@ -67,7 +68,7 @@ def steepest(down, right):
     """Return the gradients of the channel with the largest magnitude, at each pixel: (batch, height, width, 1)."""
     if down.shape[-1] == 1:
         return down, right
-    longest = keras.ops.argmax(keras.ops.square(down) + keras.ops.square(right), axis=-1, keepdims=True)
+    longest = argmax(keras.ops.square(down) + keras.ops.square(right))[..., None]
     return keras.ops.take_along_axis(down, longest, -1), keras.ops.take_along_axis(right, longest, -1)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from kzoo.nn.handcrafted.layer import FixedFeatures
 from kzoo.nn.handcrafted.minirocket import TAPS
+from kzoo.nn.portable import argmax
 
 
 @keras.saving.register_keras_serializable("kzoo")
@@ -92,7 +93,7 @@ def dilations(length: int) -> list[int]:
 def winners(responses):
     """Return the largest responses added up for the kernel that has them, and how often each has the smallest."""
     ops, kernels = keras.ops, responses.shape[-1]
-    largest = ops.one_hot(ops.argmax(responses, axis=-1), kernels)
-    smallest = ops.one_hot(ops.argmin(responses, axis=-1), kernels)
+    largest = ops.one_hot(argmax(responses), kernels)
+    smallest = ops.one_hot(argmax(-responses), kernels)
     counts = (ops.sum(largest * responses, axis=1), ops.sum(smallest, axis=1))
     return [ops.reshape(count, (-1, count.shape[1] * kernels)) for count in counts]
