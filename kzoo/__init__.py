@@ -25,6 +25,7 @@ from kzoo.serving.export import export
 from kzoo.serving.measure import evaluate_on
 from kzoo.serving.pretrained import load_model
 from kzoo.serving.serve import load_predictor, predict_files
+from kzoo.serving.stream import stream
 from kzoo.training.evaluate import evaluate
 from kzoo.training.experiment import evaluate_run, list_configs, load_experiment, run_each, run_experiment
 from kzoo.training.finders import find_batch_size, find_learning_rate
@@ -88,6 +89,7 @@ __all__ = [
     "run_experiment",
     "save_weights",
     "shift_test",
+    "stream",
     "visualize",
 ]
 
