@@ -22,6 +22,7 @@ from kzoo.core.version import __version__
 from kzoo.data import dataset_card, from_arrays, from_batches, from_frame, list_datasets, load_dataset
 from kzoo.data.text.vectors import load_word_vectors
 from kzoo.serving.export import export
+from kzoo.serving.listen import listen
 from kzoo.serving.measure import evaluate_on
 from kzoo.serving.pretrained import load_model
 from kzoo.serving.serve import load_predictor, predict_files
@@ -72,6 +73,7 @@ __all__ = [
     "list_configs",
     "list_datasets",
     "list_models",
+    "listen",
     "load_dataset",
     "load_experiment",
     "load_model",

@@ -18,11 +18,12 @@ from kzoo.core.registry import MODELS, registered_name
 from kzoo.data.audio.incremental import check_incremental, incremental, overlap
 from kzoo.data.audio.preprocess import AudioPreprocess
 from kzoo.data.serving import Serving
-from kzoo.data.splits import Splits
+from kzoo.data.splits import Preprocess, Splits
 from kzoo.nn.causality import at_known_size, common_stride, graph_of, time_of
 from kzoo.nn.graph import INPUT, Call, check_graph
 from kzoo.nn.precision import in_float32
 from kzoo.nn.receptive_field import ALIKE, View, padding_before, per_axis, ranked
+from kzoo.tasks import Task
 from kzoo.zoo.factory import numbered
 
 CAUSAL = "kzoo.create_model(..., causal=True) pads before alone"
@@ -134,7 +135,7 @@ def stream(
     if data is None:
         return stepped(model, axis, memory)
     serving = data if isinstance(data, Serving) else Serving.of(data)
-    check_streamed_data(serving)
+    check_streamed_data(serving.preprocess, serving.task)
     return stepped_from_samples(model, serving, axis, memory)
 
 
@@ -169,13 +170,13 @@ def finished(model: keras.Model, inputs, outputs, memory: Memory) -> keras.Model
     return numbered(step)
 
 
-def check_streamed_data(serving: Serving) -> None:
+def check_streamed_data(preprocess: Preprocess, task: Task) -> None:
     """Raise a ValueError for data whose features or answers depend on the whole recording."""
-    if not isinstance(serving.preprocess, AudioPreprocess):
-        raise ValueError(f"raw data are streamed for audio, not for {serving.modality}; leave out data to give frames")
-    if serving.task.head != "pooled":
-        raise ValueError(f"answers of a {serving.task.key} need the whole recording; leave out data for its outputs")
-    check_incremental(serving.preprocess)
+    if not isinstance(preprocess, AudioPreprocess):
+        raise ValueError(f"only recordings are streamed, not what {type(preprocess).__name__} takes; leave out data")
+    if task.head != "pooled":
+        raise ValueError(f"the answers of a {task.key} need the whole recording; leave out data for the outputs")
+    check_incremental(preprocess)
 
 
 class Network(NamedTuple):
