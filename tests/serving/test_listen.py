@@ -42,14 +42,14 @@ def run(tmp_path_factory):
         tone(pitch * spread, 0.5, seed) for pitch in pitches.values() for seed, spread in enumerate([0.9, 1, 1.1] * 12)
     ]
     labels = np.repeat([*pitches], len(sounds) // 3)
-    options = {"modality": "audio", "sample_rate": RATE, "layout": "time", **OPTIONS}
+    options = {"modality": "audio", "sample_rate": RATE, "layout": "time", **OPTIONS, "hop_ms": 50.0}
     data = kzoo.from_arrays(np.stack(sounds), labels, batch_size=16, **options)
     keras.utils.set_random_seed(0)
     model = kzoo.create_model(
         "tdnn_ctc", data.input_shape, 3, head="pooled", causal=True, kernels=(3, 3), dilations=(1, 2), width=8
     )
     folder = tmp_path_factory.mktemp("runs") / "tones"
-    kzoo.fit(model, data, epochs=12, learning_rate=3e-2, run_dir=folder, verbose=False)
+    kzoo.fit(model, data, epochs=8, learning_rate=3e-2, run_dir=folder, verbose=False)
     return folder
 
 
@@ -163,6 +163,10 @@ def test_the_command_prints_each_detection(run, recording, capsys):
     listen_(str(run), str(recording), as_json=True)
     lines = capsys.readouterr().out.splitlines()
     assert [json.loads(line)["label"] for line in lines] == ["low", "high"]
+
+
+@pytest.mark.slow
+def test_the_command_prints_a_line_of_text_for_each_detection(run, recording, capsys):
     listen_(str(run), str(recording), threshold=0.9)
     assert re.fullmatch(r"( +\d\.\d\d  (low|high)  0\.9\d\d\n)+", capsys.readouterr().out)
 

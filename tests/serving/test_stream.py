@@ -16,7 +16,7 @@ SPOTTERS = {  # keyword spotting and others for sound: input of a clip, and hype
     "tc_resnet8": ((48, 10), {}),
     "ds_cnn": ((20, 10, 1), {"width": 8}),
     "matchboxnet_3x1x64": ((20, 8), {"width": 8, "stem_width": 12}),
-    "bc_resnet_1": ((40, 20, 1), {"depths": (1, 1, 1, 1)}),
+    "bc_resnet_1": ((20, 20, 1), {"depths": (2,), "stage_widths": (1,), "strides": (1,)}),
     "m5": ((2048, 1), {"width": 8, "depths": (1, 1)}),
     "quartznet_5x5": ((20, 8), {"filters": (8, 12), "kernels": (5, 7), "repeats": 2, "stem_width": 8, "tail_width": 8}),
     "tdnn_ctc": ((5, 6), {}),
