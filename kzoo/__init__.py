@@ -22,9 +22,11 @@ from kzoo.core.version import __version__
 from kzoo.data import dataset_card, from_arrays, from_batches, from_frame, list_datasets, load_dataset
 from kzoo.data.text.vectors import load_word_vectors
 from kzoo.serving.export import export
+from kzoo.serving.listen import listen
 from kzoo.serving.measure import evaluate_on
 from kzoo.serving.pretrained import load_model
 from kzoo.serving.serve import load_predictor, predict_files
+from kzoo.serving.stream import stream
 from kzoo.training.evaluate import evaluate
 from kzoo.training.experiment import evaluate_run, list_configs, load_experiment, run_each, run_experiment
 from kzoo.training.finders import find_batch_size, find_learning_rate
@@ -71,6 +73,7 @@ __all__ = [
     "list_configs",
     "list_datasets",
     "list_models",
+    "listen",
     "load_dataset",
     "load_experiment",
     "load_model",
@@ -88,6 +91,7 @@ __all__ = [
     "run_experiment",
     "save_weights",
     "shift_test",
+    "stream",
     "visualize",
 ]
 

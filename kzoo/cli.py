@@ -34,6 +34,7 @@ from kzoo.data.cache import cache_entries, cache_folder, cache_limit, clear_cach
 from kzoo.nn.precision import PRECISIONS
 from kzoo.serving.export import FORMATS, check_target, export
 from kzoo.serving.inputs import windows_for
+from kzoo.serving.listen import check_sound, check_spotting, listen
 from kzoo.serving.measure import evaluate_on
 from kzoo.serving.serve import (
     Prediction,
@@ -44,6 +45,7 @@ from kzoo.serving.serve import (
     summary_of_errors,
     write_pictures,
 )
+from kzoo.serving.step_export import check_step_format
 from kzoo.tasks.task import check_pictures, metric_text
 from kzoo.training.evaluate import Report
 from kzoo.training.experiment import (
@@ -352,16 +354,22 @@ def export_(
     run: Run,
     format: Annotated[str, typer.Option(help=f"One of: {', '.join(FORMATS)}.")] = "saved_model",
     out: Annotated[Path | None, typer.Option(help="File or directory to write; default: in the run directory.")] = None,
+    streaming: Annotated[
+        bool, typer.Option("--streaming", help="The step of a stream of sound, with its state as inputs and outputs.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Export a run's best model for serving, and verify it in a new process."""
-    target = (out or find_run(run) / NAMES.get(format, format)).expanduser()
+    name = f"{'stream_' * streaming}{NAMES.get(format, format)}"
+    target = (out or find_run(run) / name).expanduser()
     find_run(run)
     check_target(target, format, overwrite)
+    if streaming:
+        check_step_format(format)
     start_keras()
     model, serving = load_run(run)
     say(f"writing {target}, then verifying it in a new process")
-    typer.echo(export(model, target, data=serving, format=format, overwrite=overwrite))
+    typer.echo(export(model, target, data=serving, format=format, streaming=streaming, overwrite=overwrite))
 
 
 @app.command()
@@ -404,6 +412,33 @@ def predict(
         typer.echo(f"wrote {count} {'picture' if count == 1 else 'pictures'} into {out}", err=True)
     if any(prediction.error for prediction in predictions):
         raise ValueError(summary_of_errors(predictions))
+
+
+@app.command("listen")
+def listen_(
+    run: Run,
+    file: Annotated[
+        str | None, typer.Argument(metavar="FILE", help="An audio file of any length; without one, the microphone.")
+    ] = None,
+    threshold: Annotated[float, typer.Option(help="What the averaged probability of a class must reach.")] = 0.8,
+    smoothing: Annotated[float, typer.Option(help="Seconds over which probabilities are averaged.")] = 0.3,
+    refractory: Annotated[float, typer.Option(help="Seconds after a detection without another one.")] = 0.5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print each detection as a line of JSON.")] = False,
+) -> None:
+    """Listen for the classes of a causal network in a recording or the microphone; print what is heard, and when.
+
+    Each detection is printed as soon as it is made: seconds from the beginning, class, averaged probability. A class is
+    reported again when its averaged probability has fallen below the threshold in between.
+    """
+    find_run(run)
+    check_spotting(*load_description(run))
+    if file is not None:
+        check_sound(file)
+    start_keras()
+    say("listening")
+    for found in listen(run, file, threshold=threshold, smoothing=smoothing, refractory=refractory):
+        line = f"{found.time:9.2f}  {found.label}  {found.probability:.3f}"
+        typer.echo(json.dumps(found.to_dict()) if as_json else line)
 
 
 def show_predictions(predictions: Sequence[Prediction], as_json: bool) -> None:

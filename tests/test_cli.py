@@ -79,6 +79,9 @@ MISTAKES = [
     (["benchmark", "resnet5"], "unknown model 'resnet5'; did you mean resnet5"),
     (["benchmark", "resnet50", "--precision", "flaot32"], "unknown precision 'flaot32'; did you mean float32"),
     (["report", "nowhere"], "nowhere is not a run"),
+    (["listen", "nowhere", "a.wav"], "nowhere is not a run directory of kzoo"),
+    (["listen", "{run}", "a.wav"], "only recordings are streamed, not what ImagePreprocess takes"),
+    (["export", "{run}", "--streaming", "--format", "keras"], "unknown format of a stream 'keras'; did you mean"),
 ]
 # Run many command lines in one process; tell of each the status, the output and the frameworks that are imported.
 PROGRAM = """

@@ -77,6 +77,8 @@ class BCResNet:
     tail_kernel: int = 5
     dropout: float = 0.1
 
+    time_axis = 2
+
     def __call__(self, x):
         with scope("stem"):
             x = conv_norm_act(x, 2 * self.width, 5, stride=(2, 1))
@@ -114,6 +116,5 @@ class BCResNet:
     def tail(self, x):
         size, margin = self.tail_kernel, self.tail_kernel // 2
         check_fits(x, (size, 1))
-        x = keras.ops.pad(x, ((0, 0), (0, 0), (margin, margin), (0, 0)))
-        x = depthwise_conv(x, size, padding="valid", use_bias=False)
+        x = depthwise_conv(x, size, padding=(0, margin), use_bias=False)
         return conv_norm_act(x, 4 * self.width, 1)

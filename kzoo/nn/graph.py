@@ -28,6 +28,7 @@ class Call(NamedTuple):
         given: shapes of what it is called with, without the batch.
         made: shapes of what it returns, without the batch.
         arguments: positional arguments.
+        refilled: function of other tensors, as many as `sources`, that returns positional arguments and keywords.
         first: it was not called before, so that its weights are new.
     """
 
@@ -38,6 +39,7 @@ class Call(NamedTuple):
     given: tuple[Shape, ...]
     made: tuple[Shape, ...]
     arguments: tuple[Any, ...]
+    refilled: Callable[[Sequence], tuple[tuple, dict]]
     first: bool
 
     @property
@@ -91,7 +93,7 @@ def calls_in(
             targets = yield from calls_in(node.operation, given[0], sources[0], numbers, new, f"{name}/")
         else:
             targets = tuple(itertools.islice(numbers, len(made)))
-            yield Call(name, node.operation, sources, targets, given, made, node.arguments.args, new)
+            yield Call(name, node.operation, sources, targets, given, made, node.arguments.args, refilled(node), new)
         number |= zip(map(id, node.output_tensors), targets, strict=True)
         seen.add(node.operation)
     return tuple(number[id(tensor)] for tensor in graph.outputs)
@@ -100,6 +102,12 @@ def calls_in(
 def functional(model: keras.Model) -> keras.Model:
     """Return the same model with a graph of its own; a Sequential has none."""
     return model if hasattr(model, "_nodes_by_depth") else keras.Model(model.inputs, model.outputs)
+
+
+def refilled(node) -> Callable[[Sequence], tuple[tuple, dict]]:
+    """Return the function from other tensors to the arguments of a call of an operation."""
+    keys = tuple(map(id, node.input_tensors))
+    return lambda tensors: node.arguments.fill_in(dict(zip(keys, tensors, strict=True)))
 
 
 def nodes(graph: keras.Model) -> Iterator:

@@ -29,6 +29,7 @@ _first_axis = contextvars.ContextVar("first_axis", default=False)
 _scopes = contextvars.ContextVar("scopes", default=())  # ((name, counter of the layers named in it), ...)
 _rates = contextvars.ContextVar("rates", default=None)  # `Rates` in a stage whose stride is replaced by dilation
 _recorder = contextvars.ContextVar("recorder", default=None)  # of the feature maps of an encoder
+_time = contextvars.ContextVar("time", default=None)  # the spatial axis along which windows are causal
 
 
 class InputTooSmall(ValueError):
@@ -87,6 +88,21 @@ def along_first_axis():
 
 
 @contextlib.contextmanager
+def causal_along(axis: int | None):
+    """Let windows inside see nothing to come along one spatial axis, that of time; None for no such axis.
+
+    Along it every convolution and pooling, whatever its own padding, is padded before the first position alone, by its
+    reach less its stride: n positions become n / stride, rounded down, and the one at t depends on those before
+    (t + 1) * stride. Average pooling counts that padding as zeros.
+    """
+    token = _time.set(axis)
+    try:
+        yield
+    finally:
+        _time.reset(token)
+
+
+@contextlib.contextmanager
 def scope(name: str):
     """Name every layer built inside `<outer scopes>.<name>.<kind><n>`, so that weights have stable addresses."""
     token = _scopes.set((*_scopes.get(), (name, Counter())))
@@ -106,7 +122,7 @@ def dilated(rates: Rates | None):
         _rates.reset(token)
 
 
-def replaced(x, stride: Size, dilation: Size, padding: str | int) -> tuple[Size, Size, str | int]:
+def replaced(x, stride: Size, dilation: Size, padding: str | Size) -> tuple[Size, Size, str | Size]:
     """Return stride, dilation and padding of a layer on `x`: as given, or with dilation in place of the stride."""
     rates = _rates.get()
     if rates is None:
@@ -114,7 +130,7 @@ def replaced(x, stride: Size, dilation: Size, padding: str | int) -> tuple[Size,
     strided = set(per_axis(x, stride)) != {1}
     rate = rates.strided if strided else rates.others
     dilation = tuple(rate * step for step in per_axis(x, dilation))
-    return 1, dilation, "same" if strided or isinstance(padding, int) else padding
+    return 1, dilation, "same" if strided or not isinstance(padding, str) else padding
 
 
 @contextlib.contextmanager
@@ -224,14 +240,45 @@ def pad(x, kernel: Size, stride: Size, dilation: Size = 1, value: float = 0.0):
     return with_border(x, centred(x, kernel, dilation), constant_values=value), "valid"
 
 
-def pad_last(x, kernel: Size, stride: Size, dilation: Size = 1):
-    """Zero-pad `x`, of known size, as TensorFlow's "same": one more at the end where the total is odd."""
+def border_last(x, kernel: Size, stride: Size, dilation: Size = 1) -> list[tuple[int, int]]:
+    """Return the padding of TensorFlow's "same": one more at the end where the total is odd.
+
+    An axis of unknown size, which is that of time, has none.
+    """
     widths = []
     axes = zip(x.shape[1:-1], per_axis(x, kernel), per_axis(x, stride), per_axis(x, dilation), strict=True)
     for have, size, step, gap in axes:
-        total = max(0, (-(-have // step) - 1) * step + gap * (size - 1) + 1 - have)
+        total = 0 if have is None else max(0, (-(-have // step) - 1) * step + gap * (size - 1) + 1 - have)
         widths.append((total // 2, total - total // 2))
-    return with_border(x, widths)
+    return widths
+
+
+def borders(x, size: Size, stride: Size, dilation: Size, padding: str | Size) -> list[tuple[int, int]]:
+    """Return the padding before and after each spatial axis of `x` that a padding by name or number stands for."""
+    sizes = per_axis(x, size)
+    if padding == "ceil":
+        return [(0, min(width, step) - 1) for width, step in zip(sizes, per_axis(x, stride), strict=True)]
+    if padding == "same":
+        last = _dialect.get().padding == "same" and set(per_axis(x, stride)) != {1}
+        return border_last(x, size, stride, dilation) if last else centred(x, size, dilation)
+    if isinstance(padding, str):
+        return [(0, 0)] * len(sizes)
+    return [(zeros * (width > 1),) * 2 for zeros, width in zip(per_axis(x, padding), sizes, strict=True)]
+
+
+def causal_border(x, size: Size, stride: Size, dilation: Size, widths: list[tuple[int, int]], value: float = 0.0):
+    """Pad `x` for an unpadded window: before the first position along time, by `widths` along the other axis.
+
+    A window that is smaller than its stride sees the last positions of it; the first ones are cut off.
+    """
+    time = _time.get()
+    steps = per_axis(x, stride)
+    check_fits(x, [step if axis == time else 1 for axis, step in enumerate(steps)])
+    lead = per_axis(x, dilation)[time] * (per_axis(x, size)[time] - 1) + 1 - steps[time]
+    widths = [(max(lead, 0), 0) if axis == time else width for axis, width in enumerate(widths)]
+    kept = slice(-lead, None) if lead < 0 else slice(None)
+    x = x if lead >= 0 else x[(*[slice(None)] * (time + 1), kept)]
+    return with_border(x, widths, constant_values=value)
 
 
 def conv(
@@ -242,15 +289,15 @@ def conv(
     stride: Size = 1,
     groups: int = 1,
     dilation: Size = 1,
-    padding: str | int = "same",
+    padding: str | Size = "same",
     use_bias: bool = True,
     activation: str | None = None,
 ):
     """Convolve `x` with `filters` kernels, He-initialised.
 
-    `padding` is "same" (by the framework's convention), "valid", the number of zeros on both ends of each axis, or in
-    one dimension "causal". The initialiser is a string on purpose: a shared initialiser *instance* gives every kernel
-    of the same shape the same values in Keras 3.
+    `padding` is "same" (by the framework's convention), "valid", the number of zeros on both ends of all axes or of
+    each, or in one dimension "causal". The initialiser is a string on purpose: a shared initialiser *instance* gives
+    every kernel of the same shape the same values in Keras 3.
     """
     stride, dilation, padding = replaced(x, stride, dilation, padding)
     x, stride, padding = window(x, kernel, stride, dilation, padding)
@@ -275,7 +322,7 @@ def depthwise_conv(
     stride: Size = 1,
     multiplier: int = 1,
     dilation: Size = 1,
-    padding: str | int = "same",
+    padding: str | Size = "same",
     use_bias: bool = True,
     max_norm: float | None = None,
 ):
@@ -287,9 +334,10 @@ def depthwise_conv(
     x, stride, padding = window(x, kernel, stride, dilation, padding)
     if len(set(per_axis(x, stride))) > 1 and None not in x.shape[1:-1]:
         # TensorFlow 2.21 supports only equal strides along both axes, except with oneDNN (not on a GPU or in float64).
-        x = x if padding == "valid" else pad_last(x, kernel, stride, dilation)
+        x = x if padding == "valid" else with_border(x, border_last(x, kernel, stride, dilation))
         options = {"multiplier": multiplier, "dilation": dilation, "padding": "valid", "use_bias": use_bias}
-        return subsample(depthwise_conv(x, kernel, max_norm=max_norm, **options), stride)
+        with causal_along(None):  # what time needs is padded already
+            return subsample(depthwise_conv(x, kernel, max_norm=max_norm, **options), stride)
     return ranked("DepthwiseConv", x)(
         per_axis(x, kernel),
         strides=per_axis(x, stride),
@@ -354,15 +402,18 @@ def depthwise_precision(x, kernel: Size) -> str | None:
     return "float32" if max(per_axis(x, kernel)) > 14 and not double else None
 
 
-def window(x, kernel: Size, stride: Size, dilation: Size, padding: str | int):
+def window(x, kernel: Size, stride: Size, dilation: Size, padding: str | Size):
     """Return the `x`, stride and padding with which Keras computes the requested convolution."""
     if set(per_axis(x, kernel)) == {1} and set(per_axis(x, stride)) != {1}:
         # An equivalent computation: oneDNN in TensorFlow 2.21 corrupts the heap in the gradient
         # of a strided pointwise convolution when a batch is not full.
         x, stride = subsample(x, stride), 1
-    if isinstance(padding, int):
-        x, padding = with_border(x, [(padding * (size > 1),) * 2 for size in per_axis(x, kernel)]), "valid"
-    if padding == "same":
+    if _time.get() is not None:
+        x = causal_border(x, kernel, stride, dilation, borders(x, kernel, stride, dilation, padding))
+        padding = "valid"
+    elif not isinstance(padding, str):
+        x, padding = with_border(x, borders(x, kernel, stride, dilation, padding)), "valid"
+    elif padding == "same":
         x, padding = pad(x, kernel, stride, dilation)
     if padding == "valid":
         check_fits(x, kernel, dilation)
@@ -370,9 +421,11 @@ def window(x, kernel: Size, stride: Size, dilation: Size, padding: str | int):
 
 
 def subsample(x, stride: Size):
-    """Subsample: keep every `stride`-th position of each spatial axis, the first included."""
+    """Subsample: keep every `stride`-th position of each spatial axis, the first included, along time the last."""
     if _rates.get() is not None:
         return x
+    if _time.get() is not None:
+        x = causal_border(x, 1, stride, 1, [(0, 0)] * (x.ndim - 2))
     return ranked("MaxPooling", x)(1, strides=per_axis(x, stride))(x)
 
 
@@ -506,7 +559,7 @@ def conv_norm_act(
     stride: Size = 1,
     groups: int = 1,
     dilation: Size = 1,
-    padding: str | int = "same",
+    padding: str | Size = "same",
     use_bias: bool = False,
     activation: str | None = "relu",
     scale: bool = True,
@@ -524,11 +577,13 @@ def max_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"
     Padding "ceil" is PyTorch's ceil mode: an incomplete last window is pooled too.
     """
     stride, _, padding = replaced(x, stride or size, 1, padding)
-    if padding == "same":
+    if _time.get() is not None:
+        x = causal_border(x, size, stride, 1, borders(x, size, stride, 1, padding), -float("inf"))
+        padding = "valid"
+    elif padding == "same":
         x, padding = pad(x, size, stride, value=-float("inf"))
-    if padding == "ceil":
-        ends = [(0, min(width, step) - 1) for width, step in zip(per_axis(x, size), per_axis(x, stride), strict=True)]
-        x, padding = with_border(x, ends, constant_values=-float("inf")), "valid"
+    elif padding == "ceil":
+        x, padding = with_border(x, borders(x, size, stride, 1, "ceil"), constant_values=-float("inf")), "valid"
     if padding == "valid":
         check_fits(x, size)
     return ranked("MaxPooling", x)(per_axis(x, size), strides=per_axis(x, stride), padding=padding)(x)
@@ -540,7 +595,10 @@ def avg_pool(x, size: Size, *, stride: Size | None = None, padding: str = "same"
     Padding is not counted; with `count_padding`, half a window of zeros on both ends is.
     """
     stride, _, padding = replaced(x, stride or size, 1, padding)
-    if count_padding:
+    if _time.get() is not None:
+        widths = centred(x, size) if count_padding else borders(x, size, stride, 1, padding)
+        x, padding = causal_border(x, size, stride, 1, widths), "valid"
+    elif count_padding:
         x, padding = with_border(x, centred(x, size)), "valid"
     if padding == "valid":
         check_fits(x, size)

@@ -417,7 +417,8 @@ def split(call: Call, views: list[View]) -> list[View]:
 
 def sliced(call: Call, views: list[View]) -> View | None:
     """Indexing by integers and slices, as `x[:, -1]` and `x[:, ::2]`."""
-    keys = call.arguments[1] if isinstance(call.arguments[1], (tuple, list)) else (call.arguments[1],)
+    keys = call.arguments[1]  # a list in a model that was loaded from a file
+    keys = tuple(keys) if isinstance(keys, (tuple, list)) else (keys,)
     if Ellipsis in keys or not all(isinstance(key, (int, slice)) for key in keys) or keys[:1] != (slice(None),):
         return None
     view, dropped = views[0], []

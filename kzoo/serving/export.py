@@ -5,6 +5,7 @@ An exported model takes raw data and returns the answers of its task, such as pr
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -28,6 +29,9 @@ from kzoo.nn.precision import in_float32
 from kzoo.serving.formats import write_keras, write_litert, write_onnx, write_openvino
 from kzoo.serving.saved_model import EXTRA, NAMES, WARMUP, write_saved_model
 from kzoo.serving.serve import SIDECAR, from_model, load_description, shortened, sidecar, taken, takes_raw
+from kzoo.serving.step_export import STEPS, check_step_format, example_chunks, from_keras, streamed, write_step, zeros
+from kzoo.serving.stream import stream
+from kzoo.tasks import Task
 from kzoo.training import runs
 from kzoo.training.train import check_logits
 
@@ -50,11 +54,12 @@ class Exported(NamedTuple):
     max_difference: float
     examples: int
     answer: str
+    noun: str = "real examples"
 
     def __str__(self) -> str:
         return (
             f"wrote {self.path} ({self.format}); loaded in a new process, its {self.answer} differ from the Keras "
-            f"model's by at most {self.max_difference:.1e} on {self.examples} real examples"
+            f"model's by at most {self.max_difference:.1e} on {self.examples} {self.noun}"
         )
 
 
@@ -65,6 +70,7 @@ def export(
     *,
     data: Splits | Serving,
     format: str = "saved_model",
+    streaming: bool = False,
     overwrite: bool = False,
 ) -> Exported:
     """Write a model that takes raw data, load it in a new process, and compare its answers with Keras's.
@@ -80,6 +86,8 @@ def export(
         path: file or directory to write.
         data: the dataset it was trained on, or its `Serving` (`kzoo.load_run`).
         format: "saved_model", "keras", "onnx", "litert" or "openvino"; the last three need the extra `export`.
+        streaming: write the step model of `kzoo.stream` from samples to answers, with its state as inputs and outputs;
+            as "saved_model", "onnx" or "litert". `kzoo.serving.step_export` says what they are called.
         overwrite: replace an earlier export at that path, after the new one has been verified; anything else is kept.
 
     Raises:
@@ -92,23 +100,67 @@ def export(
     check_logits(model)
     serving = as_trained(model, data if isinstance(data, Serving) else Serving.of(data))
     model = in_float32(model)
+    draft = streamed_draft(model, serving, format) if streaming else whole_draft(model, serving, format)
     try:
-        difference = write_checked(model, serving, target, format, overwrite)
+        difference = write_checked(draft, target, overwrite)
     except (OSError, tf.errors.OpError) as error:  # a full disk, most often
         reason = getattr(error, "strerror", None) or shortened(error)
         raise ValueError(f"the export {target} cannot be written: {reason}; nothing was changed") from error
-    return Exported(target, format, difference, len(serving.examples), serving.task.answer)
+    return Exported(target, format, difference, draft.count, serving.task.answer, draft.noun)
 
 
-def write_checked(model: keras.Model, serving: Serving, target: Path, format: str, overwrite: bool) -> float:
+class Draft(NamedTuple):
+    """An export that is to be written.
+
+    Attributes:
+        format: key of `FORMATS`.
+        write: function of a path.
+        verify: function of the path of what has been written; returns the largest absolute difference of its answers.
+        description: for `kzoo.json`.
+        count: of what it is verified on.
+        noun: what that is.
+    """
+
+    format: str
+    write: Callable[[Path], None]
+    verify: Callable[[Path], float]
+    description: dict
+    count: int
+    noun: str = "real examples"
+
+
+def whole_draft(model: keras.Model, serving: Serving, format: str) -> Draft:
+    """Return the export of a model from raw examples to answers."""
+    write = functools.partial(FORMATS[format], model, serving)
+    verify = functools.partial(compare, model, serving)
+    return Draft(format, write, verify, described(serving, format), len(serving.examples))
+
+
+def streamed_draft(model: keras.Model, serving: Serving, format: str) -> Draft:
+    """Return the export of a step model from samples to answers."""
+    check_step_format(format)
+    step, answer = stream(model, serving), serving.task.answer
+    description = {"streaming": {tensor.name: list(tensor.shape[1:]) for tensor in step.inputs}}
+
+    def verify(path: Path) -> float:
+        chunks = example_chunks(step, serving.examples)
+        state, name = zeros(step), step.inputs[0].name
+        expected = np.stack([*streamed(from_keras(step, answer), state, name, chunks)])
+        return difference_in_new_process(expected, chunks, "kzoo.serving.step_export", path, [format], serving.task)
+
+    write = functools.partial(write_step, step, answer, format=format)
+    return Draft(format, write, verify, serving.to_dict() | description, STEPS, "steps of real sound")
+
+
+def write_checked(draft: Draft, target: Path, overwrite: bool) -> float:
     """Write an export into a temporary directory, verify it, then move it to its path; return the difference."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".kzoo-export-") as folder:
         beside = Path(folder) / target.name
-        FORMATS[format](model, serving, beside)
-        write_json(sidecar(beside), described(serving, format) | {"files": digests(beside)})
-        difference = compare(model, serving, beside)
-        check_target(target, format, overwrite)  # again: all that took time
+        draft.write(beside)
+        write_json(sidecar(beside), draft.description | {"format": draft.format, "files": digests(beside)})
+        difference = draft.verify(beside)
+        check_target(target, draft.format, overwrite)  # again: all that took time
         exchange(beside, target, Path(folder) / ".old")
     return difference
 
@@ -116,7 +168,7 @@ def write_checked(model: keras.Model, serving: Serving, target: Path, format: st
 def described(serving: Serving, format: str) -> dict:
     """Return the description of an export; where it takes token ids, with the tokeniser that makes them."""
     tokenizer = {} if takes_raw(serving.preprocess, format) else {"tokenizer": serving.preprocess.tokenizer}
-    return serving.to_dict() | {"format": format} | tokenizer
+    return serving.to_dict() | tokenizer
 
 
 def check_target(target: Path, format: str, overwrite: bool) -> None:
@@ -216,11 +268,30 @@ def compare(model: keras.Model, serving: Serving, path: Path) -> float:
     """
     expected, task = from_model(model, serving.preprocess, serving.task)(serving.examples), load_description(path)[1]
     format = read_json(sidecar(path))["format"]
+    given = taken(serving.preprocess, serving.examples, format)
+    return difference_in_new_process(expected, given, "kzoo.serving.serve", path, [format, task.answer], task)
+
+
+def difference_in_new_process(
+    expected: np.ndarray, raw: np.ndarray, module: str, path: Path, what: list[str], task: Task
+) -> float:
+    """Let a module answer raw examples by an export, in a new process; return the largest absolute difference.
+
+    Args:
+        expected: the answers of Keras.
+        raw: the examples.
+        module: called with the path of the export, those of the examples and of the answers, and `what`.
+        path: of the export.
+        what: further arguments of the module.
+        task: of the network.
+
+    Raises:
+        ValueError: if the export cannot be loaded there, or the difference is above 1e-3.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        raw, out = Path(folder) / "raw.npy", Path(folder) / "answers.npy"
-        np.save(raw, taken(serving.preprocess, serving.examples, format))
-        what = [*map(str, (path, raw, out)), format, task.answer]
-        command = [sys.executable, "-m", "kzoo.serving.serve", *what]
+        given, out = Path(folder) / "raw.npy", Path(folder) / "answers.npy"
+        np.save(given, raw)
+        command = [sys.executable, "-m", module, *map(str, (path, given, out)), *what]
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if result.returncode:
@@ -228,8 +299,7 @@ def compare(model: keras.Model, serving: Serving, path: Path) -> float:
         difference = task.difference(expected, np.load(out))
     if not difference < 1e-3:
         raise ValueError(
-            f"the exported model's {serving.task.answer} differ by up to {difference:.1e}, more than 1e-3; "
-            "nothing was written"
+            f"the exported model's {task.answer} differ by up to {difference:.1e}, more than 1e-3; nothing was written"
         )
     return difference
 

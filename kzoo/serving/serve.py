@@ -311,6 +311,8 @@ def load_predictor(path: str | Path) -> Predictor:
     if (path / runs.MODEL).exists():
         model, serving = runs.load_run(path)
         return predictor_of(model, serving.preprocess, serving.task)
+    if "streaming" in content:
+        raise ValueError(f"{path} is the step of a stream, which takes its state too; see kzoo.serving.step_export")
     with reading(description):
         preprocess, task, format = preprocess_from(content), task_in(content), content["format"]
         any_size = lookup("format", format, LOADERS).any_size

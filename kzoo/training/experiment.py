@@ -43,6 +43,7 @@ GENERAL = {  # arguments of `create_model`
     "embed_dim",
     "embedding",
     "trainable_embedding",
+    "causal",
     "dialect",
     "weights",
     "precision",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fnmatch
 import functools
@@ -21,9 +22,10 @@ from kzoo.core.ranges import Extent, PositiveInt
 from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup, registered_name
 from kzoo.core.warn import warn_caller
 from kzoo.data.trained import TrainedWith, common_task, hand_on
+from kzoo.nn.causality import check_causal
 from kzoo.nn.heads import HEADS, check_keeps_positions
 from kzoo.nn.inspection import named_stages
-from kzoo.nn.layers import InputTooSmall, TokenEmbedding, written_in
+from kzoo.nn.layers import InputTooSmall, TokenEmbedding, causal_along, written_in
 from kzoo.nn.precision import computing_in
 from kzoo.tasks import TASKS, Classification
 from kzoo.zoo import applications, hub
@@ -92,6 +94,7 @@ def create_model(
     embedding: np.ndarray | str | None = None,
     trainable_embedding: bool = True,
     features: str | Sequence[str] = (),
+    causal: bool = False,
     dialect: str | None = None,
     weights: str | None = None,
     encoder_weights: str | None = None,
@@ -129,6 +132,9 @@ def create_model(
         embedding: pretrained vectors of the token ids, (vocab_size, embed_dim); `kzoo.load_word_vectors` reads them.
         trainable_embedding: whether the embedding of token ids is trained (non-static) or fixed (static).
         features: names of stages, e.g. `("stage2", "stage4")`: return the list of their feature maps, not logits.
+        causal: let no position depend on later ones, as `kzoo.stream` needs: along time, the first spatial axis (of
+            BC-ResNet the second), convolutions and poolings are padded before the first position alone, whatever
+            their own padding, so that n positions become n / stride, rounded down.
         dialect: framework convention for padding, BatchNorm epsilon and BatchNorm momentum, "tensorflow" or
             "pytorch"; that of the network's reference implementation if not given.
         weights: pretrained weights, `"timm/resnet50.a1_in1k"`, `"torchvision/ResNet50_Weights.IMAGENET1K_V2"` or
@@ -147,7 +153,8 @@ def create_model(
 
     Raises:
         ValueError: for an unknown name, hyperparameter or stage (the error suggests the closest valid one), weights
-            of another network, an input of the wrong rank or too small (the error names the smallest that works).
+            of another network, `causal` for one that mixes all positions, such as by squeeze-and-excitation, an input
+            of the wrong rank or too small (the error names the smallest that works).
     """
     card = find_card(name)
     if str(weights).startswith("keras/"):  # some networks of keras.applications differ from their papers
@@ -161,13 +168,14 @@ def create_model(
     check_encoder_weights(architecture, name, weights, encoder_weights)
     check_classifier(num_classes, features, classifier_activation)
     check_embedding(embedding, trainable_embedding, vocab_size, weights)
+    time_axis = getattr(architecture, "time_axis", 1)
     tokens = TokenEmbedding(vocab_size, channels_of(embedding, embed_dim), trainable_embedding)
     warn_of_misread_shape(card, input_shape)
     convention = card.reference.dialect if dialect is None else lookup("dialect", dialect, DIALECTS)
 
     def build(shape):
         x = inputs = keras.Input(shape, dtype=None if vocab_size is None else "int32", name="inputs")
-        with written_in(convention):
+        with written_in(convention), causal_along(time_axis - 1) if causal else contextlib.nullcontext():
             x = network(x) if vocab_size is None else of_tokens(network, x, tokens)
             if head == "positions" and not hasattr(architecture, "output_map"):
                 check_keeps_positions(name, inputs, x)
@@ -179,6 +187,8 @@ def create_model(
             if head == "positions" and None in input_shape:
                 build(tuple(ANY_SIZE if size is None else size for size in input_shape))  # tells the stride
             model = build(tuple(input_shape))
+            if causal:
+                check_causal(name, model, time_axis)
     except InputTooSmall as error:
         smallest = smallest_shape(build, tuple(input_shape), vocab_size is not None)
         raise ValueError(

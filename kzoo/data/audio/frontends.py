@@ -127,13 +127,17 @@ class FrontEnd:
             return 1 + samples // self.hop_length
         return max(0, 1 + (samples - self.win_length) // self.hop_length)
 
+    @property
+    def before(self) -> int:
+        """Samples of silence before a waveform that the first frame sees."""
+        # librosa centres a window that is shorter than the transform within it
+        return (self.n_fft // 2 - (self.n_fft - self.win_length) // 2) if self.style.centred else 0
+
     def power(self, waves):
         """Return the power spectrogram, (batch, frames, n_fft / 2 + 1)."""
         style = self.style
         kernel = fourier_kernel(self.win_length, self.n_fft, style.window, style.preemphasis, style.remove_mean)
-        # librosa centres a window that is shorter than the transform within it
-        before = (self.n_fft // 2 - (self.n_fft - self.win_length) // 2) if style.centred else 0
-        return stft_power(waves, kernel, self.hop_length, before, self.frames(waves.shape[1]))
+        return stft_power(waves, kernel, self.hop_length, self.before, self.frames(waves.shape[1]))
 
     def mel(self, waves):
         """Return the mel spectrogram, of power or of magnitude, (batch, frames, n_mels)."""
