@@ -37,6 +37,8 @@ class Forecasting(Task):
         mean: of each column over the training rows.
         deviation: standard deviation of each column, likewise.
         season: steps of a season, for the report's forecast by the last season.
+        known: names of further channels of the inputs, which are known over the horizon; inputs then are look-back and
+            horizon, (lookback + horizon, columns + known).
 
     Raises:
         ValueError: for a horizon or a season below 1.
@@ -47,6 +49,7 @@ class Forecasting(Task):
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     season: int = 1
+    known: tuple[str, ...] = ()
     key: ClassVar[str] = "forecasting"
     noun: ClassVar[str] = "values (horizon x columns)"
     score: ClassVar[Score] = Score("mse", up=False)
@@ -131,15 +134,26 @@ class Forecasting(Task):
             examples_per_second=speed,
         )
 
+    def check_architecture(self, name, architecture):
+        if self.known and getattr(architecture, "channelwise", False):
+            raise ValueError(
+                f"{name} forecasts each column from itself alone, not from {', '.join(self.known)}; leave out known=, "
+                "or take another network such as inceptiontime"
+            )
+
+    def seen(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the columns of raw inputs (n, rows, channels) in the look-back, (n, lookback, columns)."""
+        return inputs[:, : -self.horizon, : len(self.columns)] if self.known else inputs
+
     def compared(self, report, parts, train=None):
-        lookback = parts[0].inputs.shape[1]
+        lookback = self.seen(parts[0].inputs[:1]).shape[1]
         forecasters = {NAIVE: last_value(self)}
         if self.season <= lookback:
             forecasters[SEASONAL] = last_season(self)
         if train is not None:
             forecasters[LINEAR] = linear_layer(self, train)
         found = {
-            name: Errors.of(self, ((y, forecaster(x)) for part in parts for x, y in batches(part)))
+            name: Errors.of(self, ((y, forecaster(x)) for part in parts for x, y in batches(self, part)))
             for name, forecaster in forecasters.items()
         }
         windows = [window.with_lookback(self, parts) for window in report.windows]
@@ -164,10 +178,11 @@ class Errors(NamedTuple):
         return cls((squared / count).tolist(), (absolute / count).tolist())
 
 
-def batches(examples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def batches(task: Forecasting, examples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the look-backs and the targets of some windows at a time."""
     for start in range(0, len(examples), AT_ONCE):
-        yield np.asarray(examples.inputs[start : start + AT_ONCE]), examples.labels[start : start + AT_ONCE]
+        chosen = slice(start, start + AT_ONCE)
+        yield task.seen(np.asarray(examples.inputs[chosen])), examples.labels[chosen]
 
 
 def last_value(task: Forecasting) -> Callable:
@@ -187,9 +202,9 @@ def linear_layer(task: Forecasting, train) -> Callable:
     It is fitted to the training windows by ridge regression of standardised values with a penalty of 1, as
     scikit-learn's, whose biases are not penalised.
     """
-    size = train.inputs.shape[1] + 1
+    size = task.seen(train.inputs[:1]).shape[1] + 1
     products, targets = np.zeros((size, size)), np.zeros((size, task.horizon))
-    for lookback, following in batches(train):
+    for lookback, following in batches(task, train):
         x, y = with_ones(task, lookback), by_column(task, following)
         products, targets = products + x.T @ x, targets + x.T @ y
     penalty = PENALTY * np.eye(size)
@@ -235,7 +250,8 @@ class Window:
         part = next(parts)
         while index >= len(part):
             index, part = index - len(part), next(parts)
-        before = np.asarray(part.inputs[index])[-2 * task.horizon :, task.columns.index(self.column)]
+        seen = task.seen(np.asarray(part.inputs[index])[None])[0]
+        before = seen[-2 * task.horizon :, task.columns.index(self.column)]
         return dataclasses.replace(self, lookback=before.tolist())
 
 

@@ -135,6 +135,14 @@ class Task:
             positions: at how many a network has outputs.
         """
 
+    def check_architecture(self, name: str, architecture) -> None:
+        """Raise a ValueError for an architecture of the zoo that cannot do what the task asks.
+
+        Args:
+            name: of the network.
+            architecture: the dataclass that built it; None for a network of the user's own.
+        """
+
     def check(self, split: str, targets: np.ndarray) -> None:
         """Raise a ValueError that names the first raw target of a split that is none."""
 

@@ -466,6 +466,7 @@ def check_model(model: keras.Model, data: Splits) -> None:
     if len(axes) > 2 and any(None not in pair and pair[0] != pair[1] for pair in zip(expected, found, strict=False)):
         sizes = [" x ".join(map(str, shape)) for shape in (found, expected)]
         raise ValueError(f"{model.name} has outputs at {sizes[0]} positions, but the targets of {data.name} {sizes[1]}")
+    data.task.check_architecture(model.name, getattr(model, "architecture", None))
     for split, examples in data.examples.items():
         data.task.check_outputs(split, examples.labels, examples.called, outputs[1])
     check_logits(model)
