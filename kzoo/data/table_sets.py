@@ -502,7 +502,8 @@ def from_frame(
         seed: see `validation`.
         name: of the dataset, for tables and messages.
         **options: of `table:` for the modality (`image_size`, `seconds`, ...) and the task (`separator`, `quantiles`,
-            `masked`), and of the preprocessing; for forecasting `time`, `known`, `lookback`, `horizon` and `season`.
+            `masked`), and of the preprocessing; for forecasting `time`, `known`, `lookback`, `horizon`,
+            `season` and `quantiles`.
 
     Raises:
         ValueError: as `kzoo.load_dataset`.

@@ -1,5 +1,6 @@
 """Forecasts: windows of one table, the errors beside those of forecasts without a network, and what is served."""
 
+import dataclasses
 import json
 
 import keras
@@ -410,3 +411,69 @@ def test_a_data_frame_is_read_as_a_table(planned_data, plan):
         kzoo.from_frame(pandas.read_csv(plan), task="forecasting", group="plan")
     with pytest.raises(ValueError, match="option of forecasting, 'lokback'; did you mean lookback"):
         kzoo.from_frame(pandas.read_csv(plan), task="forecasting", lokback=3)
+
+
+LEVELS = {"quantiles": [0.1, 0.5, 0.9]}
+
+
+@pytest.fixture(scope="module")
+def wide(table):
+    return kzoo.load_dataset(f"forecast:{table}", season=4, **OPTIONS | LEVELS)
+
+
+@pytest.fixture(scope="module")
+def interval(wide, tmp_path_factory):
+    """Return a network with quantiles, its run directory, and its report."""
+    keras.utils.set_random_seed(0)
+    run = tmp_path_factory.mktemp("run") / "run"
+    model = kzoo.models.nlinear(wide.input_shape, wide.num_outputs)
+    kzoo.fit(model, wide, epochs=15, learning_rate=1e-2, run_dir=run, verbose=False)
+    return model, run, kzoo.evaluate(model, wide, run_dir=run)
+
+
+def test_quantiles_are_outputs_by_step_quantile_and_column(wide):
+    assert wide.num_outputs == 4 * 3 * 2
+    assert wide.task.names[:5] == ("load +1 10 %", "oil +1 10 %", "load +1 50 %", "oil +1 50 %", "load +1 90 %")
+    assert wide.task.target_names == ("load +1", "oil +1", "load +2", "oil +2", *wide.task.target_names[4:])
+    with pytest.raises(ValueError, match="quantiles must be ascending fractions"):
+        dataclasses.replace(wide.task, quantiles=(0.9, 0.5, 0.1))
+    with pytest.raises(ValueError, match="with quantiles the loss is the pinball loss; leave out loss='mae'"):
+        wide.task.loss(loss="mae")
+
+
+def test_the_report_has_the_coverage_and_errors_of_the_median(interval, wide):
+    model, _, report = interval
+    part = wide.examples["test"]
+    answers = wide.task.answers(model.predict(wide.test, verbose=0))
+    low, median, high = np.moveaxis(answers, 2, 0)
+    errors = wide.task.standardised(median) - wide.task.standardised(part.labels)
+    assert report.mse == pytest.approx(np.mean(errors**2), rel=1e-4)
+    covered = (part.labels >= low) & (part.labels <= high)
+    np.testing.assert_allclose(report.coverage, covered.mean(axis=0))
+    assert 0.4 < np.mean(report.coverage) < 1
+    assert "coverage (10 % to 90 %)" in report.headline()
+    assert report_from(json.loads(json.dumps(report.to_dict()))).coverage == report.coverage
+    assert np.mean(np.subtract(report.windows[0].high, report.windows[0].low)) > 0
+
+
+def test_the_metrics_of_training_are_those_of_the_median(interval, wide):
+    model, run, _ = interval
+    found = model.evaluate(wide.validation, verbose=0, return_dict=True)
+    report = kzoo.evaluate(model, wide, split="validation")
+    assert (found["mse"], found["mae"]) == pytest.approx((report.mse, report.mae), rel=1e-4)
+    assert task_from(json.loads((run / "data.json").read_text())["task"]) == wide.task
+
+
+def test_quantiles_are_served_with_their_names(interval, table):
+    (found,) = kzoo.predict_files(interval[1], [table])
+    assert list(found.quantiles) == ["10 %", "50 %", "90 %"]
+    assert found.quantiles["50 %"] == found.forecast
+    assert len(found.quantiles["90 %"]["oil"]) == 4
+    header, *rows = CliRunner().invoke(app, ["predict", str(interval[1]), table]).output.splitlines()
+    assert "load 10 %" in header
+    assert len(rows) == 4
+
+
+@pytest.mark.slow
+def test_an_export_returns_the_quantiles(interval, wide, tmp_path):
+    assert kzoo.export(interval[0], tmp_path / "export", data=wide).max_difference < 1e-4

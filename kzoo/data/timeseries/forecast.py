@@ -237,6 +237,7 @@ def forecast(
     horizon: Extent = 24,
     split: Sequence[float] = SPLIT,
     season: Extent | None = None,
+    quantiles: Sequence[float] = (),
 ) -> RawData:
     """One long table of series, a row for each time, to forecast the rows that follow: CSV, TSV, JSON lines or Parquet.
 
@@ -255,12 +256,13 @@ def forecast(
         split: fractions of the rows for training, validation and test, or their numbers, such as [8640, 2880, 2880].
         season: rows of a season, for the seasonal naive forecast of reports; by default a day for shorter steps, 7 for
             days, 12 for months, 4 for quarters, otherwise 1.
+        quantiles: for intervals, such as [0.1, 0.5, 0.9]: a network has an output for each.
 
     Raises:
         ValueError: for a table shorter than a window, an unknown column (with the closest one), a cell that is empty or
             no number, or time stamps that are repeated or not in order (each by its row).
     """
-    windows = {"lookback": lookback, "horizon": horizon, "split": split, "season": season}
+    windows = {"lookback": lookback, "horizon": horizon, "split": split, "season": season, "quantiles": quantiles}
     return forecasts(read_table(path), time=time, columns=columns, known=known, **windows)
 
 
@@ -274,6 +276,7 @@ def forecasts(
     horizon: Extent = 24,
     split: Sequence[float] = SPLIT,
     season: Extent | None = None,
+    quantiles: Sequence[float] = (),
 ) -> RawData:
     """Return the windows of a table; see `forecast`."""
     time, known = time_column(table, time), names_of(known)
@@ -295,7 +298,9 @@ def forecasts(
         for split, first, end in zip(("train", "validation", "test"), (0, *ends), ends, strict=False)
     ]
     forecast = len(names)
-    task = Forecasting(names, horizon, mean[:forecast], std[:forecast], season or step.season, known)
+    task = Forecasting(
+        names, horizon, mean[:forecast], std[:forecast], season or step.season, known, tuple(map(float, quantiles))
+    )
     return RawData(*parts, task.names, task=task)
 
 
