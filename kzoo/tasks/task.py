@@ -146,6 +146,9 @@ class Task:
     def check(self, split: str, targets: np.ndarray) -> None:
         """Raise a ValueError that names the first raw target of a split that is none."""
 
+    def check_some(self, split: str, targets: np.ndarray) -> None:
+        """Raise a ValueError for a split of which no raw target is known."""
+
     def encode(self, targets: np.ndarray) -> np.ndarray:
         """Return what the loss compares with."""
         return np.asarray(targets, "float32")
