@@ -157,6 +157,10 @@ class Task:
         """Return the class index of each target, which held-out splits are stratified by; None for no classes."""
         return None
 
+    def tag_rows(self, targets: np.ndarray) -> np.ndarray | None:
+        """Return which tags each target has, (n, tags), which held-out splits are stratified by; None for no tags."""
+        return None
+
     def loss(self, targets: np.ndarray | None = None) -> keras.losses.Loss:
         """Return a new loss, a registered Keras object; keyword arguments are those of `kzoo.fit` that it takes.
 
