@@ -85,7 +85,7 @@ def load_dataset(
             is one already or `test` is 0, as the validation split.
         group: whether all examples of one group, such as a speaker, are held out together, where the dataset knows
             groups; or the column of a table with the groups. False or None divides within groups.
-        stratify: whether each class is divided in the same proportion.
+        stratify: whether each class is divided in the same proportion, and each tag in about the same.
         augment: data augmentation of the train split, as keyword arguments of `kzoo.data.image.ImageAugment`,
             `audio.AudioAugment`, `text.TextAugment` or `timeseries.SeriesAugment`: `{"flip": True, "shift": 4}`.
             With `mixup` or `cutmix` (see `kzoo.data.mixing.Mixing`; not for texts) the labels of training batches are

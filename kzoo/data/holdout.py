@@ -11,6 +11,7 @@ from kzoo.core.ranges import check_range
 from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
 from kzoo.data.splits import Examples, RawData
+from kzoo.data.stratification import stratified_parts
 from kzoo.tasks import Task
 
 SPLIT_SEED = 0  # the held-out examples do not depend on the seed of a training
@@ -29,7 +30,7 @@ class HoldOut:
         fold: (number, folds): hold out this fold of the train split, counted from 0, as the test split or, where there
             is one already or none is wanted, as the validation split.
         grouped: whether all examples of one group stay in one split, where groups are known.
-        stratify: whether each class is divided in the same proportion.
+        stratify: whether each class, or tag, is divided in the same proportion.
 
     Raises:
         ValueError: for a value out of its range.
@@ -63,13 +64,21 @@ class HoldOut:
 class Pool:
     """What examples are divided by: their classes, their groups where these are to stay together, and class names.
 
-    Examples of a task without classes are all of one, and not stratified.
+    Examples of a task without classes are all of one, and not stratified, unless they have tags.
+
+    Args:
+        labels: the class index of each example.
+        groups: their groups; None for none.
+        class_names: by the class indices.
+        stratify: whether the examples are stratified by their classes.
+        tags: which tags each example has, (n, tags), if they are stratified by these.
     """
 
     labels: np.ndarray
     groups: np.ndarray | None
     class_names: Sequence[str]
     stratify: bool = True
+    tags: np.ndarray | None = None
 
     @classmethod
     def of(cls, raw: RawData, how: HoldOut) -> Pool:
@@ -79,14 +88,15 @@ class Pool:
         if groups is not None and how.grouped and pool.stratify and pool.classes_are(groups):
             warn_caller("each class is of one group alone, so groups are divided")
             groups = None
-        return replace(pool, groups=groups if how.grouped else None, stratify=pool.stratify and how.stratify)
+        tags = pool.tags if how.stratify else None
+        return replace(pool, groups=groups if how.grouped else None, stratify=pool.stratify and how.stratify, tags=tags)
 
     @classmethod
     def of_targets(cls, targets: np.ndarray, task: Task) -> Pool:
         """Return the pool of raw targets, without groups."""
         strata = task.strata(targets)
         labels = np.zeros(len(targets), "int32") if strata is None else strata
-        return cls(labels, None, task.names, strata is not None)
+        return cls(labels, None, task.names, strata is not None, task.tag_rows(targets))
 
     def classes_are(self, groups: np.ndarray) -> bool:
         """Return whether each class is of one group alone."""
@@ -94,8 +104,9 @@ class Pool:
 
     def take(self, indices: np.ndarray) -> Pool:
         """Return the pool of the examples at these indices."""
-        groups = None if self.groups is None else self.groups[indices]
-        return replace(self, labels=self.labels[indices], groups=groups)
+        parts = {"groups": self.groups, "tags": self.tags}
+        found = {name: None if part is None else part[indices] for name, part in parts.items()}
+        return replace(self, labels=self.labels[indices], **found)
 
     def hold_out(self, fraction: float, what: str) -> np.ndarray:
         """Return the indices that are held out for a split, sorted.
@@ -108,6 +119,10 @@ class Pool:
         refused = f"cannot hold out {fraction:g} of {count} examples for {what}: "
         if self.groups is not None:
             return self.hold_out_groups(fraction, refused)
+        if self.tags is not None:
+            held, left = self.by_tags(fraction, 1 - fraction)
+            if len(held) and len(left):
+                return held
         if self.stratify:
             self.check_classes(2, refused, LEAVE_OUT)
             self.check_room(min(np.ceil(fraction * count), count - np.ceil(fraction * count)), refused, LEAVE_OUT)
@@ -132,6 +147,20 @@ class Pool:
                 part = left.hold_out(how.fraction(split), split)
             held[split], rest = rest[part], np.delete(rest, part)
         return held, rest
+
+    def by_tags(self, *fractions: float) -> list[np.ndarray]:
+        """Return the indices of parts of these fractions, with about equal proportions of the tags."""
+        return stratified_parts(self.tags, fractions, SPLIT_SEED)
+
+    def subset(self, count: int) -> np.ndarray:
+        """Return the indices of a stratified subset, sorted; by tags of about this size, at most."""
+        examples = np.arange(len(self.labels))
+        if self.tags is not None:
+            return self.by_tags(count / len(examples), 1 - count / len(examples))[0][:count]
+        kept, _ = model_selection.train_test_split(
+            examples, train_size=count, stratify=self.strata, random_state=SPLIT_SEED
+        )
+        return np.sort(kept)
 
     @property
     def strata(self) -> np.ndarray | None:
@@ -189,12 +218,20 @@ class Pool:
             if self.stratify:
                 return self.stratified_folds(folds)[number]
             splitter = model_selection.GroupKFold(folds)
+        elif self.tags is not None:
+            self.check_examples(folds, refused)
+            return self.by_tags(*[1 / folds] * folds)[number]
         elif self.stratify:
             self.check_classes(folds, refused, LEAVE_OUT)
             splitter = model_selection.StratifiedKFold(folds, shuffle=True, random_state=SPLIT_SEED)
         else:
             splitter = model_selection.KFold(folds, shuffle=True, random_state=SPLIT_SEED)
         return list(splitter.split(self.labels, self.labels, self.groups))[number][1]
+
+    def check_examples(self, folds: int, refused: str) -> None:
+        """Raise a ValueError if there are fewer examples than folds."""
+        if len(self.labels) < folds:
+            raise ValueError(f"{refused}there are {len(self.labels)} examples")
 
     def check_groups(self, folds: int, refused: str) -> None:
         """Raise a ValueError if there are fewer groups than folds, or no class has as many examples."""
@@ -313,8 +350,5 @@ def limited(examples: Mapping[str, Examples], limit: int | None, task: Task) -> 
     if pool.stratify:
         pool.check_classes(2, refused, "; give no limit")
         pool.check_room(min(limit, len(train) - limit), refused, "")
-    kept, _ = model_selection.train_test_split(
-        np.arange(len(train)), train_size=limit, stratify=pool.strata, random_state=SPLIT_SEED
-    )
-    fewer = train.take(np.sort(kept))
+    fewer = train.take(pool.subset(limit))
     return Divided({name: fewer if split is train else split for name, split in examples.items()})

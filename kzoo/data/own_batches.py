@@ -10,15 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kzoo.core.lazy import keras, lazy_import, np
-from kzoo.core.registry import lookup
+from kzoo.core.registry import check_keywords, lookup
 from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
 from kzoo.data.arrays import to_array
+from kzoo.data.assemble import check_axes, check_positions
 from kzoo.data.image import ImagePreprocess
 from kzoo.data.labels import channels_last
 from kzoo.data.splits import MODALITIES, Examples, Preprocess, Splits
+from kzoo.data.targets import reader_of, targets_as
 from kzoo.data.timeseries import SeriesPreprocess
-from kzoo.tasks import Classification
+from kzoo.tasks import Classification, Task, Transcription
 
 batches = lazy_import("kzoo.data.batches")
 
@@ -31,51 +33,62 @@ def from_batches(
     validation=None,
     test=None,
     *,
+    task: str | None = None,
     class_names: Sequence[str] | None = None,
     preprocess: Preprocess | None = None,
     modality: str | None = None,
     channels_first: bool | None = None,
     steps_per_epoch: int | None = None,
     name: str = "batches",
+    **options,
 ) -> Splits:
-    """Make a dataset of batches (inputs, labels) of your own, to train, evaluate and export with.
+    """Make a dataset of batches (inputs, targets) of your own, to train, evaluate and export with.
 
     One pass over `train` is an epoch; its order and its augmentation are yours. A training that resumes within an epoch
     sees other batches than without an interruption, and reports draw no examples.
 
     Args:
         train: a `tf.data.Dataset`, a `keras.utils.PyDataset`, a PyTorch `DataLoader`, a list of batches, or a function
-            without arguments that returns batches. Labels are class indices, class names or one-hot rows.
+            without arguments that returns batches. The targets of a classification are class indices, class names or
+            one-hot rows.
         validation: likewise, in a fixed order; the train split if not given.
         test: likewise; None for no test split.
-        class_names: in the order of the class indices; the indices themselves if not given.
+        task: "classification" if not given; otherwise as for `kzoo.from_arrays`, with the same targets for each batch:
+            "tagging" (rows of 0 and 1), "regression", "step_tagging", "step_classification", "segmentation" or
+            "restoration". All training batches are read once for their names and statistics.
+        class_names: in the order of the class indices; the indices themselves if not given. Of other tasks the names of
+            the tags or numbers.
         preprocess: a preprocessing of kzoo that is applied to the inputs, such as that of another dataset, and exported
             with the network. Without it the network takes the batches as they are.
         modality: "image" or "timeseries", where the shape of the inputs does not say it.
         channels_first: whether images and series have their channels first; None to tell by the shape.
         steps_per_epoch: batches of an epoch, where `train` has no end.
         name: of the dataset, for tables and messages.
+        **options: of the task's targets, as for `kzoo.from_arrays`: `quantiles` and `masked` of numbers, `void` of
+            masks, `scale` of restored images.
 
     Raises:
-        ValueError: for another kind of object, batches that are no pairs, labels out of range, or inputs that need a
-            preprocessing.
+        ValueError: for another kind of object, batches that are no pairs, targets of another kind or out of range, or
+            inputs that need a preprocessing.
     """
+    check_known_task(task, options)
     parts = {"train": train, "validation": validation, "test": test}
     sources = {split: Source.of(split, part, channels_first) for split, part in parts.items() if part is not None}
     inputs, _ = sources["train"].first
     preprocess = preprocess or as_it_is(inputs, modality)
     modality = next(known for known, (kind, _) in MODALITIES.items() if isinstance(preprocess, kind))
     steps = {split: source.count(steps_per_epoch if split == "train" else None) for split, source in sources.items()}
-    if class_names is None:
-        whole = itertools.islice(sources["train"], steps["train"])
-        class_names = range(1 + max(int(class_indices(labels, None, "train").max()) for _, labels in whole))
-    names = tuple(map(str, class_names))
-    examples = {split: OwnExamples.of(source, steps[split], names) for split, source in sources.items()}
+    reading = reading_of(task, sources["train"], steps["train"], class_names, name, options)
+    check_axes(reading.task, preprocess)
+    first = {split: Examples(source.first[0], reading.raw(source.first[1], split)) for split, source in sources.items()}
+    check_positions(reading.task, preprocess, first)
+    examples = {split: OwnExamples.of(source, steps[split], reading) for split, source in sources.items()}
     if validation is None:
         examples["validation"], sources["validation"] = examples["train"], sources["train"]
     warn_caller(f"{name}: a training that resumes within an epoch sees other batches, and reports draw no examples")
     order = {split: examples[split] for split in ("train", "validation", "test") if split in examples}
-    return OwnBatches(name, modality, order, Classification(names), preprocess, batch_size=len(inputs), sources=sources)
+    how = {"batch_size": len(inputs), "sources": sources, "reading": reading}
+    return OwnBatches(name, modality, order, reading.task, preprocess, **how)
 
 
 @dataclass(frozen=True, repr=False)
@@ -84,9 +97,11 @@ class OwnBatches(Splits):
 
     Attributes:
         sources: of the batches of each split.
+        reading: of their targets.
     """
 
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+    reading: Classes | Targets | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -109,13 +124,14 @@ class OwnBatches(Splits):
         """Return the prepared batches of a split; None for an endless sequence of training batches."""
 
         def prepared(inputs, labels):
-            indices = class_indices(labels, self.class_names, split, soft=count is None)
+            targets = self.reading.raw(labels, split, soft=count is None)
             if count is None:
-                whole = self.shard.divisible(len(indices))
-                inputs, indices = self.shard.rows_of(inputs, whole), self.shard.rows_of(indices, whole)
-            return keras.ops.convert_to_numpy(self.preprocess(inputs)), indices
+                whole = self.shard.divisible(len(targets))
+                inputs, targets = self.shard.rows_of(inputs, whole), self.shard.rows_of(targets, whole)
+            return keras.ops.convert_to_numpy(self.preprocess(inputs)), targets
 
-        return batches.Batches(InOrder(self.sources[split], prepared, skipped, count, heard), count)
+        source = InOrder(self.sources[split], prepared, self.reading.encoded, skipped, count, heard)
+        return batches.Batches(source, count)
 
 
 @dataclass(frozen=True)
@@ -168,7 +184,7 @@ class Source:
             if not isinstance(batch, (tuple, list)) or len(batch) != 2:
                 what = f"a {type(batch).__name__}" + (f" of {len(batch)}" if isinstance(batch, (tuple, list)) else "")
                 raise ValueError(f"the batches of {self.split} must be pairs (inputs, labels), got {what}")
-            inputs, labels = map(to_array, batch)
+            inputs, labels = to_array(batch[0]), labels_in(batch[1], self.split)
             if len(inputs) != np.shape(labels)[0]:
                 raise ValueError(f"a batch of {self.split} has {len(inputs)} inputs but {len(labels)} labels")
             yield np.moveaxis(inputs, 1, -1) if self.channels_first and inputs.ndim > 2 else inputs, labels
@@ -198,6 +214,14 @@ class Source:
         return sum(1 for _ in self) if self.length is None else self.length
 
 
+def labels_in(labels, split: str) -> np.ndarray:
+    """Return the targets of a batch as an array; a ValueError says so if their rows differ in length."""
+    try:
+        return to_array(labels)
+    except ValueError as error:
+        raise ValueError(f"a batch of {split} has targets of different lengths; give rows of one length") from error
+
+
 def pairs_of(dataset) -> Iterator:
     """Yield the batches of a `PyDataset`."""
     for index in range(dataset.num_batches) if dataset.num_batches is not None else itertools.count():
@@ -221,14 +245,24 @@ class InOrder:
 
     Args:
         source: of the batches.
-        prepare: from raw inputs and labels to those of the network.
+        prepare: from raw inputs and labels to inputs of the network and raw targets.
+        encoded: from raw targets to what the loss compares with.
         skipped: batches that are left out of the first pass.
         count: batches of a pass; None for pass after pass without an end.
-        heard: called with the labels of a whole pass.
+        heard: called with the raw targets of a whole pass.
     """
 
-    def __init__(self, source: Source, prepare: Callable, skipped: int, count: int | None, heard: Callable | None):
-        self.source, self.prepare, self.skipped, self.count, self.heard = source, prepare, skipped, count, heard
+    def __init__(
+        self,
+        source: Source,
+        prepare: Callable,
+        encoded: Callable,
+        skipped: int,
+        count: int | None,
+        heard: Callable | None,
+    ):
+        self.source, self.prepare, self.encoded = source, prepare, encoded
+        self.skipped, self.count, self.heard = skipped, count, heard
         self.next, self.iterator, self.labels = None, iter(()), []
 
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -242,28 +276,35 @@ class InOrder:
         if batch is None:
             raise ValueError(f"{self.source.split} ended after {index} batches, expected {self.count or 'more'}")
         self.next += 1
-        inputs, labels = self.prepare(*batch)
+        inputs, targets = self.prepare(*batch)
         if self.heard is not None:
-            self.labels.append(labels)
+            self.labels.append(targets)
             if self.next == self.count and len(self.labels) == self.count:
                 self.heard(np.concatenate(self.labels))
-        return inputs, labels
+        return inputs, self.encoded(targets)
 
 
 class Labels:
-    """The labels of a split, as they were in the last pass over it; the split is read if there was none."""
+    """The raw targets of a split, as they were in the last pass over it; the split is read if there was none."""
 
-    def __init__(self, read: Callable[[], np.ndarray], about: int):
-        self.read, self.about, self.found = read, about, None
+    def __init__(self, read: Callable[[], np.ndarray], about: int, change: Callable = lambda targets: targets):
+        self.read, self.about, self.change, self.found = read, about, change, None
 
-    def hear(self, labels: np.ndarray) -> None:
-        """Take the labels of a whole pass."""
-        self.found = labels
+    def hear(self, targets: np.ndarray) -> None:
+        """Take the targets of a whole pass."""
+        self.found = self.change(targets)
+
+    def mapped(self, function: Callable[[np.ndarray], np.ndarray]) -> Labels:
+        """Return the targets as a function changes them, when they are read."""
+        return Labels(self.read, self.about, lambda targets: function(self.change(targets)))
 
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         if self.found is None:
-            self.found = self.read()
+            self.hear(self.read())
         return np.asarray(self.found, dtype)
+
+    def __getitem__(self, index) -> np.ndarray:
+        return np.asarray(self)[index]
 
     def __len__(self) -> int:
         return self.about if self.found is None else len(self.found)
@@ -280,14 +321,15 @@ class OwnExamples(Examples):
     """
 
     steps: int = 0
+    complete = False
 
     @classmethod
-    def of(cls, source: Source, steps: int, class_names: Sequence[str]) -> OwnExamples:
+    def of(cls, source: Source, steps: int, reading: Classes | Targets) -> OwnExamples:
         """Return what is known before anything but the first batch was read."""
 
         def read() -> np.ndarray:
             parts = itertools.islice(source, steps)
-            return np.concatenate([class_indices(labels, class_names, source.split) for _, labels in parts])
+            return np.concatenate([reading.raw(labels, source.split) for _, labels in parts])
 
         inputs, _ = source.first
         return cls(inputs[:KEPT], Labels(read, steps * len(inputs)), steps)
@@ -296,6 +338,88 @@ class OwnExamples(Examples):
     def identity(self) -> dict[str, int]:
         """What tells this split from another in the record of a run; its batches are not looked at."""
         return {"steps": self.steps}
+
+
+@dataclass(frozen=True)
+class Classes:
+    """How the labels of a classification are read.
+
+    Args:
+        task: with the names of the classes.
+    """
+
+    task: Classification
+
+    def raw(self, labels: np.ndarray, split: str, *, soft: bool = False) -> np.ndarray:
+        """Return the class indices of a batch; see `class_indices`."""
+        return class_indices(labels, self.task.names, split, soft=soft)
+
+    def encoded(self, targets: np.ndarray) -> np.ndarray:
+        """Return class indices or probabilities as they are."""
+        return targets
+
+
+@dataclass(frozen=True)
+class Targets:
+    """How the targets of another task are read.
+
+    Args:
+        task: with its names, and statistics of the training targets.
+        options: of the task's reader.
+    """
+
+    task: Task
+    options: Mapping
+
+    def raw(self, targets: np.ndarray, split: str, *, soft: bool = False) -> np.ndarray:
+        """Return the raw targets of a batch.
+
+        Raises:
+            ValueError: for targets of another kind or shape, or out of range, naming the first example of the batch.
+        """
+        try:
+            _, rows = targets_as(self.task.key, {"train": targets}, self.names, split, **self.options)
+            self.task.check("train", rows["train"])
+        except ValueError as error:
+            raise ValueError(str(error).replace("the train split", f"a batch of {split}")) from None
+        return rows["train"]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that the reader of the targets takes."""
+        return self.task.target_names
+
+    def encoded(self, targets: np.ndarray) -> np.ndarray:
+        """Return what the loss compares with."""
+        return self.task.encode(targets)
+
+
+def check_known_task(task: str | None, options: Mapping) -> None:
+    """Raise a ValueError for a task that batches cannot have, or an option that its targets do not have."""
+    read = reader_of(task).values
+    if task == Transcription.key:
+        raise ValueError("recordings and their transcripts are given to kzoo.from_arrays, or read by transcripts:PATH")
+    check_keywords(f"option of batches for {task or Classification.key},", options, from_batches, read)
+
+
+def reading_of(
+    task: str | None, train: Source, steps: int, names: Sequence[str] | None, where: str, options: Mapping
+) -> Classes | Targets:
+    """Return how targets are read, by the training batches, which are read once unless the classes are named.
+
+    Raises:
+        ValueError: for training targets that the task does not have.
+    """
+    if task in (None, Classification.key):
+        if names is None:
+            whole = itertools.islice(train, steps)
+            names = range(1 + max(int(class_indices(labels, None, "train").max()) for _, labels in whole))
+        return Classes(Classification(tuple(map(str, names))))
+    whole = np.concatenate([labels for _, labels in itertools.islice(train, steps)])
+    asked, rows = targets_as(task, {"train": whole}, names, where, **options)
+    asked.check("train", rows["train"])
+    asked.check_some("train", rows["train"])
+    return Targets(asked.fitted(rows["train"]), options)
 
 
 def class_indices(

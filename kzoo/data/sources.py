@@ -116,7 +116,9 @@ class Mapped(Source):
 
 
 def mapped(targets: np.ndarray | Source, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray | Source:
-    """Return targets changed by a function; those of a source when they are read."""
+    """Return targets changed by a function; those of a source, or of batches of the user's own, when they are read."""
+    if hasattr(targets, "mapped"):
+        return targets.mapped(function)
     return Mapped(targets, function) if isinstance(targets, Source) else function(targets)
 
 

@@ -8,7 +8,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from kzoo.core.lazy import keras, lazy_import, np, tf
 from kzoo.data.augment import Augment
@@ -41,6 +41,7 @@ class Examples:
     groups: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
     weights: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
     names: np.ndarray | None = dataclasses.field(default=None, kw_only=True)
+    complete: ClassVar[bool] = True  # whether all inputs are known, not the first few alone
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -426,6 +427,7 @@ def check_examples(name: str, examples: Examples, task: Task) -> None:
         raise ValueError(f"the {name} split has {len(examples.inputs)} inputs but {len(labels)} labels")
     if not isinstance(labels, Source):  # which checks what it reads
         task.check(name, labels)
+        task.check_some(name, labels)
     if isinstance(examples.inputs, np.ndarray) and np.issubdtype(examples.inputs.dtype, np.floating):
         finite = np.isfinite(examples.inputs).reshape(len(examples), -1).all(axis=1)
         if not finite.all():

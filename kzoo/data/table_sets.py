@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.arguments import check_arguments
 from kzoo.core.lazy import np
 from kzoo.core.registry import check_keywords, did_you_mean
 from kzoo.core.shown import listed
@@ -28,8 +29,9 @@ from kzoo.data.targets import check_task_options, given, reader_of, targets_as
 from kzoo.data.text.files import SUFFIXES as TEXTS
 from kzoo.data.text.files import read_texts
 from kzoo.data.timeseries.files import Lengths, SeriesExamples, SeriesFile, loaded_splits, read_one
+from kzoo.data.timeseries.forecast import forecasts
 from kzoo.data.weights import weight_cells
-from kzoo.tasks import Task
+from kzoo.tasks import Forecasting, Task
 
 FILES = {"image": IMAGES, "audio": AUDIO, "text": TEXTS, "timeseries": {".npy", ".ts"}}  # suffixes by modality
 TARGETS = ("label", "class", "target", "category")  # columns that are the target if none is named
@@ -460,7 +462,7 @@ def from_frame(
     input: str | Sequence[str] | None = None,
     target: str | Sequence[str] | None = None,
     task: str | None = None,
-    split: str | None = None,
+    split: str | Sequence[float] | None = None,
     group: str | None = None,
     weight: str | None = None,
     root: str = ".",
@@ -481,9 +483,10 @@ def from_frame(
     Args:
         frame: with columns as in `table:` (`kzoo.data.table_sets.table`).
         input: as for `table:`; so are `target`, `task`, `split`, `group`, `weight` and `class_names`.
-        target: see `input`.
-        task: see `input`.
-        split: see `input`.
+        target: see `input`; for forecasting the columns to forecast.
+        task: see `input`; "forecasting" reads the frame as `forecast:PATH` (`kzoo.data.timeseries.forecast.forecast`)
+            reads a file, a row for each time.
+        split: see `input`; for forecasting the fractions or numbers of rows of the splits.
         group: see `input`.
         weight: see `input`.
         root: folder that names of files are relative to.
@@ -499,11 +502,24 @@ def from_frame(
         seed: see `validation`.
         name: of the dataset, for tables and messages.
         **options: of `table:` for the modality (`image_size`, `seconds`, ...) and the task (`separator`, `quantiles`,
-            `masked`), and of the preprocessing.
+            `masked`), and of the preprocessing; for forecasting `time`, `known`, `lookback`, `horizon`,
+            `season` and `quantiles`.
 
     Raises:
         ValueError: as `kzoo.load_dataset`.
     """
+    if task == Forecasting.key:
+        unused = {
+            "input": input,
+            "group": group,
+            "weight": weight,
+            "class_names": class_names,
+            "test": test,
+            "fold": fold,
+        }
+        check_unused(task, unused)
+        raw = forecasts_in(from_columns(frame, name), target, split, options)
+        return Assembly(name, "forecast", HoldOut(), batch_size, augment, limit, seed, {})(raw)
     others, root = Others(split, group, weight), Path(root).expanduser()
     content = content_of({"train": from_columns(frame, name)}, input, target, others, root)
     fit = MODALITIES[content.modality].preprocess.fit
@@ -513,3 +529,18 @@ def from_frame(
     how = HoldOut(validation, test, fold, True, stratify)
     assembly = Assembly(name, content.modality, how, batch_size, augment, limit, seed, options)
     return assembly(raw_data(content, task, class_names, options))
+
+
+def check_unused(task: str, options: Mapping) -> None:
+    """Raise a ValueError for options of `from_frame` that a task does not take, those that are not None."""
+    if given(options):
+        raise ValueError(
+            f"{task} of a frame takes no {', '.join(given(options))}; its splits follow each other in time"
+        )
+
+
+def forecasts_in(table: Table, columns, split, options: Mapping) -> RawData:
+    """Return the windows of a table with a row for each time."""
+    check_keywords(f"option of {Forecasting.key},", options, from_frame, forecasts)
+    options = given({"columns": columns, "split": split}) | options
+    return forecasts(table, **check_arguments(forecasts, options))

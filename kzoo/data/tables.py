@@ -46,6 +46,11 @@ class Table:
         """
         return lookup(f"column of {self.name},", str(name), self.columns)
 
+    def first(self, count: int) -> Table:
+        """Return the table of the first rows."""
+        columns = {name: cells[:count] for name, cells in self.columns.items()}
+        return Table(self.name, columns, self.rows[:count])
+
     def filled(self, name: str | int) -> list:
         """Return the cells of a column that has no empty ones.
 
@@ -226,8 +231,9 @@ class Rows(Sequence):
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def __getitem__(self, index: int) -> str:
-        return f"{self.word} {self.numbers[index]}"
+    def __getitem__(self, index: int | slice) -> str | Rows:
+        found = self.numbers[index]
+        return Rows(self.word, found) if isinstance(index, slice) else f"{self.word} {found}"
 
 
 def from_json_lines(name: str, content: str) -> Table:

@@ -35,6 +35,7 @@ class DLinear:
 
     kernel: int = 25
     only_published = True
+    channelwise = True
 
     def __post_init__(self):
         if self.kernel < 1 or self.kernel % 2 == 0:
@@ -66,6 +67,7 @@ class NLinear:
     """
 
     only_published = True
+    channelwise = True
 
     def __call__(self, x):
         return named_output(x, "stage1")

@@ -92,6 +92,8 @@ def place_as_stage(match: re.Match, layers: Sequence[str]) -> str:
     return f"blocks.{depth}.0.{'conv' if match[1] == 'conv' else 'bn1'}"
 
 
+EFFICIENT_AT = r"\.conc_se_layers\."  # a name that its checkpoints alone have
+
 KEY_MAPPING = (
     *TIMM_BLOCKS,
     Rule(r"^head\.(conv|norm)1$", place_as_stage, where=TIMM),
@@ -104,6 +106,10 @@ KEY_MAPPING = (
     Rule(r"^head\.(conv|norm)1$", place_after_blocks),
     Rule(r"^head\.dense1$", "classifier.0"),
     logits_to("classifier.3"),
+    # EfficientAT, which is torchvision's but for its squeeze-and-excitation and the places of the classifier
+    Rule(r"\.(fc[12])$", r".conc_se_layers.0.\1", where=EFFICIENT_AT),
+    Rule(r"^classifier\.0$", "classifier.2", where=EFFICIENT_AT),
+    Rule(r"^classifier\.3$", "classifier.5", where=EFFICIENT_AT),
 )
 
 

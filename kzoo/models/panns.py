@@ -16,6 +16,7 @@ from kzoo.nn.layers import (
     global_max_pool,
     scope,
 )
+from kzoo.nn.naming import Rule, logits_to
 
 KONG_2020 = Paper(
     "Kong, Qiuqiang and Cao, Yin and Iqbal, Turab and Wang, Yuxuan and Wang, Wenwu and Plumbley, Mark D.",
@@ -24,6 +25,16 @@ KONG_2020 = Paper(
     "https://arxiv.org/abs/1912.10211",
     "TASLP",
 )
+
+# The authors' names; their first layers, which compute the spectrogram, are preprocessing here.
+KEY_MAPPING = (
+    Rule(r"^stem\.norm1$", "bn0"),
+    Rule(r"^stage(\d+)\.conv(\d+)$", r"conv_block\1.conv\2"),
+    Rule(r"^stage(\d+)\.norm(\d+)$", r"conv_block\1.bn\2"),
+    Rule(r"^head\.dense1$", "fc1"),
+    logits_to("fc_audioset"),
+)
+IGNORE_UNEXPECTED = (r"^(spectrogram|logmel)_extractor\.",)
 
 # 64 log-mel bands of 10 seconds at 32 kHz, every 10 milliseconds; the classes of AudioSet
 AUDIO_SET = Reference((1001, 64, 1), 527)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import PYTORCH, Dialect, lookup
 
+grouped = lazy_import("kzoo.nn.grouped")
 resizing = lazy_import("kzoo.nn.resizing")
 standardized = lazy_import("kzoo.nn.standardized")
 subpixel = lazy_import("kzoo.nn.subpixel")
@@ -493,6 +494,11 @@ class TokenEmbedding:
 def dense(x, units: int, activation: str | None = None):
     """Fully connected layer on the last axis, He-initialised."""
     return keras.layers.Dense(units, activation=activation, kernel_initializer="he_normal", name=address("dense"))(x)
+
+
+def grouped_dense(x, units: int):
+    """Dense layer on the last axis, with weights of its own for each entry of the axis before, He-initialised."""
+    return grouped.GroupedDense(units, name=address("dense"))(x)
 
 
 def batch_norm(x, *, scale: bool = True, center: bool = True, zero_gamma: bool = False):

@@ -153,7 +153,7 @@ def read_file(preprocess: Preprocess, file: str, text_column: str) -> list[RawIn
             raw, changes = preprocess.read_with_changes(file)
             return [RawInput(file, raw=raw, changes=changes)]
         source = as_source(file, None, preprocess.read(file))
-        return [source._replace(known=preprocess.known(file)) if hasattr(preprocess, "known") else source]
+        return [source._replace(known=preprocess.stated(file)) if hasattr(preprocess, "stated") else source]
     except (ValueError, OSError) as error:
         return [as_source(file, None, error)]
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from kzoo.core.lazy import figures, keras, np, rich_table
-from kzoo.core.numbers import significant
+from kzoo.core.numbers import percent, significant
 from kzoo.core.ranges import check_range, evenly_spaced
 from kzoo.core.shown import table
-from kzoo.tasks.task import Report, Score, Section, Task, keras_losses
+from kzoo.tasks.quantiles import check_quantiles, inside, level_names, numeric_loss
+from kzoo.tasks.task import Report, Score, Section, Task, keras_metrics
 
 FORECASTS, BY_STEP = "forecasts.png", "errors_by_step.png"
 MODEL, NAIVE, SEASONAL, LINEAR = "network", "naive", "seasonal naive", "linear layer"
@@ -29,7 +30,8 @@ STEPS, COLUMNS = 8, 10  # steps and columns in the tables of errors by step
 class Forecasting(Task):
     """The next rows of a table, standardised by its training rows; targets are float (n, horizon, columns).
 
-    A network has an output for each step and column, the columns of one step side by side.
+    A network has an output for each step and column, the columns of one step side by side; with quantiles an output for
+    each step, quantile and column in this order.
 
     Args:
         columns: names of the series.
@@ -37,9 +39,13 @@ class Forecasting(Task):
         mean: of each column over the training rows.
         deviation: standard deviation of each column, likewise.
         season: steps of a season, for the report's forecast by the last season.
+        known: names of further channels of the inputs, which are known over the horizon; inputs then are look-back and
+            horizon, (lookback + horizon, columns + known).
+        quantiles: ascending, in (0, 1), with the median in the middle, for intervals, learned with the pinball loss; ()
+            for one value.
 
     Raises:
-        ValueError: for a horizon or a season below 1.
+        ValueError: for a horizon or a season below 1, or other quantiles.
     """
 
     columns: tuple[str, ...]
@@ -47,6 +53,8 @@ class Forecasting(Task):
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     season: int = 1
+    known: tuple[str, ...] = ()
+    quantiles: tuple[float, ...] = ()
     key: ClassVar[str] = "forecasting"
     noun: ClassVar[str] = "values (horizon x columns)"
     score: ClassVar[Score] = Score("mse", up=False)
@@ -57,10 +65,26 @@ class Forecasting(Task):
     def __post_init__(self):
         check_range("horizon", self.horizon, "a positive integer")
         check_range("season", self.season, "a positive integer")
+        check_quantiles(self.quantiles)
 
     @property
     def names(self):
-        return tuple(f"{column} +{step}" for step in range(1, self.horizon + 1) for column in self.columns)
+        levels = [f" {level}" for level in level_names(self.quantiles)] or [""]
+        steps = range(1, self.horizon + 1)
+        return tuple(f"{column} +{step}{level}" for step in steps for level in levels for column in self.columns)
+
+    @property
+    def target_names(self):
+        return dataclasses.replace(self, quantiles=()).names if self.quantiles else self.names
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Axes of one answer: (horizon, columns), or (horizon, quantiles, columns)."""
+        return (self.horizon, *([len(self.quantiles)] if self.quantiles else []), len(self.columns))
+
+    def medians(self, answers: np.ndarray) -> np.ndarray:
+        """Return what is forecast in the end, (..., horizon, columns), of answers (..., *shape)."""
+        return answers[..., len(self.quantiles) // 2, :] if self.quantiles else answers
 
     def check(self, split, targets):
         rows = np.asarray(targets)
@@ -78,36 +102,56 @@ class Forecasting(Task):
     def encode(self, targets):
         return self.standardised(targets).reshape(len(targets), -1)
 
-    def loss(self, targets=None, *, loss="mse"):
-        return keras_losses.RegressionLoss(loss)
+    def loss(self, targets=None, *, loss=None, huber_delta=1.0):
+        return numeric_loss(loss, huber_delta, self.quantiles, len(self.columns))
 
     def metrics(self):
+        if self.quantiles:
+            counts = len(self.quantiles), len(self.columns)
+            return [keras_metrics.MedianError(kind, *counts) for kind in ("mse", "mae")]
         return [keras.metrics.MeanSquaredError("mse"), keras.metrics.MeanAbsoluteError("mae")]
 
     def decode(self, outputs):
-        steps = keras.ops.reshape(keras.ops.cast(outputs, "float32"), (-1, self.horizon, len(self.columns)))
+        steps = keras.ops.reshape(keras.ops.cast(outputs, "float32"), (-1, *self.shape))
         return {self.answer: steps * np.asarray(self.deviation, "float32") + np.asarray(self.mean, "float32")}
 
     def answers(self, outputs):
-        steps = np.reshape(outputs, (-1, self.horizon, len(self.columns)))
-        return steps * np.float32(self.deviation) + np.float32(self.mean)
+        return np.reshape(outputs, (-1, *self.shape)) * np.float32(self.deviation) + np.float32(self.mean)
 
     def describe(self, answer):
-        steps = np.empty((0, len(self.columns))) if answer is None else answer
-        return {self.answer: {name: steps[:, n].tolist() for n, name in enumerate(self.columns)}}
+        values = np.empty((0, *self.shape[1:])) if answer is None else answer
+        described = {self.answer: self.series(self.medians(values))}
+        if self.quantiles:
+            each = zip(level_names(self.quantiles), np.moveaxis(values, -2, 0), strict=True)
+            described["quantiles"] = {level: self.series(steps) for level, steps in each}
+        return described
+
+    def series(self, steps: np.ndarray) -> dict[str, list[float]]:
+        """Return values (horizon, columns) as lists by the name of the column."""
+        return {name: steps[:, n].tolist() for n, name in enumerate(self.columns)}
 
     def rows(self, described):
-        series = {name: list(map(significant, values)) for name, values in described[self.answer].items()}
+        series = dict(described[self.answer])
+        for level, columns in described.get("quantiles", {}).items():
+            series |= {f"{name} {level}": values for name, values in columns.items()}
         times = described.get("times", [f"+{step}" for step in range(1, self.horizon + 1)])
         count = len(next(iter(series.values())))
         empty = {"time": ""} | dict.fromkeys(series, "")
         return [
-            {"time": times[step]} | {name: values[step] for name, values in series.items()} for step in range(count)
+            {"time": times[step]} | {name: significant(values[step]) for name, values in series.items()}
+            for step in range(count)
         ] or [empty]
 
+    def explained(self, answer):
+        return len(self.quantiles) // 2 * len(self.columns)
+
+    def which(self, output):
+        return repr(self.names[self.explained(None) if output is None else output])
+
     def caption(self, answer, output=None, target=None):
-        index = output or 0
-        true = [] if target is None else [f"true {significant(np.ravel(target)[index])}"]
+        index = self.explained(answer) if output is None else output
+        step, *_, column = np.unravel_index(index, self.shape)
+        true = [] if target is None else [f"true {significant(target[step, column])}"]
         return ", ".join([*true, f"{self.names[index]} {significant(np.ravel(answer)[index])}"])
 
     def matched(self, other, targets):
@@ -116,7 +160,7 @@ class Forecasting(Task):
         return targets
 
     def report(self, split, targets, answers, speed):
-        errors = Errors.of(self, [(targets, answers)])
+        errors = Errors.of(self, [(targets, self.medians(answers))])
         shown = evenly_spaced(len(targets), DRAWN)
         columns = evenly_spaced(len(self.columns), CHANNELS)
         return ForecastingReport(
@@ -127,19 +171,36 @@ class Forecasting(Task):
             deviation=dict(zip(self.columns, self.deviation, strict=True)),
             season=self.season,
             errors={MODEL: errors},
+            interval_levels=[self.quantiles[0], self.quantiles[-1]] if self.quantiles else None,
+            coverage=self.covered(targets, answers).mean(axis=0).tolist() if self.quantiles else None,
             windows=[Window.of(self, int(n), int(c), targets[n], answers[n]) for c in columns for n in shown],
             examples_per_second=speed,
         )
 
+    def check_architecture(self, name, architecture):
+        if self.known and getattr(architecture, "channelwise", False):
+            raise ValueError(
+                f"{name} forecasts each column from itself alone, not from {', '.join(self.known)}; leave out known=, "
+                "or take another network such as inceptiontime"
+            )
+
+    def seen(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the columns of raw inputs (n, rows, channels) in the look-back, (n, lookback, columns)."""
+        return inputs[:, : -self.horizon, : len(self.columns)] if self.known else inputs
+
+    def covered(self, targets: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """Return whether targets (n, horizon, columns) lie between the outermost two quantiles."""
+        return inside(targets, answers[:, :, 0], answers[:, :, -1])
+
     def compared(self, report, parts, train=None):
-        lookback = parts[0].inputs.shape[1]
+        lookback = self.seen(parts[0].inputs[:1]).shape[1]
         forecasters = {NAIVE: last_value(self)}
         if self.season <= lookback:
             forecasters[SEASONAL] = last_season(self)
         if train is not None:
             forecasters[LINEAR] = linear_layer(self, train)
         found = {
-            name: Errors.of(self, ((y, forecaster(x)) for part in parts for x, y in batches(part)))
+            name: Errors.of(self, ((y, forecaster(x)) for part in parts for x, y in batches(self, part)))
             for name, forecaster in forecasters.items()
         }
         windows = [window.with_lookback(self, parts) for window in report.windows]
@@ -164,10 +225,11 @@ class Errors(NamedTuple):
         return cls((squared / count).tolist(), (absolute / count).tolist())
 
 
-def batches(examples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def batches(task: Forecasting, examples) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the look-backs and the targets of some windows at a time."""
     for start in range(0, len(examples), AT_ONCE):
-        yield np.asarray(examples.inputs[start : start + AT_ONCE]), examples.labels[start : start + AT_ONCE]
+        chosen = slice(start, start + AT_ONCE)
+        yield task.seen(np.asarray(examples.inputs[chosen])), examples.labels[chosen]
 
 
 def last_value(task: Forecasting) -> Callable:
@@ -187,9 +249,9 @@ def linear_layer(task: Forecasting, train) -> Callable:
     It is fitted to the training windows by ridge regression of standardised values with a penalty of 1, as
     scikit-learn's, whose biases are not penalised.
     """
-    size = train.inputs.shape[1] + 1
+    size = task.seen(train.inputs[:1]).shape[1] + 1
     products, targets = np.zeros((size, size)), np.zeros((size, task.horizon))
-    for lookback, following in batches(train):
+    for lookback, following in batches(task, train):
         x, y = with_ones(task, lookback), by_column(task, following)
         products, targets = products + x.T @ x, targets + x.T @ y
     penalty = PENALTY * np.eye(size)
@@ -223,11 +285,16 @@ class Window:
     true: list[float]
     forecast: list[float]
     lookback: list[float] = ()
+    low: list[float] | None = None
+    high: list[float] | None = None
 
     @classmethod
-    def of(cls, task: Forecasting, example: int, column: int, true: np.ndarray, forecast: np.ndarray) -> Window:
-        """Return a window without its look-back, for values (horizon, columns)."""
-        return cls(example, task.columns[column], true[:, column].tolist(), forecast[:, column].tolist())
+    def of(cls, task: Forecasting, example: int, column: int, true: np.ndarray, answer: np.ndarray) -> Window:
+        """Return a window without its look-back, for a target (horizon, columns) and its answer."""
+        ends = {"low": answer[:, 0], "high": answer[:, -1]} if task.quantiles else {}
+        steps = {"true": true, "forecast": task.medians(answer)} | ends
+        series = {name: values[:, column].tolist() for name, values in steps.items()}
+        return cls(example, task.columns[column], **series)
 
     def with_lookback(self, task: Forecasting, parts: Sequence) -> Window:
         """Return the window with at most two horizons of its look-back."""
@@ -235,7 +302,8 @@ class Window:
         part = next(parts)
         while index >= len(part):
             index, part = index - len(part), next(parts)
-        before = np.asarray(part.inputs[index])[-2 * task.horizon :, task.columns.index(self.column)]
+        seen = task.seen(np.asarray(part.inputs[index])[None])[0]
+        before = seen[-2 * task.horizon :, task.columns.index(self.column)]
         return dataclasses.replace(self, lookback=before.tolist())
 
 
@@ -250,6 +318,8 @@ class ForecastingReport(Report):
         season: steps of a season of the seasonal naive forecast.
         errors: of the network and of the naive, the seasonal naive and the linear forecast, by step and column.
         windows: that are drawn.
+        interval_levels: the outermost two quantiles; None for a forecast without quantiles.
+        coverage: fraction of the values between them, by step and column, in [0, 1]; None likewise.
     """
 
     task: ClassVar[type[Task]] = Forecasting
@@ -259,6 +329,8 @@ class ForecastingReport(Report):
     season: int
     errors: dict[str, Errors]
     windows: list[Window]
+    interval_levels: list[float] | None = None
+    coverage: list[list[float]] | None = None
 
     @classmethod
     def from_dict(cls, content):
@@ -271,8 +343,24 @@ class ForecastingReport(Report):
 
     def others(self):
         found = {"mae": significant(self.mae)}
+        found |= {f"coverage ({self.interval_words})": percent(np.mean(self.coverage))} if self.coverage else {}
         found |= {f"{name} mse": significant(np.mean(found.mse)) for name, found in self.references.items()}
         return found
+
+    @property
+    def interval_words(self) -> str:
+        """The outermost two quantiles in words."""
+        return " to ".join(level_names(self.interval_levels))
+
+    def coverages(self, axis: int) -> tuple[list[str], list[list[str]]]:
+        """Return a heading and a cell for each row of a table of columns or steps; none without quantiles.
+
+        Args:
+            axis: over which the mean is taken: 0 for a row for each column, 1 for each step.
+        """
+        if not self.coverage:
+            return [], [[]] * np.shape(self.errors[MODEL].mse)[1 - axis]
+        return [f"coverage ({self.interval_words})"], [[percent(value)] for value in np.mean(self.coverage, axis=axis)]
 
     @property
     def references(self) -> Mapping[str, Errors]:
@@ -299,23 +387,31 @@ class ForecastingReport(Report):
         """Return the errors of each column, of standardised values and in the unit of the column."""
         mse = {name: np.mean(errors.mse, axis=0) for name, errors in self.errors.items()}
         mae = np.mean(self.errors[MODEL].mae, axis=0)
+        heading, covered = self.coverages(0)
         rows = []
         for n, (column, deviation) in enumerate(self.deviation.items()):
             others = (mse[name][n] for name in self.references)
-            rows.append((column, *map(significant, (mse[MODEL][n], mae[n], mae[n] * deviation, *others))))
+            own, others = (mse[MODEL][n], mae[n], mae[n] * deviation), map(significant, others)
+            rows.append((column, *map(significant, own), *covered[n], *others))
         others = (f"{self.called(name)} MSE" for name in self.references)
-        return table(("column", "MSE", "MAE", "MAE in the unit", *others), rows)
+        return table(("column", "MSE", "MAE", "MAE in the unit", *heading, *others), rows)
 
     def step_table(self) -> rich_table.Table:
         """Return the errors of a few steps, of standardised values, the mean over the columns."""
         means = {name: np.mean(errors.mse, axis=1) for name, errors in self.errors.items()}
         mae = np.mean(self.errors[MODEL].mae, axis=1)
+        heading, covered = self.coverages(1)
+        others = [(f"{self.called(name)} MSE", means[name]) for name in self.references]
         rows = [
-            (f"{n + 1}", *map(significant, (means[MODEL][n], mae[n], *(means[name][n] for name in self.references))))
+            (
+                f"{n + 1}",
+                *map(significant, (means[MODEL][n], mae[n])),
+                *covered[n],
+                *(significant(values[n]) for _, values in others),
+            )
             for n in evenly_spaced(len(mae), STEPS)
         ]
-        others = (f"{self.called(name)} MSE" for name in self.references)
-        return table(("step", "MSE", "MAE", *others), rows)
+        return table(("step", "MSE", "MAE", *heading, *(name for name, _ in others)), rows)
 
     def unit_table(self) -> rich_table.Table:
         """Return the mean absolute error of a few steps in the unit of each of the first columns."""
@@ -348,6 +444,9 @@ def draw_windows(report: ForecastingReport) -> figures.Figure:
         axes.plot(range(1 - before, 1), window.lookback, color="grey", linewidth=1)
         axes.plot(range(1, steps + 1), window.true, linewidth=1, label="truth")
         axes.plot(range(1, steps + 1), window.forecast, linewidth=1, label="forecast")
+        if window.low:
+            band = {"alpha": 0.25, "linewidth": 0, "color": "C1", "label": report.interval_words}
+            axes.fill_between(range(1, steps + 1), window.low, window.high, **band)
         axes.axvline(0.5, color="lightgrey", linewidth=1)
         axes.set_title(f"{window.column}, example {window.example}", fontsize=8)
     figure.axes[0].legend(fontsize=8)

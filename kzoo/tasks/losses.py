@@ -269,11 +269,14 @@ class RegressionLoss(keras.losses.Loss):
     """Mean error of standardised values, of which NaN stands for one that is not known and counts for nothing.
 
     Args:
-        kind: "mse", "mae", "huber" (quadratic up to an error of 1, linear above; Huber, 1964,
+        kind: "mse", "mae", "huber" (quadratic up to an error of `delta`, linear above; Huber, 1964,
             https://doi.org/10.1214/aoms/1177703732) or "charbonnier" (quadratic up to an error of 1e-3, linear above;
             Charbonnier et al., 1994, https://doi.org/10.1109/ICIP.1994.413553).
         quantiles: in (0, 1), for the pinball loss (Koenker and Bassett, 1978, https://doi.org/10.2307/1913643) in place
-            of the others; each value has this many outputs, side by side.
+            of the others; there are this many outputs for each value.
+        columns: values that are side by side for each quantile, as those of one step of a forecast are; 1 for the
+            quantiles of each value side by side.
+        delta: of "huber": the error up to which it is quadratic, positive.
         name: of the loss.
         reduction: as for `keras.losses.Loss`.
         dtype: likewise.
@@ -284,32 +287,48 @@ class RegressionLoss(keras.losses.Loss):
         kind: str = "mse",
         quantiles: Sequence[float] = (),
         *,
+        columns: int = 1,
+        delta: float = 1.0,
         name: str = "regression",
         reduction: str = "sum_over_batch_size",
         dtype=None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.kind, self.quantiles = kind, [float(quantile) for quantile in quantiles]
+        self.columns, self.delta = columns, delta
 
     def get_config(self) -> dict:
-        return super().get_config() | {"kind": self.kind, "quantiles": self.quantiles}
+        own = {name: getattr(self, name) for name in ("kind", "quantiles", "columns", "delta")}
+        return super().get_config() | own
 
     def call(self, y_true, y_pred):
-        ops, outputs = keras.ops, keras.ops.cast(y_pred, "float32")
+        outputs = keras.ops.cast(y_pred, "float32")
         targets, known = known_targets(y_true)
         if self.quantiles:
-            count = len(self.quantiles)
-            targets, known = ops.repeat(targets, count, axis=-1), ops.repeat(known, count, axis=-1)
-            levels = np.tile(np.asarray(self.quantiles, "float32"), outputs.shape[-1] // count)
-            errors = targets - outputs
-            return mean_of_known(ops.maximum(levels * errors, (levels - 1) * errors), known)
-        return mean_of_known(ERRORS[self.kind](outputs - targets), known)
+            return pinball(targets, known, outputs, self.quantiles, self.columns)
+        options = {"delta": self.delta} if self.kind == "huber" else {}
+        return mean_of_known(ERRORS[self.kind](outputs - targets, **options), known)
 
 
-def huber(errors):
-    """Return half the square of errors up to 1, and of larger ones their absolute value less a half."""
+def pinball(targets, known, outputs, quantiles: Sequence[float], columns: int = 1):
+    """Return the mean pinball loss of each example, (batch,), of outputs (batch, values x quantiles)."""
+    ops, levels = keras.ops, np.asarray(quantiles, "float32")[:, None]
+    outputs = by_quantile(outputs, len(quantiles), columns)
+    targets, known = (ops.reshape(part, (-1, outputs.shape[1], 1, columns)) for part in (targets, known))
+    errors = targets - outputs
+    losses = ops.maximum(levels * errors, (levels - 1) * errors)
+    return mean_of_known(losses, ops.repeat(known, len(quantiles), axis=2))
+
+
+def by_quantile(outputs, quantiles: int, columns: int = 1):
+    """Return outputs (batch, values x quantiles) as (batch, steps, quantiles, columns); see `RegressionLoss`."""
+    return keras.ops.reshape(outputs, (-1, outputs.shape[-1] // (quantiles * columns), quantiles, columns))
+
+
+def huber(errors, delta: float = 1.0):
+    """Return half the square of errors up to `delta`, and delta times larger ones' absolute value less delta / 2."""
     size = keras.ops.abs(errors)
-    return keras.ops.where(size <= 1, errors * errors / 2, size - 0.5)
+    return keras.ops.where(size <= delta, errors * errors / 2, delta * (size - delta / 2))
 
 
 def charbonnier(errors, epsilon: float = 1e-3):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from kzoo.nn.portable import argmax
-from kzoo.tasks.losses import TaggingLoss, are_indices, class_probabilities, known_targets
+from kzoo.tasks.losses import ERRORS, TaggingLoss, are_indices, by_quantile, class_probabilities, known_targets
 
 
 class NamedMean(keras.metrics.MeanMetricWrapper):
@@ -170,6 +170,32 @@ class KnownMean(keras.metrics.Metric):
 
     def result(self):
         return self.total / keras.ops.maximum(self.count, 1.0)
+
+
+@keras.saving.register_keras_serializable("kzoo")
+class MedianError(KnownMean):
+    """Mean error of the medians of standardised values, among the quantiles of `kzoo.tasks.losses.RegressionLoss`.
+
+    Args:
+        kind: "mse" or "mae".
+        quantiles: number of quantiles, of which the one in the middle is the median.
+        columns: as for `RegressionLoss`.
+        name: of the metric; the kind if not given.
+        dtype: as for `keras.metrics.Metric`.
+    """
+
+    def __init__(self, kind: str = "mse", quantiles: int = 1, columns: int = 1, name: str | None = None, dtype=None):
+        super().__init__(name or kind, dtype)
+        self.kind, self.quantiles, self.columns = kind, quantiles, columns
+
+    def get_config(self) -> dict:
+        return super().get_config() | {name: getattr(self, name) for name in ("kind", "quantiles", "columns")}
+
+    def values(self, y_true, y_pred):
+        targets, known = known_targets(y_true)
+        outputs = by_quantile(keras.ops.cast(y_pred, "float32"), self.quantiles, self.columns)
+        medians = keras.ops.reshape(outputs[:, :, self.quantiles // 2], keras.ops.shape(targets))
+        return ERRORS[self.kind](medians - targets), known
 
 
 @keras.saving.register_keras_serializable("kzoo")

@@ -13,7 +13,8 @@ from typing import ClassVar
 from kzoo.core.lazy import figures, keras, np, rich_table
 from kzoo.core.numbers import percent, significant
 from kzoo.core.shown import table
-from kzoo.tasks.task import Report, Score, Section, Task, bootstrap, draw_examples, keras_losses, keras_metrics
+from kzoo.tasks.quantiles import check_quantiles, inside, level_names, numeric_loss
+from kzoo.tasks.task import Report, Score, Section, Task, bootstrap, draw_examples, keras_metrics
 
 SCATTER, WORST = "scatter.png", "worst.png"
 SHOWN = 25  # worst examples
@@ -46,17 +47,13 @@ class Regression(Task):
     losses: ClassVar[tuple[str, ...]] = ("mse", "mae", "huber")
 
     def __post_init__(self):
-        levels = list(self.quantiles)
-        ascending = levels == sorted(set(levels)) and all(0 < level < 1 for level in levels)
-        if levels and not (ascending and len(levels) % 2 and levels[len(levels) // 2] == 0.5):
-            example = "ascending fractions in (0, 1) with 0.5 in the middle, such as [0.05, 0.5, 0.95]"
-            raise ValueError(f"quantiles must be {example}, got {levels}")
+        check_quantiles(self.quantiles)
 
     @property
     def names(self):
         if not self.quantiles:
             return self.columns
-        return tuple(f"{column} {100 * level:g} %" for column in self.columns for level in self.quantiles)
+        return tuple(f"{column} {level}" for column in self.columns for level in level_names(self.quantiles))
 
     @property
     def target_names(self):
@@ -83,7 +80,9 @@ class Regression(Task):
                 f"example {row} of the {split} split has {rows[row, column]:g} for {self.columns[column]!r}, "
                 f"expected a number{hint}"
             )
-        if not np.isfinite(rows).any():
+
+    def check_some(self, split, targets):
+        if not np.isfinite(targets).any():
             raise ValueError(f"no target of the {split} split is known")
 
     def fitted(self, targets):
@@ -100,10 +99,8 @@ class Regression(Task):
     def encode(self, targets):
         return ((np.asarray(targets, "float64") - self.mean) / self.deviation).astype("float32")
 
-    def loss(self, targets=None, *, loss=None):
-        if loss and self.quantiles:
-            raise ValueError(f"with quantiles the loss is the pinball loss; leave out loss={loss!r}")
-        return keras_losses.RegressionLoss(loss or self.losses[0], self.quantiles)
+    def loss(self, targets=None, *, loss=None, huber_delta=1.0):
+        return numeric_loss(loss, huber_delta, self.quantiles)
 
     def metrics(self):
         return [keras_metrics.MeanAbsoluteError(self.deviation, self.every)]
@@ -282,9 +279,9 @@ def scores_by_name(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> dic
 def counts(true: np.ndarray, quantiles: np.ndarray) -> dict:
     """Return the number of known targets of one column and, where there are several quantiles, their coverage."""
     known = ~np.isnan(true)
-    inside = (true >= quantiles[:, 0]) & (true <= quantiles[:, -1])
+    found = inside(true, quantiles[:, 0], quantiles[:, -1])
     return {
-        "coverage": float(inside[known].mean()) if quantiles.shape[1] > 1 else None,
+        "coverage": float(found[known].mean()) if quantiles.shape[1] > 1 else None,
         "examples": int(known.sum()),
     }
 

@@ -101,7 +101,12 @@ class StepTagging(Steps, Tagging):
                 f"example {example} of the {split} split has {rows[example, step, tag]:g} for {self.tag_names[tag]!r} "
                 f"at step {step}, expected 0, 1, or NaN where it is not known"
             )
-        self.check_known(split, ~np.isnan(rows), "NaN")
+
+    def check_some(self, split, targets):
+        self.check_known(split, ~np.isnan(targets), "NaN")
+
+    def tag_rows(self, targets):
+        return None
 
     def fitted(self, targets):
         return self
@@ -161,7 +166,9 @@ class StepClassification(Steps, Classification):
                 f"example {example} of the {split} split has label {labels[example, step]} at step {step}, "
                 f"expected 0 to {self.outputs - 1}, or -1 where it is not known"
             )
-        self.check_known(split, labels >= 0, "-1")
+
+    def check_some(self, split, targets):
+        self.check_known(split, np.asarray(targets) >= 0, "-1")
 
     def strata(self, targets):
         return None

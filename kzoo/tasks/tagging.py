@@ -94,6 +94,9 @@ class Tagging(Task):
             raise ValueError(f"no training example has the tag {names}; leave it out, or hold out fewer examples")
         return self
 
+    def tag_rows(self, targets):
+        return np.asarray(targets)
+
     def loss(self, targets=None, *, label_smoothing=0.0, class_weights=None, focal_gamma=0.0):
         if class_weights == BALANCED:
             present = self.decisions(targets).mean(axis=0)

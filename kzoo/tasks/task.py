@@ -135,8 +135,19 @@ class Task:
             positions: at how many a network has outputs.
         """
 
+    def check_architecture(self, name: str, architecture) -> None:
+        """Raise a ValueError for an architecture of the zoo that cannot do what the task asks.
+
+        Args:
+            name: of the network.
+            architecture: the dataclass that built it; None for a network of the user's own.
+        """
+
     def check(self, split: str, targets: np.ndarray) -> None:
         """Raise a ValueError that names the first raw target of a split that is none."""
+
+    def check_some(self, split: str, targets: np.ndarray) -> None:
+        """Raise a ValueError for a split of which no raw target is known."""
 
     def encode(self, targets: np.ndarray) -> np.ndarray:
         """Return what the loss compares with."""
@@ -144,6 +155,10 @@ class Task:
 
     def strata(self, targets: np.ndarray) -> np.ndarray | None:
         """Return the class index of each target, which held-out splits are stratified by; None for no classes."""
+        return None
+
+    def tag_rows(self, targets: np.ndarray) -> np.ndarray | None:
+        """Return which tags each target has, (n, tags), which held-out splits are stratified by; None for no tags."""
         return None
 
     def loss(self, targets: np.ndarray | None = None) -> keras.losses.Loss:

@@ -61,7 +61,8 @@ def evaluate(
     answers, seconds = mean_over_views(model, data, split, tta or {})
     labels, groups = whole_targets(data.examples[split]), data.examples[split].groups
     report = data.task.report_with_groups(split, labels, answers, len(labels) / seconds, groups)
-    report = data.task.compared(report, [data.examples[split]], data.examples["train"])
+    if data.examples[split].complete:
+        report = data.task.compared(report, [data.examples[split]], data.examples["train"])
     report = replace(report, tta=dict(tta) if tta else None)
     if run_dir is not None:
         write_report(Path(run_dir), report, data)

@@ -33,7 +33,12 @@ from kzoo.nn.solvers import SOLVERS
 from kzoo.tasks import TASKS, Classification
 from kzoo.tasks.class_weights import BALANCED
 
-LOSS_OPTIONS = ("label_smoothing", "class_weights", "focal_gamma")  # which the loss of a task takes, or refuses
+LOSS_OPTIONS = (
+    "label_smoothing",
+    "class_weights",
+    "focal_gamma",
+    "huber_delta",
+)  # which the loss of a task takes, or refuses
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +65,7 @@ class Recipe:
     label_smoothing: Fraction = 0.0
     class_weights: str | Sequence[float] | Mapping[int | str, float] | None = None
     focal_gamma: NonNegativeFloat = 0.0
+    huber_delta: PositiveFloat = 1.0
     ema_momentum: OpenFraction | None = None
     swa_epochs: PositiveInt | None = None
     patience: PositiveInt | None = None

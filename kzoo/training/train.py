@@ -59,6 +59,7 @@ def fit(
     label_smoothing: float = Recipe.label_smoothing,
     class_weights: str | Sequence[float] | Mapping[int | str, float] | None = Recipe.class_weights,
     focal_gamma: float = Recipe.focal_gamma,
+    huber_delta: float = Recipe.huber_delta,
     ema_momentum: float | None = Recipe.ema_momentum,
     swa_epochs: int | None = Recipe.swa_epochs,
     patience: int | None = Recipe.patience,
@@ -128,6 +129,7 @@ def fit(
             indices or class names, where classes that it leaves out weigh 1; "balanced" for weights inversely
             proportional to the class frequencies.
         focal_gamma: exponent of the focal loss, which reduces the weight of well classified examples; 0 for none.
+        huber_delta: of `loss="huber"`: the error, in standard deviations of the targets, up to which it is quadratic.
         ema_momentum: momentum per step, in (0, 1), of an exponential moving average of the weights, which is then
             validated and kept in place of the weights, with batch normalisation statistics computed for it; callbacks
             see it at the end of an epoch. None for no average.
@@ -169,6 +171,7 @@ def fit(
         label_smoothing=label_smoothing,
         class_weights=class_weights,
         focal_gamma=focal_gamma,
+        huber_delta=huber_delta,
         ema_momentum=ema_momentum,
         swa_epochs=swa_epochs,
         patience=patience,
@@ -466,6 +469,7 @@ def check_model(model: keras.Model, data: Splits) -> None:
     if len(axes) > 2 and any(None not in pair and pair[0] != pair[1] for pair in zip(expected, found, strict=False)):
         sizes = [" x ".join(map(str, shape)) for shape in (found, expected)]
         raise ValueError(f"{model.name} has outputs at {sizes[0]} positions, but the targets of {data.name} {sizes[1]}")
+    data.task.check_architecture(model.name, getattr(model, "architecture", None))
     for split, examples in data.examples.items():
         data.task.check_outputs(split, examples.labels, examples.called, outputs[1])
     check_logits(model)

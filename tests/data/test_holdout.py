@@ -9,6 +9,7 @@ import pytest
 from kzoo.data.audio import Recordings
 from kzoo.data.holdout import HoldOut, complete, limited
 from kzoo.data.splits import Examples, RawData
+from kzoo.tasks import Tagging
 
 
 def raw_data(labels, groups=None, test=None, names=None) -> RawData:
@@ -167,3 +168,56 @@ class TestGroups:
     def test_mistakes_are_explained(self, groups, how, message):
         with pytest.raises(ValueError, match=message):
             complete(raw_data(HUNDRED, np.asarray(groups)), HoldOut(**how))
+
+
+class TestTags:
+    RARE = np.array([0.4, 0.2, 0.05, 0.02])
+
+    def tags(self) -> np.ndarray:
+        """Return rows of 0 and 1 of frequent and of rare tags, some without any."""
+        return (np.random.default_rng(0).random((500, 4)) < self.RARE).astype("float32")
+
+    def raw(self, tags) -> RawData:
+        task = Tagging(tuple(f"tag {n}" for n in range(tags.shape[1])))
+        return RawData(Examples(np.arange(len(tags)), tags), None, None, task.names, task=task)
+
+    def test_each_tag_is_divided_in_its_proportion(self):
+        tags = self.tags()
+        splits = divided(self.raw(tags), validation=0.1, test=0.3)
+        assert sorted(itertools.chain(*splits.values())) == list(range(500))
+        for split, fraction in (("train", 0.63), ("validation", 0.07), ("test", 0.3)):
+            assert len(splits[split]) == pytest.approx(fraction * 500, abs=4)
+            np.testing.assert_allclose(tags[splits[split]].sum(axis=0), fraction * tags.sum(axis=0), atol=1.5)
+
+    def test_at_random_rare_tags_are_not(self):
+        tags = self.tags()
+        splits = divided(self.raw(tags), validation=0.1, test=0.3, stratify=False)
+        assert np.abs(tags[splits["test"]].sum(axis=0) - 0.3 * tags.sum(axis=0)).max() > 3
+
+    def test_folds_hold_every_example_once(self):
+        tags = self.tags()
+        folds = [divided(self.raw(tags), validation=0, fold=(number, 5))["test"] for number in range(5)]
+        assert sorted(itertools.chain(*folds)) == list(range(500))
+        for fold in folds:
+            np.testing.assert_allclose(tags[fold].sum(axis=0), tags.sum(axis=0) / 5, atol=1.5)
+        with pytest.raises(ValueError, match="cannot make 9 folds: there are 5 examples"):
+            divided(self.raw(tags[:5]), fold=(0, 9))
+
+    def test_a_tag_of_one_example_is_left_to_training(self):
+        tags = np.zeros((40, 2))
+        tags[::2, 0] = tags[17, 1] = 1
+        assert 17 in divided(self.raw(tags), validation=0.1, test=0.2)["train"]
+
+    def test_few_examples_are_divided_at_random(self):
+        splits = divided(self.raw(np.eye(4)[[0, 0, 0]]), validation=0.1, test=0)
+        assert {split: len(part) for split, part in splits.items()} == {"train": 2, "validation": 1}
+
+    def test_a_limit_keeps_the_proportions(self):
+        tags = self.tags()
+        raw = self.raw(tags)
+        kept = limited({"train": raw.train}, 100, raw.task)["train"].inputs
+        assert 96 <= len(kept) <= 100
+        np.testing.assert_allclose(tags[kept].sum(axis=0), tags.sum(axis=0) / 5, atol=2.5)
+
+    def test_the_same_examples_every_time(self):
+        assert divided(self.raw(self.tags())) == divided(self.raw(self.tags()))

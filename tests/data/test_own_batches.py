@@ -147,12 +147,95 @@ def test_mistakes_are_explained(arguments, message):
     "labels, message", [([5] * 8, "has the label 5, expected 0 to 1"), (["cow"] * 8, "class 'cow'")]
 )
 def test_unknown_labels_are_named(labels, message):
-    data = kzoo.from_batches([(IMAGES[:8], np.array(labels))], PARTS, class_names=["dark", "light"])
     with pytest.raises(ValueError, match=message):
-        next(iter(data.train))
+        kzoo.from_batches([(IMAGES[:8], np.array(labels))], PARTS, class_names=["dark", "light"])
 
 
 def test_it_is_a_dataset_like_others():
     data = kzoo.from_batches(PARTS, PARTS)
     assert "<Splits batches: 40 train, 40 validation; input (6, 6, 3), 2 classes>" in repr(data)
     assert dataclasses.replace(data, seed=1).steps_per_epoch == 5
+
+
+SERIES = RNG.normal(size=(40, 12, 2)).astype("float32")
+NUMBERS = np.stack([SERIES[..., 0].max(axis=1), 100 * SERIES[..., 1].mean(axis=1)], axis=1)
+TAGS = (np.median(NUMBERS, axis=0) < NUMBERS).astype(int)
+STEPS = np.where(SERIES[..., 0] > 0, 1, 0)
+OF_TASKS = {  # inputs, targets, options, a network
+    "tagging": (SERIES, TAGS, {"class_names": ["high", "wide"]}, "fcn"),
+    "regression": (SERIES, NUMBERS, {"class_names": ["peak", "mean"], "quantiles": [0.1, 0.5, 0.9]}, "fcn"),
+    "step_classification": (SERIES, STEPS, {}, "fcn"),
+    "step_tagging": (SERIES, np.stack([STEPS, 1 - STEPS], axis=2), {}, "fcn"),
+    "segmentation": (IMAGES, (IMAGES[..., 0] > 1).astype(int), {"class_names": ["low", "high"]}, "fcn"),
+    "restoration": (SERIES, 3 * SERIES, {}, "fcn"),
+}
+
+
+def divided(inputs, targets) -> list[tuple]:
+    return [(inputs[start : start + 8], targets[start : start + 8]) for start in range(0, 40, 8)]
+
+
+def own(task, inputs, targets, validation=None, **options):
+    parts = divided(inputs, targets)
+    return kzoo.from_batches(parts, validation or parts, parts, task=task, **options)
+
+
+@pytest.mark.parametrize("task", OF_TASKS)
+def test_batches_of_a_task_are_those_of_arrays(task):
+    inputs, targets, options, _ = OF_TASKS[task]
+    data = own(task, inputs, targets, **options)
+    pairs = {"validation": (inputs, targets), "test": (inputs, targets)}
+    arrays = kzoo.from_arrays(inputs, targets, task=task, batch_size=8, **pairs, **options)
+    assert data.task == arrays.task
+    for (_, found), (_, expected) in zip(data.validation, arrays.validation.as_numpy_iterator(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(data.examples["test"].labels), arrays.examples["test"].labels)
+
+
+@pytest.mark.parametrize(
+    "task", [pytest.param(task, marks=() if task == "tagging" else pytest.mark.slow) for task in OF_TASKS]
+)
+def test_a_network_is_trained_on_batches_of_a_task(task, tmp_path):
+    inputs, targets, options, name = OF_TASKS[task]
+    data = own(task, inputs, targets, **options)
+    small = {"filters": (4,), "kernels": (3,), "head": data.task.head}
+    model = kzoo.create_model(name, data.input_shape, data.num_outputs, **small)
+    kzoo.fit(model, data, epochs=1, run_dir=tmp_path / "run", verbose=False)
+    report = kzoo.evaluate(model, data, run_dir=tmp_path / "run")
+    assert (report.examples, report.task.key) == (40, task)
+    _, serving = kzoo.load_run(tmp_path / "run")
+    assert serving.task.key == task
+    assert serving.task.names == data.task.names
+
+
+@pytest.mark.parametrize(
+    "task, targets, options, message",
+    [
+        ("tagging", 2 * TAGS, {}, "of the train split has 2 for '0', expected 0 or 1"),
+        ("tagging", TAGS[:, :1] * 0, {}, "no training example has the tag '0'"),
+        ("tagging", LABELS, {}, "example 0 of the train split has 0; expected a row of 0 and 1"),
+        ("regression", np.where(NUMBERS.min() < NUMBERS, NUMBERS, np.nan), {}, "expected a number; leave the example"),
+        ("step_classification", STEPS[:, :5], {}, "the train split has targets at 5 positions, but inputs of 12"),
+        ("taging", TAGS, {}, "unknown task 'taging'; did you mean tagging"),
+        ("tagging", TAGS, {"quantiles": [0.5]}, "unknown option of batches for tagging, 'quantiles'"),
+        ("transcription", TAGS, {}, "transcripts are given to kzoo.from_arrays"),
+    ],
+)
+def test_targets_of_another_kind_are_refused(task, targets, options, message):
+    with pytest.raises(ValueError, match=message):
+        own(task, SERIES, targets, **options)
+
+
+def test_bad_targets_of_a_later_batch_are_named():
+    wrong = TAGS.copy()
+    wrong[33, 1] = 7
+    data = own("tagging", SERIES, TAGS, validation=divided(SERIES, wrong), class_names=["high", "wide"])
+    with pytest.raises(ValueError, match="example 1 of a batch of validation has 7 for 'wide', expected 0 or 1"):
+        list(data.validation)
+
+
+def test_a_batch_without_a_known_number_is_fine():
+    numbers = NUMBERS.copy()
+    numbers[8:16] = np.nan
+    data = own("regression", SERIES, numbers, masked=True)
+    assert np.isnan(list(data.validation)[1][1]).all()

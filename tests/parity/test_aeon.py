@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.nn.handcrafted import HydraFeatures, MiniRocketFeatures
+from kzoo.nn.handcrafted import HydraFeatures, MiniRocketFeatures, MultiRocketFeatures
 
 pytest.importorskip("aeon")
 networks = pytest.importorskip("aeon.networks")
@@ -150,3 +150,18 @@ def test_features_of_hydra(shape):
     found = keras.ops.convert_to_numpy(layer(series))
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() < 1e-3
+
+
+@pytest.mark.parametrize("shape", [(150, 1), (97, 3), (24, 1)])
+def test_features_of_multirocket(shape):
+    convolution_based = pytest.importorskip("aeon.transformations.collection.convolution_based")
+    series = tinted_noise(shape)
+    theirs = convolution_based.MultiRocket(n_kernels=1000, random_state=0)
+    expected = theirs.fit_transform(series.transpose(0, 2, 1))
+    layer = MultiRocketFeatures(1000)
+    layer.build(series.shape)
+    assign_rocket(layer.series, series, theirs.parameter)
+    assign_rocket(layer.differences, np.diff(series, axis=1), theirs.parameter1)
+    found = keras.ops.convert_to_numpy(layer(series))
+    assert found.shape == expected.shape
+    assert (np.abs(found - expected) > 1e-4 * (1 + np.abs(expected))).mean() < 2e-3  # as for MiniRocket

@@ -1,5 +1,6 @@
 """Forecasts: windows of one table, the errors beside those of forecasts without a network, and what is served."""
 
+import dataclasses
 import json
 
 import keras
@@ -298,3 +299,181 @@ def test_recipes_leave_out_what_forecasts_have_not(recipe):
     experiment = kzoo.load_experiment("timeseries/nlinear_airline", [f"recipe={recipe}"])
     assert experiment["data"]["augment"] == {}
     assert "label_smoothing" not in experiment["train"]
+
+
+def planned(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a load that is nothing but noise and a plan, and the plan, which is 1 at random hours."""
+    rng = np.random.default_rng(1)
+    plan = (rng.random(count) < 0.4).astype(int)
+    return (10 + 5 * plan + 0.1 * rng.normal(size=count)).round(3), plan
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    """Return the path of 300 hours of a load and of its plan, which goes on for 6 hours."""
+    load, plan = planned(306)
+    load = [*load[:300], *[""] * 6]
+    return write(tmp_path_factory.mktemp("plan") / "plan.csv", hours(306), load, plan, names=("load", "plan"))
+
+
+KNOWN = {"known": "plan", "lookback": 6, "horizon": 3, "split": [200, 40, 60], "season": 3, "batch_size": 32}
+
+
+@pytest.fixture(scope="module")
+def planned_data(plan):
+    return kzoo.load_dataset(f"forecast:{plan}", **KNOWN)
+
+
+@pytest.fixture(scope="module")
+def planner(planned_data, tmp_path_factory):
+    """Return a network that has learned the plan, its run directory, and its report."""
+    keras.utils.set_random_seed(0)
+    run = tmp_path_factory.mktemp("run") / "run"
+    model = kzoo.models.mlp(planned_data.input_shape, planned_data.num_outputs, units=(16,), dropout=0)
+    kzoo.fit(model, planned_data, epochs=25, learning_rate=3e-2, run_dir=run, verbose=False)
+    return model, run, kzoo.evaluate(model, planned_data, run_dir=run)
+
+
+def test_known_columns_are_inputs_over_look_back_and_horizon(planned_data):
+    load, plan = planned(306)
+    data, part = planned_data, planned_data.examples["test"]
+    assert (data.input_shape, data.task.columns, data.task.known) == ((9, 2), ("load",), ("plan",))
+    np.testing.assert_allclose(part.inputs[0], np.stack([load, plan], axis=1)[234:243], rtol=1e-6)
+    np.testing.assert_allclose(part.labels[0][:, 0], load[240:243], rtol=1e-6)
+    assert len(part) == 60 - 3 + 1  # rows without a load are no targets
+    inputs = data.preprocess(part.inputs[:1])[0].numpy() * data.preprocess.std + data.preprocess.mean
+    np.testing.assert_allclose(inputs[:6, 0], load[234:240], rtol=1e-4)
+    np.testing.assert_allclose(inputs[6:, 0], load[239], rtol=1e-4)  # what is to be forecast is not seen
+    np.testing.assert_allclose(inputs[:, 1], plan[234:243], atol=1e-4)
+
+
+def test_a_network_uses_what_is_known_ahead(planner):
+    _, _, report = planner
+    assert report.mse < 0.05 < 0.5 < np.mean(report.errors[LINEAR].mse)  # which sees the look-back alone
+    assert len(report.windows[0].lookback) == 6
+    assert report_from(json.loads(json.dumps(report.to_dict()))).mse == report.mse
+
+
+def test_future_rows_of_known_columns_are_read_from_the_table(planner, planned_data, plan):
+    model, run, _ = planner
+    (found,) = kzoo.predict_files(run, [plan])
+    load, plans = planned(306)
+    assert found.times == hours(303)[300:]
+    raw = np.stack([[*load[294:300], 0, 0, 0], plans[294:303]], axis=1).astype("float32")
+    expected = planned_data.task.answers(model.predict(planned_data.preprocess(raw[None]), verbose=0))[0]
+    np.testing.assert_allclose(found.forecast["load"], expected[:, 0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "rows, changed, missing",
+    [
+        (300, {}, "plan at 2020-03-11 12:00, 2020-03-11 13:00, 2020-03-11 14:00$"),
+        (302, {}, "plan at 2020-03-11 14:00$"),
+        (303, {301: ""}, "plan at 2020-03-11 13:00$"),
+    ],
+)
+def test_future_rows_that_are_missing_are_named(planner, rows, changed, missing, tmp_path):
+    load, plans = planned(306)
+    plans = [changed.get(row, cell) for row, cell in enumerate(plans)]
+    cells = [*load[:300], *[""] * 6]
+    path = write(tmp_path / "t.csv", hours(rows), cells[:rows], plans[:rows], names=("load", "plan"))
+    expected = "t.csv needs plan for the 3 rows after 2020-03-11 11:00; missing: " + missing
+    with pytest.raises(ValueError, match=expected):
+        kzoo.load_predictor(planner[1]).predict(path)
+
+
+@pytest.mark.slow
+def test_an_export_takes_what_is_known_ahead(planner, planned_data, tmp_path):
+    assert kzoo.export(planner[0], tmp_path / "export", data=planned_data).max_difference < 1e-4
+
+
+def test_networks_that_forecast_each_column_from_itself_alone_refuse_known_columns(planned_data):
+    model = kzoo.models.nlinear(planned_data.input_shape, 4)
+    with pytest.raises(ValueError, match="has 4 outputs but"):
+        kzoo.fit(model, planned_data, epochs=1)
+    even = {**KNOWN, "horizon": 4}
+    data = kzoo.load_dataset(f"forecast:{planned_data.name.split(':', 1)[1]}", **even)
+    with pytest.raises(ValueError, match="nlinear forecasts each column from itself alone, not from plan; leave out"):
+        kzoo.fit(kzoo.models.nlinear(data.input_shape, data.num_outputs), data, epochs=1)
+
+
+def test_columns_that_are_forecast_and_known_are_refused(plan):
+    with pytest.raises(ValueError, match=r"column 'plan' of plan.csv is named in columns= and in known="):
+        kzoo.load_dataset(f"forecast:{plan}", **KNOWN, columns=["plan", "load"])
+
+
+def test_a_data_frame_is_read_as_a_table(planned_data, plan):
+    pandas = pytest.importorskip("pandas")
+    data = kzoo.from_frame(pandas.read_csv(plan), task="forecasting", target="load", **KNOWN)
+    np.testing.assert_array_equal(data.examples["test"].inputs[:], planned_data.examples["test"].inputs[:])
+    assert data.task == planned_data.task
+    with pytest.raises(ValueError, match="forecasting of a frame takes no group"):
+        kzoo.from_frame(pandas.read_csv(plan), task="forecasting", group="plan")
+    with pytest.raises(ValueError, match="option of forecasting, 'lokback'; did you mean lookback"):
+        kzoo.from_frame(pandas.read_csv(plan), task="forecasting", lokback=3)
+
+
+LEVELS = {"quantiles": [0.1, 0.5, 0.9]}
+
+
+@pytest.fixture(scope="module")
+def wide(table):
+    return kzoo.load_dataset(f"forecast:{table}", season=4, **OPTIONS | LEVELS)
+
+
+@pytest.fixture(scope="module")
+def interval(wide, tmp_path_factory):
+    """Return a network with quantiles, its run directory, and its report."""
+    keras.utils.set_random_seed(0)
+    run = tmp_path_factory.mktemp("run") / "run"
+    model = kzoo.models.nlinear(wide.input_shape, wide.num_outputs)
+    kzoo.fit(model, wide, epochs=15, learning_rate=1e-2, run_dir=run, verbose=False)
+    return model, run, kzoo.evaluate(model, wide, run_dir=run)
+
+
+def test_quantiles_are_outputs_by_step_quantile_and_column(wide):
+    assert wide.num_outputs == 4 * 3 * 2
+    assert wide.task.names[:5] == ("load +1 10 %", "oil +1 10 %", "load +1 50 %", "oil +1 50 %", "load +1 90 %")
+    assert wide.task.target_names == ("load +1", "oil +1", "load +2", "oil +2", *wide.task.target_names[4:])
+    with pytest.raises(ValueError, match="quantiles must be ascending fractions"):
+        dataclasses.replace(wide.task, quantiles=(0.9, 0.5, 0.1))
+    with pytest.raises(ValueError, match="with quantiles the loss is the pinball loss; leave out loss='mae'"):
+        wide.task.loss(loss="mae")
+
+
+def test_the_report_has_the_coverage_and_errors_of_the_median(interval, wide):
+    model, _, report = interval
+    part = wide.examples["test"]
+    answers = wide.task.answers(model.predict(wide.test, verbose=0))
+    low, median, high = np.moveaxis(answers, 2, 0)
+    errors = wide.task.standardised(median) - wide.task.standardised(part.labels)
+    assert report.mse == pytest.approx(np.mean(errors**2), rel=1e-4)
+    covered = (part.labels >= low) & (part.labels <= high)
+    np.testing.assert_allclose(report.coverage, covered.mean(axis=0))
+    assert 0.4 < np.mean(report.coverage) < 1
+    assert "coverage (10 % to 90 %)" in report.headline()
+    assert report_from(json.loads(json.dumps(report.to_dict()))).coverage == report.coverage
+    assert np.mean(np.subtract(report.windows[0].high, report.windows[0].low)) > 0
+
+
+def test_the_metrics_of_training_are_those_of_the_median(interval, wide):
+    model, run, _ = interval
+    found = model.evaluate(wide.validation, verbose=0, return_dict=True)
+    report = kzoo.evaluate(model, wide, split="validation")
+    assert (found["mse"], found["mae"]) == pytest.approx((report.mse, report.mae), rel=1e-4)
+    assert task_from(json.loads((run / "data.json").read_text())["task"]) == wide.task
+
+
+def test_quantiles_are_served_with_their_names(interval, table):
+    (found,) = kzoo.predict_files(interval[1], [table])
+    assert list(found.quantiles) == ["10 %", "50 %", "90 %"]
+    assert found.quantiles["50 %"] == found.forecast
+    assert len(found.quantiles["90 %"]["oil"]) == 4
+    header, *rows = CliRunner().invoke(app, ["predict", str(interval[1]), table]).output.splitlines()
+    assert "load 10 %" in header
+    assert len(rows) == 4
+
+
+@pytest.mark.slow
+def test_an_export_returns_the_quantiles(interval, wide, tmp_path):
+    assert kzoo.export(interval[0], tmp_path / "export", data=wide).max_difference < 1e-4

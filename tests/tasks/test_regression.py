@@ -106,6 +106,31 @@ def test_quantiles_of_several_numbers_stand_side_by_side():
     np.testing.assert_allclose(both, [np.mean(each, axis=0)[0], each[0][1], 0, np.mean(each, axis=0)[3]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("delta", [0.25, 3.0])
+def test_the_huber_loss_of_any_delta_is_that_of_keras(delta):
+    found = RegressionLoss("huber", delta=delta).call(TRUE[:1], GIVEN[:1])
+    np.testing.assert_allclose(found, keras.losses.huber(TRUE[:1], GIVEN[:1], delta=delta), rtol=1e-6)
+
+
+def test_delta_is_a_value_of_a_config(data):
+    task = data.task
+    assert task.loss(loss="huber", huber_delta=0.5).get_config()["delta"] == 0.5
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(task.loss(loss="huber")))
+    assert again.delta == 1.0
+    with pytest.raises(ValueError, match="huber_delta=2 is of loss='huber', not of loss='mse'"):
+        fit(data, huber_delta=2)
+    with pytest.raises(ValueError, match="huber_delta must be a positive number, got 0"):
+        fit(data, loss="huber", huber_delta=0)
+
+
+def test_quantiles_of_columns_that_stand_side_by_side():
+    given = np.stack([GIVEN - 1, GIVEN, GIVEN + 2], axis=2)  # (examples, columns, quantiles)
+    expected = loss_of(quantiles=QUANTILES, given=given.reshape(4, 6))
+    turned = given.transpose(0, 2, 1).reshape(4, 6)
+    found = RegressionLoss(quantiles=QUANTILES, columns=2).call(TRUE, turned)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_unknown_targets_have_no_gradient():
     if keras.backend.backend() != "tensorflow":
         pytest.skip("takes the gradient with TensorFlow")
@@ -368,7 +393,9 @@ def test_a_network_must_have_as_many_outputs_as_there_are_numbers(data):
 @pytest.mark.parametrize("option", [{"label_smoothing": 0.1}, {"class_weights": "balanced"}, {"focal_gamma": 2.0}])
 def test_options_of_other_losses_are_refused(data, option):
     (name,) = option
-    with pytest.raises(ValueError, match=f"unknown option of the loss for regression, '{name}'; did you mean loss"):
+    with pytest.raises(
+        ValueError, match=f"unknown option of the loss for regression, '{name}'; did you mean (huber_delta or )?loss"
+    ):
         fit(data, **option)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from kzoo.core.shown import listed
 from kzoo.core.warn import warn_caller
 from kzoo.data.sources import Source, hash_of
 from kzoo.data.splits import Examples, RawData, register_dataset
-from kzoo.data.tables import DELIMITERS, JSON_LINES, Table, is_empty, is_number, read_table
+from kzoo.data.tables import DELIMITERS, JSON_LINES, Table, is_empty, is_number, read_table, some
 from kzoo.data.timeseries.tables import counts
 from kzoo.data.timeseries.times import Step, read_times, step_of, time_column, written
 from kzoo.tasks.forecasting import Forecasting
@@ -60,11 +60,12 @@ class WindowExamples(Examples):
     """Windows of a table with the rows that follow each, float32 (n, horizon, channels), and what a model must know.
 
     Attributes:
-        columns: names of the channels.
+        columns: names of the channels that are forecast.
         time: name of the column with the time stamps.
         step: from one row to the next.
-        mean: of the channels over the training rows.
+        mean: of all channels over the training rows.
         std: their standard deviation, likewise.
+        known: names of further channels, which are known ahead; with them the rows of the horizon are in the windows.
     """
 
     columns: tuple[str, ...]
@@ -72,6 +73,7 @@ class WindowExamples(Examples):
     step: Step
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,15 @@ class ForecastPreprocess:
     Args:
         lookback: rows of the model's input.
         horizon: rows that are forecast.
-        columns: names of the channels in a table.
+        columns: names of the channels in a table that are forecast.
         time: name of the column with the time stamps.
         step_size: from one row to the next.
         step_unit: likewise; see `kzoo.data.timeseries.times.Step`.
-        mean: of the channels over the training rows, in raw units.
+        mean: of all channels over the training rows, in raw units.
         std: their standard deviation, likewise.
+        known: names of further channels, whose values are known over the horizon. With them an input is look-back and
+            horizon, (lookback + horizon, columns + known), and what its columns have in the horizon does not matter:
+            their last value of the look-back takes its place.
     """
 
     lookback: int
@@ -97,6 +102,7 @@ class ForecastPreprocess:
     step_unit: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    known: tuple[str, ...] = ()
     raw_dtype: str = "float32"
 
     suffixes = (*DELIMITERS, *JSON_LINES, ".gz", ".parquet")
@@ -104,62 +110,111 @@ class ForecastPreprocess:
     @classmethod
     def fit(cls, train: WindowExamples) -> ForecastPreprocess:
         """Take everything from the training windows."""
-        step, (lookback, horizon) = train.step, (train.inputs.shape[1], train.labels.shape[1])
-        return cls(lookback, horizon, train.columns, train.time, step.size, step.unit, train.mean, train.std)
+        step, rows, horizon = train.step, train.inputs.shape[1], train.labels.shape[1]
+        lookback, statistics = rows - horizon * bool(train.known), (train.mean, train.std, train.known)
+        return cls(lookback, horizon, train.columns, train.time, step.size, step.unit, *statistics)
 
     @property
     def channels(self) -> int:
         """Channels of a raw window."""
-        return len(self.columns)
+        return len(self.columns + self.known)
 
     @property
     def input_shape(self) -> tuple[int, int]:
         """Shape of the model's input."""
-        return (self.lookback, self.channels)
+        return (self.lookback + self.horizon * bool(self.known), self.channels)
 
     raw_shape = input_shape
 
     @property
     def loader_options(self) -> dict:
         """Options with which a dataset's loader gives raw examples like those of the training."""
-        return {name: getattr(self, name) for name in ("lookback", "horizon", "columns", "time")}
+        return {name: getattr(self, name) for name in ("lookback", "horizon", "columns", "known", "time")}
 
     def __call__(self, raw):
         """Standardise a batch of raw windows; a tensor of a data pipeline, an array, or a symbolic Keras tensor."""
         mean, std = np.asarray(self.mean, "float32"), np.asarray(self.std, "float32")
-        return (keras.ops.cast(raw, "float32") - mean) / std
+        values = (keras.ops.cast(raw, "float32") - mean) / std
+        return self.without_future(values) if self.known else values
+
+    def without_future(self, values):
+        """Return windows whose columns keep their last value of the look-back over the horizon."""
+        before, after, columns = values[:, : self.lookback], values[:, self.lookback :], len(self.columns)
+        last = keras.ops.repeat(before[:, -1:, :columns], self.horizon, axis=1)
+        return keras.ops.concatenate([before, keras.ops.concatenate([last, after[..., columns:]], axis=-1)], axis=1)
 
     def read(self, path: str | Path) -> np.ndarray:
-        """Read the last rows of a table, (lookback, channels).
+        """Read the last rows of a table, (lookback, channels), and with known columns those that follow.
+
+        The rows that follow are those after the last one with a value to forecast.
 
         Raises:
-            ValueError: if it is missing or damaged, lacks a column, has fewer rows or a gap in them, or another step
-                from row to row than in training.
+            ValueError: if it is missing or damaged, lacks a column, has fewer rows or a gap in them, another step from
+                row to row than in training, or lacks what is to be known of a row that follows.
         """
-        table = read_table(str(path))
-        times = read_times(table, self.time)
-        rows = channels_of(table, self.columns)[-self.lookback :]
+        table, times, past = self.opened(path)
+        rows = channels_of(table.first(past), self.columns + self.known)[-self.lookback :]
         if len(rows) < max(self.lookback, 2):
             raise ValueError(f"{table.name} has {len(rows)} rows; this model looks back on {max(self.lookback, 2)}")
         step, joined = step_of(times)
         if (step.size, step.kind) != (self.step_size, self.step.kind):
             raise ValueError(f"{table.name} has a row each {step}; this model was trained on one each {self.step}")
-        if not joined[len(joined) + 1 - self.lookback :].all():
-            last = gaps_of(table, self.time, joined)[-1]
+        if not joined[past - self.lookback : past - 1].all():
+            last = gaps_of(table.first(past), self.time, joined[: past - 1])[-1]
             raise ValueError(f"the last {self.lookback} rows of {table.name} have a gap, {last}; fill it first")
-        return rows
+        return self.with_known(rows, table, past, joined[past - 1 :]) if self.known else rows
+
+    def opened(self, path: str | Path) -> tuple[Table, np.ndarray, int]:
+        """Return a table, its time stamps, and the number of its rows that have happened."""
+        table = read_table(str(path))
+        return table, read_times(table, self.time), happened(table, self.columns) if self.known else len(table.rows)
+
+    def with_known(self, rows: np.ndarray, table: Table, past: int, joined: np.ndarray) -> np.ndarray:
+        """Return a look-back and the rows that follow it, whose columns to forecast have their last value.
+
+        Args:
+            rows: the look-back.
+            table: that it was read from.
+            past: number of its rows up to the end of the look-back.
+            joined: whether each row after it is one step after the row before.
+        """
+        count = int(np.cumprod(joined[: self.horizon]).sum())
+        cells = {name: table.column(name)[past : past + count] for name in self.known}
+        cells = {name: found + [None] * (self.horizon - count) for name, found in cells.items()}
+        if any(is_empty(cell) for found in cells.values() for cell in found):
+            raise self.unknown(table, past, cells)
+        after = channels_of(Table(table.name, cells, table.rows[past : past + count]), self.known)
+        return np.concatenate(
+            [rows, np.hstack([np.repeat(rows[-1:, : len(self.columns)], self.horizon, axis=0), after])]
+        )
+
+    def unknown(self, table: Table, past: int, cells: Mapping[str, Sequence]) -> ValueError:
+        """Return the error for cells of known columns that are missing after the look-back, naming their times."""
+        times = self.times_after(table, past)
+        empty = {
+            name: [time for time, cell in zip(times, found, strict=True) if is_empty(cell)]
+            for name, found in cells.items()
+        }
+        missing = "; ".join(f"{name} at {some(found)}" for name, found in empty.items() if found)
+        last = table.column(self.time)[past - 1]
+        return ValueError(
+            f"{table.name} needs {', '.join(self.known)} for the {self.horizon} rows after {last}; missing: {missing}"
+        )
 
     @property
     def step(self) -> Step:
         """The step from one row to the next."""
         return Step(self.step_size, self.step_unit)
 
-    def known(self, path: str | Path) -> dict:
+    def times_after(self, table: Table, past: int) -> list[str]:
+        """Return the time stamps of the forecast as text."""
+        times = read_times(table, self.time)[:past]
+        return written(step_of(times)[0].after(times[-1], self.horizon), table.column(self.time)[past - 1])
+
+    def stated(self, path: str | Path) -> dict:
         """Return what a table says of its forecast: the time stamps of its steps."""
-        table = read_table(str(path))
-        times = read_times(table, self.time)
-        ahead = step_of(times)[0].after(times[-1], self.horizon)
-        return {"times": written(ahead, table.column(self.time)[-1])}
+        table, _, past = self.opened(path)
+        return {"times": self.times_after(table, past)}
 
     def sized(self, raw: np.ndarray) -> np.ndarray:
         """Return one raw window, which has the training's length."""
@@ -167,7 +222,7 @@ class ForecastPreprocess:
 
     def draw(self, axes, raw: np.ndarray) -> None:
         """Draw one raw window, a line per channel."""
-        axes.plot(raw, linewidth=1)
+        axes.plot(raw[: self.lookback], linewidth=1)
         axes.set_axis_off()
 
 
@@ -177,10 +232,12 @@ def forecast(
     *,
     time: str | None = None,
     columns: str | Sequence[str] | None = None,
+    known: str | Sequence[str] = (),
     lookback: Extent = 96,
     horizon: Extent = 24,
     split: Sequence[float] = SPLIT,
     season: Extent | None = None,
+    quantiles: Sequence[float] = (),
 ) -> RawData:
     """One long table of series, a row for each time, to forecast the rows that follow: CSV, TSV, JSON lines or Parquet.
 
@@ -191,42 +248,90 @@ def forecast(
     Args:
         path: the table, in ascending order of time.
         time: column of the time stamps; by default the one called time, date or similar, or the first with dates.
-        columns: columns to forecast, each a channel of the input; by default all of numbers.
+        columns: columns to forecast, each a channel of the input; by default all of numbers that are not known ahead.
+        known: columns of numbers that are known ahead, such as the hour, holidays or a planned load: each is a channel
+            of the input, over look-back and horizon. Rows after the last value to forecast are left out.
         lookback: rows that a forecast is made from.
         horizon: rows that are forecast.
         split: fractions of the rows for training, validation and test, or their numbers, such as [8640, 2880, 2880].
         season: rows of a season, for the seasonal naive forecast of reports; by default a day for shorter steps, 7 for
             days, 12 for months, 4 for quarters, otherwise 1.
+        quantiles: for intervals, such as [0.1, 0.5, 0.9]: a network has an output for each.
 
     Raises:
         ValueError: for a table shorter than a window, an unknown column (with the closest one), a cell that is empty or
             no number, or time stamps that are repeated or not in order (each by its row).
     """
-    table = read_table(path)
-    time = time_column(table, time)
-    names = (columns,) if isinstance(columns, str) else tuple(columns or numeric(table, time))
-    rows, times = channels_of(table, names), read_times(table, time)
+    windows = {"lookback": lookback, "horizon": horizon, "split": split, "season": season, "quantiles": quantiles}
+    return forecasts(read_table(path), time=time, columns=columns, known=known, **windows)
+
+
+def forecasts(
+    table: Table,
+    *,
+    time: str | None = None,
+    columns: str | Sequence[str] | None = None,
+    known: str | Sequence[str] = (),
+    lookback: Extent = 96,
+    horizon: Extent = 24,
+    split: Sequence[float] = SPLIT,
+    season: Extent | None = None,
+    quantiles: Sequence[float] = (),
+) -> RawData:
+    """Return the windows of a table; see `forecast`."""
+    time, known = time_column(table, time), names_of(known)
+    names = names_of(columns) or tuple(numeric(table, {time, *known}))
+    check_known(table.name, names, known)
+    table = table.first(happened(table, names)) if known else table
+    rows, times = channels_of(table, names + known), read_times(table, time)
     if len(rows) < lookback + horizon:
         raise too_short(table.name, len(rows), f"lookback={lookback} and horizon={horizon} take", lookback + horizon)
     step, joined = step_of(times)
     warn_of_gaps(table, gaps_of(table, time, joined), step)
     ends = np.cumsum(sizes_of(split, len(rows), table.name))
-    mean, std = statistics(table.name, names, rows[: ends[0]])
-    cut = Cut(table.name, rows, np.concatenate([[0], np.cumsum(~joined)]), lookback, horizon)
-    about = (names, time, step, mean, std)
+    mean, std = statistics(table.name, names + known, rows[: ends[0]])
+    gaps, follows = np.concatenate([[0], np.cumsum(~joined)]), horizon if known else 0
+    cut = Cut(table.name, rows, gaps, lookback, horizon, len(names), follows)
+    about = (names, time, step, mean, std, known)
     parts = [
         WindowExamples(*cut.windows(split, first, end), *about)
         for split, first, end in zip(("train", "validation", "test"), (0, *ends), ends, strict=False)
     ]
-    task = Forecasting(names, horizon, mean, std, season or step.season)
+    forecast = len(names)
+    task = Forecasting(
+        names, horizon, mean[:forecast], std[:forecast], season or step.season, known, tuple(map(float, quantiles))
+    )
     return RawData(*parts, task.names, task=task)
 
 
-def numeric(table: Table, time: str) -> list[str]:
-    """Return the columns whose first filled cell is a number, without those that number the rows; name the others."""
+def names_of(columns: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of columns that are given as one name, as several or not at all."""
+    return (columns,) if isinstance(columns, str) else tuple(columns or ())
+
+
+def check_known(table: str, columns: Sequence[str], known: Sequence[str]) -> None:
+    """Raise a ValueError for a column that is named twice, or is to be forecast and known ahead."""
+    names = [*columns, *known]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        both = twice in columns and twice in known
+        raise ValueError(f"column {twice!r} of {table} is named {'in columns= and in known=' if both else 'twice'}")
+
+
+def happened(table: Table, columns: Sequence[str]) -> int:
+    """Return the number of rows up to the last one that has a value in one of the columns."""
+    filled = (row for name in columns for row, cell in enumerate(table.column(name), 1) if not is_empty(cell))
+    return max(filled, default=0)
+
+
+def numeric(table: Table, used: Collection[str]) -> list[str]:
+    """Return the columns whose first filled cell is a number, without those that number the rows; name the others.
+
+    Columns that are used otherwise are left out.
+    """
     found, others = [], []
     for name, cells in table.columns.items():
-        if name == time:
+        if name in used:
             continue
         first = next((cell for cell in cells if not is_empty(cell)), None)
         numbers = name.isdecimal() or name.casefold() in ("index", "unnamed: 0")
@@ -270,7 +375,8 @@ def statistics(name: str, columns: Sequence[str], rows: np.ndarray) -> tuple[tup
     if constant.size:
         column = columns[constant[0]]
         raise ValueError(
-            f"{name}: all training rows have {mean[constant[0]]:g} in column {column}; leave it out of columns="
+            f"{name}: all training rows have {mean[constant[0]]:g} in column {column}; leave it out of columns= or of "
+            "known="
         )
     return tuple(mean.tolist()), tuple(std.tolist())
 
@@ -302,6 +408,8 @@ class Cut:
         gaps: number of gaps before each row.
         lookback: rows of a window.
         horizon: rows after it.
+        columns: number of the first channels, which are forecast.
+        follows: rows after the look-back that are in a window as well.
     """
 
     name: str
@@ -309,6 +417,8 @@ class Cut:
     gaps: np.ndarray
     lookback: int
     horizon: int
+    columns: int
+    follows: int
 
     def windows(self, split: str, first: int, end: int) -> tuple[RowWindows, np.ndarray]:
         """Return the windows of a split whose targets are rows from `first` to before `end`, and these targets.
@@ -327,8 +437,9 @@ class Cut:
             raise ValueError(
                 f"{self.name} has no {size:,} rows without a gap in its {split} split; fill the gaps first"
             )
-        following = np.lib.stride_tricks.sliding_window_view(self.rows, self.horizon, axis=0).transpose(0, 2, 1)
+        following = np.lib.stride_tricks.sliding_window_view(self.rows[:, : self.columns], self.horizon, axis=0)
+        following = following.transpose(0, 2, 1)
         labels = following[targets[0] : targets[-1] + 1]
         starts = targets - self.lookback
         chosen = (starts, labels) if whole.all() else (starts[whole], labels[whole])
-        return RowWindows(self.rows, chosen[0], self.lookback), chosen[1]
+        return RowWindows(self.rows, chosen[0], self.lookback + self.follows), chosen[1]

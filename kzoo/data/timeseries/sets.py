@@ -45,22 +45,29 @@ def bundled(name: str, *, unequal: str | None = None, length: Extent | None = No
 
 
 def bundled_table(
-    name: str, *, lookback: Extent, horizon: Extent, split: Sequence[float] = SPLIT, season: Extent | None = None
+    name: str,
+    *,
+    lookback: Extent,
+    horizon: Extent,
+    split: Sequence[float] = SPLIT,
+    season: Extent | None = None,
+    quantiles: Sequence[float] = (),
 ) -> RawData:
     """Load a series to forecast from a table inside sktime.
 
     Args:
         name: of the folder and the file.
-        lookback: see `forecast`; so are `horizon`, `split` and `season`.
+        lookback: see `forecast`; so are `horizon`, `split`, `season` and `quantiles`.
         horizon: see `lookback`.
         split: see `lookback`.
         season: see `lookback`.
+        quantiles: see `lookback`.
 
     Raises:
         ValueError: if sktime is not installed, or a value is out of its range.
     """
-    file = bundled_file(name, ".csv")
-    return forecast(str(file), lookback=lookback, horizon=horizon, split=split, season=season)
+    windows = {"lookback": lookback, "horizon": horizon, "split": split, "season": season, "quantiles": quantiles}
+    return forecast(str(bundled_file(name, ".csv")), **windows)
 
 
 MONASH = "Monash archive of extrinsic regression; {}; files of {}"

@@ -9,6 +9,7 @@ from kzoo.nn.handcrafted.hog import BLOCK_NORMS, HOG
 from kzoo.nn.handcrafted.hydra import HydraFeatures
 from kzoo.nn.handcrafted.layer import Adaptable, FixedFeatures
 from kzoo.nn.handcrafted.minirocket import KERNELS, TAPS, MiniRocketFeatures, dilations
+from kzoo.nn.handcrafted.multirocket import MultiRocketFeatures
 from kzoo.nn.handcrafted.neighbours import NearestNeighbours
 from kzoo.nn.handcrafted.statistics import TimeStatistics
 from kzoo.nn.handcrafted.tfidf import TfIdf
@@ -25,6 +26,7 @@ __all__ = [
     "HydraFeatures",
     "ImageBank",
     "MiniRocketFeatures",
+    "MultiRocketFeatures",
     "NearestNeighbours",
     "SincBank",
     "TfIdf",

@@ -86,11 +86,16 @@ class MiniRocketFeatures(Adaptable, FixedFeatures):
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.features // len(KERNELS) * len(KERNELS))
 
-    def responses(self, x, index: int):
-        """Return the outputs of the kernels at one dilation, (batch, length, 84)."""
-        weights = keras.ops.multiply(KERNELS.T[:, None, :].astype("float32"), self.channels[index])
+    def responses(self, x, index: int, taps=1):
+        """Return the outputs of the kernels at one dilation, (batch, length, 84), weighted by factors of their taps."""
+        kernels = (KERNELS * taps).T[:, None, :].astype("float32")
+        weights = keras.ops.multiply(kernels, self.channels[index])
         dilation = self.dilations[index][0]
         return keras.ops.conv(x, weights, padding="same", dilation_rate=dilation, data_format="channels_last")
+
+    def measured(self, x, index: int):
+        """Return the outputs that are compared with the thresholds, likewise."""
+        return self.responses(x, index)
 
     def call(self, x):
         return keras.ops.concatenate(list(self.pooled(x, proportions_above)), axis=-1)
@@ -101,7 +106,7 @@ class MiniRocketFeatures(Adaptable, FixedFeatures):
         for index, (dilation, count) in enumerate(self.dilations):
             size = len(KERNELS) * count
             thresholds = keras.ops.reshape(self.thresholds[start : start + size], (len(KERNELS), count))
-            yield pooling(self.responses(x, index), thresholds, 4 * dilation, index % 2)
+            yield pooling(self.measured(x, index), thresholds, 4 * dilation, index % 2)
             start += size
 
     def adapt(self, series: np.ndarray, labels: np.ndarray | None = None, seed: int = 0) -> None:
@@ -123,21 +128,34 @@ class MiniRocketFeatures(Adaptable, FixedFeatures):
 
 
 def proportions_above(responses, thresholds, border: int, shift: int):
-    """Return the proportion of steps above each threshold, (batch, 84 * count); every second kernel skips the border.
+    """Return the proportion of steps above each threshold, (batch, 84 * count); see `by_border` for the arguments."""
+    return by_border(proportion, responses, thresholds, border, shift)
+
+
+def proportion(responses, threshold):
+    """Return the proportion of steps above a threshold, (batch, 84)."""
+    return keras.ops.mean(keras.ops.cast(responses > threshold, "float32"), axis=1)
+
+
+def by_border(statistic, responses, thresholds, border: int, shift: int):
+    """Return a statistic of responses over time above each threshold; every second kernel skips the border.
 
     Args:
+        statistic: function of responses (batch, length, 84) and a threshold for each kernel, (84,), that returns
+            (..., 84).
         responses: (batch, length, 84).
         thresholds: (84, count).
         border: steps at either end that every second kernel skips.
         shift: 0 if the first kernel uses all steps, 1 if it skips the border.
+
+    Returns:
+        (..., 84 * count).
     """
     inner = responses[:, border : responses.shape[1] - border]
     whole = (np.arange(len(KERNELS)) + shift) % 2 == 0
     columns = []
     for number in range(thresholds.shape[1]):
-        above = [
-            keras.ops.mean(keras.ops.cast(outputs > thresholds[:, number], "float32"), axis=1)
-            for outputs in (responses, inner)
-        ]
-        columns.append(keras.ops.where(whole, *above))
-    return keras.ops.reshape(keras.ops.stack(columns, axis=-1), (-1, len(KERNELS) * thresholds.shape[1]))
+        found = [statistic(outputs, thresholds[:, number]) for outputs in (responses, inner)]
+        columns.append(keras.ops.where(whole, *found))
+    stacked = keras.ops.stack(columns, axis=-1)
+    return keras.ops.reshape(stacked, (*stacked.shape[:-3], -1, len(KERNELS) * thresholds.shape[1]))
