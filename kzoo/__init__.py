@@ -25,6 +25,7 @@ from kzoo.serving.export import export
 from kzoo.serving.measure import evaluate_on
 from kzoo.serving.pretrained import load_model
 from kzoo.serving.serve import load_predictor, predict_files
+from kzoo.serving.share import push, save_pretrained
 from kzoo.training.evaluate import evaluate
 from kzoo.training.experiment import evaluate_run, list_configs, load_experiment, run_each, run_experiment
 from kzoo.training.finders import find_batch_size, find_learning_rate
@@ -34,6 +35,7 @@ from kzoo.training.train import fit, freeze
 from kzoo.zoo.factory import create_model, ensemble, list_models, model_card
 from kzoo.zoo.profile import macs, profile
 from kzoo.zoo.reparameterize import reparameterize
+from kzoo.zoo.shared import list_trained
 from kzoo.zoo.weights import WeightReport, load_weights, save_weights
 
 enable_onednn()  # nothing above imports TensorFlow
@@ -71,6 +73,7 @@ __all__ = [
     "list_configs",
     "list_datasets",
     "list_models",
+    "list_trained",
     "load_dataset",
     "load_experiment",
     "load_model",
@@ -83,9 +86,11 @@ __all__ = [
     "models",
     "predict_files",
     "profile",
+    "push",
     "reparameterize",
     "run_each",
     "run_experiment",
+    "save_pretrained",
     "save_weights",
     "shift_test",
     "visualize",

@@ -40,9 +40,10 @@ EXPORTED_FILES = re.compile(
 
 
 class Exported(NamedTuple):
-    """An export, and the largest absolute difference of its answers to the Keras model's on real examples.
+    """An export, and the largest absolute difference of its answers to the Keras model's on examples.
 
-    `answer` is the name of the answers, such as "probabilities".
+    `answer` is the name of the answers, such as "probabilities"; `real` tells whether the examples are of the data, or
+    random.
     """
 
     path: Path
@@ -50,11 +51,13 @@ class Exported(NamedTuple):
     max_difference: float
     examples: int
     answer: str
+    real: bool = True
 
     def __str__(self) -> str:
+        kind = "real" if self.real else "random"
         return (
             f"wrote {self.path} ({self.format}); loaded in a new process, its {self.answer} differ from the Keras "
-            f"model's by at most {self.max_difference:.1e} on {self.examples} real examples"
+            f"model's by at most {self.max_difference:.1e} on {self.examples} {kind} examples"
         )
 
 
@@ -97,7 +100,7 @@ def export(
     except (OSError, tf.errors.OpError) as error:  # a full disk, most often
         reason = getattr(error, "strerror", None) or shortened(error)
         raise ValueError(f"the export {target} cannot be written: {reason}; nothing was changed") from error
-    return Exported(target, format, difference, len(serving.examples), serving.task.answer)
+    return Exported(target, format, difference, len(serving.examples), serving.task.answer, serving.real)
 
 
 def write_checked(model: keras.Model, serving: Serving, target: Path, format: str, overwrite: bool) -> float:

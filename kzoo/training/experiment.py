@@ -22,7 +22,7 @@ from pathlib import Path
 from kzoo.core.arguments import check_arguments, checked
 from kzoo.core.files import user_path, write_json, writing
 from kzoo.core.lazy import keras, lazy_import
-from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
+from kzoo.core.registry import MODELS, check_keywords, did_you_mean, keywords, lookup, registered_name
 from kzoo.core.yaml import parse_yaml, read_yaml
 from kzoo.data import dataset_card, load_dataset
 from kzoo.data.splits import MODALITIES, Splits
@@ -32,7 +32,7 @@ from kzoo.training.evaluate import Report, check_split, evaluate
 from kzoo.training.optimizers import OPTIMIZERS, SCHEDULES
 from kzoo.training.recipes import Recipe, preset
 from kzoo.training.train import fit
-from kzoo.zoo import hub
+from kzoo.zoo import hub, shared
 from kzoo.zoo.factory import create_model, customised, model_card
 
 distributed = lazy_import("kzoo.training.distributed")
@@ -264,7 +264,39 @@ def summary(reports: Mapping[str, Report]) -> dict:
 
 
 def evaluate_run(path: str | Path, split: str = "test") -> Report:
-    """Evaluate the best model of a run again, on the data of its config; write pictures and numbers into the run."""
+    """Evaluate the best model of a run again, on the data of its config; write pictures and numbers into the run.
+
+    Of a shared model (see `kzoo.save_pretrained`) nothing is written.
+
+    Raises:
+        ValueError: for a path that is neither, or a shared model whose data are not known.
+    """
     model, _ = runs.load_run(path)
-    experiment = load_experiment(Path(path) / runs.CONFIG)
-    return evaluate(model, load_data(experiment), **experiment["evaluate"] | {"split": split}, run_dir=path)
+    folder = shared.find(path)
+    own = shared.is_shared(folder)
+    experiment = experiment_of(folder) if own else load_experiment(folder / runs.CONFIG)
+    evaluation = experiment["evaluate"] | {"split": split}
+    return evaluate(model, load_data(experiment), **evaluation, run_dir=None if own else folder)
+
+
+def experiment_of(folder: Path) -> dict:
+    """Return the experiment that a shared model was trained by.
+
+    Raises:
+        ValueError: if its description has none, or one that is not valid.
+    """
+    training = shared.describe(folder).get("training")
+    if not isinstance(training, dict):
+        raise ValueError(f"{folder} does not say which data its model was trained on; name some by --data")
+    experiment = {"seed": 0, "data": {}, "model": {}, "train": {}, "evaluate": {}} | training
+    check_experiment(experiment)
+    return experiment
+
+
+def hyperparameters_of(model: keras.Model, experiment: Mapping | None) -> dict:
+    """Return the hyperparameters of a network as JSON-serialisable values; {} where they are not known."""
+    card, own = MODELS.get(registered_name(model)), getattr(model, "architecture", None)
+    if own is None and card is not None and experiment is not None:
+        given = experiment.get("model", {})
+        own = customised(card, {key: value for key, value in given.items() if key not in GENERAL})
+    return json.loads(json.dumps(dataclasses.asdict(own), default=str)) if dataclasses.is_dataclass(own) else {}
