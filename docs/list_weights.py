@@ -68,7 +68,8 @@ def of_torchvision() -> Iterator[Published]:
         top1 = weights.meta["_metrics"]["ImageNet-1K"]["acc@1"]
         size, licence = weights.transforms().crop_size[0], timm.models.get_pretrained_cfg(copy).license or ""
         name = full.partition("_Weights")[0].lower()
-        yield Published(name, f"torchvision/{full}", "ImageNet-1k", top1, size, licence, weights.meta["num_params"])
+        params = kzoo.model_card(name).params  # torchvision counts auxiliary classifiers too
+        yield Published(name, f"torchvision/{full}", "ImageNet-1k", top1, size, licence, params)
 
 
 def of_keras(page: Path) -> Iterator[Published]:

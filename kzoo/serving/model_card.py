@@ -86,9 +86,14 @@ def evaluation(name: str, content: Mapping) -> dict | None:
     }
 
 
+def trained_on(content: Mapping) -> str:
+    """Return the dataset that a model was trained on, as its experiment names it; "" if it is not known."""
+    return ((content["training"] or {}).get("data") or {}).get("name", "")
+
+
 def data_name(content: Mapping) -> str | None:
-    """Return the name of the dataset that a model was trained on; None if it is not known."""
-    return ((content["training"] or {}).get("data") or {}).get("name")
+    """Return the name of the dataset, or of its file, without the folders of the author's machine."""
+    return Path(trained_on(content).rpartition(":")[2]).name or None
 
 
 def summary(content: Mapping) -> str:
@@ -97,7 +102,7 @@ def summary(content: Mapping) -> str:
     paper = f" ({card.paper.citation}, {card.paper.url})" if card else ""
     size = "x".join("any" if axis is None else str(axis) for axis in content["input_shape"])
     found = f"`{content['architecture']}`{paper} for {task['name'].replace('_', ' ')} of {content['modality']} data"
-    names = next((task[key] for key in ("class_names", "tags", "columns") if isinstance(task.get(key), list)), [])
+    names = next((task[key] for key in ("class_names", "tag_names", "columns") if isinstance(task.get(key), list)), [])
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     answers = f" It knows {', '.join(map(str, names[:SHOWN]))}{more}." if names else ""
     return f"{found}, input {size}, weights in {content['dtype']}.{answers}"
@@ -157,5 +162,5 @@ def licences(content: Mapping) -> str:
 
 def source_of(content: Mapping) -> str | None:
     """Return the source of a dataset that kzoo knows by name; None for others."""
-    name = data_name(content)
+    name = trained_on(content)
     return dataset_card(name).source if name and ":" not in name else None

@@ -168,7 +168,8 @@ def as_stored(path: str, value: np.ndarray, dtype: str) -> np.ndarray:
     Raises:
         ValueError: if one of them is too large for it.
     """
-    stored = value.astype(lookup("dtype", dtype, DTYPES)) if value.dtype == "float32" else value
+    with np.errstate(over="ignore"):
+        stored = value.astype(lookup("dtype", dtype, DTYPES)) if value.dtype == "float32" else value
     if not np.isfinite(stored).all() and np.isfinite(value).all():
         raise ValueError(f"{path} has values that {dtype} cannot hold; use dtype='float32'")
     return stored
