@@ -8,6 +8,7 @@ from kzoo.analysis.classical import compare_classical
 from kzoo.analysis.compare import compare
 from kzoo.analysis.diagram import draw_architecture
 from kzoo.analysis.shift import shift_test
+from kzoo.analysis.tune import tune
 from kzoo.analysis.visualize import (
     draw_embedding,
     draw_feature_maps,
@@ -93,6 +94,7 @@ __all__ = [
     "save_pretrained",
     "save_weights",
     "shift_test",
+    "tune",
     "visualize",
 ]
 

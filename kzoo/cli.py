@@ -23,6 +23,8 @@ from kzoo.analysis.classical import compare_classical
 from kzoo.analysis.compare import compare
 from kzoo.analysis.diagram import draw_architecture
 from kzoo.analysis.shift import shift_runs
+from kzoo.analysis.tune import prepare as prepare_search
+from kzoo.analysis.tune import tune
 from kzoo.analysis.visualize import visualize
 from kzoo.core.lazy import keras, lazy_import, rich_console, rich_table
 from kzoo.core.numbers import short
@@ -543,6 +545,26 @@ def find(
     typer.echo(f"{rate}; wrote {out}\n")
     say("searching for a batch size")
     wide_console().print(find_batch_size(model, data, optimizer=optimizer))
+
+
+@app.command("tune")
+def tune_(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of the search; default: runs/NAME_tune.")] = None,
+    trials: Annotated[int, typer.Option(help="Number of trials, of all processes together.")] = 20,
+) -> None:
+    """Search for the values of the fields that the config's section `tune` names, by the score on validation.
+
+    The same command again resumes the search, in another terminal at the same time it takes part in it.
+    """
+    prepare_search(config, overrides or ())
+    if trials < 1:
+        raise ValueError(f"trials must be a positive integer, got {trials}")
+    folder = out or Path("runs") / f"{Path(config).stem}_tune"
+    start_keras()
+    found = tune(config, overrides or (), out=folder, trials=trials)
+    show_result(found, False, f"wrote {folder}; the best values: {found.command}")
 
 
 @app.command("compare")

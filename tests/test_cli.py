@@ -13,7 +13,7 @@ from PIL import Image
 from kzoo import cli
 
 COMMANDS = ("list", "show", "datasets", "train", "evaluate", "export", "predict", "find", "compare", "shift")
-COMMANDS += ("compare-classical", "benchmark", "profile", "report", "visualize", "convert", "push")
+COMMANDS += ("compare-classical", "benchmark", "profile", "report", "visualize", "convert", "push", "tune")
 DIGITS = "image/resnet8_digits"
 QUICK = [
     (["--help"], "list them, train one"),
@@ -81,6 +81,7 @@ MISTAKES = [
     (["predict", "{run}", "{notes}"], "notes.txt cannot be read as an image"),
     (["find", "image/resnet8_digit"], "there is no config 'image/resnet8_digit'; did you mean"),
     (["find", DIGITS, "--out", "rate.xyz"], "a picture cannot be written as rate.xyz"),
+    (["tune", DIGITS], "image/resnet8_digits has no section tune"),
     (["compare", "{run}", "nowhere"], "nowhere is not a run directory of kzoo"),
     (["compare", "{run}", "{run}", "--out", "compare.xyz"], "a picture cannot be written as compare.xyz"),
     (["shift", "nowhere"], "nowhere is not a run directory of kzoo"),

@@ -6,6 +6,7 @@
     train: {epochs: 5, learning_rate: 1e-3}       # kzoo.fit
     evaluate: {tta: {shift: 1}}                   # kzoo.evaluate; may be left out
     recipe: strong                                # defaults for train and data.augment: kzoo.training.recipes
+    tune: {train.learning_rate: [1e-3, 3e-3]}     # what `kzoo tune` searches (kzoo.analysis.tune); no part of a run
 
 There is no schema beside the functions' own signatures, so a new argument needs no second entry.
 """
@@ -27,6 +28,8 @@ from kzoo.core.yaml import parse_yaml, read_yaml
 from kzoo.data import dataset_card, load_dataset
 from kzoo.data.splits import MODALITIES, Splits
 from kzoo.data.text.vectors import load_word_vectors
+from kzoo.tasks import TASKS
+from kzoo.tasks.task import Score
 from kzoo.training import runs
 from kzoo.training.evaluate import Report, check_split, evaluate
 from kzoo.training.optimizers import OPTIMIZERS, SCHEDULES
@@ -92,9 +95,28 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> dict:
         raise ValueError(f"{'' if overrides else f'{config}: '}{error}") from error
 
 
+def load_space(config: str | Path) -> dict:
+    """Return the section `tune` of an experiment: the fields that a search may change, and their ranges.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    content = read_yaml(find_config(config))
+    space = content.get("tune") if isinstance(content, dict) else None
+    if not isinstance(space, dict) or not space:
+        raise ValueError(f"{config} has no section tune with fields and their ranges, such as train.learning_rate")
+    return space
+
+
+def score_of(experiment: Mapping) -> Score:
+    """Return the score of an experiment's task; no data are loaded."""
+    data = experiment["data"]
+    return lookup("task", data.get("task") or dataset_card(**data).task, TASKS).score
+
+
 def completed(experiment: dict) -> dict:
     """Return an experiment with the settings of its recipe written out, except where it sets its own."""
-    written = {key: value for key, value in experiment.items() if key != "recipe"}
+    written = {key: value for key, value in experiment.items() if key not in ("recipe", "tune")}
     if experiment.get("recipe") is None:
         return written
     data = experiment["data"]
@@ -121,7 +143,7 @@ def apply_override(experiment: dict, override: str) -> None:
 def check_experiment(experiment: dict) -> None:
     """Raise a ValueError for an unknown section, key, dataset, model or hyperparameter."""
     for section in experiment:
-        lookup("section", section, {"seed": None, "recipe": None} | SECTIONS)
+        lookup("section", section, {"seed": None, "recipe": None, "tune": None} | SECTIONS)
     for section in SECTIONS:
         if not isinstance(experiment[section], dict):
             raise ValueError(f"section {section!r} must hold keys and values, got {experiment[section]!r}")

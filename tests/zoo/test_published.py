@@ -61,7 +61,7 @@ def test_networks_are_listed_by_size_modality_and_accuracy():
     [
         ({"sort": "top5"}, "unknown order 'top5'; did you mean top1"),
         ({"modality": "images"}, "unknown modality 'images'; did you mean image"),
-        ({"max_params": 0}, "max_params must be a positive integer, got 0"),
+        ({"max_params": 0}, "max_params must be a positive integer or None, got 0"),
     ],
 )
 def test_mistakes_are_explained(options, message):
