@@ -1,12 +1,8 @@
-"""MACs of all networks for their published inputs: `python docs/count_macs.py` writes `docs/macs.csv` for the site."""
-
-import csv
-from pathlib import Path
+"""MACs of all networks for their published inputs: `python docs/count_macs.py` writes `kzoo/zoo/macs.csv`."""
 
 import kzoo
 from kzoo.nn.graph import without_values
-
-PATH = Path(__file__).parent / "macs.csv"
+from kzoo.zoo.published import MACS
 
 
 def macs_of(name: str) -> int:
@@ -15,12 +11,6 @@ def macs_of(name: str) -> int:
     return without_values(lambda: kzoo.macs(kzoo.create_model(name, shape, num_classes)))
 
 
-def counted() -> dict[str, int]:
-    """Return the MACs that the file has, by name."""
-    with PATH.open(newline="") as file:
-        return {row["name"]: int(row["macs"]) for row in csv.DictReader(file)}
-
-
 if __name__ == "__main__":
     lines = [f"{name},{macs_of(name)}\n" for name in kzoo.list_models()]
-    PATH.write_text("".join(["name,macs\n", *lines]))
+    MACS.write_text("".join(["name,macs\n", *lines]))

@@ -13,10 +13,12 @@ import docstring_parser
 
 import kzoo
 from kzoo.analysis.diagram import architecture_svg
+from kzoo.core.numbers import short
 from kzoo.core.registry import MODELS, PYTORCH, TENSORFLOW, ModelCard
 from kzoo.training.experiment import find_config, load_experiment
+from kzoo.zoo import published
 
-GROUPS = ("Images", "Time series", "Text", "Sound")
+GROUPS = {"image": "Images", "timeseries": "Time series", "text": "Text", "audio": "Sound"}
 # the variant of its paper's main results, where that is not the first one
 CANONICAL = """
 cnn14 convmixer_1536_20 convnext_tiny ds_cnn ese_vovnet39b fixed_filters ghostnet_100 hrnet_w18 inception_next_tiny
@@ -32,6 +34,7 @@ def pages(drawn: Collection[str] | None = None) -> Iterator[tuple[str, str]]:
         drawn: families whose networks are drawn; all if not given.
     """
     yield "index.md", index()
+    yield "pretrained.md", pretrained()
     for family, cards in families().items():
         pictures = {}
         if drawn is None or family in drawn:
@@ -86,19 +89,8 @@ def title(cards: Sequence[ModelCard]) -> str:
 
 
 def group(card: ModelCard) -> str:
-    """Return what a variant was published for, as its published input and its texts tell."""
-    *spatial, _ = card.reference.input_shape
-    said = f"{about(card)} {type(card.architecture).__doc__} {card.paper.title}".lower()
-    if len(spatial) == 2 and spatial[0] == spatial[1]:
-        return "Images"
-    if card.reference.input_shape == (150, 1) or "time series" in said:
-        return "Time series"
-    words = r"\b(text|sentence|language|character|word|token)s?\b"
-    return (
-        "Text"
-        if len(spatial) == 1 and re.search(words, said) and not re.search("keyword|speech|spoken", said)
-        else "Sound"
-    )
+    """Return what a variant was published for."""
+    return GROUPS[card.modality]
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -123,13 +115,14 @@ def index() -> str:
     parts = [
         "# Networks\n\n"
         f"{len(MODELS)} names in {len(families())} families. Those with 1-D and 2-D take signals, token ids and images "
-        "alike, whatever they were published for; `kzoo list` prints the names.\n"
+        "alike, whatever they were published for; `kzoo list` prints the names. Of many there are "
+        "[pretrained weights](pretrained.md).\n"
     ]
-    for name in GROUPS:
+    for name in GROUPS.values():
         rows = [index_row(f, [c for c in cards if group(c) == name]) for f, cards in families().items()]
         header = ("family", "what it is", ">names", "parameters", "takes")
         parts.append(f"## {name}\n\n{table(header, [row for row in rows if row])}")
-    entries = "\n".join(families())
+    entries = "\n".join(["pretrained", *families()])
     return "\n".join([*parts, f"```{{toctree}}\n:hidden:\n:maxdepth: 1\n\n{entries}\n```\n"])
 
 
@@ -143,14 +136,6 @@ def index_row(family: str, cards: Sequence[ModelCard]) -> tuple | None:
     dims = " and ".join(f"{dim}-D" for dim in sorted({dim for card in cards for dim in card.dims}))
     sentence = sentence[0].upper() + sentence[1:]
     return f"[{title(families()[family])}]({family}.md)", sentence, len(cards), span, dims
-
-
-def short(count: int) -> str:
-    """Return a count to three digits, such as 25.6 M."""
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if count >= size:
-            return f"{count / size:.3g}{unit}"
-    return str(count)
 
 
 def page(cards: Sequence[ModelCard], pictures: dict[str, str]) -> str:
@@ -199,7 +184,7 @@ def picture(card: ModelCard) -> str:
 @cache
 def macs() -> dict[str, int]:
     """Return the MACs of each network for its published input; those that the file does not have are counted."""
-    known = count_macs.counted()
+    known = published.macs()
     return {name: known.get(name) or count_macs.macs_of(name) for name in MODELS}
 
 
@@ -217,13 +202,49 @@ def variants(cards: Sequence[ModelCard]) -> str:
         shape, classes, _ = card.reference
         dims = ",\u00a0".join(f"{dim}\u2011D" for dim in card.dims)  # no line breaks in it
         counts = (f"`{card.name}`", f"{card.params:,}", f"{macs()[card.name]:,}")
-        cells = (*counts, shape_text(shape), classes, dims, convention(card))
+        cells = (*counts, weights_text(card.name), shape_text(shape), classes, dims, convention(card))
         rows.append((*cells, f"[{unbroken(card.paper.citation)}]({card.paper.url})", settings(card)))
-    header = ("name", ">parameters", ">MACs", "input", ">classes", "takes", "convention", "paper", "hyperparameters")
+    header = ("name", ">parameters", ">MACs", "weights", "input", ">classes", "takes", "convention", "paper")
+    header = (*header, "hyperparameters")
     return table(header, rows) + (
         "\nParameters and MACs are for the input and the classes beside them. The convention is the framework whose "
         "padding and batch normalisation (epsilon, momentum) the published network has; `dialect` sets another.\n"
     )
+
+
+def weights_text(name: str) -> str:
+    """Return how many pretrained weights a network has, and the highest published top-1 accuracy of them."""
+    count, best = len(published.weights_of(name)), published.best_top1().get(name)
+    if not count:
+        return ""
+    reached = f", top\u20111 up to {best:.1f}\u00a0%" if best else ""
+    return f"[{count}](pretrained.md#{group_place(name)}){reached}"
+
+
+def group_place(name: str) -> str:
+    """Return the place of a family on the page of pretrained weights."""
+    return f"weights-{kzoo.model_card(name).family.replace('_', '-')}"
+
+
+def pretrained() -> str:
+    """Return the page of all pretrained weights, family by family."""
+    parts = [
+        "---\nhide-toc: true\n---\n\n# Pretrained weights\n\n"
+        f"{len(published.published())} sets of weights that `weights=` of a network takes ([](../fine_tuning.md)); "
+        "`kzoo list --weights` prints them. Top-1 is the accuracy on ImageNet's validation images that timm, "
+        "torchvision or Keras publishes, at the resolution beside it; empty where they publish none, as for weights "
+        "without its 1,000 classes. The size is that in float32. Licences are those that timm states for its files, "
+        "and empty where none is known; read the publisher's terms before you use them. kzoo has measured none of "
+        "these accuracies.\n"
+    ]
+    header = ("network", "weights", "data", ">top-1", ">resolution", "licence", ">size")
+    for family, cards in families().items():
+        rows = [row for card in cards for row in published.weights_of(card.name)]
+        if rows:
+            place = f"(weights-{family.replace('_', '-')})=\n"
+            heading = f"{place}## {title(cards)}\n\n[The family](./{family}.md)\n"
+            parts += [heading, table(header, [row.cells() for row in rows])]
+    return "\n".join(parts)
 
 
 def settings(card: ModelCard) -> str:

@@ -8,6 +8,7 @@ from kzoo.analysis.classical import compare_classical
 from kzoo.analysis.compare import compare
 from kzoo.analysis.diagram import draw_architecture
 from kzoo.analysis.shift import shift_test
+from kzoo.analysis.tune import tune
 from kzoo.analysis.visualize import (
     draw_embedding,
     draw_feature_maps,
@@ -26,6 +27,7 @@ from kzoo.serving.listen import listen
 from kzoo.serving.measure import evaluate_on
 from kzoo.serving.pretrained import load_model
 from kzoo.serving.serve import load_predictor, predict_files
+from kzoo.serving.share import push, save_pretrained
 from kzoo.serving.stream import stream
 from kzoo.training.evaluate import evaluate
 from kzoo.training.experiment import evaluate_run, list_configs, load_experiment, run_each, run_experiment
@@ -36,6 +38,7 @@ from kzoo.training.train import fit, freeze
 from kzoo.zoo.factory import create_model, ensemble, list_models, model_card
 from kzoo.zoo.profile import macs, profile
 from kzoo.zoo.reparameterize import reparameterize
+from kzoo.zoo.shared import list_trained
 from kzoo.zoo.weights import WeightReport, load_weights, save_weights
 
 enable_onednn()  # nothing above imports TensorFlow
@@ -73,6 +76,7 @@ __all__ = [
     "list_configs",
     "list_datasets",
     "list_models",
+    "list_trained",
     "listen",
     "load_dataset",
     "load_experiment",
@@ -86,12 +90,15 @@ __all__ = [
     "models",
     "predict_files",
     "profile",
+    "push",
     "reparameterize",
     "run_each",
     "run_experiment",
+    "save_pretrained",
     "save_weights",
     "shift_test",
     "stream",
+    "tune",
     "visualize",
 ]
 

@@ -23,14 +23,18 @@ from kzoo.analysis.classical import compare_classical
 from kzoo.analysis.compare import compare
 from kzoo.analysis.diagram import draw_architecture
 from kzoo.analysis.shift import shift_runs
+from kzoo.analysis.tune import prepare as prepare_search
+from kzoo.analysis.tune import tune
 from kzoo.analysis.visualize import visualize
 from kzoo.core.lazy import keras, lazy_import, rich_console, rich_table
+from kzoo.core.numbers import short
 from kzoo.core.pictures import picture_format
 from kzoo.core.registry import lookup
 from kzoo.core.shown import literal
 from kzoo.core.version import __version__
 from kzoo.data import DatasetCard, dataset_card, list_datasets
 from kzoo.data.cache import cache_entries, cache_folder, cache_limit, clear_cache, gigabytes
+from kzoo.data.splits import MODALITIES
 from kzoo.nn.precision import PRECISIONS
 from kzoo.serving.export import FORMATS, check_target, export
 from kzoo.serving.inputs import windows_for
@@ -45,6 +49,7 @@ from kzoo.serving.serve import (
     summary_of_errors,
     write_pictures,
 )
+from kzoo.serving.share import check_pushable, push
 from kzoo.serving.step_export import check_step_format
 from kzoo.tasks.task import check_pictures, metric_text
 from kzoo.training.evaluate import Report
@@ -64,7 +69,8 @@ from kzoo.training.experiment import (
 from kzoo.training.finders import find_batch_size, find_learning_rate
 from kzoo.training.report_html import write_html
 from kzoo.training.runs import CONFIG, PAGE, find_run, load_run
-from kzoo.zoo.factory import create_model, list_models, model_card
+from kzoo.zoo import published, shared
+from kzoo.zoo.factory import ORDERS, create_model, list_models, model_card
 from kzoo.zoo.profile import profile
 from kzoo.zoo.weights.convert import convert
 
@@ -81,8 +87,18 @@ NAMES = {"keras": "serving.keras", "onnx": "model.onnx", "litert": "model.tflite
 EVALUATED = ("validation", "test")
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run directory, as `kzoo train` writes it.")]
+Trained = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run directory, or a shared model: its folder, kzoo/NAME or hf://user/name."),
+]
 Config = Annotated[str, typer.Argument(metavar="CONFIG", help="A name listed by `kzoo datasets`, or a YAML file.")]
-RunOrExport = Annotated[str, typer.Argument(metavar="RUN_OR_EXPORT", help="A run directory, or an export.")]
+RunOrExport = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN_OR_EXPORT",
+        help="A run directory, an export, or a shared model: its folder, kzoo/NAME or hf://user/name.",
+    ),
+]
 Options = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Options of the dataset, e.g. limit=1000.")
 ]
@@ -124,10 +140,11 @@ def wide_console() -> rich_console.Console:
     return rich_console.Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
-def show_table(*columns: str, rows: Iterable[Sequence]) -> None:
-    """Print a table."""
+def show_table(*columns: str, rows: Iterable[Sequence], whole: Sequence[str] = ()) -> None:
+    """Print a table whose first column, and those named in `whole`, are never shortened."""
     table = rich_table.Table(*columns, box=None, pad_edge=False, collapse_padding=True, header_style="bold")
-    table.columns[0].no_wrap = True
+    for name, column in zip(columns, table.columns, strict=True):
+        column.no_wrap = name in (columns[0], *whole)
     for row in rows:
         table.add_row(*literal(row))
     wide_console().print(table)
@@ -164,19 +181,59 @@ def list_(
     family: Annotated[str | None, typer.Option(help="Only one family, e.g. vgg.")] = None,
     task: Annotated[str | None, typer.Option(help="Only networks that make sense for one task, e.g. tagging.")] = None,
     dim: Annotated[int | None, typer.Option(help="Only networks for 1 or 2 spatial axes.")] = None,
+    modality: Annotated[
+        str | None, typer.Option(help=f"Only networks published for one of: {', '.join(MODALITIES)}.")
+    ] = None,
+    max_params: Annotated[str | None, typer.Option(metavar="COUNT", help="Most parameters, e.g. 5M.")] = None,
+    max_macs: Annotated[str | None, typer.Option(metavar="COUNT", help="Most MACs, e.g. 300M.")] = None,
+    sort: Annotated[str, typer.Option(help=f"By one of: {', '.join(ORDERS)}.")] = "name",
+    weights: Annotated[bool, typer.Option("--weights", help="List the pretrained weights of the networks.")] = False,
 ) -> None:
-    """List the networks with the task, the parameters and the input shape of their publication, and the paper."""
-    names = list_models(pattern, family=family, task=task, dim=dim)
+    """List the networks with the task, the size and the input shape of their publication, and the paper.
+
+    Top-1 is the highest accuracy on ImageNet that is published with pretrained weights, in percent.
+    """
+    most = {"max_params": parse_count(max_params), "max_macs": parse_count(max_macs)}
+    names = list_models(pattern, family=family, task=task, dim=dim, modality=modality, **most, sort=sort)
     if not names:
         raise ValueError(f"no network matches {pattern!r} and the options; `kzoo list` shows all")
-    show_table("name", "task", "parameters", "input", "paper", rows=map(model_row, names))
+    if weights:
+        return show_weights(names)
+    columns = ("name", "task", "parameters", "MACs", "top-1", "input", "paper")
+    show_table(*columns, rows=map(model_row, names), whole=("parameters", "MACs"))
+
+
+def show_weights(names: Iterable[str]) -> None:
+    """Print the pretrained weights of networks."""
+    rows = [row.cells() for name in names for row in published.weights_of(name)]
+    if not rows:
+        raise ValueError("there are no pretrained weights of these networks; `kzoo list --weights` shows all")
+    show_table("network", "weights", "data", "top-1", "resolution", "licence", "size", rows=rows)
 
 
 def model_row(name: str) -> tuple:
     """Return a network's line in the list."""
-    card = model_card(name)
+    card, top1, macs = model_card(name), published.best_top1().get(name), published.macs().get(name)
     shape = "x".join(map(str, card.reference.input_shape))
-    return name, card.task, f"{card.params:,}", shape, card.paper.citation
+    counts = (f"{card.params:,}", "" if macs is None else short(macs), "" if top1 is None else f"{top1:.1f}")
+    return name, card.task, *counts, shape, card.paper.citation
+
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+def parse_count(text: str | None) -> int | None:
+    """Return the number in e.g. "5M", "300k" or "1000".
+
+    Raises:
+        ValueError: for anything else, or less than 1.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d*)?)([kmg]?)", text.strip().lower())
+    if not found or float(found[1]) * UNITS[found[2]] < 1:
+        raise ValueError(f"expected a count such as 5M, 300k or 1000, got {text!r}")
+    return int(float(found[1]) * UNITS[found[2]])
 
 
 @app.command()
@@ -322,7 +379,7 @@ def evaluate(
         return evaluate_other(run, data, split, options, as_json)
     if options:
         raise ValueError(f"{options[0]!r} is an option of other data, which --data names")
-    find_run(run)
+    find_trained(run)
     check_split(split or "test", *EVALUATED)
     start_keras()
     say(f"evaluating on the {split or 'test'} split")
@@ -341,6 +398,16 @@ def evaluate_other(path: str, data: str, split: str | None, options: Sequence[st
     show_result(evaluate_on(path, data, **given), as_json)
 
 
+def find_trained(path: str) -> Path:
+    """Return the folder of a run or of a shared model.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    folder = shared.find(path)
+    return folder if shared.is_shared(folder) else find_run(folder)
+
+
 def parse_options(options: Sequence[str] | None) -> dict:
     """Return the options of a dataset that are given as KEY=VALUE."""
     given: dict = {}
@@ -351,7 +418,7 @@ def parse_options(options: Sequence[str] | None) -> dict:
 
 @app.command("export")
 def export_(
-    run: Run,
+    run: Trained,
     format: Annotated[str, typer.Option(help=f"One of: {', '.join(FORMATS)}.")] = "saved_model",
     out: Annotated[Path | None, typer.Option(help="File or directory to write; default: in the run directory.")] = None,
     streaming: Annotated[
@@ -360,9 +427,11 @@ def export_(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Export a run's best model for serving, and verify it in a new process."""
+    folder = find_trained(run)
+    if out is None and shared.is_shared(folder):
+        raise ValueError(f"{run} is a shared model, in whose folder nothing is written; say where to, --out PATH")
     name = f"{'stream_' * streaming}{NAMES.get(format, format)}"
-    target = (out or find_run(run) / name).expanduser()
-    find_run(run)
+    target = (out or folder / name).expanduser()
     check_target(target, format, overwrite)
     if streaming:
         check_step_format(format)
@@ -466,6 +535,24 @@ def prediction_rows(found: Prediction) -> Iterable[dict[str, str]]:
         yield from ({"file": name, **times, **row, "error": ""} for row in window.rows())
 
 
+@app.command("push")
+def push_(
+    run: Trained,
+    name: Annotated[str, typer.Argument(metavar="hf://USER/NAME", help="The repository; made if it is not there.")],
+    license: Annotated[str | None, typer.Option(metavar="NAME", help="Of the weights, e.g. apache-2.0.")] = None,
+    data_license: Annotated[str | None, typer.Option(metavar="TEXT", help="Of the data, in words.")] = None,
+    limitations: Annotated[str | None, typer.Option(metavar="TEXT", help="For the model card, in words.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Only the owner sees a new repository.")] = False,
+) -> None:
+    """Upload a trained model and its model card to the Hugging Face Hub; `kzoo predict hf://USER/NAME` then asks it."""
+    check_pushable(name)
+    find_trained(run)
+    start_keras()
+    say(f"uploading {run}")
+    terms = {"license": license, "data_license": data_license, "limitations": limitations}
+    typer.echo(f"wrote {push(run, name, private=private, **terms)}")
+
+
 @app.command("convert")
 def convert_(
     checkpoint: Annotated[Path, typer.Argument(metavar="FILE.pth", help="A checkpoint of PyTorch.")],
@@ -493,6 +580,26 @@ def find(
     typer.echo(f"{rate}; wrote {out}\n")
     say("searching for a batch size")
     wide_console().print(find_batch_size(model, data, optimizer=optimizer))
+
+
+@app.command("tune")
+def tune_(
+    config: Config,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Directory of the search; default: runs/NAME_tune.")] = None,
+    trials: Annotated[int, typer.Option(help="Number of trials, of all processes together.")] = 20,
+) -> None:
+    """Search for the values of the fields that the config's section `tune` names, by the score on validation.
+
+    The same command again resumes the search, in another terminal at the same time it takes part in it.
+    """
+    prepare_search(config, overrides or ())
+    if trials < 1:
+        raise ValueError(f"trials must be a positive integer, got {trials}")
+    folder = out or Path("runs") / f"{Path(config).stem}_tune"
+    start_keras()
+    found = tune(config, overrides or (), out=folder, trials=trials)
+    show_result(found, False, f"wrote {folder}; the best values: {found.command}")
 
 
 @app.command("compare")

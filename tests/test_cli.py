@@ -13,13 +13,16 @@ from PIL import Image
 from kzoo import cli
 
 COMMANDS = ("list", "show", "datasets", "train", "evaluate", "export", "predict", "find", "compare", "shift")
-COMMANDS += ("compare-classical", "benchmark", "profile", "report", "visualize", "convert")
+COMMANDS += ("compare-classical", "benchmark", "profile", "report", "visualize", "convert", "push", "tune")
 DIGITS = "image/resnet8_digits"
 QUICK = [
     (["--help"], "list them, train one"),
     (["--version"], "kzoo "),
     (["list"], "25,557,032"),
     (["list", "*resnet*", "--family", "resnetv2"], "resnetv2_50"),
+    (["list", "--max-params", "5M", "--max-macs", "300M", "--sort", "top1"], "mobilenetv4_conv_small"),
+    (["list", "--modality", "audio", "--task", "tagging", "--sort", "macs"], "cnn14"),
+    (["list", "resnet50", "--weights"], "timm/resnet50.a1_in1k"),
     (["show", "resnet50"], "number of residual blocks in each stage"),
     (["datasets"], DIGITS),
     *[([command, "--help"], "Usage") for command in COMMANDS],
@@ -27,6 +30,11 @@ QUICK = [
 MISTAKES = [
     (["lits"], "Did you mean"),
     (["list", "nothing*"], "no network matches 'nothing*'"),
+    (["list", "--max-params", "5 millions"], "expected a count such as 5M, 300k or 1000, got '5 millions'"),
+    (["list", "--max-macs", "0"], "expected a count such as 5M, 300k or 1000, got '0'"),
+    (["list", "--modality", "sound"], "unknown modality 'sound'"),
+    (["list", "--sort", "size"], "unknown order 'size'; did you mean"),
+    (["list", "textcnn", "--weights"], "there are no pretrained weights of these networks"),
     (["show", "resnet5"], "unknown model 'resnet5'; did you mean resnet5"),
     (["show", "resnet18", "--picture", "resnet18.png"], "choose a name ending in .svg"),
     (["train", "image/resnet8_digit"], "there is no config 'image/resnet8_digit'; did you mean"),
@@ -49,6 +57,14 @@ MISTAKES = [
     (["evaluate", "{run}", "--data", "digit"], "unknown dataset 'digit'; did you mean digits"),
     (["evaluate", "nowhere", "--data", "digits"], "there is no run or export at nowhere"),
     (["evaluate", "{run}", "--data", "digits", "--split", "test"], "--data takes all examples"),
+    (["predict", "kzoo/digit", "a.png"], "unknown trained model 'kzoo/digit'"),
+    (["evaluate", "kzoo/digit"], "unknown trained model 'kzoo/digit'"),
+    (["push", "nowhere", "hf://me/digits"], "nowhere is not a run directory of kzoo"),
+    (
+        ["push", "{run}", "me/digits"],
+        "expected a repository of the Hugging Face Hub as hf://user/name, got 'me/digits'",
+    ),
+    (["push", "{run}", "hf://me/digits@main"], "leave out @main"),
     (["export", "nowhere"], "nowhere is not a run directory of kzoo"),
     (["export", "{run}", "--format", "onx"], "unknown format 'onx'; did you mean onnx"),
     (["export", "{run}", "--format", "keras", "--out", "model.h5"], "must end in .keras"),
@@ -65,6 +81,7 @@ MISTAKES = [
     (["predict", "{run}", "{notes}"], "notes.txt cannot be read as an image"),
     (["find", "image/resnet8_digit"], "there is no config 'image/resnet8_digit'; did you mean"),
     (["find", DIGITS, "--out", "rate.xyz"], "a picture cannot be written as rate.xyz"),
+    (["tune", DIGITS], "image/resnet8_digits has no section tune"),
     (["compare", "{run}", "nowhere"], "nowhere is not a run directory of kzoo"),
     (["compare", "{run}", "{run}", "--out", "compare.xyz"], "a picture cannot be written as compare.xyz"),
     (["shift", "nowhere"], "nowhere is not a run directory of kzoo"),

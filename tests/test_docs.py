@@ -1,7 +1,6 @@
 """The documentation: the site is built without a warning, says what the registry says, and its snippets run."""
 
 import ast
-import csv
 import importlib.util
 import itertools
 import os
@@ -19,6 +18,7 @@ from snippets import blocks, commands, only_parsed, parse_command, run, snippets
 
 import kzoo
 from kzoo.training.experiment import find_config, list_configs, load_experiment
+from kzoo.zoo import published
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
@@ -62,19 +62,13 @@ def test_each_family_has_a_page_with_its_variants_and_their_macs(site):
     for family in FAMILIES:
         page = re.sub("<[^>]+>", " ", (site / "networks" / f"{family}.html").read_text())
         for name in kzoo.list_models(family=family):
-            documented = macs().get(name)  # counted when the site is built, if it is missing in the table
+            documented = published.macs().get(name)  # counted when the site is built, if it is missing in the table
             count = r"[\d,]+" if documented is None else f"{documented:,}"
             assert re.search(rf"\s{name}\s+{kzoo.model_card(name).params:,}\s+{count}\s", page), name
 
 
-def macs() -> dict[str, int]:
-    """Return the MACs in docs/macs.csv, by name; tests/zoo/test_profile.py checks the numbers."""
-    with (DOCS / "macs.csv").open(newline="") as file:
-        return {row["name"]: int(row["macs"]) for row in csv.DictReader(file)}
-
-
 def test_the_table_of_macs_names_only_networks_of_the_zoo():
-    assert set(macs()) <= set(kzoo.list_models())
+    assert set(published.macs()) <= set(kzoo.list_models())
 
 
 @pytest.mark.slow

@@ -11,6 +11,14 @@ def significant(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def short(count: int) -> str:
+    """Return a count to three digits, such as 25.6 M."""
+    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= size:
+            return f"{count / size:.3g}{unit}"
+    return str(count)
+
+
 ABBREVIATIONS = {"iou": "IoU", "mae": "MAE", "mse": "MSE", "psnr": "PSNR"}
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import functools
 import inspect
+import re
 import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
@@ -181,6 +182,20 @@ class ModelCard(Shown):
         """The published task, and the others that the network makes sense for, in words."""
         _, *others = self.tasks
         return f"task {self.task}, also {', '.join(others)}" if others else f"task {self.task}"
+
+    @property
+    def modality(self) -> str:
+        """What the published model takes: "image", "timeseries", "text" or "audio", as its input and texts tell."""
+        *spatial, _ = self.reference.input_shape
+        module = sys.modules[type(self.architecture).__module__]
+        said = f"{module.__doc__} {type(self.architecture).__doc__} {self.paper.title}".lower()
+        if len(spatial) == 2 and spatial[0] == spatial[1]:
+            return "image"
+        if self.reference.input_shape == (150, 1) or "time series" in said:
+            return "timeseries"
+        spoken = re.search("keyword|speech|spoken", said)
+        words = re.search(r"\b(text|sentence|language|character|word|token)s?\b", said)
+        return "text" if len(spatial) == 1 and words and not spoken else "audio"
 
     @property
     def convention(self) -> str:

@@ -63,12 +63,17 @@ def count_values(content, depth: int = 0) -> int:
 
 def write_yaml(path: Path, content: dict) -> None:
     """Write dictionaries, lists, numbers and strings as YAML, keys in the order given."""
+    write_text(path, to_yaml(content))
+
+
+def to_yaml(content: dict) -> str:
+    """Return dictionaries, lists, numbers and strings as YAML text, keys in the order given."""
     text = io.StringIO()
     yaml = ruamel.YAML(typ="safe", pure=True)
     yaml.default_flow_style = None
     yaml.sort_base_mapping_type_on_output = False
     yaml.dump(plain(content), text)
-    write_text(path, text.getvalue())
+    return text.getvalue()
 
 
 def plain(value):

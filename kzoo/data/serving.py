@@ -30,12 +30,13 @@ class PlainInput(NamedTuple):
 
 @dataclass(frozen=True)
 class Serving:
-    """What inference needs: the preprocessing, the task, and a few raw examples."""
+    """What inference needs: the preprocessing, the task, and a few raw examples, random ones if they are not `real`."""
 
     modality: str
     preprocess: Preprocess
     task: Task
     examples: np.ndarray
+    real: bool = True
 
     @property
     def class_names(self) -> tuple[str, ...]:

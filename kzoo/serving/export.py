@@ -44,9 +44,10 @@ EXPORTED_FILES = re.compile(
 
 
 class Exported(NamedTuple):
-    """An export, and the largest absolute difference of its answers to the Keras model's on real examples.
+    """An export, and the largest absolute difference of its answers to the Keras model's on examples.
 
-    `answer` is the name of the answers, such as "probabilities".
+    `answer` is the name of the answers, such as "probabilities"; `real` tells whether the examples are of the data, or
+    random.
     """
 
     path: Path
@@ -133,7 +134,8 @@ def whole_draft(model: keras.Model, serving: Serving, format: str) -> Draft:
     """Return the export of a model from raw examples to answers."""
     write = functools.partial(FORMATS[format], model, serving)
     verify = functools.partial(compare, model, serving)
-    return Draft(format, write, verify, described(serving, format), len(serving.examples))
+    noun = f"{'real' if serving.real else 'random'} examples"
+    return Draft(format, write, verify, described(serving, format), len(serving.examples), noun)
 
 
 def streamed_draft(model: keras.Model, serving: Serving, format: str) -> Draft:

@@ -1,26 +1,27 @@
-"""Trained models by name, ready to predict: a run, an export, or pretrained weights with their preprocessing."""
+"""Trained models by name, ready to predict: a run, a shared model, an export, or pretrained weights."""
 
 from pathlib import Path
 
-from kzoo.core.files import user_path
 from kzoo.serving.serve import Predictor, load_predictor, predictor_of
 from kzoo.tasks import Classification
-from kzoo.zoo import hub
+from kzoo.zoo import hub, shared
 from kzoo.zoo.factory import create_model
 
 
 def load_model(name: str | Path) -> Predictor:
-    """Return a trained model whose `predict` takes an image file or a raw batch.
+    """Return a trained model: `predict` takes a file or a raw batch, `model` is the network.
 
     Args:
-        name: `timm/resnet50.a1_in1k`, `torchvision/ResNet50_Weights.IMAGENET1K_V2`, `keras/densenet121` (see
-            `kzoo.zoo.hub`), a directory laid out like the hub's, a run directory, or an export.
+        name: `kzoo/digits` and the like (`kzoo.list_trained()`), which are inside the package; a folder that
+            `kzoo.save_pretrained` wrote, or `hf://user/name` of one; a run directory; an export;
+            `timm/resnet50.a1_in1k`, `torchvision/ResNet50_Weights.IMAGENET1K_V2` or `keras/densenet121` (see
+            `kzoo.zoo.hub`), or a directory or a repository laid out like timm's.
 
     Raises:
         ValueError: for any other name, a network that the zoo does not have, or damaged files.
     """
-    path = user_path(name)
-    if path.exists() and not (path / hub.CONFIG).is_file():
+    path = shared.find(name)
+    if shared.is_shared(path) or (path.exists() and not (path / hub.CONFIG).is_file()):
         return load_predictor(path)
     found = hub.find(name)
     shape, built = found.preprocess.input_shape, found.hyperparameters

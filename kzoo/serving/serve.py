@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from kzoo.core import pictures
 from kzoo.core.extras import missing_package
-from kzoo.core.files import check_digests, read_json, reading, user_path, writing
+from kzoo.core.files import check_digests, read_json, reading, writing
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.core.warn import warn_caller
@@ -29,6 +29,7 @@ from kzoo.serving.inputs import RawInput, as_batch, find_files, is_table, read_f
 from kzoo.tasks import Task
 from kzoo.tasks.task import check_pictures
 from kzoo.training import runs
+from kzoo.zoo import shared
 from kzoo.zoo.weights.files import check_keras_file
 
 SIDECAR = "kzoo.json"
@@ -43,12 +44,14 @@ class Predictor(NamedTuple):
         preprocess: from raw data to the network's input; it also reads a raw example from a file.
         task: of the network.
         any_size: whether raw examples may differ in size from those of training.
+        model: the network, which takes preprocessed data; None of an export.
     """
 
     answers: Callable[[np.ndarray], np.ndarray]
     preprocess: Preprocess
     task: Task
     any_size: bool
+    model: keras.Model | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -281,14 +284,16 @@ def sidecar(path: Path) -> Path:
 
 
 def find_description(path: str | Path) -> Path:
-    """Return the JSON file that describes a run directory or an export; no model is loaded.
+    """Return the JSON file that describes a run directory, a shared model or an export; no model is loaded.
 
     Raises:
-        ValueError: if the path is neither.
+        ValueError: if the path is none of them.
     """
-    path = user_path(path)
+    path = shared.find(path)
     if not path.exists():
         raise ValueError(f"there is no run or export at {path}")
+    if shared.is_shared(path):
+        return path / shared.CONFIG
     if (path / runs.MODEL).exists():
         return runs.find_run(path) / runs.DATA
     if not sidecar(path).is_file():
@@ -299,16 +304,16 @@ def find_description(path: str | Path) -> Path:
 
 
 def load_predictor(path: str | Path) -> Predictor:
-    """Load a run directory or an export.
+    """Load a run directory, a shared model (see `kzoo.save_pretrained`) or an export.
 
     Raises:
-        ValueError: if it is neither, is damaged, or needs a package that is not installed.
+        ValueError: if it is none of them, is damaged, or needs a package that is not installed.
     """
-    path = user_path(path)
+    path = shared.find(path)
     description = find_description(path)
     content = read_json(description)
     check_digests(path, content.get("files", {}))
-    if (path / runs.MODEL).exists():
+    if shared.is_shared(path) or (path / runs.MODEL).exists():
         model, serving = runs.load_run(path)
         return predictor_of(model, serving.preprocess, serving.task)
     if "streaming" in content:
@@ -336,7 +341,7 @@ def load_format(path: Path, format: str) -> Callable:
 
 def predictor_of(model: keras.Model, preprocess: Preprocess, task: Task) -> Predictor:
     """Return the predictor of a Keras model."""
-    return Predictor(from_model(model, preprocess, task), preprocess, task, True)
+    return Predictor(from_model(model, preprocess, task), preprocess, task, True, model)
 
 
 def shortened(error: Exception) -> str:
@@ -429,10 +434,10 @@ def taken(preprocess: Preprocess, raw: np.ndarray, format: str) -> np.ndarray:
 
 
 def load_description(path: str | Path) -> tuple[Preprocess, Task]:
-    """Return the preprocessing and the task of a run directory or an export; no model is loaded.
+    """Return the preprocessing and the task of a run directory, a shared model or an export; no model is loaded.
 
     Raises:
-        ValueError: if the path is neither.
+        ValueError: if the path is none of them.
     """
     description = find_description(path)
     content = read_json(description)
@@ -467,7 +472,7 @@ def predict_files(
     any length is taken as a whole unless a window is given.
 
     Args:
-        path: a run directory or an export.
+        path: a run directory, a shared model (see `kzoo.save_pretrained`), such as `kzoo/digits`, or an export.
         files: to ask about. A folder stands for the files in it, at any depth, that the model's modality can read,
             without hidden ones. With a model of texts, a .csv or .tsv file is a table with a text in each row.
         window: length of a window, in seconds of a recording or steps of a series; by default, and at most, the

@@ -6,6 +6,7 @@
     train: {epochs: 5, learning_rate: 1e-3}       # kzoo.fit
     evaluate: {tta: {shift: 1}}                   # kzoo.evaluate; may be left out
     recipe: strong                                # defaults for train and data.augment: kzoo.training.recipes
+    tune: {train.learning_rate: [1e-3, 3e-3]}     # what `kzoo tune` searches (kzoo.analysis.tune); no part of a run
 
 There is no schema beside the functions' own signatures, so a new argument needs no second entry.
 """
@@ -22,17 +23,19 @@ from pathlib import Path
 from kzoo.core.arguments import check_arguments, checked
 from kzoo.core.files import user_path, write_json, writing
 from kzoo.core.lazy import keras, lazy_import
-from kzoo.core.registry import check_keywords, did_you_mean, keywords, lookup
+from kzoo.core.registry import MODELS, check_keywords, did_you_mean, keywords, lookup, registered_name
 from kzoo.core.yaml import parse_yaml, read_yaml
 from kzoo.data import dataset_card, load_dataset
 from kzoo.data.splits import MODALITIES, Splits
 from kzoo.data.text.vectors import load_word_vectors
+from kzoo.tasks import TASKS
+from kzoo.tasks.task import Score
 from kzoo.training import runs
 from kzoo.training.evaluate import Report, check_split, evaluate
 from kzoo.training.optimizers import OPTIMIZERS, SCHEDULES
 from kzoo.training.recipes import Recipe, preset
 from kzoo.training.train import fit
-from kzoo.zoo import hub
+from kzoo.zoo import hub, shared
 from kzoo.zoo.factory import create_model, customised, model_card
 
 distributed = lazy_import("kzoo.training.distributed")
@@ -93,9 +96,28 @@ def load_experiment(config: str | Path, overrides: Sequence[str] = ()) -> dict:
         raise ValueError(f"{'' if overrides else f'{config}: '}{error}") from error
 
 
+def load_space(config: str | Path) -> dict:
+    """Return the section `tune` of an experiment: the fields that a search may change, and their ranges.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    content = read_yaml(find_config(config))
+    space = content.get("tune") if isinstance(content, dict) else None
+    if not isinstance(space, dict) or not space:
+        raise ValueError(f"{config} has no section tune with fields and their ranges, such as train.learning_rate")
+    return space
+
+
+def score_of(experiment: Mapping) -> Score:
+    """Return the score of an experiment's task; no data are loaded."""
+    data = experiment["data"]
+    return lookup("task", data.get("task") or dataset_card(**data).task, TASKS).score
+
+
 def completed(experiment: dict) -> dict:
     """Return an experiment with the settings of its recipe written out, except where it sets its own."""
-    written = {key: value for key, value in experiment.items() if key != "recipe"}
+    written = {key: value for key, value in experiment.items() if key not in ("recipe", "tune")}
     if experiment.get("recipe") is None:
         return written
     data = experiment["data"]
@@ -122,7 +144,7 @@ def apply_override(experiment: dict, override: str) -> None:
 def check_experiment(experiment: dict) -> None:
     """Raise a ValueError for an unknown section, key, dataset, model or hyperparameter."""
     for section in experiment:
-        lookup("section", section, {"seed": None, "recipe": None} | SECTIONS)
+        lookup("section", section, {"seed": None, "recipe": None, "tune": None} | SECTIONS)
     for section in SECTIONS:
         if not isinstance(experiment[section], dict):
             raise ValueError(f"section {section!r} must hold keys and values, got {experiment[section]!r}")
@@ -265,7 +287,39 @@ def summary(reports: Mapping[str, Report]) -> dict:
 
 
 def evaluate_run(path: str | Path, split: str = "test") -> Report:
-    """Evaluate the best model of a run again, on the data of its config; write pictures and numbers into the run."""
+    """Evaluate the best model of a run again, on the data of its config; write pictures and numbers into the run.
+
+    Of a shared model (see `kzoo.save_pretrained`) nothing is written.
+
+    Raises:
+        ValueError: for a path that is neither, or a shared model whose data are not known.
+    """
     model, _ = runs.load_run(path)
-    experiment = load_experiment(Path(path) / runs.CONFIG)
-    return evaluate(model, load_data(experiment), **experiment["evaluate"] | {"split": split}, run_dir=path)
+    folder = shared.find(path)
+    own = shared.is_shared(folder)
+    experiment = experiment_of(folder) if own else load_experiment(folder / runs.CONFIG)
+    evaluation = experiment["evaluate"] | {"split": split}
+    return evaluate(model, load_data(experiment), **evaluation, run_dir=None if own else folder)
+
+
+def experiment_of(folder: Path) -> dict:
+    """Return the experiment that a shared model was trained by.
+
+    Raises:
+        ValueError: if its description has none, or one that is not valid.
+    """
+    training = shared.describe(folder).get("training")
+    if not isinstance(training, dict):
+        raise ValueError(f"{folder} does not say which data its model was trained on; name some by --data")
+    experiment = {"seed": 0, "data": {}, "model": {}, "train": {}, "evaluate": {}} | training
+    check_experiment(experiment)
+    return experiment
+
+
+def hyperparameters_of(model: keras.Model, experiment: Mapping | None) -> dict:
+    """Return the hyperparameters of a network as JSON-serialisable values; {} where they are not known."""
+    card, own = MODELS.get(registered_name(model)), getattr(model, "architecture", None)
+    if own is None and card is not None and experiment is not None:
+        given = experiment.get("model", {})
+        own = customised(card, {key: value for key, value in given.items() if key not in GENERAL})
+    return json.loads(json.dumps(dataclasses.asdict(own), default=str)) if dataclasses.is_dataclass(own) else {}

@@ -32,6 +32,7 @@ from kzoo.data.trained import remember
 from kzoo.nn.precision import in_float32, uncompiled
 from kzoo.tasks import TASKS
 from kzoo.training import checkpoint
+from kzoo.zoo import shared
 from kzoo.zoo.weights.files import check_keras_file
 
 distributed = lazy_import("kzoo.training.distributed")
@@ -241,12 +242,18 @@ def find_run(path: str | Path) -> Path:
 
 
 def load_run(path: str | Path) -> tuple[keras.Model, Serving]:
-    """Return the best model of a run, and what it needs to be served.
+    """Return the best model of a run, or a shared model, and what it needs to be served.
+
+    Args:
+        path: a run directory, a folder of `kzoo.save_pretrained`, `kzoo/digits` and the like, or `hf://user/name`.
 
     Raises:
-        ValueError: if the directory does not hold a run, or its model is damaged.
+        ValueError: for a path that is none of these, or a damaged model.
     """
-    run = find_run(path)
+    folder = shared.find(path)
+    if shared.is_shared(folder):
+        return shared.load(folder)
+    run = find_run(folder)
     check_keras_file(run / MODEL)
     check_recorded(run, *UNCHANGED)
     with reading(run / MODEL):

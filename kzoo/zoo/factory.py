@@ -8,6 +8,7 @@ import fnmatch
 import functools
 import hashlib
 import inspect
+import math
 import numbers
 import os
 import re
@@ -21,6 +22,7 @@ from kzoo.core.lazy import keras, np
 from kzoo.core.ranges import Extent, PositiveInt
 from kzoo.core.registry import DIALECTS, MODELS, ModelCard, lookup, registered_name
 from kzoo.core.warn import warn_caller
+from kzoo.data.splits import MODALITIES
 from kzoo.data.trained import TrainedWith, common_task, hand_on
 from kzoo.nn.causality import check_causal
 from kzoo.nn.heads import HEADS, check_keeps_positions
@@ -28,7 +30,7 @@ from kzoo.nn.inspection import named_stages
 from kzoo.nn.layers import InputTooSmall, TokenEmbedding, causal_along, written_in
 from kzoo.nn.precision import computing_in
 from kzoo.tasks import TASKS, Classification
-from kzoo.zoo import applications, hub
+from kzoo.zoo import applications, hub, published
 from kzoo.zoo.migration import (
     check_foreign,
     closest_names,
@@ -45,7 +47,15 @@ ANY_SIZE = 1024  # of an axis without a size, where one is needed
 
 @checked
 def list_models(
-    pattern: str = "*", *, family: str | None = None, task: str | None = None, dim: int | None = None
+    pattern: str = "*",
+    *,
+    family: str | None = None,
+    task: str | None = None,
+    dim: int | None = None,
+    modality: str | None = None,
+    max_params: PositiveInt | None = None,
+    max_macs: PositiveInt | None = None,
+    sort: str = "name",
 ) -> list[str]:
     """Return the sorted names of the registered models that meet every condition.
 
@@ -55,11 +65,22 @@ def list_models(
         task: what the network makes sense for, a key of `kzoo.tasks.TASKS`, e.g. `"tagging"`; `card.task` is what the
             published one is for.
         dim: number of spatial axes of the input that the model must support, 1 or 2.
+        modality: what the published one takes, "image", "audio", "text" or "timeseries"; most take others as well.
+        max_params: largest number of parameters of the published one.
+        max_macs: largest number of MACs of the published one, for its input.
+        sort: "name", "params" or "macs", the smallest first, or "top1", the highest published accuracy on ImageNet
+            first, networks without one last.
 
     Raises:
-        ValueError: for an unknown family or task.
+        ValueError: for an unknown family, task, modality or order.
     """
-    cards = list(MODELS.values())
+    order = lookup("order", sort, ORDERS)
+    cards = [card for card in MODELS.values() if card.params <= (max_params or math.inf)]
+    if max_macs is not None:
+        cards = [card for card in cards if published.macs().get(card.name, math.inf) <= max_macs]
+    if modality is not None:
+        lookup("modality", modality, MODALITIES)
+        cards = [card for card in cards if card.modality == modality]
     if family is not None:
         lookup("family", family, {card.family: card for card in cards})
         cards = [card for card in cards if card.family == family]
@@ -68,7 +89,15 @@ def list_models(
         cards = [card for card in cards if task in card.tasks]
     if dim is not None:
         cards = [card for card in cards if dim in card.dims]
-    return sorted(fnmatch.filter([card.name for card in cards], pattern))
+    return sorted(sorted(fnmatch.filter([card.name for card in cards], pattern)), key=order)
+
+
+ORDERS = {
+    "name": lambda name: name,
+    "params": lambda name: MODELS[name].params,
+    "macs": lambda name: published.macs().get(name, math.inf),
+    "top1": lambda name: -published.best_top1().get(name, 0.0),
+}
 
 
 def model_card(name: str) -> ModelCard:
@@ -267,17 +296,18 @@ def check_built(model: keras.Model, weights: str, hyperparameters: dict) -> None
     Raises:
         ValueError: for other hyperparameters; it names the expected ones.
     """
-
-    def steps(network):
-        layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.Dropout)]
-        layers = [layer for layer in layers if layer.name != "predictions"]
-        return sorted((str(type(layer)), repr(layer.get_config() | {"name": None, "dtype": None})) for layer in layers)
-
     num_classes = model.output_shape[-1] if "logits" in [layer.name for layer in model.layers] else 0
     name = registered_name(model)
-    if steps(model) != steps(create_model(name, model.input_shape[1:], num_classes, **hyperparameters)):
+    if layer_steps(model) != layer_steps(create_model(name, model.input_shape[1:], num_classes, **hyperparameters)):
         given = ", ".join(f"{key}={value!r}" for key, value in hyperparameters.items())
         raise ValueError(f"{weights} are weights of {name} with {given or 'its own hyperparameters'}")
+
+
+def layer_steps(network: keras.Model) -> list[tuple[str, str]]:
+    """Return what the layers of a network compute, without dropout and the activation of the classifier."""
+    layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.Dropout)]
+    layers = [layer for layer in layers if layer.name != "predictions"]
+    return sorted((str(type(layer)), repr(layer.get_config() | {"name": None, "dtype": None})) for layer in layers)
 
 
 def ensemble(models: Sequence[keras.Model]) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Pretrained weights by name, from timm, torchvision and keras.applications, with the preprocessing of each.
+"""Pretrained weights by name, from timm, torchvision, keras.applications and the hub, with the preprocessing of each.
 
 - `timm/NAME.TAG` from the Hugging Face Hub, or a directory laid out like a repository there: `config.json`, which names
   the network and its preprocessing, and `model.safetensors`. Downloads are cached by huggingface_hub (`HF_HOME`,
@@ -6,6 +6,7 @@
 - `torchvision/ResNet50_Weights.IMAGENET1K_V2` from timm's copy there, since torchvision's own files are pickles.
 - `keras/NAME`, NAME spelt as here or in keras.applications, or `keras/imagenet` where a network is given. Downloads are
   cached by Keras (`KERAS_HOME`) and verified by the checksums that it knows; it knows none for MobileNet v1 and v2.
+- `hf://user/name`, or `hf://user/name@revision`: any repository of the Hugging Face Hub with these two files.
 """
 
 import dataclasses
@@ -29,6 +30,8 @@ from kzoo.zoo import applications
 huggingface_hub = lazy_import("huggingface_hub")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+HUB = "hf://"
+REPOSITORY = re.compile(r"(?P<repository>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 CROP_MODES = {"center": "crop", "squash": "squash"}  # of timm; its "border" pads with the mean colour
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -88,13 +91,15 @@ def find(name: str | Path, architecture: str | None = None) -> Pretrained:
     """Return pretrained weights by name, from the cache or the network, or from a directory.
 
     Args:
-        name: `timm/resnet50.a1_in1k`, `torchvision/ResNet50_Weights.IMAGENET1K_V2`, `keras/densenet121`, or the path
-            of a directory with `config.json` and `model.safetensors`.
+        name: `timm/resnet50.a1_in1k`, `torchvision/ResNet50_Weights.IMAGENET1K_V2`, `keras/densenet121`,
+            `hf://user/name`, or the path of a directory with `config.json` and `model.safetensors`.
         architecture: the network that `keras/imagenet` stands for.
 
     Raises:
         ValueError: for an unknown name, a failed download, or weights that do not match their checksum.
     """
+    if is_repository(name):
+        return described(*from_repository(name))
     folder = user_path(name)
     if folder.is_dir():
         return described(folder / CONFIG, folder / WEIGHTS)
@@ -102,7 +107,8 @@ def find(name: str | Path, architecture: str | None = None) -> Pretrained:
     if not rest or "/" in rest or owner not in OWNERS:
         raise ValueError(
             "expected weights as timm/NAME.TAG, e.g. timm/resnet50.a1_in1k, "
-            f"torchvision/ResNet50_Weights.IMAGENET1K_V2, keras/densenet121, or a directory; got {str(name)!r}"
+            "torchvision/ResNet50_Weights.IMAGENET1K_V2, keras/densenet121, hf://user/name, or a directory; got "
+            f"{str(name)!r}"
         )
     return OWNERS[owner](architecture if architecture and str(name) == "keras/imagenet" else rest)
 
@@ -119,11 +125,42 @@ def known_weights(card: ModelCard) -> list[str]:
 
 def of_timm(name: str) -> Pretrained:
     """Return weights of timm by NAME.TAG."""
-    repository = f"timm/{name}"
+    return described(*from_repository(f"{HUB}timm/{name}"))
+
+
+def is_repository(name: str | Path) -> bool:
+    """Return whether a name is that of a repository of the Hugging Face Hub."""
+    return str(name).startswith(HUB)
+
+
+def parse_repository(name: str | Path) -> tuple[str, str | None]:
+    """Return the repository and the revision in `hf://user/name@revision`, None for the newest.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    found = REPOSITORY.fullmatch(str(name).removeprefix(HUB)) if is_repository(name) else None
+    if found is None:
+        raise ValueError(f"expected a repository of the Hugging Face Hub as hf://user/name, got {str(name)!r}")
+    return found["repository"], found["revision"]
+
+
+def from_repository(name: str) -> tuple[Path, Path]:
+    """Return `config.json` and `model.safetensors` of a repository of the Hugging Face Hub, which lie in one folder.
+
+    Raises:
+        ValueError: without the package huggingface_hub, for a failed download or a damaged file.
+    """
+    repository, revision = parse_repository(name)
+    check_hub_is_there(name)
+    config, weights = (download(repository, file, revision) for file in (CONFIG, WEIGHTS))
+    return config, weights
+
+
+def check_hub_is_there(purpose: str) -> None:
+    """Raise a ValueError that says what to install, if the package huggingface_hub is missing."""
     if importlib.util.find_spec("huggingface_hub") is None:
-        raise missing_package(repository, "huggingface_hub", "hub")
-    config, weights = (download(repository, file) for file in (CONFIG, WEIGHTS))
-    return described(config, weights)
+        raise missing_package(purpose, "huggingface_hub", "hub")
 
 
 def of_torchvision(name: str) -> Pretrained:
@@ -152,7 +189,7 @@ def of_keras(name: str) -> Pretrained:
 OWNERS = {"timm": of_timm, "torchvision": of_torchvision, "keras": of_keras}
 
 
-def download(repository: str, file: str) -> Path:
+def download(repository: str, file: str, revision: str | None = None) -> Path:
     """Return one file of a repository of the Hugging Face Hub, from the cache if it is there.
 
     Raises:
@@ -161,7 +198,7 @@ def download(repository: str, file: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        path = Path(huggingface_hub.hf_hub_download(repository, file))
+        path = Path(huggingface_hub.hf_hub_download(repository, file, revision=revision))
     except (OSError, HfHubHTTPError, ValueError) as error:
         said = f"{type(error).__name__}: {shortened(str(error))}"
         raise ValueError(
@@ -223,6 +260,22 @@ def preprocessing(steps: dict) -> ImagePreprocess:
     step = ImagePreprocess(channels=channels, mean=scaled[0], std=scaled[1], **vars(geometry))
     check_arguments(ImagePreprocess, vars(step))
     return step
+
+
+def steps_of(preprocess: ImagePreprocess) -> dict | None:
+    """Return the preprocessing of 8-bit images as timm describes it; None for one that it cannot describe."""
+    modes = {ours: theirs for theirs, ours in CROP_MODES.items()}
+    sized = preprocess.geometry is not None and None not in preprocess.image_size
+    if not sized or preprocess.resize not in modes:
+        return None
+    return {
+        "input_size": [preprocess.channels, *preprocess.image_size],
+        "mean": [value / 255 for value in preprocess.mean],
+        "std": [value / 255 for value in preprocess.std],
+        "crop_pct": preprocess.crop,
+        "crop_mode": modes[preprocess.resize],
+        "interpolation": preprocess.interpolation,
+    }
 
 
 def preprocessing_of(weights: str, architecture: str) -> ImagePreprocess | None:

@@ -197,7 +197,7 @@ def test_classes_of_one_name_are_distinguished():
 def test_errors_of_a_download_are_not_cut_inside_a_word(monkeypatch):
     huggingface_hub = pytest.importorskip("huggingface_hub")
 
-    def fail(repository, file):
+    def fail(repository, file, revision):
         raise OSError("unreachable " * 100)
 
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)

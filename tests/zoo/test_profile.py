@@ -15,6 +15,7 @@ from rich.console import Console
 import kzoo
 from kzoo.nn.receptive_field import ReceptiveField
 from kzoo.zoo.profile import layer_profiles, macs, profile
+from kzoo.zoo.published import MACS
 
 # MACs of the networks of timm 1.0.31 with 1000 classes, as counted in PyTorch.
 with (Path(__file__).parent / "macs.csv").open(newline="") as file:
@@ -30,7 +31,7 @@ PUBLISHED = {
     "omniscale_cnn": 39_431_510,
     "time_cnn": 27_552,
 }
-with (Path(__file__).parents[2] / "docs" / "macs.csv").open(newline="") as file:
+with MACS.open(newline="") as file:
     DOCUMENTED = {row["name"]: int(row["macs"]) for row in csv.DictReader(file)}
 BY_DEFAULT = {"resnet50", *share(1, 2)}
 
