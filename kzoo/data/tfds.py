@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import struct
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.files import reading
 from kzoo.core.lazy import np, rich_progress, tfds
 from kzoo.core.registry import did_you_mean
 from kzoo.data.cache import remembered
-from kzoo.data.sources import hash_of
+from kzoo.data.sources import described, hash_of
 from kzoo.data.splits import Examples, RawData
 from kzoo.tasks import Tagging
 
@@ -184,14 +187,76 @@ class Record(NamedTuple):
         return f"{self.split} example {self.index}"
 
 
-def reads_at_indices(builder: Builder) -> bool:
-    """Return whether the examples of a prepared dataset can be read at indices."""
-    return builder.info.file_format == tfds.core.file_adapters.FileFormat.ARRAY_RECORD
+@dataclass(frozen=True, eq=False)
+class TFRecords(Sequence):
+    """The examples of a split that was prepared as TFRecord, read at indices: where each begins is looked up once.
+
+    Args:
+        files: of the split, in order.
+        parse: function from the bytes of a record to an example.
+        places: of each record its file, first byte and number of bytes, int64 (n, 3).
+    """
+
+    files: Sequence[Path]
+    parse: Callable[[bytes], dict]
+    places: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> dict:
+        shard, start, length = self.places[index].tolist()
+        with reading(self.files[shard]), self.files[shard].open("rb") as file:
+            file.seek(start)
+            return self.parse(file.read(length))
+
+
+def is_tfrecord(builder: Builder) -> bool:
+    """Return whether a dataset is prepared as TFRecord, in the order of whose files it is read fastest."""
+    return builder.info.file_format == tfds.core.file_adapters.FileFormat.TFRECORD
+
+
+HEADER, CHECKSUM = struct.Struct("<QI"), 4  # of a TFRecord: the length and its checksum, then data and their checksum
+
+
+def places_of(files: Sequence[Path]) -> np.ndarray:
+    """Return where the records of TFRecord files are, see `TFRecords`; only their lengths are read.
+
+    Raises:
+        ValueError: for a file that ends within a record.
+    """
+    found = []
+    for shard, path in enumerate(files):
+        end, size = 0, path.stat().st_size
+        with reading(path), path.open("rb") as file:
+            while end < size:
+                file.seek(end)
+                head = file.read(HEADER.size)
+                length = HEADER.unpack(head)[0] if len(head) == HEADER.size else size
+                found.append((shard, end + HEADER.size, length))
+                end += HEADER.size + length + CHECKSUM
+        if end > size:
+            raise ValueError(f"{path} is truncated: its last record needs {end - size} more bytes")
+    return np.array(found, "int64").reshape(-1, 3)
+
+
+def examples_of(builder: Builder, split: str, key: str) -> Sequence[dict]:
+    """Return the examples of a split of a prepared dataset, read at indices, with one feature as it was encoded."""
+    undecoded = {key: tfds.decode.SkipDecoding()}
+    if not is_tfrecord(builder):
+        return builder.as_data_source(split=split, decoders=undecoded)
+    features, files = builder.info.features, [Path(path) for path in builder.info.splits[split].filepaths]
+    places = remembered(
+        hash_of("places", *map(described, files)),
+        f"records of {builder.info.full_name} {split}",
+        lambda: places_of(files),
+    )
+    return TFRecords(files, lambda data: features.deserialize_example_np(data, decoders=undecoded), places)
 
 
 def records(builder: Builder, split: str, key: str, label_key: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the records of a split, an array of objects, and their targets, which are read only once."""
-    examples = builder.as_data_source(split=split, decoders={key: tfds.decode.SkipDecoding()})
+    examples = examples_of(builder, split, key)
     name = f"{builder.info.full_name} {split}"
     found = np.empty(len(examples), object)
     found[:] = [Record(examples, index, key, name) for index in range(len(examples))]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 
 from kzoo.core.lazy import lazy_import, np, tfds
 from kzoo.core.ranges import Extent
 from kzoo.core.registry import lookup
-from kzoo.data.arrays import collect
+from kzoo.data.arrays import MEMORY_LIMIT, collect
 from kzoo.data.image.files import read_image
 from kzoo.data.image.geometry import Geometry, resized, takes_geometry
 from kzoo.data.image.source import ImageFiles
@@ -18,9 +19,9 @@ from kzoo.data.tfds import (
     find_builder,
     input_and_label,
     is_several,
+    is_tfrecord,
     official_splits,
     prepare,
-    reads_at_indices,
     records,
     targets_of,
 )
@@ -135,8 +136,8 @@ def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
 def images_from_tfds(name: str, geometry: Geometry, *, data_dir: str | None = None, download: bool = True) -> RawData:
     """Any image classification dataset of tensorflow-datasets, by its name there.
 
-    One whose images differ in size is prepared as ArrayRecord, whose images are decoded when they are needed; one that
-    was prepared as TFRecord is decoded as a whole before the training.
+    Images that differ in size, or take more than 4 GiB, are decoded when they are needed, whether the dataset was
+    prepared as TFRecord or as ArrayRecord, in which kzoo prepares images that differ in size.
 
     Args:
         name: e.g. "horses_or_humans" or "imagenet_v2".
@@ -154,8 +155,15 @@ def images_from_tfds(name: str, geometry: Geometry, *, data_dir: str | None = No
     if None in builder.info.features[image_key].shape and not builder.is_prepared():
         builder = find_builder(name, data_dir, "array_record")
     prepare(builder, download)
-    read = image_records if reads_at_indices(builder) else read_images
+    read = read_images if is_tfrecord(builder) and are_small(builder, image_key) else image_records
     return official_splits(builder, label_key, lambda split: read(builder, split, image_key, label_key, geometry))
+
+
+def are_small(builder: Builder, image_key: str) -> bool:
+    """Return whether the images of a dataset are of one size and fit into memory, so that all are decoded at once."""
+    shape = builder.info.features[image_key].shape
+    largest = max(each.num_examples for each in builder.info.splits.values())
+    return None not in shape and largest * math.prod(shape) <= MEMORY_LIMIT
 
 
 def image_records(builder: Builder, split: str, image_key: str, label_key: str, geometry: Geometry) -> Examples:
@@ -166,11 +174,10 @@ def image_records(builder: Builder, split: str, image_key: str, label_key: str, 
 
 
 def read_images(builder: Builder, split: str, image_key: str, label_key: str, geometry: Geometry) -> Examples:
-    """Decode one split into arrays, in the order of the dataset."""
+    """Decode one split, whose images are of one size, into arrays, in the order of the dataset."""
     count = builder.info.splits[split].num_examples
-    features = builder.info.features
-    of_one_size = None not in features[image_key].shape and not is_several(features[label_key])
-    batches = builder.as_dataset(split=split, shuffle_files=False, batch_size=READ_AT_ONCE if of_one_size else 1)
+    together = 1 if is_several(builder.info.features[label_key]) else READ_AT_ONCE
+    batches = builder.as_dataset(split=split, shuffle_files=False, batch_size=together)
     labels = []
 
     def images() -> Iterator[np.ndarray]:
