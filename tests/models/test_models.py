@@ -147,7 +147,7 @@ def leave_nothing_at_zero(model: keras.Model) -> None:
     """Randomise the weights that are initialised to 0, so that no branch is the zero function."""
     generator = np.random.default_rng(0)
     for weight in model.trainable_weights:
-        if not keras.ops.any(weight):
+        if not keras.ops.convert_to_numpy(weight).any():
             weight.assign(generator.normal(size=weight.shape))
 
 
