@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import struct
 import sys
@@ -157,7 +158,8 @@ def download_and_prepare(builder: Builder, own: Path, address: str | None, inste
     try:
         if address is not None:
             head(address, timeout=20)  # tensorflow-datasets itself retries for minutes
-        builder.download_and_prepare(download_config=config)
+        with contextlib.redirect_stdout(sys.stderr):  # what it says is no result of a command
+            builder.download_and_prepare(download_config=config)
     except NonMatchingChecksumError as error:
         raise ValueError(
             f"a file of {builder.name} in {own} is damaged or of another dataset; {gist(error)}"
