@@ -2,7 +2,7 @@
 
 from kzoo.data.augment import Augment
 from kzoo.data.splits import MODALITIES, Modality
-from kzoo.data.timeseries import adding, files, music, sets  # noqa: F401  (register their datasets)
+from kzoo.data.timeseries import adding, files, music, sets, steps  # noqa: F401  (register their datasets)
 from kzoo.data.timeseries.augment import SeriesAugment
 from kzoo.data.timeseries.files import SeriesExamples
 from kzoo.data.timeseries.forecast import ForecastPreprocess
