@@ -370,8 +370,29 @@ def from_litert(path: Path) -> Callable:
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(str(path)).get_signature_runner("serving_default")
-    (name,) = runner.get_input_details()
-    return lambda raw, answer: next(iter(runner(**{name: raw}).values()))
+    ((name, given),) = runner.get_input_details().items()
+    returned = runner.get_output_details()
+
+    def predict(raw, answer):
+        ((key, answers),) = runner(**{name: as_integers(raw, given)}).items()
+        return as_reals(answers, returned[key])
+
+    return predict
+
+
+def as_integers(reals: np.ndarray, tensor: Mapping) -> np.ndarray:
+    """Return what a LiteRT file takes for real values: integers by its scale, if it takes 8-bit ones."""
+    scale, zero_point = tensor["quantization"]
+    if not scale:
+        return reals.astype(tensor["dtype"])
+    limits = np.iinfo(tensor["dtype"])
+    return np.clip(np.round(reals / scale) + zero_point, limits.min, limits.max).astype(tensor["dtype"])
+
+
+def as_reals(integers: np.ndarray, tensor: Mapping) -> np.ndarray:
+    """Return the real values of what a LiteRT file returns, likewise."""
+    scale, zero_point = tensor["quantization"]
+    return np.float32(scale) * (integers.astype("float32") - zero_point) if scale else integers
 
 
 def from_openvino(path: Path) -> Callable:
