@@ -32,9 +32,10 @@ from kzoo.core.version import __version__
 from kzoo.data import DatasetCard, dataset_card, list_datasets
 from kzoo.data.cache import cache_entries, cache_folder, cache_limit, clear_cache, gigabytes
 from kzoo.nn.precision import PRECISIONS
-from kzoo.serving.export import FORMATS, check_target, export
+from kzoo.serving.export import NAMES_OF_FORMATS, check_target, export
 from kzoo.serving.inputs import windows_for
 from kzoo.serving.measure import evaluate_on
+from kzoo.serving.quantize import MODES, check_mode
 from kzoo.serving.serve import (
     Prediction,
     failures,
@@ -350,7 +351,11 @@ def parse_options(options: Sequence[str] | None) -> dict:
 @app.command("export")
 def export_(
     run: Run,
-    format: Annotated[str, typer.Option(help=f"One of: {', '.join(FORMATS)}.")] = "saved_model",
+    format: Annotated[str, typer.Option(help=f"One of: {', '.join(NAMES_OF_FORMATS)}.")] = "saved_model",
+    quantize: Annotated[
+        str | None,
+        typer.Option(help=f"Fewer bits: {', '.join(MODES['litert'])}; calibrated and measured on the run's data."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="File or directory to write; default: in the run directory.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
@@ -358,10 +363,12 @@ def export_(
     target = (out or find_run(run) / NAMES.get(format, format)).expanduser()
     find_run(run)
     check_target(target, format, overwrite)
+    check_mode(format, quantize)
     start_keras()
     model, serving = load_run(run)
+    data = serving if quantize is None and format != "c" else load_data(load_experiment(find_run(run) / CONFIG))
     say(f"writing {target}, then verifying it in a new process")
-    typer.echo(export(model, target, data=serving, format=format, overwrite=overwrite))
+    typer.echo(export(model, target, data=data, format=format, quantize=quantize, overwrite=overwrite))
 
 
 @app.command()

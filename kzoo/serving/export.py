@@ -26,6 +26,8 @@ from kzoo.data.splits import Splits
 from kzoo.data.trained import as_trained
 from kzoo.nn.precision import in_float32
 from kzoo.serving.formats import write_keras, write_litert, write_onnx, write_openvino
+from kzoo.serving.quantize import WRITERS as QUANTIZED
+from kzoo.serving.quantize import Bits, Quantized, bits_of, measured
 from kzoo.serving.saved_model import EXTRA, NAMES, WARMUP, write_saved_model
 from kzoo.serving.serve import SIDECAR, from_model, load_description, shortened, sidecar, taken
 from kzoo.training import runs
@@ -34,7 +36,7 @@ from kzoo.training.train import check_logits
 # The files in the directory of an export: of kzoo, of a SavedModel, of OpenVINO.
 EXPORTED_FILES = re.compile(
     rf"{re.escape(SIDECAR)}|(saved_model|fingerprint|keras_metadata)\.pb|assets|variables"
-    r"|variables/variables\.(index|data-\d{5}-of-\d{5})|model\.(xml|bin)"
+    r"|variables/variables\.(index|data-\d{5}-of-\d{5})|model\.(xml|bin|tflite|h|c)"
     rf"|{re.escape(EXTRA)}(/{re.escape(NAMES)}|/{WARMUP})?"
 )
 
@@ -42,7 +44,7 @@ EXPORTED_FILES = re.compile(
 class Exported(NamedTuple):
     """An export, and the largest absolute difference of its answers to the Keras model's on real examples.
 
-    `answer` is the name of the answers, such as "probabilities".
+    `answer` is the name of the answers, such as "probabilities"; `quantized` what fewer bits cost and save.
     """
 
     path: Path
@@ -50,12 +52,14 @@ class Exported(NamedTuple):
     max_difference: float
     examples: int
     answer: str
+    quantized: Quantized | None = None
 
     def __str__(self) -> str:
-        return (
+        said = (
             f"wrote {self.path} ({self.format}); loaded in a new process, its {self.answer} differ from the Keras "
             f"model's by at most {self.max_difference:.1e} on {self.examples} real examples"
         )
+        return said if self.quantized is None else f"{said}\n{self.quantized}"
 
 
 @checked
@@ -65,6 +69,7 @@ def export(
     *,
     data: Splits | Serving,
     format: str = "saved_model",
+    quantize: str | None = None,
     overwrite: bool = False,
 ) -> Exported:
     """Write a model that takes raw data, load it in a new process, and compare its answers with Keras's.
@@ -79,43 +84,69 @@ def export(
         model: returns logits or values.
         path: file or directory to write.
         data: the dataset it was trained on, or its `Serving` (`kzoo.load_run`).
-        format: "saved_model", "keras", "onnx", "litert" or "openvino"; the last three need the extra `export`.
+        format: "saved_model", "keras", "onnx", "litert", "openvino", or "c" for C sources of a network in 8-bit
+            integers for microcontrollers; the last four need the extra `export`.
+        quantize: fewer bits, measured beside the export in float32: "float16" and "dynamic" (8-bit integers) for the
+            weights, "int8_float_io" for all that is computed, "int8" for input and output as well (see the
+            documentation, "Fewer bits"). It needs the dataset, whose training examples give the ranges.
         overwrite: replace an earlier export at that path, after the new one has been verified; anything else is kept.
 
     Raises:
         ValueError: for an unknown format, a model that ends in a softmax or a sigmoid, a package that is not installed,
             an existing path, with `overwrite` one that is no export of kzoo or holds other files too, a full disk, or
-            an exported model that gives other answers.
+            an exported model that gives other answers, or a quantisation that the format does not have.
     """
     target = Path(path).expanduser()
     check_target(target, format, overwrite)
+    bits = bits_of(format, quantize, data)
     check_logits(model)
     serving = as_trained(model, data if isinstance(data, Serving) else Serving.of(data))
     model = in_float32(model)
     try:
-        difference = write_checked(model, serving, target, format, overwrite)
+        difference, quantized = write_checked(model, serving, target, format, overwrite, bits)
     except (OSError, tf.errors.OpError) as error:  # a full disk, most often
         reason = getattr(error, "strerror", None) or shortened(error)
         raise ValueError(f"the export {target} cannot be written: {reason}; nothing was changed") from error
-    return Exported(target, format, difference, len(serving.examples), serving.task.answer)
+    return Exported(target, format, difference, len(serving.examples), serving.task.answer, quantized)
 
 
-def write_checked(model: keras.Model, serving: Serving, target: Path, format: str, overwrite: bool) -> float:
-    """Write an export into a temporary directory, verify it, then move it to its path; return the difference."""
+def write_checked(
+    model: keras.Model, serving: Serving, target: Path, format: str, overwrite: bool, bits: Bits | None
+) -> tuple[float, Quantized | None]:
+    """Write an export into a temporary directory, verify it, then move it to its path.
+
+    Returns:
+        The difference of its answers to Keras's, and what fewer bits cost and save.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".kzoo-export-") as folder:
-        beside = Path(folder) / target.name
-        FORMATS[format](model, serving, beside)
-        write_json(sidecar(beside), serving.to_dict() | {"format": format, "files": digests(beside)})
-        difference = compare(model, serving, beside)
+        beside, quantized = Path(folder) / target.name, None
+        write_described(model, serving, beside, format, bits)
+        difference = compare(model, serving, beside, exact=bits is None)
+        if bits is not None:
+            twin = format if format in FORMATS else "litert"
+            plain = Path(folder) / f"float32{SUFFIXES[twin]}"
+            write_described(model, serving, plain, twin, None)
+            quantized = measured(bits, (plain, beside))
         check_target(target, format, overwrite)  # again: all that took time
         exchange(beside, target, Path(folder) / ".old")
-    return difference
+    return difference, quantized
+
+
+def write_described(model: keras.Model, serving: Serving, path: Path, format: str, bits: Bits | None) -> None:
+    """Write an export and its description."""
+    extra = {}
+    if bits is None:
+        FORMATS[format](model, serving, path)
+    else:
+        QUANTIZED[format](model, serving, path, bits)
+        extra = {"quantize": bits.mode, "takes": bits.input}
+    write_json(sidecar(path), serving.to_dict() | {"format": format, "files": digests(path)} | extra)
 
 
 def check_target(target: Path, format: str, overwrite: bool) -> None:
     """Raise a ValueError if an export cannot be written: an unknown format, an existing path, a missing package."""
-    lookup("format", format, FORMATS)
+    lookup("format", format, dict.fromkeys(NAMES_OF_FORMATS))
     if target.suffix != SUFFIXES.get(format, target.suffix):
         raise ValueError(f"a path for format {format!r} must end in {SUFFIXES[format]}, got {target}")
     if target.exists() and not overwrite:
@@ -163,7 +194,7 @@ def is_description(path: Path) -> bool:
     """Return whether a file is kzoo's description of an export."""
     try:
         content = json.loads(path.read_text())
-        return content["format"] in FORMATS and {"preprocess", "modality"} <= content.keys()
+        return content["format"] in NAMES_OF_FORMATS and {"preprocess", "modality"} <= content.keys()
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return False
 
@@ -198,29 +229,31 @@ FORMATS: dict[str, Callable[[keras.Model, Serving, Path], None]] = {
     "litert": write_litert,
     "openvino": write_openvino,
 }
+NAMES_OF_FORMATS = tuple(dict.fromkeys([*FORMATS, *QUANTIZED]))
 SUFFIXES = {"keras": ".keras", "onnx": ".onnx", "litert": ".tflite"}
 PACKAGES = {"onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",), "openvino": ("openvino",)}
+PACKAGES["c"] = PACKAGES["litert"]
 
 
-def compare(model: keras.Model, serving: Serving, path: Path) -> float:
+def compare(model: keras.Model, serving: Serving, path: Path, exact: bool = True) -> float:
     """Load an export in a new process; return the largest absolute difference of its answers to Keras's.
 
     Raises:
-        ValueError: if it cannot be loaded there, or the difference is above 1e-3.
+        ValueError: if it cannot be loaded there, or with `exact`, the difference is above 1e-3.
     """
     expected, task = from_model(model, serving.preprocess, serving.task)(serving.examples), load_description(path)[1]
-    format = read_json(sidecar(path))["format"]
+    description = read_json(sidecar(path))
     with tempfile.TemporaryDirectory() as folder:
         raw, out = Path(folder) / "raw.npy", Path(folder) / "answers.npy"
-        np.save(raw, taken(serving.preprocess, serving.examples, format))
-        what = [*map(str, (path, raw, out)), format, task.answer]
+        np.save(raw, taken(serving.preprocess, serving.examples, description))
+        what = [*map(str, (path, raw, out)), description["format"], task.answer]
         command = [sys.executable, "-m", "kzoo.serving.serve", *what]
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         if result.returncode:
             raise ValueError(f"the export cannot be loaded: {last_line(result.stderr)}")
         difference = task.difference(expected, np.load(out))
-    if not difference < 1e-3:
+    if exact and not difference < 1e-3:
         raise ValueError(
             f"the exported model's {serving.task.answer} differ by up to {difference:.1e}, more than 1e-3; "
             "nothing was written"

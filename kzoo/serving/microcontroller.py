@@ -106,7 +106,7 @@ def method(operator: str) -> str:
     return "Add" + "".join(word.capitalize().replace("2d", "2D").replace("3d", "3D") for word in operator.split("_"))
 
 
-def write_c(folder: Path, name: str, class_names: Sequence[str]) -> None:
+def write_sources(folder: Path, name: str, class_names: Sequence[str]) -> None:
     """Write model.h and model.c beside the LiteRT file of a folder.
 
     Args:

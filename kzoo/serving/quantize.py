@@ -13,14 +13,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from kzoo.core.files import read_json
 from kzoo.core.lazy import keras, lazy_import, np, tf
+from kzoo.core.numbers import in_words
 from kzoo.core.ranges import evenly_spaced
 from kzoo.core.registry import lookup
 from kzoo.core.shown import listed
-from kzoo.data.serving import Serving, network_outputs
-from kzoo.data.splits import Splits, divided, whole_targets
+from kzoo.data.serving import INPUT, NETWORK_INPUT, Serving, network_outputs
+from kzoo.data.splits import Preprocess, Splits, divided, whole_targets
+from kzoo.serving.formats import in_litert, in_onnx, plain_function, without_variables
 from kzoo.serving.measure import answers_of
-from kzoo.serving.serve import Predictor
+from kzoo.serving.microcontroller import MODEL, write_sources
+from kzoo.serving.serve import load_format, load_predictor, sidecar, taken
 from kzoo.tasks.task import metric_text
 
 ort_quantization = lazy_import("onnxruntime.quantization")
@@ -42,7 +46,7 @@ class Quantized(NamedTuple):
         scores: in float32, and with fewer bits.
         sizes: of the files, in bytes.
         latencies: medians for one example on this machine, in milliseconds.
-        takes: "raw data", or "the network's input": then the preprocessing is not part of the file.
+        takes: "raw" data, or the "network_input": then the preprocessing is not part of the file.
     """
 
     mode: str
@@ -56,76 +60,104 @@ class Quantized(NamedTuple):
 
     def __str__(self) -> str:
         before, after = (metric_text(self.score, value) for value in self.scores)
-        small, fast = "{:,.0f} to {:,.0f} KiB".format(*np.divide(self.sizes, 2**10)), "{:.2f} to {:.2f} ms"
+        (large, small), (slow, fast) = (size / 2**10 for size in self.sizes), self.latencies
         return (
-            f"{self.mode}: {self.score} {before} to {after} ({self.examples:,} {self.split} examples), "
-            f"size {small}, latency of one example {fast.format(*self.latencies)}; it takes {self.takes}"
+            f"{self.mode}: {in_words(self.score)} {before} to {after} ({self.examples:,} {self.split} examples), size "
+            f"{large:,.0f} to {small:,.0f} KiB, latency of one example {slow:.2f} to {fast:.2f} ms; it takes "
+            f"{'raw data' if self.takes == INPUT else 'the input of the network'}"
         )
 
 
-def check_quantize(format: str, quantize: str, data) -> None:
-    """Raise a ValueError for an unknown mode, one that the format has not, or data without examples to measure on."""
+class Bits(NamedTuple):
+    """How an export is quantised: the mode, and the dataset on which it is calibrated and measured."""
+
+    mode: str
+    data: Splits
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether all is computed in integers, by ranges that are measured on training examples."""
+        return self.mode in CALIBRATED
+
+    @property
+    def input(self) -> str:
+        """What the export takes: `INPUT`, raw data, or `NETWORK_INPUT`, when the preprocessing is outside."""
+        return NETWORK_INPUT if self.mode in INTEGERS and not takes_pixels(self.data.preprocess) else INPUT
+
+    def sample(self) -> np.ndarray:
+        """Return training examples, evenly spaced, as `function_of` takes them; of longer ones windows."""
+        examples, _ = divided(self.data.examples["train"])
+        raw = np.asarray(examples.inputs[evenly_spaced(len(examples), CALIBRATION)])
+        return raw.astype("float32") if self.input == INPUT else np.asarray(self.data.preprocess(raw))
+
+
+CALIBRATED = ("int8", "int8_float_io")  # all is computed in integers
+INTEGERS = (*CALIBRATED, "dynamic")  # weights are
+MODES = {
+    "litert": ("int8", "int8_float_io", "float16", "dynamic"),
+    "onnx": ("int8_float_io", "dynamic"),
+    "c": ("int8",),
+}
+
+
+def check_mode(format: str, quantize: str | None) -> None:
+    """Raise a ValueError for an unknown mode of quantisation, or one that a format does not have."""
+    if quantize is None:
+        return
     lookup("quantize", quantize, dict.fromkeys(MODES["litert"]))
     if quantize not in MODES.get(format, ()):
         having = [name for name, modes in MODES.items() if quantize in modes]
         raise ValueError(f"format {format!r} has no quantize={quantize!r}, but {listed(having)} has")
-    if not isinstance(data, Splits):
-        raise ValueError(
-            f"quantize={quantize!r} calibrates and measures on examples: give data=the dataset, not its Serving"
-        )
 
 
-def takes_raw(serving: Serving, quantize: str | None) -> bool:
-    """Return whether an export holds its preprocessing: integers can scale the pixels of images, but no front-end."""
-    return quantize not in CALIBRATED or serving.preprocess.raw_dtype == "uint8"
+def bits_of(format: str, quantize: str | None, data: Splits | Serving) -> Bits | None:
+    """Return how an export in a format is quantised; None for not at all.
+
+    Raises:
+        ValueError: see `check_mode`; or for data without examples to calibrate on.
+    """
+    check_mode(format, quantize)
+    mode = quantize or {"c": "int8"}.get(format)
+    if mode is not None and not isinstance(data, Splits):
+        raise ValueError(f"quantize={mode!r} calibrates on training examples: give data=the dataset, not its Serving")
+    return mode and Bits(mode, data)
 
 
-def quantizable(model: keras.Model, serving: Serving, batch: int | None = None) -> keras.Model:
-    """Return the model that is computed in integers: from images as float32 in [0, 255], or the network's input.
+def takes_pixels(preprocess: Preprocess) -> bool:
+    """Return whether integers hold the preprocessing: they scale the pixels of images, but are no front-end."""
+    return preprocess.raw_dtype == "uint8"
+
+
+def function_of(model: keras.Model, serving: Serving, bits: Bits, batch: int | None = None):
+    """Return the function that is quantised, from raw data, pixels as float32, or the network's input to the answer.
 
     Args:
         model: the network, in float32.
         serving: its preprocessing, task and examples.
+        bits: how it is quantised.
         batch: number of examples; any if None.
     """
-    raw, task = takes_raw(serving, "int8"), serving.task
-    shape = serving.examples.shape[1:] if raw else model.input_shape[1:]
-    x = keras.Input(batch_shape=(batch, *shape), dtype="float32" if raw else model.inputs[0].dtype, name="raw")
-    outputs = network_outputs(model, serving.preprocess, x) if raw else model(x, training=False)
-    answer = keras.layers.Identity(dtype="float32", name=task.answer)(task.decode(outputs)[task.answer])
-    return keras.Model(x, {task.answer: answer}, name=model.name)
+    if bits.input == INPUT and not bits.calibrated:
+        return plain_function(model, serving)
+    if bits.input == INPUT:
+        spec = tf.TensorSpec((batch, *serving.examples.shape[1:]), "float32", name=INPUT)
+        return without_variables(lambda x: network_outputs(model, serving.preprocess, x), spec, serving.task)
+    (tensor,) = model.inputs
+    spec = tf.TensorSpec((batch, *tensor.shape[1:]), tensor.dtype, name=NETWORK_INPUT)
+    return without_variables(lambda x: model(x, training=False), spec, serving.task)
 
 
-def network_input(serving: Serving, raw: np.ndarray) -> np.ndarray:
-    """Return raw examples as `quantizable` takes them."""
-    if takes_raw(serving, "int8"):
-        return np.asarray(raw, "float32")
-    return np.asarray(serving.preprocess(keras.ops.convert_to_tensor(raw)))
-
-
-def calibration_examples(data: Splits) -> np.ndarray:
-    """Return raw training examples, evenly spaced; of longer recordings and series windows."""
-    examples, _ = divided(data.examples["train"])
-    return np.asarray(examples.inputs[evenly_spaced(len(examples), CALIBRATION)])
-
-
-def write_litert(model: keras.Model, sample: np.ndarray | None, path: Path, mode: str) -> None:
-    """Write a LiteRT file; `sample` holds the calibration examples of modes that have them."""
-    options = {"optimizations": [tf.lite.Optimize.DEFAULT], **converter_options(mode)}
-    if sample is not None:
+def write_litert(model: keras.Model, serving: Serving, path: Path, bits: Bits, batch: int | None = None) -> None:
+    """Write a LiteRT file with fewer bits."""
+    options = {"optimizations": [tf.lite.Optimize.DEFAULT]}
+    if bits.mode == "float16":
+        options["target_spec"] = tf.lite.TargetSpec(supported_types=[tf.float16])
+    if bits.calibrated:
+        sample = bits.sample()
         options["representative_dataset"] = lambda: one_by_one(sample)
-    model.export(str(path), format="litert", verbose=False, **options)
-
-
-def converter_options(mode: str) -> dict:
-    """Return the options of LiteRT's converter that make a mode."""
-    integers = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]}}
-    return {
-        "int8": integers | {"inference_input_type": tf.int8, "inference_output_type": tf.int8},
-        "int8_float_io": integers,
-        "float16": {"target_spec": {"supported_types": [tf.float16]}},
-        "dynamic": {},
-    }[mode]
+        if bits.mode == "int8" and sample.dtype.kind == "f":
+            options |= {"inference_input_type": tf.int8, "inference_output_type": tf.int8}
+    path.write_bytes(in_litert(function_of(model, serving, bits, batch), integers=bits.calibrated, **options))
 
 
 def one_by_one(sample: np.ndarray) -> Iterator[list[np.ndarray]]:
@@ -134,17 +166,23 @@ def one_by_one(sample: np.ndarray) -> Iterator[list[np.ndarray]]:
         yield [sample[start : start + 1]]
 
 
-def write_onnx(model: keras.Model, sample: np.ndarray | None, path: Path, mode: str) -> None:
+def write_onnx(model: keras.Model, serving: Serving, path: Path, bits: Bits) -> None:
     """Write an ONNX file: with nodes that quantise and dequantise (QDQ), or with ranges measured at each call."""
-    plain, eight_bits = str(path.with_name("float.onnx")), ort_quantization.QuantType.QInt8
-    model.export(plain, format="onnx", verbose=False)
-    if sample is None:
-        ort_quantization.quantize_dynamic(plain, str(path), per_channel=True)
-        return
-    ort_shapes.quant_pre_process(plain, plain, skip_symbolic_shape=True)
-    batches = Calibration(model.inputs[0].name, sample)
-    types = {"activation_type": eight_bits, "weight_type": eight_bits, "per_channel": True}
-    ort_quantization.quantize_static(plain, str(path), batches, **types)
+    plain, eight_bits = path.with_name("float.onnx"), ort_quantization.QuantType.QInt8
+    function = function_of(model, serving, bits)
+    plain.write_bytes(in_onnx(function))
+    if not bits.calibrated:
+        ort_quantization.quantize_dynamic(str(plain), str(path), per_channel=True)
+    else:
+        ort_shapes.quant_pre_process(str(plain), str(plain), skip_symbolic_shape=True)
+        (spec,) = function.input_signature
+        batches = Calibration(spec.name, bits.sample())
+        types = {"activation_type": eight_bits, "weight_type": eight_bits, "per_channel": True, "reduce_range": True}
+        ort_quantization.quantize_static(str(plain), str(path), batches, op_types_to_quantize=PRODUCTS, **types)
+    plain.unlink()
+
+
+PRODUCTS = ["Conv", "Gemm", "MatMul", "MaxPool"]  # not sums with constants, such as the mean of the pixels
 
 
 class Calibration:
@@ -158,50 +196,51 @@ class Calibration:
         return next(self.batches, None)
 
 
-WRITERS = {"litert": write_litert, "onnx": write_onnx}
-MODES = {"litert": ("int8", "int8_float_io", "float16", "dynamic"), "onnx": ("int8_float_io", "dynamic")}
-CALIBRATED = ("int8", "int8_float_io")  # modes that compute in integers
+def write_c(model: keras.Model, serving: Serving, path: Path, bits: Bits) -> None:
+    """Write a directory of C sources for a microcontroller, beside the LiteRT file that they hold."""
+    path.mkdir()
+    write_litert(model, serving, path / MODEL, bits, batch=1)
+    write_sources(path, model.name, serving.task.names)
 
 
-def write_quantized(model: keras.Model, whole: keras.Model, data: Splits, path: Path, format: str, mode: str) -> None:
-    """Write an export with fewer bits.
+WRITERS = {"litert": write_litert, "onnx": write_onnx, "c": write_c}
 
-    Args:
-        model: what is computed in integers, see `quantizable`.
-        whole: from raw data to answers, for modes that need no calibration.
-        data: the dataset.
-        path: of the file.
-        format: a key of `WRITERS`.
-        mode: of it.
+
+def measured(bits: Bits, paths: tuple[Path, Path]) -> Quantized:
+    """Measure an export in float32 and one with fewer bits: the score on test examples, the size, the latency.
+
+    Without a test split the score is that of validation.
     """
-    sample = None
-    if mode in CALIBRATED:
-        sample = network_input(Serving.of(data), calibration_examples(data))
-        model(sample[:1])  # Keras refuses to export a model that was never called
-    WRITERS[format](model if mode in CALIBRATED else whole, sample, path, mode)
-
-
-def quantized(mode: str, data: Splits, plain: Predictor, small: Predictor, sizes: tuple[int, int]) -> Quantized:
-    """Measure an export in float32 and one with fewer bits: the score on test examples, and the latency."""
+    data, predictors = bits.data, [load_predictor(path) for path in paths]
     split = "test" if "test" in data.examples else "validation"
     examples = data.examples[split]
     examples = examples.take(evenly_spaced(len(examples), MEASURED))
     labels, score = whole_targets(examples), data.task.score.name
-    scores = []
-    for predictor in (plain, small):
-        report = data.task.report(split, labels, answers_of(predictor, examples), math.nan)
-        scores.append(getattr(report, score))
-    latencies = tuple(latency(predictor, examples.inputs[:1]) for predictor in (plain, small))
-    takes = "raw data" if takes_raw(Serving.of(data), mode) else "the network's input"
-    return Quantized(mode, split, len(examples), score, tuple(scores), sizes, latencies, takes)
+    reports = [data.task.report(split, labels, answers_of(each, examples), math.nan) for each in predictors]
+    return Quantized(
+        bits.mode,
+        split,
+        len(examples),
+        score,
+        tuple(getattr(report, score) for report in reports),
+        tuple(map(size_of, paths)),
+        tuple(latency(path, data.preprocess, examples.inputs[:1]) for path in paths),
+        bits.input,
+    )
 
 
-def latency(predictor: Predictor, raw: np.ndarray) -> float:
-    """Return the median time of the answer for a batch of one example, in milliseconds."""
-    predictor.answers(raw)
-    times = []
+def size_of(path: Path) -> int:
+    """Return the bytes of an export: of a file, or of the LiteRT file in a directory."""
+    return (path / MODEL if path.is_dir() else path).stat().st_size
+
+
+def latency(path: Path, preprocess: Preprocess, raw: np.ndarray) -> float:
+    """Return the median time that the runtime of an export takes for a batch of one example, in milliseconds."""
+    description, times = read_json(sidecar(path)), []
+    predict, inputs = load_format(path, description["format"]), taken(preprocess, raw, description)
+    predict(inputs, "")
     for _ in range(CALLS):
         start = time.perf_counter()
-        predictor.answers(raw)
+        predict(inputs, "")
         times.append(time.perf_counter() - start)
     return 1000 * float(np.median(times))

@@ -22,10 +22,11 @@ from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.core.warn import warn_caller
 from kzoo.data.folders import warn_of_changes
-from kzoo.data.serving import network_outputs, preprocess_from, task_in, without_strings
+from kzoo.data.serving import NETWORK_INPUT, network_outputs, preprocess_from, task_in, without_strings
 from kzoo.data.splits import Preprocess
 from kzoo.data.windows import Windows
 from kzoo.serving.inputs import RawInput, find_files, is_table, read_files, windows_for
+from kzoo.serving.microcontroller import MODEL
 from kzoo.tasks import Task
 from kzoo.tasks.task import check_pictures
 from kzoo.training import runs
@@ -302,10 +303,10 @@ def load_predictor(path: str | Path) -> Predictor:
         model, serving = runs.load_run(path)
         return predictor_of(model, serving.preprocess, serving.task)
     with reading(description):
-        preprocess, task, format = preprocess_from(content), task_in(content), content["format"]
-        any_size = lookup("format", format, LOADERS).any_size
-    predict = load_format(path, format)
-    return Predictor(lambda raw: predict(taken(preprocess, raw, format), task.answer), preprocess, task, any_size)
+        preprocess, task = preprocess_from(content), task_in(content)
+        any_size = lookup("format", content["format"], LOADERS).any_size
+    predict = load_format(path, content["format"])
+    return Predictor(lambda raw: predict(taken(preprocess, raw, content), task.answer), preprocess, task, any_size)
 
 
 def load_format(path: Path, format: str) -> Callable:
@@ -362,7 +363,9 @@ def from_onnx(path: Path) -> Callable:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda raw, answer: session.run(None, {session.get_inputs()[0].name: raw})[0]
+    (given,) = session.get_inputs()
+    cast = {"tensor(float)": "float32"}.get(given.type)  # pixels, for a network in integers
+    return lambda raw, answer: session.run(None, {given.name: raw if cast is None else raw.astype(cast)})[0]
 
 
 def from_litert(path: Path) -> Callable:
@@ -395,6 +398,12 @@ def as_reals(integers: np.ndarray, tensor: Mapping) -> np.ndarray:
     return np.float32(scale) * (integers.astype("float32") - zero_point) if scale else integers
 
 
+def from_c(path: Path) -> Callable:
+    """Return the prediction of C sources, by the LiteRT file that they hold, which takes one example at a time."""
+    predict = from_litert(path / MODEL)
+    return lambda raw, answer: np.concatenate([predict(one[None], answer) for one in raw])
+
+
 def from_openvino(path: Path) -> Callable:
     """Return the prediction of an OpenVINO model."""
     import openvino
@@ -424,12 +433,15 @@ LOADERS = {
     "onnx": Loader(from_onnx, any_size=False),
     "litert": Loader(from_litert, any_size=False),
     "openvino": Loader(from_openvino, any_size=False),
+    "c": Loader(from_c, any_size=False),
 }
 
 
-def taken(preprocess: Preprocess, raw: np.ndarray, format: str) -> np.ndarray:
-    """Return a raw batch as an export in a format takes it: raw, or token ids of texts."""
-    return raw if LOADERS[format].strings else without_strings(preprocess, raw)
+def taken(preprocess: Preprocess, raw: np.ndarray, description: Mapping) -> np.ndarray:
+    """Return a raw batch as the export with a description takes it: raw, token ids of texts, or the network's input."""
+    if description.get("takes") == NETWORK_INPUT:
+        return np.asarray(preprocess(raw))
+    return raw if LOADERS[description["format"]].strings else without_strings(preprocess, raw)
 
 
 def load_description(path: str | Path) -> tuple[Preprocess, Task]:
