@@ -20,11 +20,15 @@ BYTES_A_LINE = 12
 
 
 class Tensor(NamedTuple):
-    """Input or output of a network in integers: real value = scale * (integer - zero_point)."""
+    """Input or output of a network in integers: real value = scale * (integer - zero_point).
+
+    Token ids are `int32_t`, and their own values.
+    """
 
     shape: tuple[int, ...]
-    scale: float
-    zero_point: int
+    scale: float = 1.0
+    zero_point: int = 0
+    type: str = "int32_t"
 
 
 class Anatomy(NamedTuple):
@@ -57,8 +61,10 @@ def anatomy(data: bytes) -> Anatomy:
 
 def tensor_of(tensor) -> Tensor:
     """Return a tensor's shape and scale."""
-    how = tensor.quantization
-    return Tensor(tuple(map(int, tensor.shape)), float(how.scale[0]), int(how.zeroPoint[0]))
+    shape, how = tuple(map(int, tensor.shape)), tensor.quantization
+    if tensor.type != schema.TensorType.INT8:
+        return Tensor(shape)
+    return Tensor(shape, float(how.scale[0]), int(how.zeroPoint[0]), "int8_t")
 
 
 def channels(graph) -> int:
@@ -168,6 +174,7 @@ def macros(which: str, tensor: Tensor) -> str:
     """Return the definitions of an input or output."""
     rows = {
         f"{which}_SIZE": f"{math.prod(tensor.shape)} /* {' x '.join(map(str, tensor.shape))} */",
+        f"{which}_TYPE": tensor.type,
         f"{which}_SCALE": f"{tensor.scale!r}f",
         f"{which}_ZERO_POINT": f"({tensor.zero_point})",
     }
