@@ -36,10 +36,11 @@ from kzoo.data import DatasetCard, dataset_card, list_datasets
 from kzoo.data.cache import cache_entries, cache_folder, cache_limit, clear_cache, gigabytes
 from kzoo.data.splits import MODALITIES
 from kzoo.nn.precision import PRECISIONS
-from kzoo.serving.export import FORMATS, check_target, export
+from kzoo.serving.export import NAMES_OF_FORMATS, check_target, export
 from kzoo.serving.inputs import windows_for
 from kzoo.serving.listen import check_sound, check_spotting, listen
 from kzoo.serving.measure import evaluate_on
+from kzoo.serving.quantize import MODES, check_mode
 from kzoo.serving.serve import (
     Prediction,
     failures,
@@ -419,7 +420,11 @@ def parse_options(options: Sequence[str] | None) -> dict:
 @app.command("export")
 def export_(
     run: Trained,
-    format: Annotated[str, typer.Option(help=f"One of: {', '.join(FORMATS)}.")] = "saved_model",
+    format: Annotated[str, typer.Option(help=f"One of: {', '.join(NAMES_OF_FORMATS)}.")] = "saved_model",
+    quantize: Annotated[
+        str | None,
+        typer.Option(help=f"Fewer bits: {', '.join(MODES['litert'])}; calibrated and measured on the run's data."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="File or directory to write; default: in the run directory.")] = None,
     streaming: Annotated[
         bool, typer.Option("--streaming", help="The step of a stream of sound, with its state as inputs and outputs.")
@@ -435,10 +440,13 @@ def export_(
     check_target(target, format, overwrite)
     if streaming:
         check_step_format(format)
+    check_mode(format, quantize)
     start_keras()
     model, serving = load_run(run)
+    data = serving if quantize is None and format != "c" else load_data(load_experiment(folder / CONFIG))
     say(f"writing {target}, then verifying it in a new process")
-    typer.echo(export(model, target, data=serving, format=format, streaming=streaming, overwrite=overwrite))
+    options = {"format": format, "quantize": quantize, "streaming": streaming, "overwrite": overwrite}
+    typer.echo(export(model, target, data=data, **options))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from kzoo.data.splits import MODALITIES, Preprocess, Splits
 from kzoo.tasks import Task, task_from
 
 INPUT, IDS = "raw", "token_ids"  # names of the input of exported models: raw data, or token ids of texts
+NETWORK_INPUT = "network_input"  # of those in integers whose preprocessing stays outside
 EXAMPLES = 16  # raw validation examples that are saved with a model, to check its exports
 
 

@@ -27,6 +27,8 @@ from kzoo.data.splits import Splits
 from kzoo.data.trained import as_trained
 from kzoo.nn.precision import in_float32
 from kzoo.serving.formats import write_keras, write_litert, write_onnx, write_openvino
+from kzoo.serving.quantize import WRITERS as QUANTIZED
+from kzoo.serving.quantize import Bits, Quantized, bits_of, measured
 from kzoo.serving.saved_model import EXTRA, NAMES, WARMUP, write_saved_model
 from kzoo.serving.serve import SIDECAR, from_model, load_description, shortened, sidecar, taken, takes_raw
 from kzoo.serving.step_export import STEPS, check_step_format, example_chunks, from_keras, streamed, write_step, zeros
@@ -38,7 +40,7 @@ from kzoo.training.train import check_logits
 # The files in the directory of an export: of kzoo, of a SavedModel, of OpenVINO.
 EXPORTED_FILES = re.compile(
     rf"{re.escape(SIDECAR)}|(saved_model|fingerprint|keras_metadata)\.pb|assets|variables"
-    r"|variables/variables\.(index|data-\d{5}-of-\d{5})|model\.(xml|bin)"
+    r"|variables/variables\.(index|data-\d{5}-of-\d{5})|model\.(xml|bin|tflite|h|c)"
     rf"|{re.escape(EXTRA)}(/{re.escape(NAMES)}|/{WARMUP})?"
 )
 
@@ -56,12 +58,14 @@ class Exported(NamedTuple):
     examples: int
     answer: str
     noun: str = "real examples"
+    quantized: Quantized | None = None
 
     def __str__(self) -> str:
-        return (
+        said = (
             f"wrote {self.path} ({self.format}); loaded in a new process, its {self.answer} differ from the Keras "
             f"model's by at most {self.max_difference:.1e} on {self.examples} {self.noun}"
         )
+        return said if self.quantized is None else f"{said}\n{self.quantized}"
 
 
 @checked
@@ -71,6 +75,7 @@ def export(
     *,
     data: Splits | Serving,
     format: str = "saved_model",
+    quantize: str | None = None,
     streaming: bool = False,
     overwrite: bool = False,
 ) -> Exported:
@@ -86,7 +91,11 @@ def export(
         model: returns logits or values.
         path: file or directory to write.
         data: the dataset it was trained on, or its `Serving` (`kzoo.load_run`).
-        format: "saved_model", "keras", "onnx", "litert" or "openvino"; the last three need the extra `export`.
+        format: "saved_model", "keras", "onnx", "litert", "openvino", or "c" for C sources of a network in 8-bit
+            integers for microcontrollers; the last four need the extra `export`.
+        quantize: fewer bits, measured beside the export in float32: "float16" and "dynamic" (8-bit integers) for the
+            weights, "int8_float_io" for all that is computed, "int8" for input and output as well (see the
+            documentation, "Fewer bits"). It needs the dataset, whose training examples give the ranges.
         streaming: write the step model of `kzoo.stream` from samples to answers, with its state as inputs and outputs;
             as "saved_model", "onnx" or "litert". `kzoo.serving.step_export` says what they are called.
         overwrite: replace an earlier export at that path, after the new one has been verified; anything else is kept.
@@ -94,20 +103,24 @@ def export(
     Raises:
         ValueError: for an unknown format, a model that ends in a softmax or a sigmoid, a package that is not installed,
             an existing path, with `overwrite` one that is no export of kzoo or holds other files too, a full disk, or
-            an exported model that gives other answers.
+            an exported model that gives other answers, or a quantisation that the format does not have.
     """
     target = Path(path).expanduser()
     check_target(target, format, overwrite)
+    bits = bits_of(format, quantize, data)
     check_logits(model)
     serving = as_trained(model, data if isinstance(data, Serving) else Serving.of(data))
     model = in_float32(model)
-    draft = streamed_draft(model, serving, format) if streaming else whole_draft(model, serving, format)
+    if streaming:
+        draft = streamed_draft(model, serving, format, bits)
+    else:
+        draft = whole_draft(model, serving, format) if bits is None else quantized_draft(model, serving, format, bits)
     try:
-        difference = write_checked(draft, target, overwrite)
+        difference, quantized = write_checked(draft, target, overwrite)
     except (OSError, tf.errors.OpError) as error:  # a full disk, most often
         reason = getattr(error, "strerror", None) or shortened(error)
         raise ValueError(f"the export {target} cannot be written: {reason}; nothing was changed") from error
-    return Exported(target, format, difference, draft.count, serving.task.answer, draft.noun)
+    return Exported(target, format, difference, draft.count, serving.task.answer, draft.noun, quantized)
 
 
 class Draft(NamedTuple):
@@ -120,6 +133,7 @@ class Draft(NamedTuple):
         description: for `kzoo.json`.
         count: of what it is verified on.
         noun: what that is.
+        measure: function of the path that returns what fewer bits cost and save; None for float32.
     """
 
     format: str
@@ -128,6 +142,12 @@ class Draft(NamedTuple):
     description: dict
     count: int
     noun: str = "real examples"
+    measure: Callable[[Path], Quantized] | None = None
+
+    def write_described(self, path: Path) -> None:
+        """Write the export and its description."""
+        self.write(path)
+        write_json(sidecar(path), self.description | {"format": self.format, "files": digests(path)})
 
 
 def whole_draft(model: keras.Model, serving: Serving, format: str) -> Draft:
@@ -138,9 +158,30 @@ def whole_draft(model: keras.Model, serving: Serving, format: str) -> Draft:
     return Draft(format, write, verify, described(serving, format), len(serving.examples), noun)
 
 
-def streamed_draft(model: keras.Model, serving: Serving, format: str) -> Draft:
+def quantized_draft(model: keras.Model, serving: Serving, format: str, bits: Bits) -> Draft:
+    """Return the export of a model with fewer bits, which is measured beside the one in float32."""
+    bits = bits._replace(data=as_trained(model, bits.data))
+    whole = whole_draft(model, serving, format if format in FORMATS else "litert")
+
+    def measure(path: Path) -> Quantized:
+        plain = path.with_name(f"float32{SUFFIXES[whole.format]}")
+        whole.write_described(plain)
+        return measured(bits, (plain, path))
+
+    return whole._replace(
+        format=format,
+        write=functools.partial(QUANTIZED[format], model, serving, bits=bits),
+        verify=functools.partial(compare, model, serving, exact=False),
+        description=whole.description | {"quantize": bits.mode, "takes": bits.input},
+        measure=measure,
+    )
+
+
+def streamed_draft(model: keras.Model, serving: Serving, format: str, bits: Bits | None) -> Draft:
     """Return the export of a step model from samples to answers."""
     check_step_format(format)
+    if bits is not None:
+        raise ValueError(f"a stream is exported in float32, got quantize={bits.mode!r}")
     step, answer = stream(model, serving), serving.task.answer
     description = {"streaming": {tensor.name: list(tensor.shape[1:]) for tensor in step.inputs}}
 
@@ -154,17 +195,21 @@ def streamed_draft(model: keras.Model, serving: Serving, format: str) -> Draft:
     return Draft(format, write, verify, serving.to_dict() | description, STEPS, "steps of real sound")
 
 
-def write_checked(draft: Draft, target: Path, overwrite: bool) -> float:
-    """Write an export into a temporary directory, verify it, then move it to its path; return the difference."""
+def write_checked(draft: Draft, target: Path, overwrite: bool) -> tuple[float, Quantized | None]:
+    """Write an export into a temporary directory, verify it, then move it to its path.
+
+    Returns:
+        The difference of its answers to Keras's, and what fewer bits cost and save.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".kzoo-export-") as folder:
         beside = Path(folder) / target.name
-        draft.write(beside)
-        write_json(sidecar(beside), draft.description | {"format": draft.format, "files": digests(beside)})
+        draft.write_described(beside)
         difference = draft.verify(beside)
+        quantized = draft.measure and draft.measure(beside)
         check_target(target, draft.format, overwrite)  # again: all that took time
         exchange(beside, target, Path(folder) / ".old")
-    return difference
+    return difference, quantized
 
 
 def described(serving: Serving, format: str) -> dict:
@@ -175,7 +220,7 @@ def described(serving: Serving, format: str) -> dict:
 
 def check_target(target: Path, format: str, overwrite: bool) -> None:
     """Raise a ValueError if an export cannot be written: an unknown format, an existing path, a missing package."""
-    lookup("format", format, FORMATS)
+    lookup("format", format, dict.fromkeys(NAMES_OF_FORMATS))
     if target.suffix != SUFFIXES.get(format, target.suffix):
         raise ValueError(f"a path for format {format!r} must end in {SUFFIXES[format]}, got {target}")
     if target.exists() and not overwrite:
@@ -223,7 +268,7 @@ def is_description(path: Path) -> bool:
     """Return whether a file is kzoo's description of an export."""
     try:
         content = json.loads(path.read_text())
-        return content["format"] in FORMATS and {"preprocess", "modality"} <= content.keys()
+        return content["format"] in NAMES_OF_FORMATS and {"preprocess", "modality"} <= content.keys()
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return False
 
@@ -258,24 +303,26 @@ FORMATS: dict[str, Callable[[keras.Model, Serving, Path], None]] = {
     "litert": write_litert,
     "openvino": write_openvino,
 }
+NAMES_OF_FORMATS = tuple(dict.fromkeys([*FORMATS, *QUANTIZED]))
 SUFFIXES = {"keras": ".keras", "onnx": ".onnx", "litert": ".tflite"}
 PACKAGES = {"onnx": ("tf2onnx", "onnxruntime"), "litert": ("ai_edge_litert",), "openvino": ("openvino",)}
+PACKAGES["c"] = PACKAGES["litert"]
 
 
-def compare(model: keras.Model, serving: Serving, path: Path) -> float:
+def compare(model: keras.Model, serving: Serving, path: Path, exact: bool = True) -> float:
     """Load an export in a new process; return the largest absolute difference of its answers to Keras's.
 
     Raises:
-        ValueError: if it cannot be loaded there, or the difference is above 1e-3.
+        ValueError: if it cannot be loaded there, or, with `exact`, the difference is above 1e-3.
     """
     expected, task = from_model(model, serving.preprocess, serving.task)(serving.examples), load_description(path)[1]
-    format = read_json(sidecar(path))["format"]
-    given = taken(serving.preprocess, serving.examples, format)
-    return difference_in_new_process(expected, given, "kzoo.serving.serve", path, [format, task.answer], task)
+    description = read_json(sidecar(path))
+    given, what = taken(serving.preprocess, serving.examples, description), [description["format"], task.answer]
+    return difference_in_new_process(expected, given, "kzoo.serving.serve", path, what, task, exact)
 
 
 def difference_in_new_process(
-    expected: np.ndarray, raw: np.ndarray, module: str, path: Path, what: list[str], task: Task
+    expected: np.ndarray, raw: np.ndarray, module: str, path: Path, what: list[str], task: Task, exact: bool = True
 ) -> float:
     """Let a module answer raw examples by an export, in a new process; return the largest absolute difference.
 
@@ -286,9 +333,10 @@ def difference_in_new_process(
         path: of the export.
         what: further arguments of the module.
         task: of the network.
+        exact: refuse a difference above 1e-3.
 
     Raises:
-        ValueError: if the export cannot be loaded there, or the difference is above 1e-3.
+        ValueError: if the export cannot be loaded there, or the difference is too large.
     """
     with tempfile.TemporaryDirectory() as folder:
         given, out = Path(folder) / "raw.npy", Path(folder) / "answers.npy"
@@ -299,7 +347,7 @@ def difference_in_new_process(
         if result.returncode:
             raise ValueError(f"the export cannot be loaded: {last_line(result.stderr)}")
         difference = task.difference(expected, np.load(out))
-    if not difference < 1e-3:
+    if exact and not difference < 1e-3:
         raise ValueError(
             f"the exported model's {task.answer} differ by up to {difference:.1e}, more than 1e-3; nothing was written"
         )

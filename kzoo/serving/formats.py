@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from kzoo.core.lazy import keras, lazy_import, tf
 from kzoo.data.serving import Serving, network_outputs
 from kzoo.nn.precision import uncompiled
 from kzoo.serving.serve import shortened
+from kzoo.tasks import Task
 from kzoo.training import runs
 
 freezing = lazy_import("tensorflow.python.framework.convert_to_constants")
@@ -49,11 +50,16 @@ def plain_function(model: keras.Model, serving: Serving) -> tf.types.experimenta
 
     Its weights, and what its layers hold as tensors, are constants: an exporter would take them for inputs.
     """
-    task, (name, shape, dtype) = serving.task, serving.plain_input(any_size=False)
+    name, shape, dtype = serving.plain_input(any_size=False)
     spec = tf.TensorSpec((None, *shape), dtype, name=name)
-    traced = tf.function(lambda raw: task.decode(network_outputs(model, serving.preprocess, raw))[task.answer])
+    return without_variables(lambda raw: network_outputs(model, serving.preprocess, raw), spec, serving.task)
+
+
+def without_variables(outputs: Callable, spec: tf.TensorSpec, task: Task) -> tf.types.experimental.GenericFunction:
+    """Return the function from what a function of network outputs takes to the answer of a task, by its name."""
+    traced = tf.function(lambda x: task.decode(outputs(x))[task.answer])
     frozen = freezing.convert_variables_to_constants_v2(traced.get_concrete_function(spec))
-    return tf.function(lambda raw: {task.answer: frozen(raw)[0]}, input_signature=[spec])
+    return tf.function(lambda x: {task.answer: frozen(x)[0]}, input_signature=[spec])
 
 
 def write_onnx(model: keras.Model, serving: Serving, path: Path) -> None:
@@ -62,25 +68,20 @@ def write_onnx(model: keras.Model, serving: Serving, path: Path) -> None:
     Raises:
         ValueError: naming an operation that ONNX does not have.
     """
+    path.write_bytes(in_onnx(plain_function(model, serving)))
+
+
+def in_onnx(function: tf.types.experimental.GenericFunction) -> bytes:
+    """Return the content of an ONNX file; see `write_onnx`."""
     import onnx
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # it reports what is refused below
-    function = plain_function(model, serving)
     content, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature)
     unknown = {node.op_type for node in content.graph.node if not onnx.defs.has(node.op_type)}
     if unknown:
         raise without_operations("onnx", unknown)
-    path.write_bytes(content.SerializeToString())
-
-
-def litert_converter(model: keras.Model, serving: Serving) -> tf.lite.TFLiteConverter:
-    """Return a converter to LiteRT's own operations, which every interpreter of it has."""
-    module = tf.Module()
-    module.predict = plain_function(model, serving)  # from there the names of input and output are taken
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([module.predict.get_concrete_function()], module)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    return converter
+    return content.SerializeToString()
 
 
 def write_litert(model: keras.Model, serving: Serving, path: Path) -> None:
@@ -89,9 +90,26 @@ def write_litert(model: keras.Model, serving: Serving, path: Path) -> None:
     Raises:
         ValueError: naming an operation that LiteRT does not have.
     """
-    converter = litert_converter(model, serving)
+    path.write_bytes(in_litert(plain_function(model, serving)))
+
+
+def in_litert(function: tf.types.experimental.GenericFunction, integers: bool = False, **options) -> bytes:
+    """Return the content of a LiteRT file; see `write_litert`.
+
+    Args:
+        function: made by `without_variables`.
+        integers: use operations in 8-bit integers alone; otherwise LiteRT's own, which every interpreter of it has.
+        **options: attributes of `tf.lite.TFLiteConverter`.
+    """
+    module = tf.Module()
+    module.predict = function  # from there the names of input and output are taken
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
+    operations = tf.lite.OpsSet.TFLITE_BUILTINS_INT8 if integers else tf.lite.OpsSet.TFLITE_BUILTINS
+    converter.target_spec.supported_ops = [operations]
+    for name, value in options.items():
+        setattr(converter, name, value)
     try:
-        path.write_bytes(converter.convert())
+        return converter.convert()
     except Exception as error:  # of a class without a public name
         raise refused("litert", error) from error
 

@@ -22,10 +22,11 @@ from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
 from kzoo.core.warn import warn_caller
 from kzoo.data.folders import warn_of_changes
-from kzoo.data.serving import network_outputs, preprocess_from, task_in
+from kzoo.data.serving import NETWORK_INPUT, network_outputs, preprocess_from, task_in
 from kzoo.data.splits import Preprocess
 from kzoo.data.windows import Windows
 from kzoo.serving.inputs import RawInput, as_batch, find_files, is_table, read_files, windows_for
+from kzoo.serving.microcontroller import MODEL
 from kzoo.tasks import Task
 from kzoo.tasks.task import check_pictures
 from kzoo.training import runs
@@ -319,10 +320,10 @@ def load_predictor(path: str | Path) -> Predictor:
     if "streaming" in content:
         raise ValueError(f"{path} is the step of a stream, which takes its state too; see kzoo.serving.step_export")
     with reading(description):
-        preprocess, task, format = preprocess_from(content), task_in(content), content["format"]
-        any_size = lookup("format", format, LOADERS).any_size
-    predict = load_format(path, format)
-    return Predictor(lambda raw: predict(taken(preprocess, raw, format), task.answer), preprocess, task, any_size)
+        preprocess, task = preprocess_from(content), task_in(content)
+        any_size = lookup("format", content["format"], LOADERS).any_size
+    predict = load_format(path, content["format"])
+    return Predictor(lambda raw: predict(taken(preprocess, raw, content), task.answer), preprocess, task, any_size)
 
 
 def load_format(path: Path, format: str) -> Callable:
@@ -379,7 +380,9 @@ def from_onnx(path: Path) -> Callable:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda raw, answer: session.run(None, {session.get_inputs()[0].name: raw})[0]
+    (given,) = session.get_inputs()
+    cast = {"tensor(float)": "float32"}.get(given.type)  # pixels, for a network in integers
+    return lambda raw, answer: session.run(None, {given.name: raw if cast is None else raw.astype(cast)})[0]
 
 
 def from_litert(path: Path) -> Callable:
@@ -387,8 +390,35 @@ def from_litert(path: Path) -> Callable:
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(str(path)).get_signature_runner("serving_default")
-    (name,) = runner.get_input_details()
-    return lambda raw, answer: next(iter(runner(**{name: raw}).values()))
+    ((name, given),) = runner.get_input_details().items()
+    returned = runner.get_output_details()
+
+    def predict(raw, answer):
+        ((key, answers),) = runner(**{name: as_integers(raw, given)}).items()
+        return as_reals(answers, returned[key])
+
+    return predict
+
+
+def as_integers(reals: np.ndarray, tensor: Mapping) -> np.ndarray:
+    """Return what a LiteRT file takes for real values: integers by its scale, if it takes 8-bit ones."""
+    scale, zero_point = tensor["quantization"]
+    if not scale:
+        return reals.astype(tensor["dtype"])
+    limits = np.iinfo(tensor["dtype"])
+    return np.clip(np.round(reals / scale) + zero_point, limits.min, limits.max).astype(tensor["dtype"])
+
+
+def as_reals(integers: np.ndarray, tensor: Mapping) -> np.ndarray:
+    """Return the real values of what a LiteRT file returns, likewise."""
+    scale, zero_point = tensor["quantization"]
+    return np.float32(scale) * (integers.astype("float32") - zero_point) if scale else integers
+
+
+def from_c(path: Path) -> Callable:
+    """Return the prediction of C sources, by the LiteRT file that they hold, which takes one example at a time."""
+    predict = from_litert(path / MODEL)
+    return lambda raw, answer: np.concatenate([predict(one[None], answer) for one in raw])
 
 
 def from_openvino(path: Path) -> Callable:
@@ -420,6 +450,7 @@ LOADERS = {
     "onnx": Loader(from_onnx, any_size=False),
     "litert": Loader(from_litert, any_size=False),
     "openvino": Loader(from_openvino, any_size=False),
+    "c": Loader(from_c, any_size=False),
 }
 
 
@@ -428,9 +459,10 @@ def takes_raw(preprocess: Preprocess, format: str) -> bool:
     return LOADERS[format].strings or preprocess.raw_dtype != "string"
 
 
-def taken(preprocess: Preprocess, raw: np.ndarray, format: str) -> np.ndarray:
-    """Return a raw batch as an export in a format takes it: raw, or the token ids of texts, int32 (batch, length)."""
-    return raw if takes_raw(preprocess, format) else np.asarray(preprocess(raw))
+def taken(preprocess: Preprocess, raw: np.ndarray, description: Mapping) -> np.ndarray:
+    """Return a raw batch as the export with a description takes it: raw, or the network's input, such as token ids."""
+    inside = description.get("takes") != NETWORK_INPUT and takes_raw(preprocess, description["format"])
+    return raw if inside else np.asarray(preprocess(raw))
 
 
 def load_description(path: str | Path) -> tuple[Preprocess, Task]:

@@ -279,13 +279,18 @@ def classification_report(
         accuracy_interval=(float(interval.low), float(interval.high)),
         macro_f1=float(metrics.f1_score(labels, predicted, average="macro")),
         top5_accuracy=top5,
-        loss=float(metrics.log_loss(labels, probabilities, labels=classes)),
+        loss=float(metrics.log_loss(labels, summing_to_one(probabilities), labels=classes)),
         calibration_error=calibration_error(probabilities.max(axis=-1), predicted == labels),
         per_class=per_class,
         confusion=metrics.confusion_matrix(labels, predicted, labels=classes).tolist(),
         mistakes=confident_mistakes(labels, predicted, probabilities, class_names),
         examples_per_second=speed,
     )
+
+
+def summing_to_one(probabilities: np.ndarray) -> np.ndarray:
+    """Return rows of probabilities that sum to 1; those of a network in 8-bit integers do not quite."""
+    return probabilities / probabilities.sum(axis=-1, keepdims=True)
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:
