@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from kzoo.core.lazy import keras, np
 from kzoo.core.registry import lookup
@@ -18,7 +19,7 @@ from kzoo.nn.causality import sized
 
 KERAS_NAMES = {"saved_model": "tf_saved_model", "onnx": "onnx", "litert": "litert"}
 STEPS = 12  # of a stream by which an export is verified
-Step = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
+Step = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # arrays by name
 
 
 def check_step_format(format: str) -> None:
