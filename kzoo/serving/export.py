@@ -48,8 +48,8 @@ EXPORTED_FILES = re.compile(
 class Exported(NamedTuple):
     """An export, and the largest absolute difference of its answers to the Keras model's on examples.
 
-    `answer` is the name of the answers, such as "probabilities", `noun` what the model was verified on, `quantized` what
-    fewer bits cost and save.
+    `answer` is the name of the answers, such as "probabilities", `noun` what the model was verified on, `quantized`
+    what fewer bits cost and save.
     """
 
     path: Path
