@@ -107,7 +107,9 @@ def check_mode(format: str, quantize: str | None) -> None:
     lookup("quantize", quantize, dict.fromkeys(MODES["litert"]))
     if quantize not in MODES.get(format, ()):
         having = [name for name, modes in MODES.items() if quantize in modes]
-        raise ValueError(f"format {format!r} has no quantize={quantize!r}, but {listed(having)} has")
+        raise ValueError(
+            f"format {format!r} has no quantize={quantize!r}, which {listed(having)} offer{'s' * (len(having) == 1)}"
+        )
 
 
 def bits_of(format: str, quantize: str | None, data: Splits | Serving) -> Bits | None:
