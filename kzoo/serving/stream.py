@@ -25,7 +25,6 @@ from kzoo.nn.graph import INPUT, Call, check_graph
 from kzoo.nn.precision import in_float32
 from kzoo.nn.receptive_field import ALIKE, View, padding_before, per_axis, ranked
 from kzoo.tasks import Task
-from kzoo.zoo.factory import numbered
 
 CAUSAL = "kzoo.create_model(..., causal=True) pads before alone"
 
@@ -167,7 +166,7 @@ def finished(model: keras.Model, inputs, outputs, memory: Memory) -> keras.Model
     """Return the step model of what has been built; each state after a step is called as before it."""
     step = keras.Model([inputs, *memory.before], [outputs, *memory.after], name=model.name)
     memory.set_weights()
-    return numbered(step)
+    return step
 
 
 def check_streamed_data(preprocess: Preprocess, task: Task) -> None:
