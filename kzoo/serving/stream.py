@@ -8,6 +8,7 @@ and on the last inputs before them, which are its state.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -24,7 +25,6 @@ from kzoo.nn.graph import INPUT, Call, check_graph
 from kzoo.nn.precision import in_float32
 from kzoo.nn.receptive_field import ALIKE, View, padding_before, per_axis, ranked
 from kzoo.tasks import Task
-from kzoo.zoo.factory import numbered
 
 CAUSAL = "kzoo.create_model(..., causal=True) pads before alone"
 
@@ -122,8 +122,8 @@ def stream(
         data: the dataset it was trained on, or its `Serving` (`kzoo.load_run`): the step then takes the next samples of
             a raw waveform, (batch, samples), and returns answers, such as probabilities (batch, classes). Its frames
             are those of a recording with `kzoo.data.audio.incremental.shift` samples of silence before it.
-        time_axis: the axis of time of the network's input, counted with the batch; 1, and 2 for BC-ResNet, if not
-            given.
+        time_axis: the axis of time of the network's input, counted with the batch; that of the data's layout if not
+            given, without data 1, and 2 for BC-ResNet.
 
     Raises:
         ValueError: for a network that cannot be streamed; it names the layer, and why. For data that cannot: features
@@ -131,12 +131,11 @@ def stream(
     """
     check_graph(model)
     model, memory = in_float32(model), Memory()
-    axis = time_axis or default_axis(model)
     if data is None:
-        return stepped(model, axis, memory)
+        return stepped(model, time_axis or default_axis(model), memory)
     serving = data if isinstance(data, Serving) else Serving.of(data)
     check_streamed_data(serving.preprocess, serving.task)
-    return stepped_from_samples(model, serving, axis, memory)
+    return stepped_from_samples(model, serving, time_axis or serving.preprocess.time_axis, memory)
 
 
 def default_axis(model: keras.Model) -> int:
@@ -167,7 +166,7 @@ def finished(model: keras.Model, inputs, outputs, memory: Memory) -> keras.Model
     """Return the step model of what has been built; each state after a step is called as before it."""
     step = keras.Model([inputs, *memory.before], [outputs, *memory.after], name=model.name)
     memory.set_weights()
-    return numbered(step)
+    return step
 
 
 def check_streamed_data(preprocess: Preprocess, task: Task) -> None:
@@ -373,30 +372,42 @@ def along_other_axes(given: Given) -> list[Flow]:
     return pointwise(given)
 
 
-def reduced(given: Given) -> list[Flow]:
-    """Means and maxima over axes: over time, of a window that slides."""
-    (tensor, time, *_), operation = given.flow, given.call.operation
-    rank = len(tensor.shape)
-    axes = getattr(operation, "axis", range(1, rank - 1))  # of global pooling
+def reduced(given: Given, over_time: Callable | None = None) -> list[Flow]:
+    """Sums and the like over axes; the mean and the maximum over time are those of a window that slides.
+
+    Args:
+        given: the call.
+        over_time: function of positions, of 1 for known ones and 0 for others, and of the axis of time; None for what
+            has no such window.
+    """
+    rank = len(given.flow.tensor.shape)
+    axes = getattr(given.call.operation, "axis", range(1, rank - 1))  # of global pooling
     axes = list(range(rank)) if axes is None else [axis % rank for axis in per_axis(axes, 1)]
-    if time not in axes:
+    if given.flow.time not in axes:
         return pointwise(given)
     check_unpadded(given)
-    kind = given.call.type.replace("Global", "").replace("Average", "Mean")[:3]
-    if kind not in REDUCTIONS or 0 in axes:
+    if over_time is None or 0 in axes:
         raise given.refused("of all operations over time only the mean and the maximum have a window that slides")
-    return given.made(windowed(given, axes, *REDUCTIONS[kind]))
+    return given.made(windowed(given, axes, over_time))
 
 
-REDUCTIONS = {"Mea": ("mean", 0.0), "Max": ("max", -float("inf"))}
+def mean_of_known(values, known, time: int):
+    """Return the mean over time of the positions that are known."""
+    return keras.ops.sum(values * known, time, keepdims=True) / keras.ops.sum(known, time, keepdims=True)
 
 
-def windowed(given: Given, axes: Sequence[int], reduction: str, fill: float):
+def max_of_known(values, known, time: int):
+    """Return the maximum over time of the positions that are known."""
+    return keras.ops.max(keras.ops.where(known > 0, values, -float("inf")), axis=time, keepdims=True)
+
+
+def windowed(given: Given, axes: Sequence[int], over_time: Callable):
     """Return the mean or the maximum over axes, one of which is time, of a window as long as the network's clip.
 
     Positions before the first one do not count.
     """
-    tensor, time, reduce = given.flow.tensor, given.flow.time, getattr(keras.ops, reduction)
+    tensor, time = given.flow.tensor, given.flow.time
+    reduce = keras.ops.mean if over_time is mean_of_known else keras.ops.max
     if given.network.shape[given.network.axis - 1] is None:
         raise given.refused("its window has the length of a clip; build the network for one, or with head='frames'")
     positions = given.call.given[0][time - 1]
@@ -404,11 +415,7 @@ def windowed(given: Given, axes: Sequence[int], reduction: str, fill: float):
     tensor = reduce(tensor, axis=others, keepdims=True) if others else tensor
     known = keras.ops.concatenate([tensor, keras.ops.ones_like(tensor[..., :1])], axis=-1)
     recent = given.memory.joined(known, max(positions - tensor.shape[time], 0), time)
-    values, known = recent[..., :-1], recent[..., -1:]
-    if reduction == "max":
-        found = keras.ops.max(keras.ops.where(known > 0, values, fill), axis=time, keepdims=True)
-    else:
-        found = keras.ops.sum(values * known, axis=time, keepdims=True) / keras.ops.sum(known, time, keepdims=True)
+    found = over_time(recent[..., :-1], recent[..., -1:], time)
     return found if given.call.operation.keepdims else keras.ops.squeeze(found, axis=axes)
 
 
@@ -431,8 +438,9 @@ RULES: dict[str, Callable[[Given], list[Flow]]] = {
     **dict.fromkeys(ranked("SpatialDropout#"), skipped),
     **dict.fromkeys(ranked("Conv#", "DepthwiseConv#", "SeparableConv#", "MaxPooling#", "AveragePooling#"), windows),
     **dict.fromkeys(("StandardizedConv", "WhitenedConv"), windows),
-    **dict.fromkeys(ranked("GlobalMaxPooling#", "GlobalAveragePooling#"), reduced),
-    **dict.fromkeys(("Sum", "Mean", "Max", "Min", "Prod", "Var", "Std", "Amax", "Amin"), reduced),
+    **dict.fromkeys(("Mean", *ranked("GlobalAveragePooling#")), functools.partial(reduced, over_time=mean_of_known)),
+    **dict.fromkeys(("Max", *ranked("GlobalMaxPooling#")), functools.partial(reduced, over_time=max_of_known)),
+    **dict.fromkeys(("Sum", "Min", "Prod", "Var", "Std", "Amax", "Amin"), reduced),
     **dict.fromkeys(("BatchNormalization", "LayerNormalization", "UnitNormalization", "Softmax"), along_other_axes),
     **dict.fromkeys(("Concatenate", "Split", "Take", "Flip", "Roll", "Glu", "Repeat"), along_other_axes),
     **dict.fromkeys(("Dense", "Embedding", "ExpandDims", "Squeeze", "Transpose", "Permute", "Swapaxes"), pointwise),

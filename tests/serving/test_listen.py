@@ -122,6 +122,15 @@ def test_answers_from_samples_are_those_of_the_network(run):
     np.testing.assert_allclose(streamed(step, sound[None])[-1], expected, atol=1e-6)
 
 
+def test_a_residual_network_takes_samples_too():
+    """Its own additions and those of the front-end have different names."""
+    preprocess = prepared(layout="time")
+    model = kzoo.create_model("tc_resnet8", preprocess.input_shape, 3, causal=True, filters=(4, 4, 4, 4))
+    step = kzoo.stream(model, serving(preprocess))
+    assert step.inputs[0].shape == (None, 8 * preprocess.step)
+    assert step.outputs[0].shape == (None, 3)
+
+
 @pytest.mark.parametrize(
     "change, reason",
     [

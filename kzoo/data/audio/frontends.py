@@ -179,9 +179,9 @@ class FrontEnd:
         return keras.ops.matmul(log, constant(cosines * lifter(self.n_mfcc, self.style.lifter)))
 
 
-def constant(values: np.ndarray):
-    """Return numbers as a float32 tensor."""
-    return keras.ops.convert_to_tensor(np.asarray(values, "float32"))
+def constant(values: np.ndarray) -> np.ndarray:
+    """Return numbers as a float32 array: a tensor would become an input of an ONNX file."""
+    return np.asarray(values, "float32")
 
 
 @functools.cache
@@ -403,7 +403,7 @@ def normalise_each(features, known=None):
 
 def normalise_by(features, mean, std):
     """Subtract the training set's mean of each channel (or one for all) and divide by its standard deviation."""
-    return (features - constant(mean)) / constant(std)
+    return keras.ops.divide(keras.ops.subtract(features, constant(mean)), constant(std))
 
 
 def mask_span(axis: int, width: int, features, start, length):

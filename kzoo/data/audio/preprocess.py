@@ -154,6 +154,11 @@ class AudioPreprocess:
         return shapes[self.layout]
 
     @property
+    def time_axis(self) -> int:
+        """The axis of time of the input, counted with the batch."""
+        return 2 if self.front_end is not None and self.layout == "frequency_time" else 1
+
+    @property
     def step(self) -> int:
         """Samples from one position of the input to the next."""
         return 1 if self.front_end is None else self.front_end.hop_length
