@@ -218,12 +218,7 @@ def weights_text(name: str) -> str:
     if not count:
         return ""
     reached = f", top\u20111 up to {best:.1f}\u00a0%" if best else ""
-    return f"[{count}](pretrained.md#{group_place(name)}){reached}"
-
-
-def group_place(name: str) -> str:
-    """Return the place of a family on the page of pretrained weights."""
-    return f"weights-{kzoo.model_card(name).family.replace('_', '-')}"
+    return f"[{count}](pretrained.md){reached}"
 
 
 def pretrained() -> str:
@@ -241,9 +236,11 @@ def pretrained() -> str:
     for family, cards in families().items():
         rows = [row for card in cards for row in published.weights_of(card.name)]
         if rows:
-            place = f"(weights-{family.replace('_', '-')})=\n"
-            heading = f"{place}## {title(cards)}\n\n[The family](./{family}.md)\n"
-            parts += [heading, table(header, [row.cells() for row in rows])]
+            parts += [
+                f"## {title(cards)}\n",
+                f"Networks: [](./{family}.md)\n",
+                table(header, [r.cells() for r in rows]),
+            ]
     return "\n".join(parts)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.core.arguments import checked
-from kzoo.core.files import read_json, shortened, user_path, write_text, writing
+from kzoo.core.files import shortened, user_path, write_text, writing
 from kzoo.core.lazy import keras, lazy_import
 from kzoo.core.registry import lookup, registered_name
 from kzoo.core.yaml import read_yaml
@@ -26,6 +26,7 @@ from kzoo.tasks import TASKS
 from kzoo.tasks.task import Report
 from kzoo.training import runs
 from kzoo.training.experiment import hyperparameters_of
+from kzoo.training.records import read_if_there
 from kzoo.training.train import check_logits
 from kzoo.zoo import hub, shared
 
@@ -110,16 +111,31 @@ def save_pretrained(
 
 
 @checked
-def push(run_or_model: str | Path | keras.Model, name: str, *, private: bool = False, **options) -> str:
+def push(
+    run_or_model: str | Path | keras.Model,
+    name: str,
+    *,
+    data: Splits | Serving | None = None,
+    report: Report | None = None,
+    license: str | None = None,
+    data_license: str | None = None,
+    limitations: str | None = None,
+    private: bool = False,
+) -> str:
     """Upload a trained model to a repository of the Hugging Face Hub, which is made if it is not there.
 
     Needs the extra `hub`, and a token with the right to write, as `hf auth login` keeps it.
 
     Args:
-        run_or_model: as for `kzoo.save_pretrained`.
+        run_or_model: as for `kzoo.save_pretrained`; so are `data`, `report`, `license`, `data_license` and
+            `limitations`.
         name: `hf://user/name`.
+        data: see `run_or_model`.
+        report: see `run_or_model`.
+        license: see `run_or_model`.
+        data_license: see `run_or_model`.
+        limitations: see `run_or_model`.
         private: whether a new repository can be seen by its owner alone.
-        **options: further arguments of `kzoo.save_pretrained`.
 
     Returns:
         The address of the repository.
@@ -129,11 +145,9 @@ def push(run_or_model: str | Path | keras.Model, name: str, *, private: bool = F
     """
     check_pushable(name)
     repository, _ = hub.parse_repository(name)
-    data, report = (options.pop(key, None) for key in ("data", "report"))
-    dtype = options.pop("dtype", "float32")
-    origin, terms = origin_of(run_or_model, data, report), Terms(**options)
+    origin, terms = origin_of(run_or_model, data, report), Terms(license, data_license, limitations)
     with tempfile.TemporaryDirectory(prefix="kzoo-push-") as folder:
-        write_shared(Path(folder), origin, terms, name, dtype)
+        write_shared(Path(folder), origin, terms, name, "float32")
         return upload(Path(folder), repository, private)
 
 
@@ -196,11 +210,6 @@ def of_network(model: keras.Model, data: Splits | Serving | None, report: Report
     check_logits(model)
     serving = as_trained(model, data if isinstance(data, Serving) else Serving.of(data))
     return Origin(model, serving, report and metrics_of(report))
-
-
-def read_if_there(path: Path) -> dict | None:
-    """Return the content of a JSON file, None if it does not exist."""
-    return read_json(path) if path.exists() else None
 
 
 def write_shared(target: Path, origin: Origin, terms: Terms, name: str, dtype: str) -> None:

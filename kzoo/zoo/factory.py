@@ -67,7 +67,7 @@ def list_models(
         dim: number of spatial axes of the input that the model must support, 1 or 2.
         modality: what the published one takes, "image", "audio", "text" or "timeseries"; most take others as well.
         max_params: largest number of parameters of the published one.
-        max_macs: largest number of MACs of the published one, for its input.
+        max_macs: largest number of MACs of the published one, for its input; leaves out networks that are not counted.
         sort: "name", "params" or "macs", the smallest first, or "top1", the highest published accuracy on ImageNet
             first, networks without one last.
 

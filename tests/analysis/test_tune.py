@@ -77,7 +77,7 @@ def test_the_space_is_no_part_of_a_run(config):
         ("[adam, sgd]", "adam", "train.optimizer must be a list of values, or have low and high, got 'adam'"),
         ("[adam, sgd]", "[adam]", "must be a list of values"),
         ("high: 1e-1", "hihg: 1e-1", "must be a list of values, or have low and high"),
-        ("log: true", "lgo: true", "unknown key 'lgo' of the range of train.learning_rate; did you mean log"),
+        ("log: true", "lgo: true", "unknown key 'lgo' of the range of train.learning_rate; did you mean lo"),
         ("low: 1e-4", "low: 1", "needs low < high and a positive step"),
         ("low: 1e-4", "low: 0", "with log needs positive values and no step"),
         ("low: 1e-4", "low: small", "low, high and step of train.learning_rate must be numbers"),
