@@ -157,4 +157,4 @@ def along_time(x, filters: int, kernel: int, stride: int):
 
 def with_last(x, count: int):
     """Repeat the last position of (batch, time, ...) as often as said."""
-    return keras.ops.concatenate([x, keras.ops.repeat(x[:, -1:], count, axis=1)], axis=1) if count else x
+    return keras.ops.concatenate([x, *[x[:, -1:]] * count], axis=1) if count else x

@@ -180,8 +180,8 @@ class Forecasting(Task):
     def check_architecture(self, name, architecture):
         if self.known and getattr(architecture, "channelwise", False):
             raise ValueError(
-                f"{name} forecasts each column from itself alone, not from {', '.join(self.known)}; leave out known=, "
-                "or take another network such as inceptiontime"
+                f"{name} forecasts every channel of its input, and {', '.join(self.known)} need no forecast; leave out "
+                "known=, or take another network such as inceptiontime"
             )
 
     def seen(self, inputs: np.ndarray) -> np.ndarray:

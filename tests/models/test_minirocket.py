@@ -1,4 +1,4 @@
-"""MiniRocket's layer: its kernels, and its features against a plain reference implementation."""
+"""The layers of MiniRocket and MultiRocket: kernels, and features against a plain reference implementation."""
 
 import importlib.util
 import itertools
@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 
 import kzoo
-from kzoo.nn.handcrafted import KERNELS, MiniRocketFeatures, dilations
+from kzoo.nn.handcrafted import KERNELS, MiniRocketFeatures, MultiRocketFeatures, dilations
 
 
-def by_hand(series: np.ndarray, layer: MiniRocketFeatures) -> list[float]:
-    """Return the features of one series (length, channels) by the paper's definition, in plain loops."""
+def by_hand(series: np.ndarray, layer: MiniRocketFeatures, statistic=None, nearer: int = 0) -> list:
+    """Return the features of one series (length, channels) by the paper's definition, in plain loops.
+
+    Args:
+        series: one series.
+        layer: with its thresholds.
+        statistic: function of answers and a threshold; the proportion above it if not given.
+        nearer: steps by which the taps before the middle are nearer to it than the dilation says.
+    """
+    statistic = statistic or (lambda answers, threshold: (answers > threshold).mean())
     thresholds = iter(keras.ops.convert_to_numpy(layer.thresholds))
     channels = keras.ops.convert_to_numpy(layer.channels)
     found = []
@@ -22,10 +30,11 @@ def by_hand(series: np.ndarray, layer: MiniRocketFeatures) -> list[float]:
             weights[list(twos)] = 2
             signal = series @ channels[place, :, number]
             padded = np.pad(signal, 4 * dilation)
-            answers = sum(w * padded[tap * dilation :][: len(signal)] for tap, w in enumerate(weights))
+            starts = [tap * dilation + nearer * (tap < 4) for tap in range(9)]
+            answers = sum(w * padded[start:][: len(signal)] for start, w in zip(starts, weights, strict=True))
             if (place + number) % 2:
                 answers = answers[4 * dilation : len(signal) - 4 * dilation]
-            found += [(answers > next(thresholds)).mean() for _ in range(count)]
+            found += [statistic(answers, next(thresholds)) for _ in range(count)]
     return found
 
 
@@ -39,6 +48,33 @@ def test_features_are_those_of_the_definition(length, channels):
     assert features.shape == (6, 5 * 84)
     # a threshold is a quantile of answers, and may be one of them: then the last digit decides
     differ = np.abs(features[0] - by_hand(series[0], layer)) > 1e-6
+    assert differ.mean() < 0.01
+
+
+def four_by_hand(answers: np.ndarray, threshold: float) -> tuple[float, float, float, float]:
+    """Return MultiRocket's statistics of answers above a threshold, step by step."""
+    above, last, longest = [], 0, 0
+    for step, answer in enumerate(answers):
+        if answer > threshold:
+            above.append((step, answer + threshold))
+        elif answer < threshold:
+            longest, last = max(longest, step - last), step
+    longest = max(longest, len(answers) - 1 - last)
+    steps, values = zip(*above, strict=True) if above else ((-1,), (0,))
+    return len(above) / len(answers), longest, np.mean(values), np.mean(steps)
+
+
+@pytest.mark.parametrize("length, channels", [(40, 1), (51, 3), (10, 1)])
+def test_features_of_multirocket_are_those_of_the_definition(length, channels):
+    series = np.random.default_rng(0).normal(size=(6, length, channels)).astype("float32")
+    layer = MultiRocketFeatures(features=200)
+    layer.build(series.shape)
+    layer.adapt(series)
+    features = keras.ops.convert_to_numpy(layer(series))
+    assert features.shape == (6, 2 * 4 * 2 * 84)
+    parts = ((layer.series, series[0], 0), (layer.differences, np.diff(series[0], axis=0), 1))
+    expected = [np.array(by_hand(signal, part, four_by_hand, nearer)).T for part, signal, nearer in parts]
+    differ = np.abs(features[0] - np.concatenate(expected).ravel()) > 1e-3 * (1 + np.abs(features[0]))
     assert differ.mean() < 0.01
 
 

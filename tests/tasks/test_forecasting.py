@@ -387,13 +387,15 @@ def test_an_export_takes_what_is_known_ahead(planner, planned_data, tmp_path):
     assert kzoo.export(planner[0], tmp_path / "export", data=planned_data).max_difference < 1e-4
 
 
-def test_networks_that_forecast_each_column_from_itself_alone_refuse_known_columns(planned_data):
+def test_networks_that_forecast_every_channel_refuse_known_columns(planned_data):
     model = kzoo.models.nlinear(planned_data.input_shape, 4)
     with pytest.raises(ValueError, match="has 4 outputs but"):
         kzoo.fit(model, planned_data, epochs=1)
     even = {**KNOWN, "horizon": 4}
     data = kzoo.load_dataset(f"forecast:{planned_data.name.split(':', 1)[1]}", **even)
-    with pytest.raises(ValueError, match="nlinear forecasts each column from itself alone, not from plan; leave out"):
+    with pytest.raises(
+        ValueError, match="nlinear forecasts every channel of its input, and plan need no forecast; leave out"
+    ):
         kzoo.fit(kzoo.models.nlinear(data.input_shape, data.num_outputs), data, epochs=1)
 
 
