@@ -1,5 +1,6 @@
 """Every modality, task and format: exported, loaded by its own runtime without Keras, with the answers of Keras."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -14,9 +15,10 @@ from served import CASES, MODALITIES, PIXELS, TEXTS, built, supported, text
 from snippets import blocks
 
 import kzoo
+from kzoo.core.files import write_json
 from kzoo.data.serving import Serving
-from kzoo.serving.export import FORMATS, PACKAGES, SUFFIXES
-from kzoo.serving.serve import from_model, load_format, taken
+from kzoo.serving.export import FORMATS, PACKAGES, SUFFIXES, described
+from kzoo.serving.serve import from_model, load_format, sidecar, taken
 
 PAGE = Path(__file__).parents[2] / "docs" / "serving.md"
 PLAIN = ("onnx", "litert", "openvino")
@@ -176,15 +178,28 @@ def test_the_documented_lines_make_the_token_ids_of_the_preprocessing(level, rep
 
 def test_an_export_of_texts_has_its_tokeniser_beside_it(tmp_path):
     model, serving = built("text", "classification")
-    exported = kzoo.export(model, tmp_path / "m.keras", data=serving, format="keras")
-    assert exported.max_difference < 1e-5
-    content = json.loads((tmp_path / "m.keras.kzoo.json").read_text())
+    path = written("keras", model, serving, tmp_path)
+    write_json(sidecar(path), described(serving, "keras"))
+    content = json.loads((tmp_path / "export.keras.kzoo.json").read_text())
     assert content["tokenizer"] == json.loads(json.dumps(serving.preprocess.tokenizer))
-    predictor = kzoo.load_predictor(tmp_path / "m.keras")
     expected = from_model(model, serving.preprocess, serving.task)(TEXTS)
-    np.testing.assert_allclose(predictor.predict(TEXTS), expected, atol=1e-6)
-    loaded = keras.models.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(kzoo.load_predictor(path).predict(TEXTS), expected, atol=1e-6)
+    loaded = keras.models.load_model(path)
     assert (loaded.inputs[0].name, loaded.inputs[0].dtype) == ("token_ids", "int32")
+    assert "tokenizer" not in described(serving, "saved_model")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", FORMATS)
+def test_texts_are_exported_checked_and_predicted(format, tmp_path):
+    need(format)
+    model, serving = built("text", "tagging")
+    serving = dataclasses.replace(serving, examples=TEXTS.astype("U"))  # as `Serving.of` has them
+    path = tmp_path / f"export{SUFFIXES.get(format, '')}"
+    assert kzoo.export(model, path, data=serving, format=format).max_difference < 1e-5
+    (tmp_path / "said.txt").write_text("so so, a good film")
+    expected = from_model(model, serving.preprocess, serving.task)(np.array(["so so, a good film"]))
+    np.testing.assert_allclose(kzoo.load_predictor(path).predict(tmp_path / "said.txt").array, expected[0], atol=1e-5)
 
 
 def test_token_ids_are_returned_as_they_are():
