@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from kzoo.core.lazy import keras
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
+from kzoo.nn.blocks import repeated_ends
 from kzoo.nn.layers import avg_pool, flatten, named_output
 
 ZENG_2023 = Paper(
@@ -42,8 +43,8 @@ class DLinear:
             raise ValueError(f"kernel must be an odd number of steps, got {self.kernel}")
 
     def __call__(self, x):
-        first, last = (keras.ops.repeat(end, self.kernel // 2, axis=1) for end in (x[:, :1], x[:, -1:]))
-        trend = avg_pool(keras.ops.concatenate([first, x, last], axis=1), self.kernel, stride=1, padding="valid")
+        longer = repeated_ends(x, before=self.kernel // 2, after=self.kernel // 2)
+        trend = avg_pool(longer, self.kernel, stride=1, padding="valid")
         return named_output(keras.ops.concatenate([x - trend, trend], axis=-1), "stage1")
 
     def logits(self, x, outputs: int):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from kzoo.core.lazy import keras
 from kzoo.core.registry import PYTORCH, Paper, Reference, register_model
 from kzoo.models.ltsf_linear import ETTH1, horizon
-from kzoo.nn.blocks import block_sequence, channels_as_axis, stage_sequence
+from kzoo.nn.blocks import block_sequence, channels_as_axis, repeated_ends, stage_sequence
 from kzoo.nn.layers import (
     act,
     address,
@@ -68,14 +68,14 @@ class ModernTCN:
     def __call__(self, x):
         flatten(x)  # says that a fixed size is needed
         with scope("stem"):
-            x = with_last(channels_as_axis(x), self.patch - self.patch_stride)
+            x = repeated_ends(channels_as_axis(x), after=self.patch - self.patch_stride)
             x = batch_norm(along_time(x, self.filters[0], self.patch, self.patch_stride))
         fields = {"depths": self.depths, "filters": self.filters, "kernels": self.kernels}
         return stage_sequence(x, self.stage, strides=(1, *(2,) * (len(self.depths) - 1)), **fields)
 
     def stage(self, x, stride: int, depth: int, filters: int, kernel: int):
         if stride > 1:
-            x = along_time(with_last(batch_norm(x), -x.shape[1] % stride), filters, stride, stride)
+            x = along_time(repeated_ends(batch_norm(x), after=-x.shape[1] % stride), filters, stride, stride)
         return block_sequence(x, self.block, [(kernel,)] * depth)
 
     def block(self, x, kernel: int):
@@ -153,8 +153,3 @@ class ModernTCNForecaster(ModernTCN):
 def along_time(x, filters: int, kernel: int, stride: int):
     """Convolve (batch, time, channels, features) along time, the same for all channels, without padding."""
     return conv(x, filters, (kernel, 1), stride=(stride, 1), padding="valid")
-
-
-def with_last(x, count: int):
-    """Repeat the last position of (batch, time, ...) as often as said."""
-    return keras.ops.concatenate([x, *[x[:, -1:]] * count], axis=1) if count else x

@@ -501,3 +501,9 @@ def inception_stem(x, multiplier: float = 1, scale: bool = True):
     x = max_pool(x, 3, stride=2, padding="valid")
     x = conv_sequence(x, (80, 1), (192, 3, 1), multiplier=multiplier, scale=scale)
     return max_pool(x, 3, stride=2, padding="valid")
+
+
+def repeated_ends(x, before: int = 0, after: int = 0):
+    """Return a series (batch, time, ...) with its first and its last position repeated as often as said."""
+    ends = [x[:, :1]] * before, [x[:, -1:]] * after
+    return keras.ops.concatenate([*ends[0], x, *ends[1]], axis=1) if before or after else x
