@@ -24,8 +24,8 @@ def reparameterize(model: keras.Model) -> keras.Model:
     of the normalisations are part of its weights. The model itself is not changed.
 
     Args:
-        model: built of `kzoo.nn.blocks.branched_conv`, such as RepVGG and MobileOne, with any hyperparameters, input,
-            classes and framework convention.
+        model: built of `kzoo.nn.blocks.branched_conv` or of sums like it, such as RepVGG, MobileOne and ModernTCN, with
+            any hyperparameters, input, classes and framework convention.
 
     Raises:
         ValueError: for a model without branches; for TensorFlow's padding and an input of unknown size, on which
@@ -33,7 +33,7 @@ def reparameterize(model: keras.Model) -> keras.Model:
     """
     blocks = {layer.name: branches_of(layer, model) for layer in model.layers if layer.name.endswith(SUM)}
     if not blocks:
-        raise ValueError(f"{model.name} has no branches to fold; RepVGG and MobileOne have")
+        raise ValueError(f"{model.name} has no branches to fold; RepVGG, MobileOne and ModernTCN have")
     gone = {layer.name for branches in blocks.values() for branch in branches for layer in branch if layer is not None}
     convs = {name: deploy_conv(name, branches[0].conv) for name, branches in blocks.items()}
 
