@@ -215,7 +215,7 @@ def write_checked(draft: Draft, target: Path, overwrite: bool) -> tuple[float, Q
 def described(serving: Serving, format: str) -> dict:
     """Return the description of an export; where it takes token ids, with the tokeniser that makes them."""
     tokenizer = {} if takes_raw(serving.preprocess, format) else {"tokenizer": serving.preprocess.tokenizer}
-    return serving.to_dict() | tokenizer
+    return serving.to_dict() | {"format": format} | tokenizer
 
 
 def check_target(target: Path, format: str, overwrite: bool) -> None:

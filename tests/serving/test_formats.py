@@ -54,7 +54,7 @@ def differences(format: str, chosen: list[tuple[str, str]], folder: Path) -> dic
         model, serving = built(modality, task)
         path = written(format, model, serving, folder, f"{modality}-{task}")
         given, answers = folder / f"{path.name}-given.npy", folder / f"{path.name}-answers.npy"
-        raw = taken(serving.preprocess, serving.examples, format)
+        raw = taken(serving.preprocess, serving.examples, described(serving, format))
         np.save(given, raw.astype("U") if raw.dtype == object else raw)
         lines.append("|".join([*map(str, (path, given, answers)), format, serving.task.answer]))
         expected[modality, task] = from_model(model, serving.preprocess, serving.task)(serving.examples), answers
