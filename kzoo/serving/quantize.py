@@ -18,7 +18,6 @@ from kzoo.core.lazy import keras, lazy_import, np, tf
 from kzoo.core.numbers import in_words
 from kzoo.core.ranges import evenly_spaced
 from kzoo.core.registry import lookup
-from kzoo.core.shown import listed
 from kzoo.data.serving import INPUT, NETWORK_INPUT, Serving, network_outputs
 from kzoo.data.splits import Preprocess, Splits, divided, whole_targets
 from kzoo.serving.formats import in_litert, in_onnx, plain_function, without_variables
@@ -106,10 +105,8 @@ def check_mode(format: str, quantize: str | None) -> None:
         return
     lookup("quantize", quantize, dict.fromkeys(MODES["litert"]))
     if quantize not in MODES.get(format, ()):
-        having = [name for name, modes in MODES.items() if quantize in modes]
-        raise ValueError(
-            f"format {format!r} has no quantize={quantize!r}, which {listed(having)} offer{'s' * (len(having) == 1)}"
-        )
+        having = " and ".join(name for name, modes in MODES.items() if quantize in modes)
+        raise ValueError(f"format {format!r} has no quantize={quantize!r}; it is for {having}")
 
 
 def bits_of(format: str, quantize: str | None, data: Splits | Serving) -> Bits | None:

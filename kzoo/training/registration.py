@@ -10,6 +10,7 @@ from importlib.machinery import ModuleSpec
 
 MODULES = (  # all that register a layer, initializer, loss, metric, schedule or optimizer
     "kzoo.data.image.resizing",
+    "kzoo.nn.grouped",
     "kzoo.nn.handcrafted",
     "kzoo.nn.resizing",
     "kzoo.nn.standardized",

@@ -48,8 +48,8 @@ def tones():
     "format, quantize, message",
     [
         ("litert", "int4", "unknown quantize 'int4'; did you mean int8"),
-        ("keras", "int8", "format 'keras' has no quantize='int8', which litert and c offer"),
-        ("onnx", "float16", "format 'onnx' has no quantize='float16', which litert offers"),
+        ("keras", "int8", "format 'keras' has no quantize='int8'; it is for litert and c"),
+        ("onnx", "float16", "format 'onnx' has no quantize='float16'; it is for litert$"),
     ],
 )
 def test_a_mode_that_a_format_does_not_have_is_refused(format, quantize, message, digits, trained, tmp_path):
