@@ -103,7 +103,7 @@ def test_token_ids_are_within_the_vocabulary():
     "name, shape, outputs, options, target",
     [
         ("fcn", (8, 6, 1), 3, {"head": "positions", "filters": (4,), "kernels": (3,)}, (8, 6)),
-        ("ecg_resnet", (64, 2), 3, {"filters": (4, 4), "width": 4}, (3,)),
+        pytest.param("ecg_resnet", (64, 2), 3, {"filters": (4, 4), "width": 4}, (3,), marks=pytest.mark.slow),
         ("dncnn17", (8, 6, 1), 1, {"width": 4, "depths": 1}, (8, 6, 1)),
     ],
 )
