@@ -186,12 +186,12 @@ class ModelCard(Shown):
     @property
     def modality(self) -> str:
         """What the published model takes: "image", "timeseries", "text" or "audio", as its input and texts tell."""
-        *spatial, _ = self.reference.input_shape
+        *spatial, channels = self.reference.input_shape
         module = sys.modules[type(self.architecture).__module__]
         said = f"{module.__doc__} {type(self.architecture).__doc__} {self.paper.title}".lower()
-        if len(spatial) == 2 and spatial[0] == spatial[1]:
+        if len(spatial) == 2 and (spatial[0] == spatial[1] or channels == 3):
             return "image"
-        if self.reference.input_shape == (150, 1) or "time series" in said:
+        if self.reference.input_shape == (150, 1) or re.search(r"time series|\b(eeg|ecg|sleep)", said):
             return "timeseries"
         spoken = re.search("keyword|speech|spoken", said)
         words = re.search(r"\b(text|sentence|language|character|word|token)s?\b", said)

@@ -67,3 +67,16 @@ def test_networks_are_listed_by_size_modality_and_accuracy():
 def test_mistakes_are_explained(options, message):
     with pytest.raises(ValueError, match=message):
         kzoo.list_models(**options)
+
+
+@pytest.mark.parametrize(
+    "modality, names",
+    [
+        ("image", ["resnet18", "segnet", "fast_scnn", "lenet5"]),
+        ("timeseries", ["eegnex", "eeg_simple_conv", "ecg_resnet", "sleep_stager_blanco", "tcn", "modern_tcn"]),
+        ("audio", ["m5", "yamnet", "bc_resnet_1", "quartznet_5x5", "mn04"]),
+        ("text", ["textcnn", "vdcnn9", "fasttext"]),
+    ],
+)
+def test_the_modality_is_that_of_what_was_published(modality, names):
+    assert {name: kzoo.model_card(name).modality for name in names} == dict.fromkeys(names, modality)
