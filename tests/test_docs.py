@@ -154,7 +154,7 @@ def test_external_links_lead_somewhere(site):
     assert broken == []
 
 
-QUICK = ("own_tf_data", "tasks")  # the others train for longer: `-m slow`
+QUICK = ("own_tf_data",)  # the others train for longer: `-m slow`
 SNIPPETS = [
     pytest.param(page, marks=() if page.stem in QUICK else pytest.mark.slow) for page in PAGES if snippets(page)
 ]
