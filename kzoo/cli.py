@@ -58,6 +58,7 @@ from kzoo.training.experiment import (
     apply_override,
     check_config,
     evaluate_run,
+    experiment_of,
     find_config,
     list_configs,
     load_data,
@@ -443,7 +444,7 @@ def export_(
     check_mode(format, quantize)
     start_keras()
     model, serving = load_run(run)
-    data = serving if quantize is None and format != "c" else load_data(load_experiment(folder / CONFIG))
+    data = serving if quantize is None and format != "c" else load_data(experiment_of(folder))
     say(f"writing {target}, then verifying it in a new process")
     options = {"format": format, "quantize": quantize, "streaming": streaming, "overwrite": overwrite}
     typer.echo(export(model, target, data=data, **options))

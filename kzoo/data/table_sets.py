@@ -29,7 +29,7 @@ from kzoo.data.targets import check_task_options, given, reader_of, targets_as
 from kzoo.data.text.files import SUFFIXES as TEXTS
 from kzoo.data.text.files import read_texts
 from kzoo.data.timeseries.files import Lengths, SeriesExamples, SeriesFile, loaded_splits, read_one
-from kzoo.data.timeseries.forecast import forecasts
+from kzoo.data.timeseries.forecast import forecast
 from kzoo.data.weights import weight_cells
 from kzoo.tasks import Forecasting, Task
 
@@ -541,6 +541,6 @@ def check_unused(task: str, options: Mapping) -> None:
 
 def forecasts_in(table: Table, columns, split, options: Mapping) -> RawData:
     """Return the windows of a table with a row for each time."""
-    check_keywords(f"option of {Forecasting.key},", options, from_frame, forecasts)
+    check_keywords(f"option of {Forecasting.key},", options, from_frame, forecast)
     options = given({"columns": columns, "split": split}) | options
-    return forecasts(table, **check_arguments(forecasts, options))
+    return forecast(table, **check_arguments(forecast, options))

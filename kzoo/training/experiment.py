@@ -296,18 +296,19 @@ def evaluate_run(path: str | Path, split: str = "test") -> Report:
     """
     model, _ = runs.load_run(path)
     folder = shared.find(path)
-    own = shared.is_shared(folder)
-    experiment = experiment_of(folder) if own else load_experiment(folder / runs.CONFIG)
+    experiment = experiment_of(folder)
     evaluation = experiment["evaluate"] | {"split": split}
-    return evaluate(model, load_data(experiment), **evaluation, run_dir=None if own else folder)
+    return evaluate(model, load_data(experiment), **evaluation, run_dir=None if shared.is_shared(folder) else folder)
 
 
 def experiment_of(folder: Path) -> dict:
-    """Return the experiment that a shared model was trained by.
+    """Return the experiment that a run or a shared model was trained by.
 
     Raises:
-        ValueError: if its description has none, or one that is not valid.
+        ValueError: if it has none, or one that is not valid.
     """
+    if not shared.is_shared(folder):
+        return load_experiment(folder / runs.CONFIG)
     training = shared.describe(folder).get("training")
     if not isinstance(training, dict):
         raise ValueError(f"{folder} does not say which data its model was trained on; name some by --data")

@@ -228,7 +228,7 @@ class ForecastPreprocess:
 
 @register_dataset("forecast:", "forecast", "your own files", Forecasting)
 def forecast(
-    path: str,
+    path: str | Table,
     *,
     time: str | None = None,
     columns: str | Sequence[str] | None = None,
@@ -246,7 +246,7 @@ def forecast(
     spans a gap of the time stamps.
 
     Args:
-        path: the table, in ascending order of time.
+        path: the table, in ascending order of time; the columns of a data frame have been read already.
         time: column of the time stamps; by default the one called time, date or similar, or the first with dates.
         columns: columns to forecast, each a channel of the input; by default all of numbers that are not known ahead.
         known: columns of numbers that are known ahead, such as the hour, holidays or a planned load: each is a channel
@@ -262,23 +262,7 @@ def forecast(
         ValueError: for a table shorter than a window, an unknown column (with the closest one), a cell that is empty or
             no number, or time stamps that are repeated or not in order (each by its row).
     """
-    windows = {"lookback": lookback, "horizon": horizon, "split": split, "season": season, "quantiles": quantiles}
-    return forecasts(read_table(path), time=time, columns=columns, known=known, **windows)
-
-
-def forecasts(
-    table: Table,
-    *,
-    time: str | None = None,
-    columns: str | Sequence[str] | None = None,
-    known: str | Sequence[str] = (),
-    lookback: Extent = 96,
-    horizon: Extent = 24,
-    split: Sequence[float] = SPLIT,
-    season: Extent | None = None,
-    quantiles: Sequence[float] = (),
-) -> RawData:
-    """Return the windows of a table; see `forecast`."""
+    table = path if isinstance(path, Table) else read_table(path)
     time, known = time_column(table, time), names_of(known)
     names = names_of(columns) or tuple(numeric(table, {time, *known}))
     check_known(table.name, names, known)
@@ -297,10 +281,8 @@ def forecasts(
         WindowExamples(*cut.windows(split, first, end), *about)
         for split, first, end in zip(("train", "validation", "test"), (0, *ends), ends, strict=False)
     ]
-    forecast = len(names)
-    task = Forecasting(
-        names, horizon, mean[:forecast], std[:forecast], season or step.season, known, tuple(map(float, quantiles))
-    )
+    own = slice(len(names))  # without those that are known ahead
+    task = Forecasting(names, horizon, mean[own], std[own], season or step.season, known, tuple(map(float, quantiles)))
     return RawData(*parts, task.names, task=task)
 
 
